@@ -1,0 +1,27 @@
+/* mem.h: small allocations, which never fail.
+ *
+ * For sizes that we choose. When memory is gone the process ends with a message: it is replaced, and its
+ * replicas serve meanwhile. Sizes that a client chooses come from a budget (rt/budget.h) and can be
+ * refused. Freed with mem_free(), which takes NULL. */
+#pragma once
+
+#include <stddef.h>
+
+void *mem_alloc(size_t size) __attribute__((malloc, alloc_size(1), returns_nonnull));
+
+/* Zero-filled array of `count` elements. */
+void *mem_zalloc(size_t count, size_t size) __attribute__((malloc, returns_nonnull));
+
+/* Resize; the content up to the smaller size is kept. `old` may be NULL. */
+void *mem_realloc(void *old, size_t size) __attribute__((alloc_size(2), returns_nonnull));
+
+char *mem_strdup(const char *text) __attribute__((malloc, returns_nonnull));
+char *mem_strndup(const char *text, size_t size) __attribute__((malloc, returns_nonnull));
+
+/* printf into fresh memory. */
+char *mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2), returns_nonnull));
+
+void mem_free(void *ptr);
+
+/* A zeroed object of a type. */
+#define mem_new(type) ((type *)mem_zalloc(1, sizeof(type)))
