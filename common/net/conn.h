@@ -1,0 +1,63 @@
+/* conn.h: a connection of length-framed messages: int32 size, then that many bytes.
+ *
+ * Receiving: the 4-byte size goes into a small buffer; the owner is asked (on_frame_size) and reserves
+ * memory or refuses; then the bytes are received straight into the frame's own buffer. Small frames that
+ * arrive together are taken from one shared receive buffer of the loop, so that a busy connection costs
+ * one recv for many frames and an idle one holds no buffer.
+ * Sending: through an outq; the owner appends fragments and calls conn_flush().
+ *
+ * The owner decides when to read: conn_pause() stops after the current frame, conn_resume() goes on (with
+ * bytes already buffered first).
+ *
+ * Threads: the stream's loop. */
+#pragma once
+
+#include "net/net.h"
+#include "net/outq.h"
+
+struct conn;
+
+enum conn_verdict {
+    CONN_ACCEPT, /* read the frame into fresh memory */
+    CONN_WAIT,   /* not now: the connection is paused; conn_resume() asks again */
+    CONN_REFUSE, /* close the connection */
+};
+
+struct conn_events {
+    /* `head` holds the first bytes after the size that have arrived (0 to 16): enough to recognise other
+     * protocols. `size` may be negative or absurd: the peer sent it. */
+    enum conn_verdict (*on_frame_size)(struct conn *conn, int32_t size, const uint8_t *first4);
+    /* A whole frame (without its size). `frame` is from mem_alloc and now the callee's. */
+    void (*on_frame)(struct conn *conn, uint8_t *frame, size_t size);
+    /* The out-queue has drained below what stopped reading, or completely. */
+    void (*on_drained)(struct conn *conn);
+    /* Connected (client side only). */
+    void (*on_connected)(struct conn *conn);
+    /* The peer left or an error occurred; the connection is unusable. Call conn_free() here or later. */
+    void (*on_closed)(struct conn *conn, enum err why);
+};
+
+/* Takes the stream. `arg` is conn_arg(). */
+struct conn *conn_new(struct net_stream *stream, const struct conn_events *events, void *arg);
+
+/* Closes at once, releases what was queued; on_closed is not called. Allowed inside callbacks. */
+void conn_free(struct conn *conn);
+
+void *conn_arg(const struct conn *conn);
+struct loop *conn_loop(const struct conn *conn);
+const char *conn_peer(const struct conn *conn);
+const char *conn_peer_host(const struct conn *conn);
+struct outq *conn_outq(struct conn *conn);
+
+void conn_pause(struct conn *conn);
+void conn_resume(struct conn *conn);
+bool conn_paused(const struct conn *conn);
+
+/* Send what is queued, now as far as possible, the rest when the socket takes it. */
+void conn_flush(struct conn *conn);
+
+/* Send what is queued, then close (on_closed follows with ERR_OK). */
+void conn_finish(struct conn *conn);
+
+/* Monotonic time of the last byte received or sent: for connections.max.idle.ms. */
+int64_t conn_last_active_ms(const struct conn *conn);

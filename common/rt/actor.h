@@ -1,0 +1,59 @@
+/* actor.h: state that changes under load, with one writer at a time and nobody waiting.
+ *
+ * A partition is an actor, so is a coordinator's partition and a log directory's flusher. actor_post()
+ * pushes a message; if the actor was idle, the poster runs it here and now until the queue is empty or
+ * the turn's bound is spent. Otherwise whoever runs it will find the message. From inside an actor, a
+ * post to another one goes to the loop's run list and is executed when the current turn ends: actors
+ * never nest, so there is no cycle and no deadlock. What is left after the bound is rescheduled on the
+ * same loop behind its other work.
+ *
+ * Proof of exclusion, and that the memory of the actor is handed over from thread to thread, stands in
+ * actor.c beside the two atomic operations that do it.
+ *
+ * Threads: actor_post() from any loop (loop_current() must not be NULL); an actor whose executor is a
+ * worker pool runs there instead, and posts from everywhere. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "rt/loop.h"
+#include "rt/worker.h"
+
+/* After so many messages or so many bytes of them a turn of an actor ends. */
+enum { ACTOR_TURN_MESSAGES = 32, ACTOR_TURN_BYTES = 1 << 20 };
+
+struct actor;
+struct actor_msg;
+
+/* Embedded in a request, a timer, ...; owned by the actor from post to call. */
+struct actor_msg {
+    struct actor_msg *next;
+    void (*fn)(struct actor *actor, struct actor_msg *msg);
+    uint32_t cost_bytes; /* counts against the bound; 0 is fine */
+};
+
+struct actor {
+    _Atomic(struct actor_msg *) inbox; /* newest first; reversed when taken */
+    _Atomic int state;                 /* ACTOR_IDLE or ACTOR_RUNNING */
+    struct actor_msg *pending;         /* taken but not yet run; the runner's */
+    struct loop_task resume;           /* continues on the runner's loop after the bound */
+    struct worker_pool *executor;      /* NULL: inline */
+    struct work work;                  /* for the executor */
+    /* Called once at the end of every turn in which messages ran, still inside the actor: the place to
+     * write what the messages gathered and to publish. May be NULL. */
+    void (*turn_end)(struct actor *actor);
+};
+
+void actor_init(struct actor *actor, void (*turn_end)(struct actor *actor));
+
+/* No message may be queued and none may come. */
+void actor_fini(struct actor *actor);
+
+void actor_post(struct actor *actor, struct actor_msg *msg);
+
+/* Is the calling code running inside this actor? */
+bool actor_here(const struct actor *actor);
+
+/* Run on a pool from the next turn on (a slow disk), or inline again with NULL. Inside the actor only. */
+void actor_set_executor(struct actor *actor, struct worker_pool *pool);
