@@ -1,10 +1,11 @@
 /* arena.h: memory that dies all at once.
  *
- * A request owns an arena: everything decoded or encoded for it lives there. arena_alloc() never fails
- * and returns memory aligned for any object, not zeroed; arena_zalloc() zeroes. The arena counts what it
- * holds (arena_size) so that its owner can charge a budget.
+ * A request owns an arena: everything decoded or encoded for it lives there. arena_alloc() never
+ * fails and returns memory aligned for any object, not zeroed; arena_zalloc() zeroes. The arena
+ * counts what it holds (arena_size) so that its owner can charge a budget.
  *
- * Zero-initialised it is empty and holds nothing until the first allocation. One thread at a time. */
+ * Zero-initialised it is empty and holds nothing until the first allocation. One thread at a time.
+ */
 #pragma once
 
 #include <stddef.h>
@@ -30,8 +31,7 @@ char *arena_cstr(struct arena *arena, struct str s);
 char *arena_printf(struct arena *arena, const char *format, ...)
     __attribute__((format(printf, 2, 3), returns_nonnull));
 
-static inline size_t arena_size(const struct arena *arena)
-{
+static inline size_t arena_size(const struct arena *arena) {
     return arena->total_bytes;
 }
 
@@ -41,5 +41,5 @@ void arena_fini(struct arena *arena);
 /* Forget everything but keep the largest block for the next use. */
 void arena_reset(struct arena *arena);
 
-#define arena_new(arena, type) ((type *)arena_zalloc((arena), 1, sizeof(type)))
+#define arena_new(arena, type)          ((type *)arena_zalloc((arena), 1, sizeof(type)))
 #define arena_array(arena, type, count) ((type *)arena_zalloc((arena), (count), sizeof(type)))

@@ -1,14 +1,16 @@
 /* log.h: the program's log: text as Kafka's log4j prints it, or JSON lines.
  *
  *   [2026-11-23 08:00:00,123] INFO leader elected: tp=orders-0 epoch=3 (kafka.controller)
- *   {"ts":"2026-11-23T08:00:00.123Z","level":"INFO","logger":"kafka.controller","event":"leader elected",...}
+ *   {"ts":"2026-11-23T08:00:00.123Z","level":"INFO","logger":"kafka.controller","event":"leader
+ * elected",...}
  *
- * A line is an event with fields: log_info("kafka.controller", "leader elected", "tp=%s epoch=%d", ...).
- * The first argument is the logger's name as Kafka spells it, so that KAFKA_LOG4J_LOGGERS keeps working.
- * State changes at info, surprises at warn, nothing per request; what may repeat goes through
- * log_limited(), which counts instead of repeating.
+ * A line is an event with fields: log_info("kafka.controller", "leader elected", "tp=%s epoch=%d",
+ * ...). The first argument is the logger's name as Kafka spells it, so that KAFKA_LOG4J_LOGGERS
+ * keeps working. State changes at info, surprises at warn, nothing per request; what may repeat
+ * goes through log_limited(), which counts instead of repeating.
  *
- * Threads: any; a line is written with one write(2). This is the only process-wide mutable state. */
+ * Threads: any; a line is written with one write(2). This is the only process-wide mutable state.
+ */
 #pragma once
 
 #include <stdatomic.h>
@@ -27,7 +29,8 @@ enum { LOG_LOGGERS_MAX = 64 };
 void log_set_format(enum log_format format);
 void log_set_fd(int fd);
 
-/* Level of a logger and those below it ("kafka.server" covers "kafka.server.X"); "root" for the rest. */
+/* Level of a logger and those below it ("kafka.server" covers "kafka.server.X"); "root" for the
+ * rest. */
 MUST_USE enum err log_set_level(const char *logger, enum log_level level);
 
 /* Back to what its parent says. ERR_NOT_FOUND if it had no level of its own. */
@@ -37,7 +40,8 @@ enum log_level log_get_level(const char *logger);
 bool log_level_parse(const char *text, enum log_level *level);
 const char *log_level_name(enum log_level level);
 
-/* Put in front of every message of the process when set (for example the broker id in a simulation). */
+/* Put in front of every message of the process when set (for example the broker id in a
+ * simulation). */
 void log_write(enum log_level level, const char *logger, const char *event, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
@@ -46,13 +50,15 @@ void log_write(enum log_level level, const char *logger, const char *event, cons
 #define log_warn(logger, event, ...)  log_write(LOG_WARN, logger, event, __VA_ARGS__)
 #define log_error(logger, event, ...) log_write(LOG_ERROR, logger, event, __VA_ARGS__)
 
-/* State of one rate-limited message: at most one line a minute, later ones say how many were left out. */
+/* State of one rate-limited message: at most one line a minute, later ones say how many were left
+ * out. */
 struct log_limit {
     _Atomic int64_t next_ms;
     _Atomic uint32_t skipped;
 };
 
-/* Returns true when the message is to be written now, and sets *skipped to the number left out since. */
+/* Returns true when the message is to be written now, and sets *skipped to the number left out
+ * since. */
 bool log_limit_pass(struct log_limit *limit, uint32_t *skipped);
 
 #define log_limited(limit, level, logger, event, format, ...)                                      \

@@ -1,8 +1,8 @@
 /* mem.h: small allocations, which never fail.
  *
- * For sizes that we choose. When memory is gone the process ends with a message: it is replaced, and its
- * replicas serve meanwhile. Sizes that a client chooses come from a budget (rt/budget.h) and can be
- * refused. Freed with mem_free(), which takes NULL. */
+ * For sizes that we choose. When memory is gone the process ends with a message: it is replaced,
+ * and its replicas serve meanwhile. Sizes that a client chooses come from a budget (rt/budget.h)
+ * and can be refused. Freed with mem_free(), which takes NULL. */
 #pragma once
 
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /* must.h: assertions that stay on in release builds.
  *
- * must(x) states what only a bug of ours can break; it prints where and aborts. Never use it on bytes
- * from a disk or a peer: those are validated and answered with an error. */
+ * must(x) states what only a bug of ours can break; it prints where and aborts. Never use it on
+ * bytes from a disk or a peer: those are validated and answered with an error. */
 #pragma once
 
 __attribute__((noreturn, cold)) void must_failed(const char *condition, const char *file, int line);

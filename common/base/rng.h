@@ -1,5 +1,5 @@
-/* rng.h: a small pseudo-random generator (xoshiro256**) with its state in the open, so that a simulation
- * replays from a seed. Not for secrets: nothing in this program needs any yet. */
+/* rng.h: a small pseudo-random generator (xoshiro256**) with its state in the open, so that a
+ * simulation replays from a seed. Not for secrets: nothing in this program needs any yet. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,7 +21,6 @@ uint64_t rng_next(struct rng *rng);
 uint64_t rng_below(struct rng *rng, uint64_t bound);
 
 /* True once in `n` calls on average; never when n is 0. */
-static inline bool rng_one_in(struct rng *rng, uint64_t n)
-{
+static inline bool rng_one_in(struct rng *rng, uint64_t n) {
     return n > 0 && rng_below(rng, n) == 0;
 }

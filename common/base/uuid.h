@@ -1,5 +1,6 @@
-/* uuid.h: Kafka's 16-byte ids (topic ids, cluster ids) and their text: URL-safe base64, 22 characters.
- * Source: org.apache.kafka.common.Uuid. All zeros means "none"; (0,1) is reserved for the metadata topic. */
+/* uuid.h: Kafka's 16-byte ids (topic ids, cluster ids) and their text: URL-safe base64, 22
+ * characters. Source: org.apache.kafka.common.Uuid. All zeros means "none"; (0,1) is reserved for
+ * the metadata topic. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,17 +16,16 @@ struct uuid {
     uint8_t raw[16];
 };
 
-static inline bool uuid_eq(struct uuid a, struct uuid b)
-{
+static inline bool uuid_eq(struct uuid a, struct uuid b) {
     return memcmp(a.raw, b.raw, sizeof(a.raw)) == 0;
 }
 
-static inline bool uuid_is_zero(struct uuid id)
-{
+static inline bool uuid_is_zero(struct uuid id) {
     return uuid_eq(id, (struct uuid){{0}});
 }
 
-/* A random version-4 id whose text does not start with '-' (as Kafka: tools take that for an option). */
+/* A random version-4 id whose text does not start with '-' (as Kafka: tools take that for an
+ * option). */
 struct uuid uuid_random(struct rng *rng);
 
 /* Writes 22 characters and a NUL. */
