@@ -1,0 +1,72 @@
+/* registration.h: how a broker enters the cluster.
+ *
+ * In the order of a start: registration_setup() makes the top-level nodes and reads or makes the
+ * cluster id; registration_generate_id() for a broker without an id; then a struct registration
+ * holds /brokers/ids/<id> for as long as the process lives, over as many sessions as it takes.
+ *
+ * Registering: the nodes of all other brokers are read first; when one advertises a host:port of
+ * ours, we are refused. Then multi[create ephemeral, set data]; the broker epoch is the node's
+ * czxid. When the node exists: if it is our session's, that is it (a lost reply). If it is our
+ * previous session's, it is removed. Otherwise somebody holds it: usually our own former life,
+ * which crashed. Wait, with one line that says so, until it goes; when it is still there after one
+ * and a half session timeouts, its owner is alive and we are refused, with the owner's host:port.
+ *
+ * Threads: the loop. Ownership: the caller owns all of it; callbacks come from the loop, never from
+ * inside a call of this module. */
+#pragma once
+
+#include "rt/loop.h"
+#include "zk/zk.h"
+#include "znode/znode.h"
+
+/* ---- Before registering. Both repeat over lost connections until they know, or the session is
+ * over (ERR_ZK_SESSION_EXPIRED, ERR_CLOSED). */
+
+typedef void registration_setup_fn(void *arg, enum err err, struct str cluster_id,
+                                   const char *text);
+
+/* Make the top-level nodes; read /cluster/id or make it with `proposed_id` (22 characters). `text`
+ * explains an error. The caller compares with meta.properties and refuses a wrong cluster. */
+void registration_setup(struct loop *loop, struct zk *zk, struct str proposed_id,
+                        registration_setup_fn *fn, void *arg);
+
+typedef void registration_id_fn(void *arg, enum err err, int32_t broker_id);
+
+/* A fresh broker id above `reserved_max` (reserved.broker.max.id). */
+void registration_generate_id(struct loop *loop, struct zk *zk, int32_t reserved_max,
+                              registration_id_fn *fn, void *arg);
+
+/* ---- Being registered. */
+
+struct registration;
+
+struct registration_host {
+    /* Registered, with this broker epoch. Again, with a larger one, after every new session. */
+    void (*registered)(struct registration_host *host, int64_t broker_epoch);
+    /* One line for people: why it takes longer. Called once per wait. */
+    void (*waiting)(struct registration_host *host, const char *line);
+    /* For good. ERR_DUPLICATE_BROKER_REGISTRATION: the id is another live broker's. ERR_INVALID: an
+     * advertised address is another broker's. `text` is complete, ready to print. */
+    void (*refused)(struct registration_host *host, enum err err, const char *text);
+};
+
+/* `broker` is copied; its timestamp is set at each registration. */
+struct registration *registration_new(struct loop *loop, int32_t broker_id,
+                                      const struct znode_broker *broker,
+                                      struct registration_host *host);
+
+/* Register in this session: at start, and with every new session after an expiry. The old session
+ * must have been told about by registration_session_lost(). */
+void registration_start(struct registration *reg, struct zk *zk);
+
+/* The session expired or is about to be closed: nothing is called back until the next start. */
+void registration_session_lost(struct registration *reg);
+
+/* Every watch event of the session goes here; true when it was for this module. */
+bool registration_on_watch(struct registration *reg, enum zk_watch_event event, struct str path);
+
+/* -1 while not registered. */
+int64_t registration_epoch(const struct registration *reg);
+
+/* Does not remove the node: closing the session does. */
+void registration_free(struct registration *reg);
