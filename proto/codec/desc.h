@@ -53,13 +53,13 @@ enum msg_op_flag {
     OP_TAGGED = 16,
 };
 
-/* A field in one version. */
+/* A field in one version. Neighbours of fixed size form a run, whose bounds are checked once. */
 struct msg_op {
     uint8_t type; /* enum msg_type */
     uint8_t flags;
     uint8_t field;     /* index in the description's fields */
-    uint8_t run_ops;   /* > 0: so many fields from here on have fixed sizes, ... */
-    uint16_t run_size; /* ... together this many bytes on the wire */
+    uint8_t run_ops;   /* > 0: a run of so many fields begins here */
+    uint16_t run_size; /* there: the run's bytes on the wire; further on: those before this field */
     uint16_t offset;
     const struct msg_plan *plan; /* MSG_STRUCT */
 };
@@ -72,9 +72,13 @@ struct msg_plan {
     uint16_t tagged_count;
     uint16_t absent_count;
     uint16_t size_min; /* the smallest encoding, in bytes */
-    bool flexible;     /* ends in a tagged section */
-    bool fixed;        /* every encoding has size_min bytes */
-    bool complete;     /* decoding sets every field of the C struct, so defaults need not */
+    /* The part of the C struct, if any, that decoding may leave alone: from the first to the last
+     * field that is tagged or not there at all. It needs defaults; while it equals them there is
+     * nothing to write for it. */
+    uint16_t rest_offset;
+    uint16_t rest_size;
+    bool flexible; /* ends in a tagged section */
+    bool fixed;    /* every encoding has size_min bytes */
 };
 
 struct msg_desc {

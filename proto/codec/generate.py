@@ -392,19 +392,22 @@ class Plans:
         count = len(inline)
         ops = []
         for i, (text, *_) in enumerate(made):
-            run = []
-            if i < count and made[i][1] and not (i > 0 and made[i - 1][1]):
-                for other in made[i:count]:
-                    if other[1] is None:
-                        break
-                    run.append(other[1])
-            ops.append(f"{{{text}, .run_ops = {len(run)}, .run_size = {sum(run)}}}")
+            start = i
+            while start > 0 and i < count and made[i][1] and made[start - 1][1]:
+                start -= 1
+            end = i
+            while end < count and made[end][1]:
+                end += 1
+            first = start == i
+            ops.append(f"{{{text}, .run_ops = {end - i if first else 0},"
+                       f" .run_size = {sum(m[1] for m in made[start:end if first else i])}}}")
         size_min = sum(least for _, _, least, _ in made[:count]) + (1 if flexible else 0)
         fixed = not flexible and all(self.is_fixed(f, m, flexible, version) for f, m in zip(inline, made))
-        complete = len(inline) == len(struct.fields) and all(m[3] for m in made)
+        whole = {f.name for f, m in zip(inline, made) if m[3]}
+        rest = [f for f in struct.fields if f.name not in whole]
         said = (struct.c_name, flexible, tuple(ops), tuple(absent))
         if said not in self.known:
-            self.known[said] = self.emit(struct, flexible, ops, count, absent, size_min, fixed, complete)
+            self.known[said] = self.emit(struct, flexible, ops, count, absent, size_min, fixed, rest)
         return self.known[said]
 
     def is_fixed(self, f, made, flexible, version):
@@ -412,7 +415,7 @@ class Plans:
             return self.sizes[self.plan(f.struct, flexible, version)][1]
         return made[1] is not None
 
-    def emit(self, struct, flexible, ops, inline_count, absent, size_min, fixed, complete):
+    def emit(self, struct, flexible, ops, inline_count, absent, size_min, fixed, rest):
         name = f"plan_{len(self.known)}_{struct.c_name}"
         out = self.lines
         if ops:
@@ -427,10 +430,14 @@ class Plans:
                 f"    .absent = {f'absent_in_{name}' if absent else 'NULL'},",
                 f"    .inline_count = {inline_count}, .tagged_count = {len(ops) - inline_count},"
                 f" .absent_count = {len(absent)},",
-                f"    .size_min = {size_min}, .flexible = {c_bool(flexible)}, .fixed = {c_bool(fixed)},"
-                f" .complete = {c_bool(complete)},",
-                "};"]
-        self.sizes[name] = (size_min, fixed, complete)
+                f"    .size_min = {size_min}, .flexible = {c_bool(flexible)}, .fixed = {c_bool(fixed)},"]
+        if rest:
+            c, last = f"struct {struct.c_name}", rest[-1].name + ("_count" if rest[-1].array else "")
+            out += [f"    .rest_offset = offsetof({c}, {rest[0].name}),",
+                    f"    .rest_size = offsetof({c}, {last}) + sizeof((({c} *)0)->{last})"
+                    f" - offsetof({c}, {rest[0].name}),"]
+        out.append("};")
+        self.sizes[name] = (size_min, fixed, not rest)
         return name
 
 

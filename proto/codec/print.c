@@ -1,11 +1,8 @@
 /* print.c: messages for people to read; see codec_print(). */
 #include <inttypes.h>
-#include <string.h>
 
-#include "base/must.h"
-#include "base/uuid.h"
 #include "codec/codec.h"
-#include "codec/desc.h"
+#include "codec/internal.h"
 
 static bool in_range(struct msg_range range, int version) {
     return version >= range.first && version <= range.last;
@@ -89,10 +86,8 @@ static size_t print_value(const struct msg_field *field, int version, const void
 
 static void print_array(const struct msg_field *field, int version, const uint8_t *at,
                         struct buf *out) {
-    const uint8_t *element;
-    int32_t count;
-    memcpy(&element, at, sizeof(element));
-    memcpy(&count, at + sizeof(element), sizeof(count));
+    const uint8_t *element = msg_pointer_at(at);
+    int32_t count = msg_count_at(at);
     if (count < 0) {
         buf_put_text(out, "null");
         return;
@@ -112,7 +107,7 @@ static void print_field(const struct msg_field *field, int version, const uint8_
         return;
     }
     if (field->type == MSG_STRUCT && field->nullable.first <= field->nullable.last) {
-        memcpy(&at, at, sizeof(at));
+        at = msg_pointer_at(at);
         if (at == NULL) {
             buf_put_text(out, "null");
             return;
