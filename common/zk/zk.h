@@ -1,14 +1,17 @@
 /* zk.h: a ZooKeeper session, through a table that tests replace.
  *
- * Two implementations: zk_client (libzookeeper-mt) and zk_mem (a ZooKeeper in memory for tests and the
- * simulator: sessions, ephemerals, sequence nodes, versions, multis, one-shot watches, lost replies).
+ * Two implementations: zk_client (libzookeeper-mt) and zk_mem (a ZooKeeper in memory for tests and
+ * the simulator: sessions, ephemerals, sequence nodes, versions, multis, one-shot watches, lost
+ * replies).
  *
- * All calls are asynchronous. Results, watches and session events arrive on the loop that the session was
- * opened on, in the order ZooKeeper delivered them. Arguments are copied before a call returns.
+ * All calls are asynchronous. Results, watches and session events arrive on the loop that the
+ * session was opened on, in the order ZooKeeper delivered them. Arguments are copied before a call
+ * returns.
  *
- * Unknown is a result: after ERR_ZK_CONNECTION_LOSS the operation may or may not have happened; callers
- * re-read. After ERR_ZK_SESSION_EXPIRED the session is dead: close it and open a new one.
- * Other errors: ERR_NOT_FOUND (no node), ERR_EXISTS, ERR_ZK_BAD_VERSION, ERR_ZK_NOT_EMPTY, ERR_ZK_OTHER.
+ * Unknown is a result: after ERR_ZK_CONNECTION_LOSS the operation may or may not have happened;
+ * callers re-read. After ERR_ZK_SESSION_EXPIRED the session is dead: close it and open a new one.
+ * Other errors: ERR_NOT_FOUND (no node), ERR_EXISTS, ERR_ZK_BAD_VERSION, ERR_ZK_NOT_EMPTY,
+ * ERR_ZK_OTHER.
  *
  * Watches are one-shot: they mean "read again". Re-arming is re-reading.
  *
@@ -58,19 +61,19 @@ struct zk_op {
 };
 
 struct zk_op_result {
-    enum err err;         /* of this step; steps after the failed one say ERR_ZK_OTHER */
-    struct zk_stat stat;  /* after SET; after CREATE where the server tells, else zero */
-    struct str path;      /* after CREATE: the name made (sequence nodes) */
+    enum err err;        /* of this step; steps after the failed one say ERR_ZK_OTHER */
+    struct zk_stat stat; /* after SET; after CREATE where the server tells, else zero */
+    struct str path;     /* after CREATE: the name made (sequence nodes) */
 };
 
 struct zk_result {
     enum err err;
-    struct bytes data;                   /* get */
-    struct zk_stat stat;                 /* get, exists, set */
-    const struct str *children;          /* children, sorted by name */
+    struct bytes data;          /* get */
+    struct zk_stat stat;        /* get, exists, set */
+    const struct str *children; /* children, sorted by name */
     int32_t children_count;
-    struct str path;                     /* create: the path made */
-    const struct zk_op_result *results;  /* multi */
+    struct str path;                    /* create: the path made */
+    const struct zk_op_result *results; /* multi */
     int32_t results_count;
 };
 
@@ -88,10 +91,11 @@ struct zk_ops {
     void (*children)(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg);
     void (*create)(struct zk *zk, const char *path, struct bytes data, int flags, zk_result_fn *fn,
                    void *arg);
-    void (*set)(struct zk *zk, const char *path, struct bytes data, int32_t version, zk_result_fn *fn,
-                void *arg);
+    void (*set)(struct zk *zk, const char *path, struct bytes data, int32_t version,
+                zk_result_fn *fn, void *arg);
     void (*remove)(struct zk *zk, const char *path, int32_t version, zk_result_fn *fn, void *arg);
-    void (*multi)(struct zk *zk, const struct zk_op *ops, int32_t count, zk_result_fn *fn, void *arg);
+    void (*multi)(struct zk *zk, const struct zk_op *ops, int32_t count, zk_result_fn *fn,
+                  void *arg);
     int64_t (*session_id)(struct zk *zk);
     /* What the server granted; 0 before the first connection. */
     int32_t (*session_timeout_ms)(struct zk *zk);
@@ -106,12 +110,12 @@ struct zk {
 
 /* How to open sessions: what struct env carries. */
 struct zk_factory {
-    /* `loop` receives everything. Never fails at once: a connect string that cannot be parsed or resolved
-     * shows as a session that does not connect, with log lines that say why. */
+    /* `loop` receives everything. Never fails at once: a connect string that cannot be parsed or
+     * resolved shows as a session that does not connect, with log lines that say why. */
     struct zk *(*open)(struct zk_factory *factory, struct loop *loop, const char *connect,
                        int32_t session_timeout_ms, const struct zk_events *events, void *arg);
 };
 
-/* The real one, over libzookeeper-mt. Creates the chroot when it is missing. Resolves names again after a
- * disconnection (ZooKeeper's address may have changed), but not on every call. */
+/* The real one, over libzookeeper-mt. Creates the chroot when it is missing. Resolves names again
+ * after a disconnection (ZooKeeper's address may have changed), but not on every call. */
 struct zk_factory *zk_client_factory(void);
