@@ -170,6 +170,8 @@ static struct meta *meta_empty(void) {
     meta->controller_id = -1;
     meta->block = block_new(NULL, 0);
     meta->brokers = meta->block->brokers;
+    meta->by_name = mem_alloc(0); /* never NULL: bsearch insists */
+    meta->by_id = mem_alloc(0);
     return meta;
 }
 

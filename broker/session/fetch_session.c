@@ -1,0 +1,302 @@
+#include "session/fetch_session.h"
+
+#include <string.h>
+#include <uthash.h>
+
+#include "base/mem.h"
+#include "base/must.h"
+
+/* One partition of a session, found by its key. */
+struct session_entry {
+    UT_hash_handle hh;
+    struct fetch_item item;
+    size_t key_size;
+    char *topic; /* owned; item.want.topic points here */
+    uint8_t key[];
+};
+
+struct fetch_session {
+    UT_hash_handle hh;
+    int32_t id;
+    int32_t epoch; /* expected in the next request */
+    bool uses_ids;
+    bool follower;
+    bool pinned;
+    bool closed; /* out of the cache; freed when unpinned */
+    int64_t used_ms;
+    int64_t created_ms;
+    struct list items;
+    int32_t items_count;
+    struct session_entry *entries;
+};
+
+struct fetch_sessions {
+    struct fetch_session *sessions;
+    int32_t slots_max;
+    struct rng *rng;
+};
+
+struct fetch_sessions *fetch_sessions_new(int32_t slots_max, struct rng *rng) {
+    struct fetch_sessions *cache = mem_new(struct fetch_sessions);
+    cache->slots_max = slots_max;
+    cache->rng = rng;
+    return cache;
+}
+
+static void entry_free(struct fetch_session *session, struct session_entry *entry) {
+    HASH_DEL(session->entries, entry);
+    list_remove(&entry->item.link);
+    session->items_count--;
+    mem_free(entry->topic);
+    mem_free(entry);
+}
+
+static void session_free(struct fetch_session *session) {
+    struct session_entry *entry;
+    struct session_entry *next;
+    HASH_ITER (hh, session->entries, entry, next) {
+        entry_free(session, entry);
+    }
+    mem_free(session);
+}
+
+/* Out of the cache; freed now, or when the request that uses it is done. */
+static void session_close(struct fetch_sessions *cache, struct fetch_session *session) {
+    must(!session->closed);
+    HASH_DEL(cache->sessions, session);
+    session->closed = true;
+    if (!session->pinned) {
+        session_free(session);
+    }
+}
+
+void fetch_sessions_free(struct fetch_sessions *cache) {
+    struct fetch_session *session;
+    struct fetch_session *next;
+    HASH_ITER (hh, cache->sessions, session, next) {
+        session_close(cache, session);
+    }
+    mem_free(cache);
+}
+
+int32_t fetch_sessions_count(const struct fetch_sessions *cache) {
+    return (int32_t)HASH_COUNT(cache->sessions);
+}
+
+static struct fetch_session *session_find(struct fetch_sessions *cache, int32_t id) {
+    struct fetch_session *session;
+    HASH_FIND(hh, cache->sessions, &id, sizeof(id), session);
+    return session;
+}
+
+/* Key of a partition: its index, then the topic's id or its name. */
+static size_t want_key(const struct fetch_want *want, bool uses_ids, struct buf *key) {
+    buf_clear(key);
+    buf_put_be32(key, (uint32_t)want->partition);
+    if (uses_ids) {
+        buf_put(key, want->topic_id.raw, sizeof(want->topic_id.raw));
+    } else {
+        buf_put(key, want->topic.ptr, want->topic.size);
+    }
+    return key->size;
+}
+
+static struct session_entry *session_entry(struct fetch_session *session,
+                                           const struct fetch_want *want, struct buf *key) {
+    struct session_entry *entry;
+    size_t size = want_key(want, session->uses_ids, key);
+    HASH_FIND(hh, session->entries, key->data, size, entry);
+    return entry;
+}
+
+static void session_put(struct fetch_session *session, const struct fetch_want *want,
+                        struct buf *key) {
+    struct session_entry *entry = session_entry(session, want, key);
+    if (entry == NULL) {
+        entry = mem_zalloc(1, sizeof(*entry) + key->size);
+        memcpy(entry->key, key->data, key->size);
+        entry->key_size = key->size;
+        entry->topic = str_dup(want->topic);
+        entry->item.sent_hw = -1;
+        entry->item.sent_log_start = -1;
+        entry->item.entry = entry;
+        HASH_ADD_KEYPTR(hh, session->entries, entry->key, entry->key_size, entry);
+        list_push_back(&session->items, &entry->item.link);
+        session->items_count++;
+    }
+    entry->item.want = *want;
+    entry->item.want.topic = (struct str){entry->topic, want->topic.size};
+}
+
+/* Which of two sessions is worth keeping: followers before consumers, then the one with more
+ * partitions. */
+static bool session_less(const struct fetch_session *a, bool follower, int32_t count) {
+    if (a->follower != follower) {
+        return follower;
+    }
+    return a->items_count < count;
+}
+
+/* Room for one more session of that worth; false when there is none. */
+static bool cache_make_room(struct fetch_sessions *cache, bool follower, int32_t count,
+                            int64_t now_ms) {
+    if (fetch_sessions_count(cache) < cache->slots_max) {
+        return true;
+    }
+    struct fetch_session *session;
+    struct fetch_session *next;
+    struct fetch_session *stale = NULL;
+    struct fetch_session *lesser = NULL;
+    HASH_ITER (hh, cache->sessions, session, next) {
+        if (session->pinned) {
+            continue;
+        }
+        bool idle = now_ms - session->used_ms > FETCH_SESSION_EVICTION_MS;
+        bool old = now_ms - session->created_ms > FETCH_SESSION_EVICTION_MS;
+        if (idle && (stale == NULL || session->used_ms < stale->used_ms)) {
+            stale = session;
+        }
+        if (session_less(session, follower, count) && (old || (follower && !session->follower)) &&
+            (lesser == NULL || session_less(session, lesser->follower, lesser->items_count))) {
+            lesser = session;
+        }
+    }
+    struct fetch_session *victim = stale != NULL ? stale : lesser;
+    if (victim == NULL) {
+        return false;
+    }
+    session_close(cache, victim);
+    return true;
+}
+
+static struct fetch_session *session_new(struct fetch_sessions *cache,
+                                         const struct fetch_session_request *request,
+                                         int64_t now_ms) {
+    struct fetch_session *session = mem_new(struct fetch_session);
+    do {
+        session->id = (int32_t)(rng_below(cache->rng, INT32_MAX) + 1);
+    } while (session_find(cache, session->id) != NULL);
+    session->epoch = 1;
+    session->uses_ids = request->uses_ids;
+    session->follower = request->follower;
+    session->used_ms = now_ms;
+    session->created_ms = now_ms;
+    list_init(&session->items);
+    HASH_ADD(hh, cache->sessions, id, sizeof(session->id), session);
+    return session;
+}
+
+static void session_update(struct fetch_session *session,
+                           const struct fetch_session_request *request) {
+    struct buf key = {0};
+    for (int32_t i = 0; i < request->wants_count; i++) {
+        session_put(session, &request->wants[i], &key);
+    }
+    for (int32_t i = 0; i < request->forgotten_count; i++) {
+        struct session_entry *entry = session_entry(session, &request->forgotten[i], &key);
+        if (entry != NULL) {
+            entry_free(session, entry);
+        }
+    }
+    buf_fini(&key);
+}
+
+static void context_use(struct fetch_context *out, struct fetch_session *session, int64_t now_ms) {
+    session->pinned = true;
+    session->used_ms = now_ms;
+    out->session = session;
+    out->session_id = session->id;
+    out->items = &session->items;
+    out->items_count = session->items_count;
+}
+
+/* The request's own list of partitions, remembered by nobody. */
+static void context_own(struct fetch_context *out, const struct fetch_session_request *request,
+                        struct fetch_item *items) {
+    out->items = &out->own;
+    out->items_count = request->wants_count;
+    for (int32_t i = 0; i < request->wants_count; i++) {
+        items[i] =
+            (struct fetch_item){.want = request->wants[i], .sent_hw = -1, .sent_log_start = -1};
+        list_push_back(&out->own, &items[i].link);
+    }
+}
+
+static enum err context_incremental(struct fetch_sessions *cache,
+                                    const struct fetch_session_request *request,
+                                    struct fetch_item *items, int64_t now_ms,
+                                    struct fetch_context *out) {
+    struct fetch_session *session = session_find(cache, request->session_id);
+    if (session == NULL) {
+        return ERR_FETCH_SESSION_ID_NOT_FOUND;
+    }
+    if (session->epoch != request->session_epoch || session->pinned) {
+        return ERR_INVALID_FETCH_SESSION_EPOCH;
+    }
+    if (session->uses_ids != request->uses_ids) {
+        return ERR_FETCH_SESSION_TOPIC_ID_ERROR;
+    }
+    session_update(session, request);
+    if (session->items_count == 0) {
+        session_close(cache, session);
+        context_own(out, request, items);
+        return ERR_OK;
+    }
+    session->epoch = session->epoch == INT32_MAX ? 1 : session->epoch + 1;
+    context_use(out, session, now_ms);
+    out->incremental = true;
+    return ERR_OK;
+}
+
+enum err fetch_context_begin(struct fetch_sessions *cache,
+                             const struct fetch_session_request *request, struct fetch_item *items,
+                             int64_t now_ms, struct fetch_context *out) {
+    *out = (struct fetch_context){0};
+    list_init(&out->own);
+    out->items = &out->own;
+    if (request->session_epoch != FETCH_EPOCH_INITIAL &&
+        request->session_epoch != FETCH_EPOCH_FINAL) {
+        return context_incremental(cache, request, items, now_ms, out);
+    }
+    struct fetch_session *old = session_find(cache, request->session_id);
+    if (old != NULL) {
+        session_close(cache, old);
+    }
+    if (request->session_epoch == FETCH_EPOCH_INITIAL &&
+        cache_make_room(cache, request->follower, request->wants_count, now_ms)) {
+        struct fetch_session *session = session_new(cache, request, now_ms);
+        session_update(session, request);
+        context_use(out, session, now_ms);
+    } else {
+        context_own(out, request, items);
+    }
+    return ERR_OK;
+}
+
+bool fetch_context_include(struct fetch_context *context, struct fetch_item *item, bool failed,
+                           bool has_data, bool other_news, int64_t hw, int64_t log_start) {
+    bool include = !context->incremental || failed || has_data || other_news ||
+                   item->sent_hw != hw || item->sent_log_start != log_start;
+    /* After an error the client must be told the offsets again, whatever they are by then. */
+    item->sent_hw = failed ? -1 : hw;
+    item->sent_log_start = failed ? -1 : log_start;
+    if (context->session != NULL && has_data) {
+        list_remove(&item->link);
+        list_push_back(context->items, &item->link);
+    }
+    return include;
+}
+
+void fetch_context_end(struct fetch_sessions *cache, struct fetch_context *context) {
+    (void)cache;
+    struct fetch_session *session = context->session;
+    if (session == NULL) {
+        return;
+    }
+    context->session = NULL;
+    must(session->pinned);
+    session->pinned = false;
+    if (session->closed) {
+        session_free(session);
+    }
+}

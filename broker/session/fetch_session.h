@@ -1,0 +1,96 @@
+/* fetch_session.h: incremental fetch (KIP-227): the broker remembers which partitions a client
+ * fetches, the client sends only what changed, the reply holds only partitions with news.
+ *
+ * One cache per network loop. A client keeps its connection, so its session is where its requests
+ * arrive; one that comes back on another loop gets FETCH_SESSION_ID_NOT_FOUND and starts a new
+ * session, as after any eviction.
+ *
+ * A session in use by a request that waits is pinned: it is neither evicted nor freed until
+ * released.
+ *
+ * Limits: max.incremental.fetch.session.cache.slots shared out over the loops; at the limit an
+ * entry that was idle for two minutes goes, else one of lesser value (consumer before follower,
+ * fewer partitions before more) that is older than that; if there is none, the fetch is answered
+ * without a session.
+ *
+ * Threads: the loop's. Source: FetchSession.scala of Kafka 3.9; rules in the table of KIP-227. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "base/rng.h"
+#include "base/uuid.h"
+
+struct fetch_session;
+struct fetch_sessions;
+
+enum { FETCH_SESSION_EVICTION_MS = 120000, FETCH_EPOCH_FINAL = -1, FETCH_EPOCH_INITIAL = 0 };
+
+/* One partition that a request asks for. */
+struct fetch_want {
+    struct str topic;     /* empty when the request names ids */
+    struct uuid topic_id; /* zero when it names topics */
+    int32_t partition;
+    int32_t current_leader_epoch;
+    int32_t last_fetched_epoch;
+    int32_t max_bytes;
+    int64_t fetch_offset;
+    int64_t log_start_offset; /* a follower's own; -1 */
+};
+
+/* One partition of a fetch in work: of a session, or of a request without one. */
+struct fetch_item {
+    struct list link;
+    struct fetch_want want;
+    /* What the client was last told; -1: nothing. */
+    int64_t sent_hw;
+    int64_t sent_log_start;
+    void *entry; /* the cache's */
+};
+
+/* A fetch in work. items is a list of struct fetch_item, in the order to serve. */
+struct fetch_context {
+    struct list *items;
+    int32_t items_count;
+    struct fetch_session *session; /* pinned; NULL for a request without one */
+    bool incremental;
+    int32_t session_id; /* for the reply; 0: none */
+    struct list own;    /* backs `items` without a session */
+};
+
+struct fetch_session_request {
+    int32_t session_id;
+    int32_t session_epoch;
+    bool uses_ids; /* version 13 and later */
+    bool follower; /* from a replica: privileged */
+    const struct fetch_want *wants;
+    int32_t wants_count;
+    const struct fetch_want *forgotten; /* only topic, topic_id and partition count */
+    int32_t forgotten_count;
+};
+
+struct fetch_sessions *fetch_sessions_new(int32_t slots_max, struct rng *rng);
+void fetch_sessions_free(struct fetch_sessions *cache);
+
+/* Find or make what the request refers to. `items_memory` has room for wants_count items and lives
+ * as long as the context: it is used for a request without a session. Errors:
+ * FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH, FETCH_SESSION_TOPIC_ID_ERROR. */
+MUST_USE enum err fetch_context_begin(struct fetch_sessions *cache,
+                                      const struct fetch_session_request *request,
+                                      struct fetch_item *items_memory, int64_t now_ms,
+                                      struct fetch_context *out);
+
+/* Is there something to say about this item? Call once per item while the reply is made; remembers
+ * what was told. `has_data` items go to the end of the session's order. Always true without a
+ * session or for a full fetch. */
+bool fetch_context_include(struct fetch_context *context, struct fetch_item *item, bool failed,
+                           bool has_data, bool other_news, int64_t hw, int64_t log_start);
+
+/* The reply has been made, or never will be: unpin. */
+void fetch_context_end(struct fetch_sessions *cache, struct fetch_context *context);
+
+int32_t fetch_sessions_count(const struct fetch_sessions *cache);

@@ -1,0 +1,204 @@
+#include "session/fetch_session.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+
+/* A cache with its generator, and room for one request's partitions. */
+struct fixture {
+    struct rng rng;
+    struct fetch_sessions *cache;
+    struct fetch_item items[8];
+    struct fetch_context context;
+};
+
+static void fixture_init(struct fixture *f, int32_t slots) {
+    *f = (struct fixture){0};
+    rng_seed(&f->rng, 1);
+    f->cache = fetch_sessions_new(slots, &f->rng);
+}
+
+static struct fetch_want want(const char *topic, int32_t partition, int64_t offset) {
+    return (struct fetch_want){
+        .topic = str_of(topic), .partition = partition, .fetch_offset = offset, .max_bytes = 1000};
+}
+
+static enum err begin(struct fixture *f, int32_t id, int32_t epoch, const struct fetch_want *wants,
+                      int32_t count, int64_t now_ms) {
+    struct fetch_session_request request = {
+        .session_id = id, .session_epoch = epoch, .wants = wants, .wants_count = count};
+    return fetch_context_begin(f->cache, &request, f->items, now_ms, &f->context);
+}
+
+/* Open a session over `wants` at time `now_ms` and return its id. */
+static int32_t open_session(struct fixture *f, const struct fetch_want *wants, int32_t count,
+                            int64_t now_ms) {
+    cr_assert_eq(begin(f, 0, FETCH_EPOCH_INITIAL, wants, count, now_ms), ERR_OK);
+    int32_t id = f->context.session_id;
+    fetch_context_end(f->cache, &f->context);
+    return id;
+}
+
+/* A fetch with epoch -1 is remembered by nobody. */
+Test(fetch_session, a_final_epoch_makes_no_session) {
+    struct fixture f;
+    fixture_init(&f, 4);
+    struct fetch_want wants[] = {want("t", 0, 5)};
+    cr_assert_eq(begin(&f, 0, FETCH_EPOCH_FINAL, wants, 1, 0), ERR_OK);
+    cr_expect_eq(f.context.session_id, 0);
+    cr_expect_eq(f.context.items_count, 1);
+    cr_expect_not(f.context.incremental);
+    fetch_context_end(f.cache, &f.context);
+    cr_expect_eq(fetch_sessions_count(f.cache), 0);
+    fetch_sessions_free(f.cache);
+}
+
+/* An incremental fetch serves the remembered partitions with what it changes, adds and forgets. */
+Test(fetch_session, an_incremental_fetch_updates_adds_and_forgets) {
+    struct fixture f;
+    fixture_init(&f, 4);
+    struct fetch_want first[] = {want("a", 0, 0), want("b", 0, 0)};
+    int32_t id = open_session(&f, first, 2, 0);
+    struct fetch_want changes[] = {want("a", 0, 7), want("c", 1, 3)};
+    struct fetch_want forgotten[] = {want("b", 0, 0)};
+    struct fetch_session_request request = {.session_id = id,
+                                            .session_epoch = 1,
+                                            .wants = changes,
+                                            .wants_count = 2,
+                                            .forgotten = forgotten,
+                                            .forgotten_count = 1};
+    cr_assert_eq(fetch_context_begin(f.cache, &request, f.items, 1, &f.context), ERR_OK);
+    cr_expect(f.context.incremental);
+    cr_expect_eq(f.context.items_count, 2);
+    struct fetch_item *a = container_of(f.context.items->next, struct fetch_item, link);
+    struct fetch_item *c = container_of(a->link.next, struct fetch_item, link);
+    cr_expect(str_is(a->want.topic, "a"));
+    cr_expect_eq(a->want.fetch_offset, 7);
+    cr_expect(str_is(c->want.topic, "c"));
+    fetch_context_end(f.cache, &f.context);
+    fetch_sessions_free(f.cache);
+}
+
+/* Each request must carry the epoch after the one before; the wrong one changes nothing. */
+Test(fetch_session, the_epoch_must_be_the_next_one) {
+    struct fixture f;
+    fixture_init(&f, 4);
+    struct fetch_want wants[] = {want("t", 0, 0)};
+    int32_t id = open_session(&f, wants, 1, 0);
+    cr_expect_eq(begin(&f, id, 2, NULL, 0, 0), ERR_INVALID_FETCH_SESSION_EPOCH);
+    cr_assert_eq(begin(&f, id, 1, NULL, 0, 0), ERR_OK);
+    fetch_context_end(f.cache, &f.context);
+    cr_expect_eq(begin(&f, id, 1, NULL, 0, 0), ERR_INVALID_FETCH_SESSION_EPOCH);
+    cr_assert_eq(begin(&f, id, 2, NULL, 0, 0), ERR_OK);
+    fetch_context_end(f.cache, &f.context);
+    cr_expect_eq(begin(&f, id + 1, 1, NULL, 0, 0), ERR_FETCH_SESSION_ID_NOT_FOUND);
+    fetch_sessions_free(f.cache);
+}
+
+/* A session that was opened with names does not take requests with ids. */
+Test(fetch_session, names_and_ids_do_not_mix) {
+    struct fixture f;
+    fixture_init(&f, 4);
+    struct fetch_want wants[] = {want("t", 0, 0)};
+    int32_t id = open_session(&f, wants, 1, 0);
+    struct fetch_session_request request = {.session_id = id, .session_epoch = 1, .uses_ids = true};
+    cr_expect_eq(fetch_context_begin(f.cache, &request, f.items, 0, &f.context),
+                 ERR_FETCH_SESSION_TOPIC_ID_ERROR);
+    fetch_sessions_free(f.cache);
+}
+
+/* A session whose last partition is forgotten goes, and the request is answered without one. */
+Test(fetch_session, forgetting_everything_ends_the_session) {
+    struct fixture f;
+    fixture_init(&f, 4);
+    struct fetch_want wants[] = {want("t", 0, 0)};
+    int32_t id = open_session(&f, wants, 1, 0);
+    struct fetch_session_request request = {
+        .session_id = id, .session_epoch = 1, .forgotten = wants, .forgotten_count = 1};
+    cr_assert_eq(fetch_context_begin(f.cache, &request, f.items, 0, &f.context), ERR_OK);
+    cr_expect_eq(f.context.session_id, 0);
+    cr_expect_eq(f.context.items_count, 0);
+    cr_expect_eq(fetch_sessions_count(f.cache), 0);
+    fetch_context_end(f.cache, &f.context);
+    fetch_sessions_free(f.cache);
+}
+
+/* In an incremental reply a partition is told only when there is news; after an error always again.
+ */
+Test(fetch_session, an_incremental_reply_holds_only_news) {
+    struct fixture f;
+    fixture_init(&f, 4);
+    struct fetch_want wants[] = {want("t", 0, 0)};
+    cr_assert_eq(begin(&f, 0, FETCH_EPOCH_INITIAL, wants, 1, 0), ERR_OK);
+    int32_t id = f.context.session_id;
+    struct fetch_item *item = container_of(f.context.items->next, struct fetch_item, link);
+    cr_expect(fetch_context_include(&f.context, item, false, false, false, 10, 0));
+    fetch_context_end(f.cache, &f.context);
+    cr_assert_eq(begin(&f, id, 1, NULL, 0, 0), ERR_OK);
+    cr_expect_not(fetch_context_include(&f.context, item, false, false, false, 10, 0));
+    cr_expect(fetch_context_include(&f.context, item, false, false, false, 11, 0), "hw moved");
+    cr_expect(fetch_context_include(&f.context, item, false, true, false, 11, 0), "data");
+    cr_expect(fetch_context_include(&f.context, item, false, false, false, 11, 5),
+              "log start moved");
+    cr_expect(fetch_context_include(&f.context, item, true, false, false, 11, 5), "an error");
+    cr_expect(fetch_context_include(&f.context, item, false, false, false, 11, 5),
+              "after an error");
+    fetch_context_end(f.cache, &f.context);
+    fetch_sessions_free(f.cache);
+}
+
+/* Partitions that gave data are served last the next time, so that none starves. */
+Test(fetch_session, a_partition_with_data_goes_to_the_end) {
+    struct fixture f;
+    fixture_init(&f, 4);
+    struct fetch_want wants[] = {want("a", 0, 0), want("b", 0, 0)};
+    cr_assert_eq(begin(&f, 0, FETCH_EPOCH_INITIAL, wants, 2, 0), ERR_OK);
+    struct fetch_item *a = container_of(f.context.items->next, struct fetch_item, link);
+    (void)fetch_context_include(&f.context, a, false, true, false, 10, 0);
+    struct fetch_item *head = container_of(f.context.items->next, struct fetch_item, link);
+    cr_expect(str_is(head->want.topic, "b"));
+    fetch_context_end(f.cache, &f.context);
+    fetch_sessions_free(f.cache);
+}
+
+/* A full cache refuses a newcomer of equal worth, lets one in when somebody was idle for two
+ * minutes, and always makes room for a follower. */
+Test(fetch_session, a_full_cache_evicts_only_the_idle_or_the_lesser) {
+    struct fixture f;
+    fixture_init(&f, 1);
+    struct fetch_want wants[] = {want("t", 0, 0)};
+    int32_t id = open_session(&f, wants, 1, 1000);
+    cr_expect_neq(id, 0);
+    cr_expect_eq(open_session(&f, wants, 1, 2000), 0, "no room");
+    int32_t second = open_session(&f, wants, 1, 1001 + FETCH_SESSION_EVICTION_MS);
+    cr_expect_neq(second, 0, "the idle one went");
+    cr_expect_eq(begin(&f, id, 1, NULL, 0, 0), ERR_FETCH_SESSION_ID_NOT_FOUND);
+    struct fetch_session_request follower = {
+        .session_epoch = FETCH_EPOCH_INITIAL, .follower = true, .wants = wants, .wants_count = 1};
+    cr_assert_eq(fetch_context_begin(f.cache, &follower, f.items, 1002 + FETCH_SESSION_EVICTION_MS,
+                                     &f.context),
+                 ERR_OK);
+    cr_expect_neq(f.context.session_id, 0);
+    fetch_context_end(f.cache, &f.context);
+    fetch_sessions_free(f.cache);
+}
+
+/* A session that a waiting request uses survives being closed by another connection until released.
+ */
+Test(fetch_session, a_session_in_use_is_freed_when_released) {
+    struct fixture f;
+    fixture_init(&f, 4);
+    struct fetch_want wants[] = {want("t", 0, 0)};
+    int32_t id = open_session(&f, wants, 1, 0);
+    struct fetch_context waiting;
+    struct fetch_session_request next = {.session_id = id, .session_epoch = 1};
+    cr_assert_eq(fetch_context_begin(f.cache, &next, NULL, 0, &waiting), ERR_OK);
+    cr_assert_eq(begin(&f, id, FETCH_EPOCH_FINAL, wants, 1, 0), ERR_OK);
+    cr_expect_eq(fetch_sessions_count(f.cache), 0);
+    struct fetch_item *item = container_of(waiting.items->next, struct fetch_item, link);
+    cr_expect_eq(item->want.partition, 0);
+    fetch_context_end(f.cache, &waiting);
+    fetch_context_end(f.cache, &f.context);
+    fetch_sessions_free(f.cache);
+}
