@@ -424,7 +424,7 @@ void grp_check(const struct grp_coord *coord);
 size_t grp_memory_bytes(const struct grp_coord *coord);
 size_t grp_group_count(const struct grp_coord *coord);
 
-/* Print all groups, members and committed offsets, sorted by name: equal text is equal state. What
- * does not survive a reload (timers, waiting requests, states between Empty and Stable) is left out
+/* Print a group, or with a null id all of them, with members and committed offsets, sorted by name:
+ * equal text is equal state. What does not survive a reload (timers, waiting requests) is left out
  * unless `all`. */
-void grp_print(const struct grp_coord *coord, bool all, struct buf *to);
+void grp_print(const struct grp_coord *coord, struct str group_id, bool all, struct buf *to);
