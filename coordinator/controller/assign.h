@@ -28,9 +28,10 @@ struct assign_request {
     int32_t first_replica_of_0; /* its leader by assignment; -1: none */
 };
 
-/* Fills placed[0..partitions_count) from the arena. ERR_INVALID_REPLICATION_FACTOR when there are
- * fewer brokers than replicas, or a count is not positive; ERR_INVALID_REQUEST when only some
- * brokers have a rack. *msg (may be NULL) says it as Kafka does. */
+/* Fills placed[0..partitions_count) from the arena. ERR_INVALID_PARTITIONS and
+ * ERR_INVALID_REPLICATION_FACTOR for counts that are not positive, the latter also when there are
+ * fewer brokers than replicas; ERR_INVALID_REQUEST when only some brokers have a rack. *msg (may be
+ * NULL) says it as Kafka does. */
 MUST_USE enum err assign_replicas(struct arena *arena, struct rng *rng,
                                   const struct assign_request *request, struct znode_ids *placed,
                                   struct errmsg *msg);
