@@ -426,7 +426,7 @@ class Plans:
             out.append(f"static const uint8_t absent_in_{name}[] = {{{', '.join(absent)}}};")
         out += [f"static const struct msg_plan {name} = {{",
                 f"    .desc = &{struct.c_name}_desc,",
-                f"    .ops = {f'ops_of_{name}' if ops else 'NULL'},",
+                f"    .ops = {f'ops_of_{name}' if ops else 'no_ops'},",
                 f"    .absent = {f'absent_in_{name}' if absent else 'NULL'},",
                 f"    .inline_count = {inline_count}, .tagged_count = {len(ops) - inline_count},"
                 f" .absent_count = {len(absent)},",
@@ -510,6 +510,9 @@ SOURCE_TOP = """\
 #include "codec/api.h"
 #include "codec/codec.h"
 #include "codec/desc.h"
+
+/* For plans without fields: a place to begin and end at. */
+static const struct msg_op no_ops[1] = {{.type = MSG_BOOL}};
 """
 
 
