@@ -19,7 +19,8 @@ struct arena_block {
     _Alignas(ARENA_ALIGN) uint8_t data[];
 };
 
-static void arena_grow(struct arena *arena, size_t size) {
+static void arena_grow(struct arena *arena, size_t size)
+{
     size_t wanted = arena->blocks != NULL ? arena->blocks->size * 2 : ARENA_FIRST_BLOCK;
     if (wanted > ARENA_BLOCK_MAX) {
         wanted = ARENA_BLOCK_MAX;
@@ -36,7 +37,8 @@ static void arena_grow(struct arena *arena, size_t size) {
     arena->total_bytes += sizeof(*block) + wanted;
 }
 
-void *arena_alloc(struct arena *arena, size_t size) {
+void *arena_alloc(struct arena *arena, size_t size)
+{
     must(size <= SIZE_MAX / 2);
     size = (size + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
     if (size == 0) {
@@ -51,14 +53,16 @@ void *arena_alloc(struct arena *arena, size_t size) {
     return ptr;
 }
 
-void *arena_zalloc(struct arena *arena, size_t count, size_t size) {
+void *arena_zalloc(struct arena *arena, size_t count, size_t size)
+{
     must(size == 0 || count <= SIZE_MAX / 2 / size);
     void *ptr = arena_alloc(arena, count * size);
     memset(ptr, 0, count * size);
     return ptr;
 }
 
-char *arena_cstr(struct arena *arena, struct str s) {
+char *arena_cstr(struct arena *arena, struct str s)
+{
     if (s.ptr == NULL) {
         return NULL;
     }
@@ -68,11 +72,13 @@ char *arena_cstr(struct arena *arena, struct str s) {
     return copy;
 }
 
-struct str arena_str(struct arena *arena, struct str s) {
+struct str arena_str(struct arena *arena, struct str s)
+{
     return (struct str){arena_cstr(arena, s), s.size};
 }
 
-char *arena_printf(struct arena *arena, const char *format, ...) {
+char *arena_printf(struct arena *arena, const char *format, ...)
+{
     va_list args;
     va_list again;
     va_start(args, format);
@@ -87,7 +93,8 @@ char *arena_printf(struct arena *arena, const char *format, ...) {
     return text;
 }
 
-static void arena_free_chain(struct arena_block *block) {
+static void arena_free_chain(struct arena_block *block)
+{
     while (block != NULL) {
         struct arena_block *older = block->older;
         mem_free(block);
@@ -95,12 +102,14 @@ static void arena_free_chain(struct arena_block *block) {
     }
 }
 
-void arena_fini(struct arena *arena) {
+void arena_fini(struct arena *arena)
+{
     arena_free_chain(arena->blocks);
     *arena = (struct arena){0};
 }
 
-void arena_reset(struct arena *arena) {
+void arena_reset(struct arena *arena)
+{
     struct arena_block *keep = arena->blocks;
     if (keep == NULL) {
         return;

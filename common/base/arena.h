@@ -31,7 +31,8 @@ char *arena_cstr(struct arena *arena, struct str s);
 char *arena_printf(struct arena *arena, const char *format, ...)
     __attribute__((format(printf, 2, 3), returns_nonnull));
 
-static inline size_t arena_size(const struct arena *arena) {
+static inline size_t arena_size(const struct arena *arena)
+{
     return arena->total_bytes;
 }
 

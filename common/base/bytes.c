@@ -6,7 +6,8 @@
 #include "base/mem.h"
 #include "base/must.h"
 
-int str_cmp(struct str a, struct str b) {
+int str_cmp(struct str a, struct str b)
+{
     if (a.ptr == NULL || b.ptr == NULL) {
         return (a.ptr != NULL) - (b.ptr != NULL);
     }
@@ -18,11 +19,13 @@ int str_cmp(struct str a, struct str b) {
     return (a.size > b.size) - (a.size < b.size);
 }
 
-char *str_dup(struct str s) {
+char *str_dup(struct str s)
+{
     return s.ptr != NULL ? mem_strndup(s.ptr, s.size) : NULL;
 }
 
-uint64_t bytes_hash(const void *data, size_t size, uint64_t seed) {
+uint64_t bytes_hash(const void *data, size_t size, uint64_t seed)
+{
     const uint8_t *at = data;
     uint64_t hash = 14695981039346656037u ^ seed;
     for (size_t i = 0; i < size; i++) {
@@ -36,7 +39,8 @@ uint64_t bytes_hash(const void *data, size_t size, uint64_t seed) {
 }
 
 /* Decode one code point at `at`; sets *used. Malformed input gives U+FFFD and uses one byte. */
-static uint32_t utf8_next(const uint8_t *at, size_t left, size_t *used) {
+static uint32_t utf8_next(const uint8_t *at, size_t left, size_t *used)
+{
     static const uint32_t lowest[] = {0, 0x80, 0x800, 0x10000};
     uint8_t lead = at[0];
     *used = 1;
@@ -61,7 +65,8 @@ static uint32_t utf8_next(const uint8_t *at, size_t left, size_t *used) {
     return point;
 }
 
-int32_t str_java_hash(struct str s) {
+int32_t str_java_hash(struct str s)
+{
     uint32_t hash = 0;
     size_t used;
     for (size_t i = 0; i < s.size; i += used) {
@@ -75,7 +80,8 @@ int32_t str_java_hash(struct str s) {
     return (int32_t)hash;
 }
 
-uint8_t *buf_extend(struct buf *buf, size_t size) {
+uint8_t *buf_extend(struct buf *buf, size_t size)
+{
     must(size <= SIZE_MAX / 4);
     if (buf->capacity - buf->size < size) {
         size_t wanted = buf->capacity * 2;
@@ -94,17 +100,20 @@ uint8_t *buf_extend(struct buf *buf, size_t size) {
     return at;
 }
 
-void buf_put(struct buf *buf, const void *data, size_t size) {
+void buf_put(struct buf *buf, const void *data, size_t size)
+{
     if (size > 0) {
         memcpy(buf_extend(buf, size), data, size);
     }
 }
 
-void buf_put_text(struct buf *buf, const char *text) {
+void buf_put_text(struct buf *buf, const char *text)
+{
     buf_put(buf, text, strlen(text));
 }
 
-void buf_printf(struct buf *buf, const char *format, ...) {
+void buf_printf(struct buf *buf, const char *format, ...)
+{
     va_list args;
     va_start(args, format);
     char *text = NULL;
@@ -115,27 +124,33 @@ void buf_printf(struct buf *buf, const char *format, ...) {
     mem_free(text);
 }
 
-void buf_put_byte(struct buf *buf, uint8_t v) {
+void buf_put_byte(struct buf *buf, uint8_t v)
+{
     *buf_extend(buf, 1) = v;
 }
 
-void buf_put_be16(struct buf *buf, uint16_t v) {
+void buf_put_be16(struct buf *buf, uint16_t v)
+{
     be16_put(buf_extend(buf, 2), v);
 }
 
-void buf_put_be32(struct buf *buf, uint32_t v) {
+void buf_put_be32(struct buf *buf, uint32_t v)
+{
     be32_put(buf_extend(buf, 4), v);
 }
 
-void buf_put_be64(struct buf *buf, uint64_t v) {
+void buf_put_be64(struct buf *buf, uint64_t v)
+{
     be64_put(buf_extend(buf, 8), v);
 }
 
-void buf_clear(struct buf *buf) {
+void buf_clear(struct buf *buf)
+{
     buf->size = 0;
 }
 
-void buf_fini(struct buf *buf) {
+void buf_fini(struct buf *buf)
+{
     mem_free(buf->data);
     *buf = (struct buf){0};
 }

@@ -27,19 +27,22 @@ struct str {
 /* For printf("%.*s", STR_ARG(s)). */
 #define STR_ARG(s) (int)(s).size, ((s).ptr != NULL ? (s).ptr : "")
 
-static inline struct str str_of(const char *text) {
+static inline struct str str_of(const char *text)
+{
     return (struct str){text, text != NULL ? strlen(text) : 0};
 }
 
 /* Null equals only null. */
-static inline bool str_eq(struct str a, struct str b) {
+static inline bool str_eq(struct str a, struct str b)
+{
     if (a.ptr == NULL || b.ptr == NULL) {
         return a.ptr == b.ptr;
     }
     return a.size == b.size && memcmp(a.ptr, b.ptr, a.size) == 0;
 }
 
-static inline bool str_is(struct str a, const char *text) {
+static inline bool str_is(struct str a, const char *text)
+{
     return str_eq(a, str_of(text));
 }
 
@@ -56,35 +59,41 @@ uint64_t bytes_hash(const void *data, size_t size, uint64_t seed);
  * counts as U+FFFD. Kafka places groups and transactional ids with it. */
 int32_t str_java_hash(struct str s);
 
-static inline uint16_t be16_get(const void *at) {
+static inline uint16_t be16_get(const void *at)
+{
     uint16_t v;
     memcpy(&v, at, sizeof(v));
     return __builtin_bswap16(v);
 }
 
-static inline uint32_t be32_get(const void *at) {
+static inline uint32_t be32_get(const void *at)
+{
     uint32_t v;
     memcpy(&v, at, sizeof(v));
     return __builtin_bswap32(v);
 }
 
-static inline uint64_t be64_get(const void *at) {
+static inline uint64_t be64_get(const void *at)
+{
     uint64_t v;
     memcpy(&v, at, sizeof(v));
     return __builtin_bswap64(v);
 }
 
-static inline void be16_put(void *at, uint16_t v) {
+static inline void be16_put(void *at, uint16_t v)
+{
     v = __builtin_bswap16(v);
     memcpy(at, &v, sizeof(v));
 }
 
-static inline void be32_put(void *at, uint32_t v) {
+static inline void be32_put(void *at, uint32_t v)
+{
     v = __builtin_bswap32(v);
     memcpy(at, &v, sizeof(v));
 }
 
-static inline void be64_put(void *at, uint64_t v) {
+static inline void be64_put(void *at, uint64_t v)
+{
     v = __builtin_bswap64(v);
     memcpy(at, &v, sizeof(v));
 }

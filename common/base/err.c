@@ -22,17 +22,20 @@ static const struct err_info err_table[ERR_COUNT] = {
 #undef X
 };
 
-static const struct err_info *err_info(enum err err) {
+static const struct err_info *err_info(enum err err)
+{
     must((int)err >= 0);
     must(err < ERR_COUNT);
     return &err_table[err];
 }
 
-int16_t err_wire(enum err err) {
+int16_t err_wire(enum err err)
+{
     return err_info(err)->wire;
 }
 
-enum err err_from_wire(int16_t code) {
+enum err err_from_wire(int16_t code)
+{
     if (code == 0) {
         return ERR_OK;
     }
@@ -45,19 +48,23 @@ enum err err_from_wire(int16_t code) {
     return ERR_UNKNOWN_SERVER_ERROR;
 }
 
-const char *err_name(enum err err) {
+const char *err_name(enum err err)
+{
     return err_info(err)->name;
 }
 
-const char *err_text(enum err err) {
+const char *err_text(enum err err)
+{
     return err_info(err)->text;
 }
 
-bool err_retriable(enum err err) {
+bool err_retriable(enum err err)
+{
     return err_info(err)->retriable;
 }
 
-enum err err_from_errno(int errnum) {
+enum err err_from_errno(int errnum)
+{
     switch (errnum) {
     case 0:
         return ERR_OK;
@@ -91,7 +98,8 @@ enum err err_from_errno(int errnum) {
     }
 }
 
-void errmsg_set(struct errmsg *msg, const char *format, ...) {
+void errmsg_set(struct errmsg *msg, const char *format, ...)
+{
     if (msg == NULL) {
         return;
     }
@@ -101,7 +109,8 @@ void errmsg_set(struct errmsg *msg, const char *format, ...) {
     va_end(args);
 }
 
-void errmsg_wrap(struct errmsg *msg, const char *format, ...) {
+void errmsg_wrap(struct errmsg *msg, const char *format, ...)
+{
     if (msg == NULL) {
         return;
     }

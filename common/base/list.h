@@ -15,42 +15,50 @@ struct list {
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /* Both the head of an empty list and a link that is in no list point at themselves. */
-static inline void list_init(struct list *list) {
+static inline void list_init(struct list *list)
+{
     list->next = list;
     list->prev = list;
 }
 
-static inline bool list_empty(const struct list *list) {
+static inline bool list_empty(const struct list *list)
+{
     return list->next == list;
 }
 
 /* Is this link in some list? */
-static inline bool list_linked(const struct list *link) {
+static inline bool list_linked(const struct list *link)
+{
     return link->next != link;
 }
 
-static inline void list_insert_before(struct list *at, struct list *link) {
+static inline void list_insert_before(struct list *at, struct list *link)
+{
     link->prev = at->prev;
     link->next = at;
     at->prev->next = link;
     at->prev = link;
 }
 
-static inline void list_push_back(struct list *head, struct list *link) {
+static inline void list_push_back(struct list *head, struct list *link)
+{
     list_insert_before(head, link);
 }
 
-static inline void list_push_front(struct list *head, struct list *link) {
+static inline void list_push_front(struct list *head, struct list *link)
+{
     list_insert_before(head->next, link);
 }
 
-static inline void list_remove(struct list *link) {
+static inline void list_remove(struct list *link)
+{
     link->prev->next = link->next;
     link->next->prev = link->prev;
     list_init(link);
 }
 
-static inline struct list *list_pop_front(struct list *head) {
+static inline struct list *list_pop_front(struct list *head)
+{
     if (list_empty(head)) {
         return NULL;
     }
@@ -60,7 +68,8 @@ static inline struct list *list_pop_front(struct list *head) {
 }
 
 /* Move all links of `from` to the end of `to`. */
-static inline void list_splice_back(struct list *to, struct list *from) {
+static inline void list_splice_back(struct list *to, struct list *from)
+{
     if (list_empty(from)) {
         return;
     }

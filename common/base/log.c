@@ -29,15 +29,18 @@ static _Atomic int out_fd = STDOUT_FILENO;
 static const char *const level_names[] = {"TRACE", "DEBUG", "INFO", "WARN",
                                           "ERROR", "FATAL", "OFF"};
 
-void log_set_format(enum log_format format) {
+void log_set_format(enum log_format format)
+{
     atomic_store(&out_format, (int)format);
 }
 
-void log_set_fd(int fd) {
+void log_set_fd(int fd)
+{
     atomic_store(&out_fd, fd);
 }
 
-bool log_level_parse(const char *text, enum log_level *level) {
+bool log_level_parse(const char *text, enum log_level *level)
+{
     for (int i = LOG_TRACE; i <= LOG_OFF; i++) {
         if (strcasecmp(text, level_names[i]) == 0) {
             *level = (enum log_level)i;
@@ -47,17 +50,20 @@ bool log_level_parse(const char *text, enum log_level *level) {
     return false;
 }
 
-const char *log_level_name(enum log_level level) {
+const char *log_level_name(enum log_level level)
+{
     must(level <= LOG_OFF);
     return level_names[level];
 }
 
-static bool is_root(const char *logger) {
+static bool is_root(const char *logger)
+{
     return strcmp(logger, "root") == 0;
 }
 
 /* With the lock held. */
-static int override_find(const char *logger) {
+static int override_find(const char *logger)
+{
     for (int i = 0; i < atomic_load(&override_count); i++) {
         if (strcmp(overrides[i].name, logger) == 0) {
             return i;
@@ -66,7 +72,8 @@ static int override_find(const char *logger) {
     return -1;
 }
 
-enum err log_set_level(const char *logger, enum log_level level) {
+enum err log_set_level(const char *logger, enum log_level level)
+{
     if (is_root(logger)) {
         atomic_store(&root_level, (int)level);
         return ERR_OK;
@@ -91,7 +98,8 @@ enum err log_set_level(const char *logger, enum log_level level) {
     return err;
 }
 
-enum err log_reset_level(const char *logger) {
+enum err log_reset_level(const char *logger)
+{
     pthread_mutex_lock(&lock);
     int i = override_find(logger);
     if (i >= 0) {
@@ -104,12 +112,14 @@ enum err log_reset_level(const char *logger) {
 }
 
 /* Does the override `name` cover `logger`: the same, or a parent up to a dot? */
-static bool covers(const char *name, const char *logger) {
+static bool covers(const char *name, const char *logger)
+{
     size_t size = strlen(name);
     return strncmp(name, logger, size) == 0 && (logger[size] == '\0' || logger[size] == '.');
 }
 
-enum log_level log_get_level(const char *logger) {
+enum log_level log_get_level(const char *logger)
+{
     enum log_level level = (enum log_level)atomic_load_explicit(&root_level, memory_order_relaxed);
     if (atomic_load_explicit(&override_count, memory_order_relaxed) == 0 || is_root(logger)) {
         return level;
@@ -134,7 +144,8 @@ struct line {
 };
 
 __attribute__((format(printf, 2, 3))) static void line_add(struct line *line, const char *format,
-                                                           ...) {
+                                                           ...)
+{
     va_list args;
     va_start(args, format);
     int n = vsnprintf(line->text + line->size, sizeof(line->text) - line->size, format, args);
@@ -144,7 +155,8 @@ __attribute__((format(printf, 2, 3))) static void line_add(struct line *line, co
     line->size += (size_t)n < room ? (size_t)n : room;
 }
 
-static void line_add_json(struct line *line, const char *text) {
+static void line_add_json(struct line *line, const char *text)
+{
     for (const char *c = text; *c != '\0'; c++) {
         if (*c == '"' || *c == '\\') {
             line_add(line, "\\%c", *c);
@@ -157,7 +169,8 @@ static void line_add_json(struct line *line, const char *text) {
 }
 
 static void line_text(struct line *line, enum log_level level, const char *logger,
-                      const char *event, const char *detail) {
+                      const char *event, const char *detail)
+{
     struct timeval now;
     struct tm parts;
     char stamp[32];
@@ -175,7 +188,8 @@ static void line_text(struct line *line, enum log_level level, const char *logge
 }
 
 static void line_json(struct line *line, enum log_level level, const char *logger,
-                      const char *event, const char *detail) {
+                      const char *event, const char *detail)
+{
     struct timeval now;
     struct tm parts;
     char stamp[32];
@@ -195,8 +209,8 @@ static void line_json(struct line *line, enum log_level level, const char *logge
     line_add(line, "\"}");
 }
 
-void log_write(enum log_level level, const char *logger, const char *event, const char *format,
-               ...) {
+void log_write(enum log_level level, const char *logger, const char *event, const char *format, ...)
+{
     if (level < log_get_level(logger)) {
         return;
     }
@@ -220,13 +234,15 @@ void log_write(enum log_level level, const char *logger, const char *event, cons
     (void)written;
 }
 
-static int64_t monotonic_ms(void) {
+static int64_t monotonic_ms(void)
+{
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-bool log_limit_pass(struct log_limit *limit, uint32_t *skipped) {
+bool log_limit_pass(struct log_limit *limit, uint32_t *skipped)
+{
     int64_t now = monotonic_ms();
     int64_t next = atomic_load(&limit->next_ms);
     if (now < next ||

@@ -7,12 +7,14 @@
 
 #include "base/must.h"
 
-__attribute__((noreturn, cold)) static void mem_gone(size_t size) {
+__attribute__((noreturn, cold)) static void mem_gone(size_t size)
+{
     fprintf(stderr, "barnabas: out of memory (%zu bytes wanted)\n", size);
     abort();
 }
 
-void *mem_alloc(size_t size) {
+void *mem_alloc(size_t size)
+{
     void *ptr = malloc(size > 0 ? size : 1);
     if (ptr == NULL) {
         mem_gone(size);
@@ -20,7 +22,8 @@ void *mem_alloc(size_t size) {
     return ptr;
 }
 
-void *mem_zalloc(size_t count, size_t size) {
+void *mem_zalloc(size_t count, size_t size)
+{
     void *ptr = calloc(count > 0 ? count : 1, size > 0 ? size : 1);
     if (ptr == NULL) {
         mem_gone(count * size);
@@ -28,7 +31,8 @@ void *mem_zalloc(size_t count, size_t size) {
     return ptr;
 }
 
-void *mem_realloc(void *old, size_t size) {
+void *mem_realloc(void *old, size_t size)
+{
     void *ptr = realloc(old, size > 0 ? size : 1);
     if (ptr == NULL) {
         mem_gone(size);
@@ -36,18 +40,21 @@ void *mem_realloc(void *old, size_t size) {
     return ptr;
 }
 
-char *mem_strndup(const char *text, size_t size) {
+char *mem_strndup(const char *text, size_t size)
+{
     char *copy = mem_alloc(size + 1);
     memcpy(copy, text, size);
     copy[size] = '\0';
     return copy;
 }
 
-char *mem_strdup(const char *text) {
+char *mem_strdup(const char *text)
+{
     return mem_strndup(text, strlen(text));
 }
 
-char *mem_printf(const char *format, ...) {
+char *mem_printf(const char *format, ...)
+{
     va_list args;
     va_start(args, format);
     char *text = NULL;
@@ -60,6 +67,7 @@ char *mem_printf(const char *format, ...) {
     return text;
 }
 
-void mem_free(void *ptr) {
+void mem_free(void *ptr)
+{
     free(ptr);
 }

@@ -21,6 +21,7 @@ uint64_t rng_next(struct rng *rng);
 uint64_t rng_below(struct rng *rng, uint64_t bound);
 
 /* True once in `n` calls on average; never when n is 0. */
-static inline bool rng_one_in(struct rng *rng, uint64_t n) {
+static inline bool rng_one_in(struct rng *rng, uint64_t n)
+{
     return n > 0 && rng_below(rng, n) == 0;
 }

@@ -4,7 +4,8 @@
 
 static const char base64url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-struct uuid uuid_random(struct rng *rng) {
+struct uuid uuid_random(struct rng *rng)
+{
     struct uuid id;
     char text[UUID_TEXT_SIZE + 1];
     do {
@@ -18,7 +19,8 @@ struct uuid uuid_random(struct rng *rng) {
     return id;
 }
 
-void uuid_format(struct uuid id, char text[UUID_TEXT_SIZE + 1]) {
+void uuid_format(struct uuid id, char text[UUID_TEXT_SIZE + 1])
+{
     uint32_t bits = 0;
     int have = 0;
     int out = 0;
@@ -34,7 +36,8 @@ void uuid_format(struct uuid id, char text[UUID_TEXT_SIZE + 1]) {
     text[out] = '\0';
 }
 
-bool uuid_parse(struct str text, struct uuid *id) {
+bool uuid_parse(struct str text, struct uuid *id)
+{
     if (text.ptr == NULL || text.size != UUID_TEXT_SIZE) {
         return false;
     }
@@ -58,7 +61,8 @@ bool uuid_parse(struct str text, struct uuid *id) {
     return true;
 }
 
-void uuid_format_hex(struct uuid id, char text[37]) {
+void uuid_format_hex(struct uuid id, char text[37])
+{
     const uint8_t *r = id.raw;
     snprintf(text, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", r[0],
              r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12], r[13],

@@ -16,11 +16,13 @@ struct uuid {
     uint8_t raw[16];
 };
 
-static inline bool uuid_eq(struct uuid a, struct uuid b) {
+static inline bool uuid_eq(struct uuid a, struct uuid b)
+{
     return memcmp(a.raw, b.raw, sizeof(a.raw)) == 0;
 }
 
-static inline bool uuid_is_zero(struct uuid id) {
+static inline bool uuid_is_zero(struct uuid id)
+{
     return uuid_eq(id, (struct uuid){{0}});
 }
 

@@ -1,17 +1,17 @@
 /* actor.h: state that changes under load, with one writer at a time and nobody waiting.
  *
- * A partition is an actor, so is a coordinator's partition and a log directory's flusher. actor_post()
- * pushes a message; if the actor was idle, the poster runs it here and now until the queue is empty or
- * the turn's bound is spent. Otherwise whoever runs it will find the message. From inside an actor, a
- * post to another one goes to the loop's run list and is executed when the current turn ends: actors
- * never nest, so there is no cycle and no deadlock. What is left after the bound is rescheduled on the
- * same loop behind its other work.
+ * A partition is an actor, so is a coordinator's partition and a log directory's flusher.
+ * actor_post() pushes a message; if the actor was idle, the poster runs it here and now until the
+ * queue is empty or the turn's bound is spent. Otherwise whoever runs it will find the message.
+ * From inside an actor, a post to another one goes to the loop's run list and is executed when the
+ * current turn ends: actors never nest, so there is no cycle and no deadlock. What is left after
+ * the bound is rescheduled on the same loop behind its other work.
  *
- * Proof of exclusion, and that the memory of the actor is handed over from thread to thread, stands in
- * actor.c beside the two atomic operations that do it.
+ * Proof of exclusion, and that the memory of the actor is handed over from thread to thread, stands
+ * in actor.c beside the two atomic operations that do it.
  *
- * Threads: actor_post() from any loop (loop_current() must not be NULL); an actor whose executor is a
- * worker pool runs there instead, and posts from everywhere. */
+ * Threads: actor_post() from any loop (loop_current() must not be NULL); an actor whose executor is
+ * a worker pool runs there instead, and posts from everywhere. */
 #pragma once
 
 #include <stdatomic.h>
@@ -40,8 +40,8 @@ struct actor {
     struct loop_task resume;           /* continues on the runner's loop after the bound */
     struct worker_pool *executor;      /* NULL: inline */
     struct work work;                  /* for the executor */
-    /* Called once at the end of every turn in which messages ran, still inside the actor: the place to
-     * write what the messages gathered and to publish. May be NULL. */
+    /* Called once at the end of every turn in which messages ran, still inside the actor: the place
+     * to write what the messages gathered and to publish. May be NULL. */
     void (*turn_end)(struct actor *actor);
 };
 
@@ -55,5 +55,10 @@ void actor_post(struct actor *actor, struct actor_msg *msg);
 /* Is the calling code running inside this actor? */
 bool actor_here(const struct actor *actor);
 
-/* Run on a pool from the next turn on (a slow disk), or inline again with NULL. Inside the actor only. */
+/* Is nobody inside it and nothing queued? Who frees an actor asks first: the message that dropped
+ * the last reference may still be on its way out of it. */
+bool actor_idle(const struct actor *actor);
+
+/* Run on a pool from the next turn on (a slow disk), or inline again with NULL. Inside the actor
+ * only. */
 void actor_set_executor(struct actor *actor, struct worker_pool *pool);

@@ -1,10 +1,10 @@
 /* budget.h: bytes of memory by class, so that nothing grows without bound.
  *
- * Bytes are reserved before a request is read and released when its records are in the log and its reply
- * has left. When a class is empty its loop stops reading connections of that class and queues them in
- * order; a release wakes the first whose need fits. Replication has a class of its own, so that clients
- * cannot starve followers. Loops lease chunks of 1 MiB from one atomic per class, so the hot path stays
- * on its thread.
+ * Bytes are reserved before a request is read and released when its records are in the log and its
+ * reply has left. When a class is empty its loop stops reading connections of that class and queues
+ * them in order; a release wakes the first whose need fits. Replication has a class of its own, so
+ * that clients cannot starve followers. Loops lease chunks of 1 MiB from one atomic per class, so
+ * the hot path stays on its thread.
  *
  * Threads: struct budget from any; struct budget_lease belongs to one loop. */
 #pragma once
@@ -50,7 +50,8 @@ void budget_lease_init(struct budget_lease *lease, struct budget *budget, struct
 void budget_lease_fini(struct budget_lease *lease);
 
 /* True: `bytes` are the caller's. False when there is not enough, or others wait already: then use
- * budget_wait(). A request larger than the whole budget is granted when nothing else is reserved. */
+ * budget_wait(). A request larger than the whole budget is granted when nothing else is reserved.
+ */
 bool budget_reserve(struct budget_lease *lease, int64_t bytes);
 void budget_wait(struct budget_lease *lease, struct budget_waiter *waiter, int64_t bytes);
 void budget_wait_cancel(struct budget_waiter *waiter);

@@ -1,8 +1,8 @@
 /* clock.h: time, through a table that tests replace.
  *
- * Two clocks: monotonic (durations, timeouts, everything that decides) and wall (timestamps that people
- * and files see; it may jump). Nothing else in the program asks the system for the time, except the
- * logger for its stamps.
+ * Two clocks: monotonic (durations, timeouts, everything that decides) and wall (timestamps that
+ * people and files see; it may jump). Nothing else in the program asks the system for the time,
+ * except the logger for its stamps.
  *
  * Threads: any; an implementation must be callable from all of them. */
 #pragma once

@@ -1,18 +1,20 @@
 /* loop.h: one thread of the program: an event base, a mailbox, a run list and a timer wheel.
  *
- * State belongs to one loop (or one actor, actor.h); everybody else sends it a message. A message is a
- * field of something that already exists (a request, a watch, a replica), never allocated to be sent, so
- * mailboxes are bounded by what has been admitted.
+ * State belongs to one loop (or one actor, actor.h); everybody else sends it a message. A message
+ * is a field of something that already exists (a request, a watch, a replica), never allocated to
+ * be sent, so mailboxes are bounded by what has been admitted.
  *
- * A turn: swap the mailbox out and run its messages in order, run what was deferred, fire the timers that
- * are due, then wait for sockets, messages or the next timer. Work deferred during a turn runs in the
- * same turn, behind what is queued; a callback keeps its own work bounded (about 256 KiB or one request)
- * and defers the rest.
+ * A turn: swap the mailbox out and run its messages in order, run what was deferred, fire the
+ * timers that are due, then wait for sockets, messages or the next timer. Work deferred during a
+ * turn runs in the same turn, behind what is queued; a callback keeps its own work bounded (about
+ * 256 KiB or one request) and defers the rest.
  *
- * Two kinds share this interface. loop_start() gives a loop a thread and an event base. A loop that is
- * never started is driven by hand with loop_turn(): so one thread runs a whole cluster from a seed.
+ * Two kinds share this interface. loop_start() gives a loop a thread and an event base. A loop that
+ * is never started is driven by hand with loop_turn(): so one thread runs a whole cluster from a
+ * seed.
  *
- * Threads: loop_post() and loop_index() from any; everything else only on the loop itself (asserted). */
+ * Threads: loop_post() and loop_index() from any; everything else only on the loop itself
+ * (asserted). */
 #pragma once
 
 #include <stdbool.h>
@@ -31,8 +33,8 @@ enum { LOOP_INDEX_MAX = 64 };
 struct loop_msg;
 typedef void loop_msg_fn(struct loop_msg *msg);
 
-/* A message. It belongs to the sender until posted, then to the loop until its function is called; the
- * function may free it or post it again. Posting one that is already queued is a bug. */
+/* A message. It belongs to the sender until posted, then to the loop until its function is called;
+ * the function may free it or post it again. Posting one that is already queued is a bug. */
 struct loop_msg {
     struct loop_msg *next;
     loop_msg_fn *fn;
@@ -44,20 +46,23 @@ struct loop_task {
     void (*fn)(struct loop_task *task);
 };
 
-/* A timer of one loop; resolution 10 ms, never early. Owned by whoever embeds it; cancel before freeing. */
+/* A timer of one loop; resolution 10 ms, never early. Owned by whoever embeds it; cancel before
+ * freeing. */
 struct loop_timer {
     struct list link;
     int64_t deadline_ms; /* on the monotonic clock */
     void (*fn)(struct loop_timer *timer);
 };
 
-/* `index` identifies the loop among its kind (network loops: 0..LOOP_INDEX_MAX-1; -1 for others). */
+/* `index` identifies the loop among its kind (network loops: 0..LOOP_INDEX_MAX-1; -1 for others).
+ */
 struct loop *loop_new(const char *name, int index, struct clock *clock);
 
 /* Give it an event base and a thread of its own. */
 MUST_USE enum err loop_start(struct loop *loop);
 
-/* Ask the thread to end after its current turn, and wait for it. Messages posted later are not run. */
+/* Ask the thread to end after its current turn, and wait for it. Messages posted later are not run.
+ */
 void loop_stop(struct loop *loop);
 void loop_free(struct loop *loop);
 
@@ -71,7 +76,8 @@ void loop_assert_here(const struct loop *loop);
 /* Only for the sockets' implementation (net_tcp); NULL for a loop that is driven by hand. */
 struct event_base *loop_event_base(struct loop *loop);
 
-/* From any thread. Messages from one thread arrive in order. Wakes the loop only when it may be asleep. */
+/* From any thread. Messages from one thread arrive in order. Wakes the loop only when it may be
+ * asleep. */
 void loop_post(struct loop *loop, struct loop_msg *msg);
 
 void loop_task_init(struct loop_task *task, void (*fn)(struct loop_task *task));

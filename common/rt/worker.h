@@ -1,7 +1,8 @@
 /* worker.h: a few threads for what may block: syncs, cold reads, slow directories, log loading.
  *
- * A work item is embedded in what it works for. run() executes on a pool thread; done(), when not NULL,
- * is then posted to `loop`. The queue is bounded by what exists: an item is queued at most once.
+ * A work item is embedded in what it works for. run() executes on a pool thread; done(), when not
+ * NULL, is then posted to `loop`. The queue is bounded by what exists: an item is queued at most
+ * once.
  *
  * A pool with zero threads is driven by hand (worker_pool_step), for the simulator.
  *
