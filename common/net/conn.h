@@ -1,13 +1,13 @@
 /* conn.h: a connection of length-framed messages: int32 size, then that many bytes.
  *
- * Receiving: the 4-byte size goes into a small buffer; the owner is asked (on_frame_size) and reserves
- * memory or refuses; then the bytes are received straight into the frame's own buffer. Small frames that
- * arrive together are taken from one shared receive buffer of the loop, so that a busy connection costs
- * one recv for many frames and an idle one holds no buffer.
- * Sending: through an outq; the owner appends fragments and calls conn_flush().
+ * Receiving: the 4-byte size goes into a small buffer; the owner is asked (on_frame_size) and
+ * reserves memory or refuses; then the bytes are received straight into the frame's own buffer.
+ * Small frames that arrive together are taken from one shared receive buffer of the loop, so that a
+ * busy connection costs one recv for many frames and an idle one holds no buffer. Sending: through
+ * an outq; the owner appends fragments and calls conn_flush().
  *
- * The owner decides when to read: conn_pause() stops after the current frame, conn_resume() goes on (with
- * bytes already buffered first).
+ * The owner decides when to read: conn_pause() stops after the current frame, conn_resume() goes on
+ * (with bytes already buffered first).
  *
  * Threads: the stream's loop. */
 #pragma once
@@ -24,8 +24,8 @@ enum conn_verdict {
 };
 
 struct conn_events {
-    /* `head` holds the first bytes after the size that have arrived (0 to 16): enough to recognise other
-     * protocols. `size` may be negative or absurd: the peer sent it. */
+    /* `head` holds the first bytes after the size that have arrived (0 to 16): enough to recognise
+     * other protocols. `size` may be negative or absurd: the peer sent it. */
     enum conn_verdict (*on_frame_size)(struct conn *conn, int32_t size, const uint8_t *first4);
     /* A whole frame (without its size). `frame` is from mem_alloc and now the callee's. */
     void (*on_frame)(struct conn *conn, uint8_t *frame, size_t size);
@@ -33,7 +33,8 @@ struct conn_events {
     void (*on_drained)(struct conn *conn);
     /* Connected (client side only). */
     void (*on_connected)(struct conn *conn);
-    /* The peer left or an error occurred; the connection is unusable. Call conn_free() here or later. */
+    /* The peer left or an error occurred; the connection is unusable. Call conn_free() here or
+     * later. */
     void (*on_closed)(struct conn *conn, enum err why);
 };
 

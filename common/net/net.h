@@ -1,8 +1,8 @@
 /* net.h: byte streams and listeners, through a table that tests replace.
  *
- * net_tcp is the real one (non-blocking sockets, libevent for readiness only); the simulator has its own.
- * A stream belongs to one loop from net_ops.connect() or net_ops.adopt() on; all its calls and its
- * callback happen there.
+ * net_tcp is the real one (non-blocking sockets, libevent for readiness only); the simulator has
+ * its own. A stream belongs to one loop from net_ops.connect() or net_ops.adopt() on; all its calls
+ * and its callback happen there.
  *
  * Readiness is level-triggered: on_ready is called again while data waits and reading is wanted. */
 #pragma once
@@ -31,13 +31,15 @@ enum net_ready { NET_READABLE = 1, NET_WRITABLE = 2 };
 struct net_stream_ops {
     /* Bytes received (> 0), ERR_AGAIN when none are there, ERR_CLOSED at the end or on a reset. */
     enum err (*recv)(struct net_stream *stream, void *data, size_t size, size_t *got);
-    /* May take less than offered; ERR_AGAIN when it takes nothing. `more`: something follows at once. */
+    /* May take less than offered; ERR_AGAIN when it takes nothing. `more`: something follows at
+     * once. */
     enum err (*send)(struct net_stream *stream, const struct iovec *parts, int count, bool more,
                      size_t *sent);
-    /* As send, out of a file: sendfile where fs_fd() >= 0, else read and send. ERR_CORRUPT when the file
-     * ends before offset + size: then the connection must be closed, its peer was promised more. */
-    enum err (*send_file)(struct net_stream *stream, struct fs_file *file, int64_t offset, size_t size,
-                          size_t *sent);
+    /* As send, out of a file: sendfile where fs_fd() >= 0, else read and send. ERR_CORRUPT when the
+     * file ends before offset + size: then the connection must be closed, its peer was promised
+     * more. */
+    enum err (*send_file)(struct net_stream *stream, struct fs_file *file, int64_t offset,
+                          size_t size, size_t *sent);
     /* Which of enum net_ready to be called back for. */
     void (*want)(struct net_stream *stream, int ready);
     /* Closes and frees at once; no callback follows. */
@@ -47,12 +49,12 @@ struct net_stream_ops {
 struct net_stream {
     const struct net_stream_ops *ops;
     struct loop *loop;
-    /* After connect(): the first NET_WRITABLE says that it is connected; ERR_CLOSED from recv or send that
-     * it failed. */
+    /* After connect(): the first NET_WRITABLE says that it is connected; ERR_CLOSED from recv or
+     * send that it failed. */
     void (*on_ready)(struct net_stream *stream, int ready);
-    void *arg;                     /* for on_ready */
-    char peer[64];                 /* "10.0.0.5:51514" or "[::1]:51514", for messages */
-    char peer_host[64];            /* "10.0.0.5": Java's InetAddress text without its leading slash */
+    void *arg;          /* for on_ready */
+    char peer[64];      /* "10.0.0.5:51514" or "[::1]:51514", for messages */
+    char peer_host[64]; /* "10.0.0.5": Java's InetAddress text without its leading slash */
     uint16_t local_port;
 };
 
@@ -66,16 +68,17 @@ struct net_accepted {
 typedef void net_accept_fn(void *arg, struct net_accepted *accepted);
 
 struct net_ops {
-    /* Bind and listen on `loop`. Port 0 picks one; *port is the port bound. `msg` names host, port and
-     * what to do when it is taken. The callback runs on `loop`. */
-    enum err (*listen)(struct net *net, struct loop *loop, const struct net_address *at, int backlog,
-                       net_accept_fn *fn, void *arg, struct net_listener **out, uint16_t *port,
-                       struct errmsg *msg);
+    /* Bind and listen on `loop`. Port 0 picks one; *port is the port bound. `msg` names host, port
+     * and what to do when it is taken. The callback runs on `loop`. */
+    enum err (*listen)(struct net *net, struct loop *loop, const struct net_address *at,
+                       int backlog, net_accept_fn *fn, void *arg, struct net_listener **out,
+                       uint16_t *port, struct errmsg *msg);
     void (*unlisten)(struct net_listener *listener);
     /* On the loop that the stream is to belong to. */
     struct net_stream *(*adopt)(struct net *net, struct loop *loop, struct net_accepted *accepted);
     void (*refuse)(struct net *net, struct net_accepted *accepted);
-    /* Begin to connect on the current loop; names are resolved on a thread of the implementation's. */
+    /* Begin to connect on the current loop; names are resolved on a thread of the implementation's.
+     */
     struct net_stream *(*connect)(struct net *net, struct loop *loop, const struct net_address *to);
 };
 

@@ -1,12 +1,11 @@
 /* outq.h: what a connection still has to send: a ring of fragments of memory and of files.
  *
  * Runs of memory leave in one gathered send, with "more follows" before a file; a file range below
- * OUTQ_COPY_BYTES is read and copied, a larger one goes by send_file. At most OUTQ_TURN_BYTES leave per
- * turn, so that one fast reader cannot keep a loop to itself.
+ * OUTQ_COPY_BYTES is read and copied, a larger one goes by send_file. At most OUTQ_TURN_BYTES leave
+ * per turn, so that one fast reader cannot keep a loop to itself.
  *
- * Ownership: each fragment has a release callback, called exactly once: when its last byte has been taken
- * by the stream, or when the queue is freed.
- * Threads: the connection's loop. */
+ * Ownership: each fragment has a release callback, called exactly once: when its last byte has been
+ * taken by the stream, or when the queue is freed. Threads: the connection's loop. */
 #pragma once
 
 #include "net/net.h"
@@ -21,7 +20,8 @@ struct outq *outq_new(void);
 void outq_free(struct outq *outq);
 
 /* `data` stays valid until release(arg). `release` may be NULL. */
-void outq_put_mem(struct outq *outq, const void *data, size_t size, outq_release_fn *release, void *arg);
+void outq_put_mem(struct outq *outq, const void *data, size_t size, outq_release_fn *release,
+                  void *arg);
 void outq_put_file(struct outq *outq, struct fs_file *file, int64_t offset, size_t size,
                    outq_release_fn *release, void *arg);
 
@@ -30,6 +30,6 @@ bool outq_empty(const struct outq *outq);
 size_t outq_mem_bytes(const struct outq *outq);
 size_t outq_total_bytes(const struct outq *outq);
 
-/* Send what the stream takes. ERR_OK: the queue is empty. ERR_AGAIN: call again when writable (or, when
- * *yielded, in the next turn). Anything else: close the connection. */
+/* Send what the stream takes. ERR_OK: the queue is empty. ERR_AGAIN: call again when writable (or,
+ * when *yielded, in the next turn). Anything else: close the connection. */
 MUST_USE enum err outq_flush(struct outq *outq, struct net_stream *stream, bool *yielded);

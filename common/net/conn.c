@@ -1,0 +1,447 @@
+#include "net/conn.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/must.h"
+
+enum {
+    SIZE_BYTES = 4,
+    /* One receive takes up to so much; shared by all connections of a thread, so an idle one holds
+       none. */
+    RECEIVE_BUFFER_BYTES = 256 * 1024,
+    /* After so many bytes the other connections of the loop get their turn. */
+    RECEIVE_TURN_BYTES = 512 * 1024,
+};
+
+struct conn {
+    struct net_stream *stream;
+    const struct conn_events *events;
+    void *arg;
+    struct outq *outq;
+    struct loop *loop;
+    int64_t last_active_ms;
+
+    /* The frame that is arriving. */
+    uint8_t head[SIZE_BYTES];
+    uint8_t head_bytes; /* of the size that are there */
+    uint8_t *frame;     /* NULL until its size was accepted */
+    size_t frame_size;
+    size_t frame_bytes; /* that are there */
+
+    /* Bytes received but not consumed when the connection was paused. */
+    uint8_t *left;
+    size_t left_size;
+    size_t left_at;
+
+    bool client; /* we connect: not connected yet */
+    bool paused;
+    bool asking; /* on_frame_size said CONN_WAIT */
+    bool finishing;
+    bool dead; /* freed inside a callback: the outermost frame of ours frees the memory */
+    int depth; /* of our own calls that lead to callbacks */
+    struct loop_task resume; /* reads what is left, or goes on sending */
+};
+
+/* One thread reads at a time into its own buffer; what a paused connection could not take is copied
+ * out. */
+static _Thread_local uint8_t *receive_buffer;
+static _Thread_local bool receive_buffer_busy;
+static pthread_key_t receive_buffer_key; /* frees it with its thread */
+static pthread_once_t receive_buffer_once = PTHREAD_ONCE_INIT;
+
+static void receive_buffer_make_key(void)
+{
+    must(pthread_key_create(&receive_buffer_key, mem_free) == 0);
+}
+
+static void receive_buffer_make(void)
+{
+    pthread_once(&receive_buffer_once, receive_buffer_make_key);
+    receive_buffer = mem_alloc(RECEIVE_BUFFER_BYTES);
+    must(pthread_setspecific(receive_buffer_key, receive_buffer) == 0);
+}
+
+static void conn_release(struct conn *conn)
+{
+    mem_free(conn);
+}
+
+static void conn_enter(struct conn *conn)
+{
+    conn->depth++;
+}
+
+/* False when the connection was freed meanwhile: do not touch it any more. */
+static bool conn_leave(struct conn *conn)
+{
+    conn->depth--;
+    if (conn->dead) {
+        if (conn->depth == 0) {
+            conn_release(conn);
+        }
+        return false;
+    }
+    return true;
+}
+
+void conn_free(struct conn *conn)
+{
+    must(!conn->dead);
+    conn->dead = true;
+    loop_task_cancel(&conn->resume);
+    conn->stream->ops->close(conn->stream);
+    conn->stream = NULL;
+    outq_free(conn->outq);
+    conn->outq = NULL;
+    mem_free(conn->frame);
+    mem_free(conn->left);
+    conn->frame = NULL;
+    conn->left = NULL;
+    if (conn->depth == 0) {
+        conn_release(conn);
+    }
+}
+
+static void conn_want(struct conn *conn)
+{
+    int ready = 0;
+    if (conn->client || !outq_empty(conn->outq)) {
+        ready |= NET_WRITABLE;
+    }
+    if (!conn->client && !conn->paused && !conn->finishing) {
+        ready |= NET_READABLE;
+    }
+    conn->stream->ops->want(conn->stream, ready);
+}
+
+/* The owner hears of it and usually frees us. */
+static void conn_failed(struct conn *conn, enum err why)
+{
+    conn->stream->ops->want(conn->stream, 0);
+    conn->events->on_closed(conn, why);
+}
+
+/* ---- receiving ---- */
+
+/* The size is complete: ask the owner. False: stop consuming. */
+static bool conn_ask(struct conn *conn)
+{
+    int32_t size = (int32_t)be32_get(conn->head);
+    switch (conn->events->on_frame_size(conn, size, conn->head)) {
+    case CONN_ACCEPT:
+        must(size >= 0);
+        conn->asking = false;
+        conn->frame_size = (size_t)size;
+        conn->frame = mem_alloc((size_t)size);
+        conn->frame_bytes = 0;
+        return true;
+    case CONN_WAIT:
+        conn->asking = true;
+        conn->paused = true;
+        return false;
+    case CONN_REFUSE:
+        if (!conn->dead) {
+            conn_failed(conn, ERR_INVALID);
+        }
+        return false;
+    }
+    return false;
+}
+
+static void conn_deliver(struct conn *conn)
+{
+    uint8_t *frame = conn->frame;
+    size_t size = conn->frame_size;
+    conn->frame = NULL;
+    conn->head_bytes = 0;
+    conn->events->on_frame(conn, frame, size);
+}
+
+static size_t take(uint8_t *to, size_t have, size_t want, const uint8_t *from, size_t size)
+{
+    size_t n = want - have < size ? want - have : size;
+    memcpy(to + have, from, n);
+    return n;
+}
+
+/* Consume bytes until they run out or the owner stops us; returns how many were consumed. */
+static size_t conn_consume(struct conn *conn, const uint8_t *data, size_t size)
+{
+    size_t used = 0;
+    while (!conn->dead && !conn->paused && !conn->finishing) {
+        if (conn->frame == NULL) {
+            size_t n = take(conn->head, conn->head_bytes, SIZE_BYTES, data + used, size - used);
+            conn->head_bytes = (uint8_t)(conn->head_bytes + n);
+            used += n;
+            if (conn->head_bytes < SIZE_BYTES || !conn_ask(conn)) {
+                break;
+            }
+        }
+        size_t n = take(conn->frame, conn->frame_bytes, conn->frame_size, data + used, size - used);
+        conn->frame_bytes += n;
+        used += n;
+        if (conn->frame_bytes < conn->frame_size) {
+            break;
+        }
+        conn_deliver(conn);
+    }
+    return used;
+}
+
+static void conn_keep(struct conn *conn, const uint8_t *data, size_t size)
+{
+    if (size == 0) {
+        return;
+    }
+    must(conn->left == NULL);
+    conn->left = mem_alloc(size);
+    memcpy(conn->left, data, size);
+    conn->left_size = size;
+    conn->left_at = 0;
+}
+
+/* Consume what was kept from before a pause. */
+static void conn_consume_left(struct conn *conn)
+{
+    if (conn->left == NULL) {
+        return;
+    }
+    /* Out of the struct while the owner is called back: it may free us. */
+    uint8_t *left = conn->left;
+    size_t size = conn->left_size;
+    size_t from = conn->left_at;
+    conn->left = NULL;
+    size_t used = conn_consume(conn, left + from, size - from);
+    if (!conn->dead && from + used < size) {
+        conn->left = left;
+        conn->left_size = size;
+        conn->left_at = from + used;
+        return;
+    }
+    mem_free(left);
+}
+
+/* Bytes of a large frame go straight into it. */
+static enum err receive_frame(struct conn *conn, size_t *got)
+{
+    struct net_stream *stream = conn->stream;
+    enum err err = stream->ops->recv(stream, conn->frame + conn->frame_bytes,
+                                     conn->frame_size - conn->frame_bytes, got);
+    if (err == ERR_OK) {
+        conn->frame_bytes += *got;
+        if (conn->frame_bytes == conn->frame_size) {
+            conn_deliver(conn);
+        }
+    }
+    return err;
+}
+
+static enum err receive_shared(struct conn *conn, size_t *got)
+{
+    if (receive_buffer == NULL) {
+        receive_buffer_make();
+    }
+    must(!receive_buffer_busy);
+    enum err err = conn->stream->ops->recv(conn->stream, receive_buffer, RECEIVE_BUFFER_BYTES, got);
+    if (err != ERR_OK) {
+        return err;
+    }
+    receive_buffer_busy = true;
+    size_t used = conn_consume(conn, receive_buffer, *got);
+    if (!conn->dead) {
+        conn_keep(conn, receive_buffer + used, *got - used);
+    }
+    receive_buffer_busy = false;
+    return ERR_OK;
+}
+
+static void conn_read(struct conn *conn)
+{
+    size_t total = 0;
+    conn_consume_left(conn);
+    while (!conn->dead && !conn->paused && !conn->finishing && conn->left == NULL &&
+           total < RECEIVE_TURN_BYTES) {
+        size_t got = 0;
+        bool large =
+            conn->frame != NULL && conn->frame_size - conn->frame_bytes >= RECEIVE_BUFFER_BYTES / 4;
+        enum err err = large ? receive_frame(conn, &got) : receive_shared(conn, &got);
+        if (conn->dead) {
+            return;
+        }
+        if (err == ERR_AGAIN) {
+            break;
+        }
+        if (err != ERR_OK) {
+            conn_failed(conn, err);
+            return;
+        }
+        conn->last_active_ms = loop_now_ms(conn->loop);
+        total += got;
+        if (!large && got < RECEIVE_BUFFER_BYTES) {
+            break; /* the socket is empty, most likely: save the call that says so */
+        }
+    }
+    if (!conn->dead) {
+        conn_want(conn);
+    }
+}
+
+/* ---- sending ---- */
+
+static void conn_send(struct conn *conn)
+{
+    bool yielded;
+    enum err err = outq_flush(conn->outq, conn->stream, &yielded);
+    if (err == ERR_OK && conn->finishing) {
+        conn_failed(conn, ERR_OK);
+        return;
+    }
+    if (err != ERR_OK && err != ERR_AGAIN) {
+        conn_failed(conn, err);
+        return;
+    }
+    if (yielded) {
+        loop_defer(conn->loop, &conn->resume);
+    }
+    conn_want(conn);
+}
+
+void conn_flush(struct conn *conn)
+{
+    if (conn->client || outq_empty(conn->outq)) {
+        return;
+    }
+    conn_enter(conn);
+    conn->last_active_ms = loop_now_ms(conn->loop);
+    conn_send(conn);
+    (void)conn_leave(conn);
+}
+
+void conn_finish(struct conn *conn)
+{
+    conn->finishing = true;
+    loop_defer(conn->loop, &conn->resume);
+}
+
+/* ---- events ---- */
+
+static void conn_connected(struct conn *conn)
+{
+    conn->client = false;
+    conn_want(conn);
+    if (conn->events->on_connected != NULL) {
+        conn->events->on_connected(conn);
+    }
+}
+
+static void conn_on_ready(struct net_stream *stream, int ready)
+{
+    struct conn *conn = stream->arg;
+    conn_enter(conn);
+    if ((ready & NET_WRITABLE) != 0) {
+        if (conn->client) {
+            conn_connected(conn);
+        } else {
+            conn_send(conn);
+            if (!conn->dead && !conn->finishing && conn->events->on_drained != NULL) {
+                conn->events->on_drained(conn);
+            }
+        }
+    }
+    if (!conn->dead && (ready & NET_READABLE) != 0 && !conn->client) {
+        conn_read(conn);
+    }
+    (void)conn_leave(conn);
+}
+
+static void conn_on_resume(struct loop_task *task)
+{
+    struct conn *conn = container_of(task, struct conn, resume);
+    conn_enter(conn);
+    if (!outq_empty(conn->outq) || conn->finishing) {
+        conn_send(conn);
+        if (!conn->dead && !conn->finishing && conn->events->on_drained != NULL) {
+            conn->events->on_drained(conn);
+        }
+    }
+    if (!conn->dead && !conn->paused && !conn->client && !conn->finishing) {
+        if (conn->asking) {
+            conn->asking = !conn_ask(conn);
+        }
+        if (!conn->dead && !conn->paused) {
+            conn_read(conn);
+        }
+    }
+    (void)conn_leave(conn);
+}
+
+struct conn *conn_new(struct net_stream *stream, const struct conn_events *events, void *arg)
+{
+    struct conn *conn = mem_new(struct conn);
+    conn->stream = stream;
+    conn->events = events;
+    conn->arg = arg;
+    conn->outq = outq_new();
+    conn->loop = stream->loop;
+    conn->last_active_ms = loop_now_ms(conn->loop);
+    conn->client = events->on_connected != NULL;
+    loop_task_init(&conn->resume, conn_on_resume);
+    stream->on_ready = conn_on_ready;
+    stream->arg = conn;
+    conn_want(conn);
+    return conn;
+}
+
+void *conn_arg(const struct conn *conn)
+{
+    return conn->arg;
+}
+
+struct loop *conn_loop(const struct conn *conn)
+{
+    return conn->loop;
+}
+
+const char *conn_peer(const struct conn *conn)
+{
+    return conn->stream->peer;
+}
+
+const char *conn_peer_host(const struct conn *conn)
+{
+    return conn->stream->peer_host;
+}
+
+struct outq *conn_outq(struct conn *conn)
+{
+    return conn->outq;
+}
+
+bool conn_paused(const struct conn *conn)
+{
+    return conn->paused;
+}
+
+int64_t conn_last_active_ms(const struct conn *conn)
+{
+    return conn->last_active_ms;
+}
+
+void conn_pause(struct conn *conn)
+{
+    if (!conn->paused) {
+        conn->paused = true;
+        conn_want(conn);
+    }
+}
+
+/* Reading goes on from the run list: never from inside the owner's call. */
+void conn_resume(struct conn *conn)
+{
+    if (conn->paused) {
+        conn->paused = false;
+        loop_defer(conn->loop, &conn->resume);
+    }
+}

@@ -1,0 +1,589 @@
+/* net_tcp.c: real sockets. Non-blocking, TCP_NODELAY; libevent says when they are ready, nothing
+ * more: its buffers would read 4 KiB at a time (see the design notes of this folder). */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "net/net.h"
+
+#define LOGGER "kafka.network.SocketServer"
+
+enum {
+    SEND_COPY_BYTES = 64 * 1024, /* per call, for files without a descriptor */
+    ACCEPT_PER_TURN = 64,
+    ACCEPT_PAUSE_MS = 100, /* when descriptors have run out */
+};
+
+struct net_tcp {
+    struct net net;
+    struct net_tcp_options options;
+};
+
+struct tcp_stream {
+    struct net_stream stream; /* first */
+    int fd;                   /* -1 while a name is being resolved, or when connecting failed */
+    struct event event;
+    int wanted;
+    bool assigned;
+    bool connecting;
+    bool failed;                /* every recv and send says ERR_CLOSED */
+    struct loop_task fail_task; /* tells a failed connect outside of connect() */
+    struct resolve *resolve;
+};
+
+struct tcp_listener {
+    struct net_tcp *net;
+    struct loop *loop;
+    int fd;
+    struct event *event;
+    net_accept_fn *fn;
+    void *arg;
+    struct loop_timer pause;
+};
+
+struct tcp_accepted {
+    struct net_accepted accepted; /* first */
+    int fd;
+};
+
+static struct tcp_stream *of_stream(struct net_stream *stream)
+{
+    return (struct tcp_stream *)stream;
+}
+
+static void format_address(const struct sockaddr_storage *address, char *peer, char *host,
+                           size_t size, uint16_t *port)
+{
+    char text[INET6_ADDRSTRLEN] = "?";
+    uint16_t number = 0;
+    bool v6 = false;
+    if (address->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const void *)address;
+        inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
+        number = ntohs(in->sin_port);
+    } else if (address->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const void *)address;
+        number = ntohs(in6->sin6_port);
+        if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+            inet_ntop(AF_INET, &in6->sin6_addr.s6_addr[12], text, sizeof(text));
+        } else {
+            inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text));
+            v6 = true;
+        }
+    }
+    if (host != NULL) {
+        snprintf(host, size, "%s", text);
+    }
+    if (peer != NULL) {
+        snprintf(peer, size, v6 ? "[%s]:%u" : "%s:%u", text, number);
+    }
+    if (port != NULL) {
+        *port = number;
+    }
+}
+
+static void set_option(int fd, int level, int option, int value)
+{
+    /* Best effort: a socket without it still works. */
+    (void)setsockopt(fd, level, option, &value, sizeof(value));
+}
+
+static void socket_tune(const struct net_tcp *net, int fd)
+{
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    if (net->options.send_buffer_bytes > 0) {
+        set_option(fd, SOL_SOCKET, SO_SNDBUF, net->options.send_buffer_bytes);
+    }
+    if (net->options.receive_buffer_bytes > 0) {
+        set_option(fd, SOL_SOCKET, SO_RCVBUF, net->options.receive_buffer_bytes);
+    }
+}
+
+/* ---- streams ---- */
+
+static enum err tcp_recv(struct net_stream *stream, void *data, size_t size, size_t *got)
+{
+    struct tcp_stream *tcp = of_stream(stream);
+    *got = 0;
+    if (tcp->failed) {
+        return ERR_CLOSED;
+    }
+    ssize_t n;
+    do {
+        n = recv(tcp->fd, data, size, 0);
+    } while (n < 0 && errno == EINTR);
+    if (n > 0) {
+        *got = (size_t)n;
+        return ERR_OK;
+    }
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+        return ERR_AGAIN;
+    }
+    return size == 0 ? ERR_OK : ERR_CLOSED;
+}
+
+static enum err sent_result(ssize_t n, size_t *sent)
+{
+    *sent = 0;
+    if (n >= 0) {
+        *sent = (size_t)n;
+        return ERR_OK;
+    }
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? ERR_AGAIN : ERR_CLOSED;
+}
+
+static enum err tcp_send(struct net_stream *stream, const struct iovec *parts, int count, bool more,
+                         size_t *sent)
+{
+    struct tcp_stream *tcp = of_stream(stream);
+    if (tcp->failed) {
+        *sent = 0;
+        return ERR_CLOSED;
+    }
+    struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = (size_t)count};
+    return sent_result(sendmsg(tcp->fd, &msg, MSG_NOSIGNAL | (more ? MSG_MORE : 0)), sent);
+}
+
+static enum err send_file_copy(struct net_stream *stream, struct fs_file *file, int64_t offset,
+                               size_t size, size_t *sent)
+{
+    size_t chunk = size < SEND_COPY_BYTES ? size : SEND_COPY_BYTES;
+    uint8_t *copy = mem_alloc(chunk);
+    size_t got;
+    *sent = 0;
+    enum err err = fs_pread(file, copy, chunk, offset, &got);
+    if (err == ERR_OK && got == 0) {
+        err = ERR_CORRUPT;
+    }
+    if (err == ERR_OK) {
+        struct iovec part = {copy, got};
+        err = tcp_send(stream, &part, 1, false, sent);
+    }
+    mem_free(copy);
+    return err;
+}
+
+static enum err tcp_send_file(struct net_stream *stream, struct fs_file *file, int64_t offset,
+                              size_t size, size_t *sent)
+{
+    struct tcp_stream *tcp = of_stream(stream);
+    *sent = 0;
+    if (tcp->failed) {
+        return ERR_CLOSED;
+    }
+    int fd = fs_fd(file);
+    if (fd < 0) {
+        return send_file_copy(stream, file, offset, size, sent);
+    }
+    off_t at = offset;
+    ssize_t n = sendfile(tcp->fd, fd, &at, size);
+    if (n == 0 && size > 0) {
+        return ERR_CORRUPT; /* the file ends here */
+    }
+    return sent_result(n, sent);
+}
+
+static void tcp_on_event(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    struct tcp_stream *tcp = arg;
+    int ready = 0;
+    if ((what & EV_READ) != 0) {
+        ready |= NET_READABLE;
+    }
+    if ((what & EV_WRITE) != 0) {
+        ready |= NET_WRITABLE;
+    }
+    if (tcp->connecting) {
+        int error = 0;
+        socklen_t size = sizeof(error);
+        getsockopt(tcp->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+        tcp->connecting = false;
+        tcp->failed = error != 0;
+    }
+    tcp->stream.on_ready(&tcp->stream, ready);
+}
+
+static void tcp_want(struct net_stream *stream, int ready)
+{
+    struct tcp_stream *tcp = of_stream(stream);
+    if (tcp->fd < 0 || tcp->failed) {
+        tcp->wanted = ready;
+        return;
+    }
+    if (ready == tcp->wanted && tcp->assigned) {
+        return;
+    }
+    if (tcp->assigned) {
+        event_del(&tcp->event);
+    }
+    tcp->wanted = ready;
+    tcp->assigned = ready != 0;
+    if (ready != 0) {
+        short what = (short)(EV_PERSIST | ((ready & NET_READABLE) != 0 ? EV_READ : 0) |
+                             ((ready & NET_WRITABLE) != 0 ? EV_WRITE : 0));
+        event_assign(&tcp->event, loop_event_base(stream->loop), tcp->fd, what, tcp_on_event, tcp);
+        event_add(&tcp->event, NULL);
+    }
+}
+
+static void resolve_abandon(struct tcp_stream *tcp);
+
+static void tcp_close(struct net_stream *stream)
+{
+    struct tcp_stream *tcp = of_stream(stream);
+    if (tcp->assigned) {
+        event_del(&tcp->event);
+    }
+    if (tcp->fd >= 0) {
+        close(tcp->fd);
+    }
+    loop_task_cancel(&tcp->fail_task);
+    resolve_abandon(tcp);
+    mem_free(tcp);
+}
+
+static const struct net_stream_ops tcp_stream_ops = {
+    .recv = tcp_recv,
+    .send = tcp_send,
+    .send_file = tcp_send_file,
+    .want = tcp_want,
+    .close = tcp_close,
+};
+
+static void on_fail_task(struct loop_task *task)
+{
+    struct tcp_stream *tcp = container_of(task, struct tcp_stream, fail_task);
+    tcp->stream.on_ready(&tcp->stream, NET_READABLE | NET_WRITABLE);
+}
+
+static struct tcp_stream *stream_new(struct loop *loop, int fd)
+{
+    struct tcp_stream *tcp = mem_new(struct tcp_stream);
+    tcp->stream.ops = &tcp_stream_ops;
+    tcp->stream.loop = loop;
+    tcp->fd = fd;
+    loop_task_init(&tcp->fail_task, on_fail_task);
+    return tcp;
+}
+
+/* ---- connecting: the name is looked up on a thread of its own, connections are few ---- */
+
+struct resolve {
+    struct loop_msg msg;
+    struct net_tcp *net;
+    struct loop *loop;
+    struct tcp_stream *tcp; /* NULL: the stream was closed meanwhile; touched on the loop only */
+    struct net_address to;
+    struct sockaddr_storage address;
+    socklen_t address_size;
+    bool found;
+};
+
+static void resolve_abandon(struct tcp_stream *tcp)
+{
+    if (tcp->resolve != NULL) {
+        tcp->resolve->tcp = NULL;
+    }
+}
+
+static void stream_fail(struct tcp_stream *tcp)
+{
+    tcp->failed = true;
+    loop_defer(tcp->stream.loop, &tcp->fail_task);
+}
+
+static void stream_connect(struct net_tcp *net, struct tcp_stream *tcp,
+                           const struct sockaddr_storage *address, socklen_t size)
+{
+    int fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        stream_fail(tcp);
+        return;
+    }
+    socket_tune(net, fd);
+    tcp->fd = fd;
+    if (connect(fd, (const struct sockaddr *)address, size) != 0 && errno != EINPROGRESS) {
+        stream_fail(tcp);
+        return;
+    }
+    tcp->connecting = true;
+    int wanted = tcp->wanted | NET_WRITABLE;
+    tcp->wanted = 0;
+    tcp_want(&tcp->stream, wanted);
+}
+
+static bool resolve_now(struct resolve *resolve, int flags)
+{
+    char port[8];
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = flags};
+    struct addrinfo *list = NULL;
+    snprintf(port, sizeof(port), "%u", resolve->to.port);
+    if (getaddrinfo(resolve->to.host, port, &hints, &list) != 0) {
+        return false;
+    }
+    /* The first of IPv4 when there is one: names like localhost often have both, servers often one.
+     */
+    const struct addrinfo *best = list;
+    for (const struct addrinfo *i = list; i != NULL; i = i->ai_next) {
+        if (i->ai_family == AF_INET) {
+            best = i;
+            break;
+        }
+    }
+    memcpy(&resolve->address, best->ai_addr, best->ai_addrlen);
+    resolve->address_size = best->ai_addrlen;
+    freeaddrinfo(list);
+    return true;
+}
+
+static void on_resolved(struct loop_msg *msg)
+{
+    struct resolve *resolve = container_of(msg, struct resolve, msg);
+    struct tcp_stream *tcp = resolve->tcp;
+    if (tcp != NULL) {
+        tcp->resolve = NULL;
+        if (resolve->found) {
+            stream_connect(resolve->net, tcp, &resolve->address, resolve->address_size);
+        } else {
+            stream_fail(tcp);
+        }
+    }
+    mem_free(resolve);
+}
+
+static void *resolve_thread(void *arg)
+{
+    struct resolve *resolve = arg;
+    resolve->found = resolve_now(resolve, 0);
+    loop_post(resolve->loop, &resolve->msg);
+    return NULL;
+}
+
+static void resolve_start(struct net_tcp *net, struct tcp_stream *tcp, const struct net_address *to)
+{
+    struct resolve *resolve = mem_new(struct resolve);
+    *resolve = (struct resolve){.net = net, .loop = tcp->stream.loop, .tcp = tcp, .to = *to};
+    resolve->msg.fn = on_resolved;
+    tcp->resolve = resolve;
+    if (resolve_now(resolve, AI_NUMERICHOST | AI_NUMERICSERV)) {
+        resolve->found = true;
+        loop_post(resolve->loop, &resolve->msg);
+        return;
+    }
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, resolve_thread, resolve) != 0) {
+        loop_post(resolve->loop, &resolve->msg);
+        return;
+    }
+    pthread_detach(thread);
+}
+
+static struct net_stream *tcp_connect(struct net *net, struct loop *loop,
+                                      const struct net_address *to)
+{
+    struct tcp_stream *tcp = stream_new(loop, -1);
+    snprintf(tcp->stream.peer, sizeof(tcp->stream.peer), "%.50s:%u", to->host, to->port);
+    snprintf(tcp->stream.peer_host, sizeof(tcp->stream.peer_host), "%.60s", to->host);
+    resolve_start((struct net_tcp *)net, tcp, to);
+    return &tcp->stream;
+}
+
+/* ---- listening ---- */
+
+static void on_pause_over(struct loop_timer *timer)
+{
+    struct tcp_listener *listener = container_of(timer, struct tcp_listener, pause);
+    event_add(listener->event, NULL);
+}
+
+static void accept_failed(struct tcp_listener *listener, int error)
+{
+    static struct log_limit limit;
+    if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM) {
+        return; /* the peer gave up meanwhile, or nobody waits */
+    }
+    log_limited(&limit, LOG_ERROR, LOGGER, "cannot accept connections",
+                "%s; raise the limit of open files (ulimit -n)", strerror(error));
+    event_del(listener->event);
+    loop_timer_set(listener->loop, &listener->pause, loop_now_ms(listener->loop) + ACCEPT_PAUSE_MS);
+}
+
+static void on_accept(evutil_socket_t fd, short what, void *arg)
+{
+    (void)what;
+    struct tcp_listener *listener = arg;
+    for (int i = 0; i < ACCEPT_PER_TURN; i++) {
+        struct sockaddr_storage address = {0};
+        socklen_t size = sizeof(address);
+        int peer =
+            accept4((int)fd, (struct sockaddr *)&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (peer < 0) {
+            accept_failed(listener, errno);
+            return;
+        }
+        socket_tune(listener->net, peer);
+        struct tcp_accepted *accepted = mem_new(struct tcp_accepted);
+        accepted->fd = peer;
+        format_address(&address, accepted->accepted.peer, accepted->accepted.peer_host,
+                       sizeof(accepted->accepted.peer), NULL);
+        listener->fn(listener->arg, &accepted->accepted);
+    }
+}
+
+static struct net_stream *tcp_adopt(struct net *net, struct loop *loop,
+                                    struct net_accepted *accepted)
+{
+    (void)net;
+    struct tcp_accepted *tcp_accepted = (struct tcp_accepted *)accepted;
+    struct tcp_stream *tcp = stream_new(loop, tcp_accepted->fd);
+    struct sockaddr_storage local = {0};
+    socklen_t size = sizeof(local);
+    memcpy(tcp->stream.peer, accepted->peer, sizeof(tcp->stream.peer));
+    memcpy(tcp->stream.peer_host, accepted->peer_host, sizeof(tcp->stream.peer_host));
+    if (getsockname(tcp->fd, (struct sockaddr *)&local, &size) == 0) {
+        format_address(&local, NULL, NULL, 0, &tcp->stream.local_port);
+    }
+    mem_free(accepted);
+    return &tcp->stream;
+}
+
+static void tcp_refuse(struct net *net, struct net_accepted *accepted)
+{
+    (void)net;
+    close(((struct tcp_accepted *)accepted)->fd);
+    mem_free(accepted);
+}
+
+/* A bound and listening socket, or -1 with errno. An empty host is every interface, IPv6 and IPv4.
+ */
+static int listen_socket(const struct net_address *at, int backlog)
+{
+    char port[8];
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo *list = NULL;
+    snprintf(port, sizeof(port), "%u", at->port);
+    hints.ai_family = at->host[0] == '\0' ? AF_INET6 : AF_UNSPEC;
+    int rc = getaddrinfo(at->host[0] == '\0' ? NULL : at->host, port, &hints, &list);
+    if (rc != 0 && at->host[0] == '\0') {
+        hints.ai_family = AF_INET; /* a machine without IPv6 */
+        rc = getaddrinfo(NULL, port, &hints, &list);
+    }
+    if (rc != 0) {
+        errno = EADDRNOTAVAIL;
+        return -1;
+    }
+    int error = EADDRNOTAVAIL;
+    int fd = -1;
+    for (const struct addrinfo *i = list; i != NULL && fd < 0; i = i->ai_next) {
+        fd = socket(i->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (fd < 0) {
+            error = errno;
+            continue;
+        }
+        set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+        if (i->ai_family == AF_INET6) {
+            set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+        }
+        if (bind(fd, i->ai_addr, i->ai_addrlen) != 0 || listen(fd, backlog) != 0) {
+            error = errno;
+            close(fd);
+            fd = -1;
+        }
+    }
+    freeaddrinfo(list);
+    errno = error;
+    return fd;
+}
+
+static void explain_listen(const struct net_address *at, int error, struct errmsg *msg)
+{
+    const char *host = at->host[0] != '\0' ? at->host : "0.0.0.0";
+    if (error == EADDRINUSE) {
+        errmsg_set(
+            msg,
+            "error[E-LISTENER-01]: port %u on %s is taken by another process.\n"
+            "  Stop that process (ss -ltnp 'sport = :%u' shows it), or choose another port in "
+            "`listeners`, for example:\n      listeners=PLAINTEXT://:%u",
+            at->port, host, at->port, (unsigned)at->port + 1);
+        return;
+    }
+    errmsg_set(
+        msg,
+        "error[E-LISTENER-02]: cannot listen on %s:%u: %s.\n"
+        "  The host in `listeners` must be an address of this machine, or empty for all, for "
+        "example:\n      listeners=PLAINTEXT://:%u",
+        host, at->port, strerror(error), at->port);
+}
+
+static enum err tcp_listen(struct net *net, struct loop *loop, const struct net_address *at,
+                           int backlog, net_accept_fn *fn, void *arg, struct net_listener **out,
+                           uint16_t *port, struct errmsg *msg)
+{
+    int fd = listen_socket(at, backlog);
+    if (fd < 0) {
+        explain_listen(at, errno, msg);
+        return err_from_errno(errno);
+    }
+    struct sockaddr_storage local = {0};
+    socklen_t size = sizeof(local);
+    must(getsockname(fd, (struct sockaddr *)&local, &size) == 0);
+    format_address(&local, NULL, NULL, 0, port);
+    struct tcp_listener *listener = mem_new(struct tcp_listener);
+    listener->net = (struct net_tcp *)net;
+    listener->loop = loop;
+    listener->fd = fd;
+    listener->fn = fn;
+    listener->arg = arg;
+    loop_timer_init(&listener->pause, on_pause_over);
+    listener->event =
+        event_new(loop_event_base(loop), fd, EV_READ | EV_PERSIST, on_accept, listener);
+    must(listener->event != NULL);
+    event_add(listener->event, NULL);
+    *out = (struct net_listener *)listener;
+    return ERR_OK;
+}
+
+static void tcp_unlisten(struct net_listener *handle)
+{
+    struct tcp_listener *listener = (struct tcp_listener *)handle;
+    loop_timer_cancel(&listener->pause);
+    event_free(listener->event);
+    close(listener->fd);
+    mem_free(listener);
+}
+
+static const struct net_ops tcp_ops = {
+    .listen = tcp_listen,
+    .unlisten = tcp_unlisten,
+    .adopt = tcp_adopt,
+    .refuse = tcp_refuse,
+    .connect = tcp_connect,
+};
+
+struct net *net_tcp_new(const struct net_tcp_options *options)
+{
+    struct net_tcp *net = mem_new(struct net_tcp);
+    net->net.ops = &tcp_ops;
+    net->options = *options;
+    return &net->net;
+}
+
+void net_tcp_free(struct net *net)
+{
+    mem_free(net);
+}

@@ -1,0 +1,214 @@
+#include "net/outq.h"
+
+#include "base/mem.h"
+#include "base/must.h"
+
+enum {
+    OUTQ_GATHER_MAX = 64, /* memory fragments in one send */
+    OUTQ_INITIAL_FRAGMENTS =
+        8, /* the ring doubles from here; it is bounded by the requests in work */
+};
+
+/* Memory when file is NULL. */
+struct fragment {
+    const uint8_t *data;
+    struct fs_file *file;
+    int64_t offset;
+    size_t size; /* left to send */
+    outq_release_fn *release;
+    void *arg;
+};
+
+struct outq {
+    struct fragment *ring;
+    size_t capacity; /* a power of two */
+    size_t head;
+    size_t count;
+    size_t mem_bytes;
+    size_t file_bytes;
+};
+
+struct outq *outq_new(void)
+{
+    return mem_new(struct outq);
+}
+
+static struct fragment *at(const struct outq *outq, size_t i)
+{
+    return &outq->ring[(outq->head + i) & (outq->capacity - 1)];
+}
+
+static void pop(struct outq *outq)
+{
+    struct fragment done = *at(outq, 0);
+    outq->head = (outq->head + 1) & (outq->capacity - 1);
+    outq->count--;
+    if (done.file != NULL) {
+        outq->file_bytes -= done.size;
+    } else {
+        outq->mem_bytes -= done.size;
+    }
+    if (done.release != NULL) {
+        done.release(done.arg);
+    }
+}
+
+void outq_free(struct outq *outq)
+{
+    if (outq == NULL) {
+        return;
+    }
+    while (outq->count > 0) {
+        pop(outq);
+    }
+    mem_free(outq->ring);
+    mem_free(outq);
+}
+
+static void grow(struct outq *outq)
+{
+    size_t capacity = outq->capacity > 0 ? outq->capacity * 2 : OUTQ_INITIAL_FRAGMENTS;
+    struct fragment *ring = mem_zalloc(capacity, sizeof(*ring));
+    for (size_t i = 0; i < outq->count; i++) {
+        ring[i] = *at(outq, i);
+    }
+    mem_free(outq->ring);
+    outq->ring = ring;
+    outq->capacity = capacity;
+    outq->head = 0;
+}
+
+static void push(struct outq *outq, struct fragment fragment)
+{
+    if (outq->count == outq->capacity) {
+        grow(outq);
+    }
+    outq->count++;
+    *at(outq, outq->count - 1) = fragment;
+}
+
+void outq_put_mem(struct outq *outq, const void *data, size_t size, outq_release_fn *release,
+                  void *arg)
+{
+    push(outq, (struct fragment){.data = data, .size = size, .release = release, .arg = arg});
+    outq->mem_bytes += size;
+}
+
+void outq_put_file(struct outq *outq, struct fs_file *file, int64_t offset, size_t size,
+                   outq_release_fn *release, void *arg)
+{
+    must(file != NULL);
+    push(outq, (struct fragment){
+                   .file = file, .offset = offset, .size = size, .release = release, .arg = arg});
+    outq->file_bytes += size;
+}
+
+bool outq_empty(const struct outq *outq)
+{
+    return outq->count == 0;
+}
+
+size_t outq_mem_bytes(const struct outq *outq)
+{
+    return outq->mem_bytes;
+}
+
+size_t outq_total_bytes(const struct outq *outq)
+{
+    return outq->mem_bytes + outq->file_bytes;
+}
+
+/* Take `sent` bytes off the front; what is finished is released. */
+static void advance(struct outq *outq, size_t sent)
+{
+    while (outq->count > 0) {
+        struct fragment *first = at(outq, 0);
+        if (first->size > sent) {
+            if (first->file != NULL) {
+                first->offset += (int64_t)sent;
+                outq->file_bytes -= sent;
+            } else {
+                first->data += sent;
+                outq->mem_bytes -= sent;
+            }
+            first->size -= sent;
+            return;
+        }
+        sent -= first->size;
+        pop(outq);
+        if (sent == 0 && (outq->count == 0 || at(outq, 0)->size > 0)) {
+            return;
+        }
+    }
+    must(sent == 0);
+}
+
+/* Send the run of memory fragments at the front, and a small file range behind it, in one call. */
+static enum err send_memory(struct outq *outq, struct net_stream *stream, size_t *sent)
+{
+    struct iovec parts[OUTQ_GATHER_MAX];
+    int count = 0;
+    size_t i = 0;
+    for (; i < outq->count && count < OUTQ_GATHER_MAX && at(outq, i)->file == NULL; i++) {
+        if (at(outq, i)->size > 0) {
+            parts[count].iov_base = (void *)(uintptr_t)at(outq, i)->data;
+            parts[count].iov_len = at(outq, i)->size;
+            count++;
+        }
+    }
+    *sent = 0;
+    if (count == 0) {
+        return ERR_OK; /* only empty fragments: advance() releases them */
+    }
+    return stream->ops->send(stream, parts, count, i < outq->count, sent);
+}
+
+/* A range too small for the price of a sendfile: read it and send the copy. */
+static enum err send_small_file(const struct fragment *first, bool more, struct net_stream *stream,
+                                size_t *sent)
+{
+    uint8_t copy[OUTQ_COPY_BYTES];
+    size_t got;
+    enum err err = fs_pread(first->file, copy, first->size, first->offset, &got);
+    if (err != ERR_OK) {
+        return err;
+    }
+    if (got < first->size) {
+        return ERR_CORRUPT;
+    }
+    struct iovec part = {copy, first->size};
+    return stream->ops->send(stream, &part, 1, more, sent);
+}
+
+static enum err send_front(struct outq *outq, struct net_stream *stream, size_t room, size_t *sent)
+{
+    const struct fragment *first = at(outq, 0);
+    if (first->file == NULL) {
+        return send_memory(outq, stream, sent);
+    }
+    if (first->size <= OUTQ_COPY_BYTES) {
+        return send_small_file(first, outq->count > 1, stream, sent);
+    }
+    size_t size = first->size < room ? first->size : room;
+    return stream->ops->send_file(stream, first->file, first->offset, size, sent);
+}
+
+enum err outq_flush(struct outq *outq, struct net_stream *stream, bool *yielded)
+{
+    size_t room = OUTQ_TURN_BYTES;
+    *yielded = false;
+    while (outq->count > 0) {
+        size_t sent = 0;
+        enum err err = send_front(outq, stream, room, &sent);
+        if (err != ERR_OK) {
+            return err;
+        }
+        advance(outq, sent);
+        if (sent >= room && outq->count > 0) {
+            *yielded = true;
+            return ERR_AGAIN;
+        }
+        room -= sent < room ? sent : room;
+    }
+    return ERR_OK;
+}
