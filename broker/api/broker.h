@@ -1,0 +1,87 @@
+/* broker.h: what a request handler can reach: the broker's parts, each with its own header.
+ *
+ * server/ builds this at start-up and takes it apart at shutdown; handlers only read it. Nothing here is
+ * process-wide: a test runs several brokers side by side.
+ *
+ * Threads: fields are set before the first request and never change; what they point to says itself which
+ * threads may use it. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/rng.h"
+#include "base/uuid.h"
+#include "config/config.h"
+#include "log/logs.h"
+#include "meta/meta.h"
+#include "net/net.h"
+#include "partition/parts.h"
+#include "rt/budget.h"
+#include "rt/loop.h"
+#include "rt/worker.h"
+
+struct admin_service;
+struct fetch_sessions;
+struct groups;
+struct producer_ids;
+struct topic_configs;
+
+/* What real and simulated brokers are built on. */
+struct env {
+    struct clock *clock;
+    struct fs *fs;
+    struct net *net;
+    struct zk_factory *zk;
+    uint64_t seed; /* of every random choice; 0: from the kernel */
+    bool threads;  /* false: loops and workers are driven by hand */
+};
+
+/* A bound listener. */
+struct listener {
+    char name[64]; /* upper case, for example PLAINTEXT_INTERNAL */
+    int16_t security_protocol;
+    struct net_listener *handle;
+    uint16_t port; /* bound */
+    bool internal; /* the inter-broker listener: its own memory class */
+    struct broker *broker;
+};
+
+/* One network loop and what belongs to it. */
+struct netloop {
+    struct loop *loop;
+    struct broker *broker;
+    struct list clients;
+    int clients_count;
+    struct meta_reader meta;
+    struct parts_reader parts;
+    struct budget_lease client_memory;
+    struct budget_lease internal_memory;
+    struct loop_timer idle_timer; /* closes connections after connections.max.idle.ms */
+    struct rng rng;
+};
+
+struct broker {
+    struct env env;
+    int32_t id;
+    char cluster_id[64];
+    struct config_cell *config;
+    struct logs *logs;
+    struct meta_cell meta;
+    struct parts parts;
+    struct groups *groups;
+    struct admin_service *admin; /* what goes to ZooKeeper, on the control loop */
+    struct fetch_sessions *fetch_sessions;
+    struct producer_ids *producer_ids;
+    struct topic_configs *topic_configs;
+    struct loop *control;
+    struct worker_pool *workers;
+    struct netloop *netloops;
+    int netloops_count;
+    struct listener *listeners;
+    int listeners_count;
+    struct budget client_memory;
+    struct budget internal_memory;
+    _Atomic bool ready; /* requests are served */
+    _Atomic int64_t feature_epoch; /* version of /feature, -1: none */
+};

@@ -1,0 +1,331 @@
+#include "api/client.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "api/broker.h"
+#include "api/dispatch.h"
+#include "api/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+
+#define LOGGER "kafka.network.Processor"
+
+static struct budget_lease *client_lease(struct client *client)
+{
+    return client->listener->internal ? &client->netloop->internal_memory
+                                      : &client->netloop->client_memory;
+}
+
+static void req_free(struct req *req)
+{
+    struct client *client = req->client;
+    if (req->charged_bytes > 0) {
+        budget_release(client_lease(client), req->charged_bytes);
+    }
+    mem_free(req->frame);
+    buf_fini(&req->out);
+    arena_fini(&req->arena);
+    mem_free(req);
+}
+
+/* The client's memory goes when nothing refers to it: no connection, no request. */
+static void client_maybe_free(struct client *client)
+{
+    if (client->conn != NULL || client->requests_count > 0 || client->freed) {
+        return;
+    }
+    client->freed = true;
+    loop_task_cancel(&client->flush);
+    client->netloop->clients_count--;
+    list_remove(&client->link);
+    mem_free(client);
+}
+
+static void req_unlink(struct req *req)
+{
+    list_remove(&req->link);
+    req->client->requests_count--;
+}
+
+static void splices_release(struct req *req)
+{
+    for (int32_t i = 0; i < req->splices_count; i++) {
+        if (req->splices[i].file.release != NULL) {
+            req->splices[i].file.release(req->splices[i].file.arg);
+        }
+    }
+    req->splices_count = 0;
+}
+
+/* Throw away a request that has no connection any more. */
+static void req_discard(struct req *req)
+{
+    struct client *client = req->client;
+    splices_release(req);
+    req_unlink(req);
+    req_free(req);
+    client_maybe_free(client);
+}
+
+void client_close(struct client *client)
+{
+    if (client->conn == NULL) {
+        return;
+    }
+    conn_free(client->conn);
+    client->conn = NULL;
+    client->closing = true;
+    if (client->waiting) {
+        client->waiting = false;
+        budget_wait_cancel(&client->waiter);
+    }
+    if (client->granted_bytes > 0) {
+        budget_release(client_lease(client), client->granted_bytes);
+        client->granted_bytes = 0;
+    }
+    client->requests_count++; /* keeps the client while its requests go */
+    list_for_each_safe(link, &client->requests)
+    {
+        struct req *req = container_of(link, struct req, link);
+        if (!req->answered && req->on_cancel != NULL) {
+            req->on_cancel(req);
+            req->answered = true;
+        }
+        if (req->answered) {
+            req_discard(req);
+        }
+    }
+    client->requests_count--;
+    client_maybe_free(client);
+}
+
+static void release_reply(void *arg)
+{
+    struct req *req = arg;
+    req_free(req);
+}
+
+/* Hand one encoded reply to the out-queue; the request is freed when its last fragment has left. */
+static void client_send(struct client *client, struct req *req)
+{
+    struct outq *outq = conn_outq(client->conn);
+    size_t from = 0;
+    for (int32_t i = 0; i < req->splices_count; i++) {
+        struct req_splice *splice = &req->splices[i];
+        if (splice->out_offset > from) {
+            outq_put_mem(outq, req->out.data + from, splice->out_offset - from, NULL, NULL);
+        }
+        from = splice->out_offset;
+        if (splice->file.file != NULL) {
+            outq_put_file(outq, splice->file.file, splice->file.position, splice->file.size,
+                          splice->file.release, splice->file.arg);
+        } else {
+            outq_put_mem(outq, splice->memory.data, splice->memory.size, splice->file.release,
+                         splice->file.arg);
+        }
+    }
+    req->splices_count = 0;
+    /* Fragments are released in order, so the request lives as long as anything before its last byte. A
+     * reply that ends in a file range gets an empty last fragment to carry the release. */
+    outq_put_mem(outq, req->out.data + from, req->out.size - from, release_reply, req);
+}
+
+/* May the next request be read? */
+static bool client_may_read(const struct client *client)
+{
+    return !client->blocked && !client->closing && !client->waiting &&
+           client->requests_count < CLIENT_REQUESTS_MAX &&
+           outq_mem_bytes(conn_outq(client->conn)) <= CLIENT_OUTQ_MAX_BYTES;
+}
+
+static void client_regulate(struct client *client)
+{
+    bool may = client_may_read(client);
+    if (may && conn_paused(client->conn)) {
+        conn_resume(client->conn);
+    } else if (!may && !conn_paused(client->conn)) {
+        conn_pause(client->conn);
+    }
+}
+
+/* At the end of the turn: send what has been answered, oldest first, then see whether to read on. */
+static void client_on_flush(struct loop_task *task)
+{
+    struct client *client = container_of(task, struct client, flush);
+    if (client->conn == NULL) {
+        return;
+    }
+    bool finish = false;
+    while (!list_empty(&client->requests) && !finish) {
+        struct req *req = container_of(client->requests.next, struct req, link);
+        if (!req->answered) {
+            break;
+        }
+        finish = req->close_after;
+        req_unlink(req);
+        if (req->no_reply) {
+            req_free(req);
+        } else {
+            client_send(client, req);
+        }
+    }
+    if (finish) {
+        client->closing = true;
+        conn_finish(client->conn);
+        return;
+    }
+    client->requests_count++; /* the flush may find the peer gone */
+    conn_flush(client->conn);
+    client->requests_count--;
+    if (client->conn != NULL) {
+        client_regulate(client);
+    }
+    client_maybe_free(client);
+}
+
+void client_answered(struct req *req)
+{
+    struct client *client = req->client;
+    if (client->conn == NULL) {
+        req_discard(req);
+        return;
+    }
+    if (!dispatch_is_two_stage(req->api->key)) {
+        client->blocked = false;
+    }
+    loop_defer(client->netloop->loop, &client->flush);
+}
+
+/* What the first bytes of something that is not Kafka look like, or NULL. */
+static const char *foreign_protocol(int32_t size, const uint8_t *first4)
+{
+    uint8_t head[4];
+    be32_put(head, (uint32_t)size);
+    if (head[0] == 0x16 && head[1] == 0x03) {
+        return "TLS";
+    }
+    static const char *const methods[] = {"GET ", "POST", "HEAD", "PUT ", "DELE", "OPTI", "PRI "};
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+        if (memcmp(head, methods[i], 4) == 0) {
+            return "HTTP";
+        }
+    }
+    (void)first4;
+    return NULL;
+}
+
+static void report_bad_frame(struct client *client, int32_t size, const uint8_t *first4, int32_t size_max)
+{
+    static struct log_limit limit;
+    const char *protocol = foreign_protocol(size, first4);
+    const char *peer = conn_peer(client->conn);
+    if (protocol != NULL) {
+        log_limited(&limit, LOG_WARN, LOGGER, "wrong protocol",
+                    "[W-NET-01] %s speaks %s to listener %s, which expects Kafka's protocol in plain "
+                    "text; connection closed. Point the client at the right port, or remove its TLS "
+                    "or HTTP settings.",
+                    peer, protocol, client->listener->name);
+    } else {
+        log_limited(&limit, LOG_WARN, LOGGER, "bad frame size",
+                    "[W-NET-02] %s announced a request of %" PRId32
+                    " bytes on listener %s; allowed are 0 to %" PRId32
+                    " (socket.request.max.bytes); connection closed.",
+                    peer, size, client->listener->name, size_max);
+    }
+}
+
+static void client_on_granted(struct budget_waiter *waiter)
+{
+    struct client *client = container_of(waiter, struct client, waiter);
+    client->waiting = false;
+    client->granted_bytes = (int32_t)waiter->need_bytes;
+    conn_resume(client->conn);
+}
+
+static enum conn_verdict client_on_frame_size(struct conn *conn, int32_t size, const uint8_t *first4)
+{
+    struct client *client = conn_arg(conn);
+    const struct config *config = config_cell_get(client->netloop->broker->config);
+    int32_t size_max = (int32_t)config_int(config, KEY_socket_request_max_bytes);
+    config_put(config);
+    if (size < 0 || size > size_max) {
+        report_bad_frame(client, size, first4, size_max);
+        return CONN_REFUSE;
+    }
+    if (size <= CLIENT_FREE_FRAME_BYTES || client->granted_bytes > 0) {
+        return CONN_ACCEPT;
+    }
+    if (budget_reserve(client_lease(client), size)) {
+        client->granted_bytes = size;
+        return CONN_ACCEPT;
+    }
+    client->waiting = true;
+    client->waiter.granted = client_on_granted;
+    budget_wait(client_lease(client), &client->waiter, size);
+    return CONN_WAIT;
+}
+
+static void client_on_frame(struct conn *conn, uint8_t *frame, size_t size)
+{
+    struct client *client = conn_arg(conn);
+    struct req *req = mem_new(struct req);
+    req->client = client;
+    req->netloop = client->netloop;
+    req->broker = client->netloop->broker;
+    req->frame = frame;
+    req->frame_bytes = size;
+    req->charged_bytes = client->granted_bytes;
+    req->received_ms = loop_now_ms(client->netloop->loop);
+    client->granted_bytes = 0;
+    list_push_back(&client->requests, &req->link);
+    client->requests_count++;
+    enum err err = dispatch_decode(req);
+    if (err != ERR_OK) {
+        req->answered = true;
+        req->no_reply = true;
+        req->close_after = true;
+        client->blocked = true;
+        loop_defer(client->netloop->loop, &client->flush);
+    } else {
+        client->blocked = !dispatch_is_two_stage(req->api->key);
+        dispatch_run(req);
+    }
+    if (client->conn != NULL) {
+        client_regulate(client);
+    }
+}
+
+static void client_on_drained(struct conn *conn)
+{
+    client_regulate(conn_arg(conn));
+}
+
+static void client_on_closed(struct conn *conn, enum err why)
+{
+    (void)why;
+    client_close(conn_arg(conn));
+}
+
+static const struct conn_events client_events = {
+    .on_frame_size = client_on_frame_size,
+    .on_frame = client_on_frame,
+    .on_drained = client_on_drained,
+    .on_closed = client_on_closed,
+};
+
+void client_new(struct netloop *netloop, const struct listener *listener, struct net_accepted *accepted)
+{
+    struct client *client = mem_new(struct client);
+    client->netloop = netloop;
+    client->listener = listener;
+    list_init(&client->link);
+    list_init(&client->requests);
+    loop_task_init(&client->flush, client_on_flush);
+    struct net *net = netloop->broker->env.net;
+    struct net_stream *stream = net->ops->adopt(net, netloop->loop, accepted);
+    list_push_back(&netloop->clients, &client->link);
+    netloop->clients_count++;
+    client->conn = conn_new(stream, &client_events, client);
+}

@@ -1,0 +1,41 @@
+/* client.h: one client's connection: frames in, requests in order, replies in order.
+ *
+ * Kafka answers a connection's requests strictly in order and works on one at a time. We keep the order of
+ * replies, and let the next request start as soon as the one before is only waiting: produce, offset
+ * commit, join and sync are two-stage (dispatch.c says which); any other request holds its connection
+ * until it is answered.
+ *
+ * Threads: everything on the connection's loop. Limits: api/limits.h. */
+#pragma once
+
+#include "api/req.h"
+#include "net/conn.h"
+
+struct listener;
+
+struct client {
+    struct list link; /* in netloop.clients */
+    struct conn *conn; /* NULL once closed */
+    struct netloop *netloop;
+    const struct listener *listener;
+    struct list requests; /* of struct req, oldest first; the head is the next to be answered */
+    int requests_count;
+    struct loop_task flush; /* sends at the end of the turn what was answered during it */
+    struct budget_waiter waiter;
+    int32_t granted_bytes; /* reserved for the frame that is being read; 0: none */
+    bool waiting;          /* for the budget */
+    bool blocked;          /* a single-stage request is in work */
+    bool closing;
+    bool freed;
+    char software_name[64]; /* from ApiVersions 3+ */
+    char software_version[64];
+};
+
+/* Take an accepted connection over. */
+void client_new(struct netloop *netloop, const struct listener *listener, struct net_accepted *accepted);
+
+/* Close now; requests in work are cancelled or orphaned. */
+void client_close(struct client *client);
+
+/* req.c says that a request has been answered. */
+void client_answered(struct req *req);

@@ -1,0 +1,416 @@
+/* Fetch: records out of partitions, by long poll.
+ *
+ *   request -> session (which partitions) -> read every partition's view: errors, offsets, a file range
+ *   -> enough, or an error, or no time to wait: reply; else wait on all partitions (wait.h), read again.
+ *
+ * Nothing is copied: the reply refers to ranges of segment files, which the views that are held until they
+ * have left keep in place. A range that is not in memory is read once by a worker first (fetch_warm.h), so
+ * that sending it does not stop the loop.
+ *
+ * Source: kafka-zk-mode facts 8.5, 4.8, 4.9. Versions 0 to 3 promise magic 0 and 1, to which this broker
+ * does not convert: they are offered because clients probe for them, and answered with
+ * UNSUPPORTED_FOR_MESSAGE_FORMAT. */
+#include "api/broker.h"
+#include "api/client.h"
+#include "api/fetch_read.h"
+#include "api/fetch_warm.h"
+#include "api/handlers.h"
+#include "api/limits.h"
+#include "api/locate.h"
+#include "base/must.h"
+#include "config/config.h"
+#include "wait/wait.h"
+
+enum {
+    FETCH_VERSION_MIN = 4,
+    STORAGE_ERROR_VERSION_MIN = 6,
+    FOLLOWER_READ_VERSION_MIN = 11,
+    HINT_VERSION_MIN = 12,
+    IDS_VERSION_MIN = 13,
+    REPLICA_STATE_VERSION_MIN = 15,
+};
+
+struct fetch_op;
+
+/* A wait on one partition. */
+struct fetch_wait {
+    struct wait wait;
+    struct fetch_op *op;
+    struct part *part; /* referenced by the wait's source */
+    int64_t fetch_offset;
+    struct part_now now; /* when we last looked: any change is news */
+    int64_t bytes;       /* counted into op->bytes_seen */
+};
+
+struct fetch_op {
+    struct req *req;
+    struct fetch_context context;
+    struct fetch_limits limits;
+    struct fetch_item **items; /* in the order to serve; the session's own order changes meanwhile */
+    struct fetch_read *reads;
+    int32_t count;
+    bool must_answer; /* an error or other news that does not wait */
+    int64_t bytes;    /* read so far */
+    struct wait_op wait;
+    struct fetch_wait *waits;
+    struct fetch_warm warm;
+};
+
+/* ---- the reply ---- */
+
+static void op_release_reads(struct fetch_op *op)
+{
+    for (int32_t i = 0; i < op->count; i++) {
+        fetch_read_release(&op->reads[i]);
+    }
+}
+
+static void release_view(void *arg)
+{
+    view_put(arg);
+}
+
+static enum err reply_error(const struct req *req, enum err err)
+{
+    if (err_wire(err) == err_wire(ERR_KAFKA_STORAGE_ERROR) && req->version < STORAGE_ERROR_VERSION_MIN) {
+        return ERR_NOT_LEADER_OR_FOLLOWER;
+    }
+    return err;
+}
+
+static void fill_partition(struct fetch_op *op, struct fetch_read *read,
+                           struct fetch_response_partition_data *out)
+{
+    struct req *req = op->req;
+    *out = (struct fetch_response_partition_data){
+        .partition_index = read->item->want.partition,
+        .error_code = err_wire(reply_error(req, read->err)),
+        .high_watermark = read->offset_hw,
+        .last_stable_offset = read->offset_stable,
+        .log_start_offset = read->log_start,
+        .diverging_epoch = {.epoch = read->diverging_epoch, .end_offset = read->diverging_end},
+        .current_leader = {.leader_id = -1, .leader_epoch = -1},
+        .snapshot_id = {.end_offset = -1, .epoch = -1},
+        .aborted_transactions_count = op->limits.read_committed ? 0 : -1,
+        .preferred_read_replica = -1,
+        /* Never null: an empty set of records where there is nothing to send. */
+        .records = {(const uint8_t *)"", read->view != NULL ? read->range.size_bytes : 0},
+    };
+    bool stale = read->err == ERR_NOT_LEADER_OR_FOLLOWER || read->err == ERR_FENCED_LEADER_EPOCH;
+    if (stale && req->version >= HINT_VERSION_MIN) {
+        struct str topic = read->item->want.topic.size > 0
+                               ? read->item->want.topic
+                               : locate_topic_name(req, read->item->want.topic_id);
+        locate_current_leader(req, topic, read->item->want.partition, &out->current_leader.leader_id,
+                              &out->current_leader.leader_epoch);
+    }
+}
+
+static bool same_topic(const struct fetch_want *a, const struct fetch_want *b)
+{
+    return uuid_eq(a->topic_id, b->topic_id) && str_eq(a->topic, b->topic);
+}
+
+/* Neighbours of one topic share an entry, as Kafka groups them. */
+static void fill_responses(struct fetch_op *op, struct fetch_response *reply, struct req_file *files,
+                           int32_t *files_count)
+{
+    struct req *req = op->req;
+    struct fetch_response_partition_data *parts =
+        req_array(req, struct fetch_response_partition_data, op->count);
+    reply->responses = req_array(req, struct fetch_response_fetchable_topic_response, op->count);
+    struct fetch_response_fetchable_topic_response *topic = NULL;
+    const struct fetch_want *before = NULL;
+    int32_t used = 0;
+    for (int32_t i = 0; i < op->count; i++) {
+        struct fetch_read *read = &op->reads[i];
+        if (!fetch_context_include(&op->context, read->item, read->err != ERR_OK, read->view != NULL,
+                                   read->diverging, read->offset_hw, read->log_start)) {
+            continue;
+        }
+        const struct fetch_want *want = &read->item->want;
+        if (before == NULL || !same_topic(before, want)) {
+            topic = &reply->responses[reply->responses_count++];
+            topic->topic = want->topic.ptr != NULL ? want->topic : STR("");
+            topic->topic_id = want->topic_id;
+            topic->partitions = &parts[used];
+        }
+        before = want;
+        fill_partition(op, read, &parts[used++]);
+        topic->partitions_count++;
+        if (read->view != NULL) {
+            files[(*files_count)++] = (struct req_file){
+                .file = read->range.file,
+                .position = read->range.position,
+                .size = read->range.size_bytes,
+                .release = release_view,
+                .arg = read->view,
+            };
+            read->view = NULL; /* the reply's now */
+        }
+    }
+}
+
+static void fetch_reply(struct fetch_op *op)
+{
+    struct req *req = op->req;
+    struct fetch_response reply;
+    codec_init(&fetch_response_desc, &reply);
+    struct req_file *files = req_array(req, struct req_file, op->count);
+    int32_t files_count = 0;
+    fill_responses(op, &reply, files, &files_count);
+    reply.session_id = op->context.session_id;
+    locate_fill_fetch_endpoints(req, &reply);
+    fetch_context_end(req->netloop->fetch_sessions, &op->context);
+    req->on_cancel = NULL;
+    req_reply_spliced(req, &reply, files, files_count);
+}
+
+static void on_warm(struct fetch_warm *warm)
+{
+    fetch_reply(container_of(warm, struct fetch_op, warm));
+}
+
+/* Everything to send has been read; see that it is in memory before the loop sends it. */
+static void fetch_finish(struct fetch_op *op)
+{
+    op->req->on_cancel = NULL;
+    if (!fetch_warm_start(&op->warm, op->req, op->reads, op->count, on_warm)) {
+        fetch_reply(op);
+    }
+}
+
+/* ---- reading ---- */
+
+static void fetch_read_all(struct fetch_op *op)
+{
+    op->bytes = 0;
+    op->must_answer = false;
+    for (int32_t i = 0; i < op->count; i++) {
+        struct fetch_read *read = &op->reads[i];
+        fetch_read_partition(op->req, &op->limits, op->items[i], op->limits.max_bytes - op->bytes,
+                             op->bytes == 0, read);
+        if (read->view != NULL) {
+            op->bytes += (int64_t)read->range.size_bytes;
+        }
+        op->must_answer = op->must_answer || read->err != ERR_OK || read->diverging;
+    }
+}
+
+/* ---- waiting ---- */
+
+/* Bytes that this partition could give now. A consumer that asks for one byte needs no measuring. */
+static int64_t wait_measure(const struct fetch_wait *fetch)
+{
+    const struct fetch_limits *limits = &fetch->op->limits;
+    int64_t bound = limits->replica_id != -1  ? plog_offset_end(fetch->part->log)
+                    : limits->read_committed ? part_offset_stable(fetch->part)
+                                             : atomic_load(&fetch->part->offset_hw);
+    if (bound <= fetch->fetch_offset) {
+        return 0;
+    }
+    if (limits->min_bytes <= 1) {
+        return 1;
+    }
+    struct view *view = plog_view_get(fetch->part->log);
+    struct view_range range;
+    enum err err =
+        view_read(view, fetch->fetch_offset, bound, (size_t)limits->min_bytes, true, &range);
+    view_put(view);
+    /* A failure is news: the read that follows reports it. */
+    return err == ERR_OK ? (int64_t)range.size_bytes : limits->min_bytes;
+}
+
+static enum wait_result fetch_poll(struct wait *wait)
+{
+    struct fetch_wait *fetch = container_of(wait, struct fetch_wait, wait);
+    struct fetch_op *op = fetch->op;
+    struct part_now now = part_now(fetch->part);
+    if (now.role != fetch->now.role || now.leader_epoch != fetch->now.leader_epoch) {
+        return WAIT_COMPLETE;
+    }
+    int64_t bytes = wait_measure(fetch);
+    op->bytes += bytes - fetch->bytes;
+    fetch->bytes = bytes;
+    return op->bytes >= op->limits.min_bytes ? WAIT_COMPLETE : WAIT_PENDING;
+}
+
+static void fetch_waited(struct wait_op *wait_op, bool timed_out)
+{
+    (void)timed_out;
+    struct fetch_op *op = container_of(wait_op, struct fetch_op, wait);
+    fetch_read_all(op);
+    fetch_finish(op);
+}
+
+static void fetch_cancel(struct req *req)
+{
+    struct fetch_op *op = req->state;
+    wait_op_cancel(&op->wait);
+    fetch_context_end(req->netloop->fetch_sessions, &op->context);
+}
+
+static void fetch_wait_start(struct fetch_op *op, int64_t deadline_ms)
+{
+    struct req *req = op->req;
+    op_release_reads(op);
+    op->waits = req_array(req, struct fetch_wait, op->count);
+    op->bytes = 0;
+    wait_op_init(&op->wait, req->netloop->loop, fetch_waited);
+    for (int32_t i = 0; i < op->count; i++) {
+        struct fetch_wait *fetch = &op->waits[i];
+        fetch->op = op;
+        fetch->part = op->reads[i].part;
+        fetch->fetch_offset = op->items[i]->want.fetch_offset;
+        fetch->now = part_now(fetch->part);
+        wait_add(&op->wait, &fetch->wait, &fetch->part->wait, WAIT_ANY, fetch_poll);
+    }
+    req->state = op;
+    req->on_cancel = fetch_cancel;
+    wait_op_start(&op->wait, deadline_ms);
+}
+
+/* ---- the request ---- */
+
+static void want_fill(const struct fetch_request_fetch_topic *topic,
+                      const struct fetch_request_fetch_partition *partition, struct fetch_want *out)
+{
+    *out = (struct fetch_want){
+        .topic = topic->topic,
+        .topic_id = topic->topic_id,
+        .partition = partition->partition,
+        .current_leader_epoch = partition->current_leader_epoch,
+        .last_fetched_epoch = partition->last_fetched_epoch,
+        .max_bytes = partition->partition_max_bytes,
+        .fetch_offset = partition->fetch_offset,
+        .log_start_offset = partition->log_start_offset,
+    };
+}
+
+static struct fetch_want *collect_wants(struct req *req, int32_t *count)
+{
+    const struct fetch_request *request = req->body;
+    int64_t total = 0;
+    for (int32_t i = 0; i < request->topics_count; i++) {
+        total += request->topics[i].partitions_count;
+    }
+    *count = (int32_t)total; /* bounded by the frame's size */
+    struct fetch_want *wants = req_array(req, struct fetch_want, total);
+    int32_t at = 0;
+    for (int32_t i = 0; i < request->topics_count; i++) {
+        for (int32_t j = 0; j < request->topics[i].partitions_count; j++) {
+            want_fill(&request->topics[i], &request->topics[i].partitions[j], &wants[at++]);
+        }
+    }
+    return wants;
+}
+
+static struct fetch_want *collect_forgotten(struct req *req, int32_t *count)
+{
+    const struct fetch_request *request = req->body;
+    int64_t total = 0;
+    for (int32_t i = 0; i < request->forgotten_topics_data_count; i++) {
+        total += request->forgotten_topics_data[i].partitions_count;
+    }
+    *count = (int32_t)total;
+    struct fetch_want *wants = req_array(req, struct fetch_want, total);
+    int32_t at = 0;
+    for (int32_t i = 0; i < request->forgotten_topics_data_count; i++) {
+        const struct fetch_request_forgotten_topic *topic = &request->forgotten_topics_data[i];
+        for (int32_t j = 0; j < topic->partitions_count; j++) {
+            wants[at++] = (struct fetch_want){.topic = topic->topic,
+                                              .topic_id = topic->topic_id,
+                                              .partition = topic->partitions[j]};
+        }
+    }
+    return wants;
+}
+
+static void limits_fill(struct req *req, struct fetch_limits *limits)
+{
+    const struct fetch_request *request = req->body;
+    int64_t fetch_max = config_int(netloop_config(req->netloop), KEY_fetch_max_bytes);
+    limits->max_bytes = request->max_bytes < fetch_max ? request->max_bytes : fetch_max;
+    limits->min_bytes =
+        request->min_bytes < limits->max_bytes ? request->min_bytes : limits->max_bytes;
+    limits->replica_id = req->version >= REPLICA_STATE_VERSION_MIN
+                             ? request->replica_state.replica_id
+                             : request->replica_id;
+    limits->read_committed = request->isolation_level == 1;
+    limits->leader_only = req->version < FOLLOWER_READ_VERSION_MIN || limits->replica_id >= 0;
+}
+
+/* An error for the whole request: an empty reply. */
+static void fetch_refuse(struct req *req, enum err err)
+{
+    struct fetch_response reply;
+    codec_init(&fetch_response_desc, &reply);
+    reply.error_code = err_wire(err);
+    req_reply(req, &reply);
+}
+
+static enum err context_begin(struct fetch_op *op)
+{
+    struct req *req = op->req;
+    const struct fetch_request *request = req->body;
+    struct fetch_session_request session = {
+        .session_id = request->session_id,
+        .session_epoch = request->session_epoch,
+        .uses_ids = req->version >= IDS_VERSION_MIN,
+        .follower = op->limits.replica_id >= 0,
+    };
+    session.wants = collect_wants(req, &session.wants_count);
+    session.forgotten = collect_forgotten(req, &session.forgotten_count);
+    if (session.wants_count > FETCH_PARTITIONS_MAX) {
+        return ERR_INVALID_REQUEST;
+    }
+    struct fetch_item *items = req_array(req, struct fetch_item, session.wants_count);
+    return fetch_context_begin(req->netloop->fetch_sessions, &session, items,
+                               loop_now_ms(req->netloop->loop), &op->context);
+}
+
+/* A version that promises old message formats: every partition gets the error. */
+static void mark_unsupported(struct fetch_op *op)
+{
+    for (int32_t i = 0; i < op->count; i++) {
+        op->reads[i] = (struct fetch_read){.item = op->items[i],
+                                           .err = ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT,
+                                           .offset_hw = -1,
+                                           .offset_stable = -1,
+                                           .log_start = -1,
+                                           .diverging_epoch = -1,
+                                           .diverging_end = -1};
+    }
+}
+
+void api_fetch(struct req *req)
+{
+    const struct fetch_request *request = req->body;
+    struct fetch_op *op = req_new(req, struct fetch_op);
+    op->req = req;
+    limits_fill(req, &op->limits);
+    enum err err = context_begin(op);
+    if (err != ERR_OK) {
+        fetch_refuse(req, err);
+        return;
+    }
+    op->items = req_array(req, struct fetch_item *, op->context.items_count);
+    list_for_each(link, op->context.items)
+    {
+        op->items[op->count++] = container_of(link, struct fetch_item, link);
+    }
+    op->reads = req_array(req, struct fetch_read, op->count);
+    if (req->version < FETCH_VERSION_MIN) {
+        mark_unsupported(op);
+        fetch_reply(op);
+        return;
+    }
+    fetch_read_all(op);
+    int64_t deadline_ms = req->received_ms + request->max_wait_ms;
+    bool enough = op->bytes >= op->limits.min_bytes;
+    if (enough || op->must_answer || op->count == 0 || request->max_wait_ms <= 0) {
+        fetch_finish(op);
+    } else {
+        fetch_wait_start(op, deadline_ms);
+    }
+}

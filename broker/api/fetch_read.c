@@ -1,0 +1,128 @@
+#include "api/fetch_read.h"
+
+#include "api/broker.h"
+#include "api/locate.h"
+
+static enum err find_partition(struct req *req, const struct fetch_limits *limits,
+                               const struct fetch_want *want, struct part **out)
+{
+    struct str topic = want->topic;
+    if (topic.ptr == NULL || topic.size == 0) {
+        topic = locate_topic_name(req, want->topic_id);
+        if (topic.ptr == NULL) {
+            return ERR_UNKNOWN_TOPIC_ID;
+        }
+    }
+    enum err err;
+    struct part *part = limits->leader_only ? locate_leader(req, topic, want->partition, &err)
+                                            : locate_part(req, topic, want->partition, &err);
+    if (part == NULL) {
+        return err;
+    }
+    if (!uuid_is_zero(want->topic_id) && !uuid_eq(want->topic_id, part->topic_id)) {
+        return ERR_INCONSISTENT_TOPIC_ID;
+    }
+    *out = part;
+    return ERR_OK;
+}
+
+/* Up to where this reader may read. */
+static int64_t read_bound(const struct fetch_limits *limits, const struct fetch_read *read,
+                          int64_t offset_end)
+{
+    if (limits->replica_id != -1) {
+        return offset_end;
+    }
+    return limits->read_committed ? read->offset_stable : read->offset_hw;
+}
+
+/* Does the client's log end in an epoch that ours knows to have ended earlier? */
+static enum err check_divergence(const struct part *part, const struct fetch_want *want,
+                                 struct fetch_read *out)
+{
+    if (want->last_fetched_epoch < 0) {
+        return ERR_OK;
+    }
+    int32_t epoch;
+    int64_t end;
+    part_epoch_end(part, want->last_fetched_epoch, &epoch, &end);
+    if (end < 0) {
+        return ERR_OFFSET_OUT_OF_RANGE;
+    }
+    if (epoch < want->last_fetched_epoch || end < want->fetch_offset) {
+        out->diverging = true;
+        out->diverging_epoch = epoch;
+        out->diverging_end = end;
+    }
+    return ERR_OK;
+}
+
+static enum err read_records(const struct fetch_limits *limits, const struct fetch_want *want,
+                             int64_t room, bool first, struct fetch_read *out)
+{
+    struct part *part = out->part;
+    /* The bound first, then the view: the view is then at least as new (part.h, order of publication). */
+    int64_t offset_end = plog_offset_end(part->log);
+    int64_t bound = read_bound(limits, out, offset_end);
+    struct view *view = plog_view_get(part->log);
+    out->log_start = plog_log_start(part->log);
+    if (want->fetch_offset < out->log_start || want->fetch_offset > offset_end) {
+        view_put(view);
+        return ERR_OFFSET_OUT_OF_RANGE;
+    }
+    int64_t max = want->max_bytes < room ? want->max_bytes : room;
+    if (want->fetch_offset >= bound || (max <= 0 && !first)) {
+        view_put(view);
+        return ERR_OK;
+    }
+    enum err err = view_read(view, want->fetch_offset, bound, max > 0 ? (size_t)max : 0,
+                             first && !limits->hard_limit_first, &out->range);
+    if (err != ERR_OK || out->range.size_bytes == 0) {
+        view_put(view);
+        return err;
+    }
+    out->view = view;
+    return ERR_OK;
+}
+
+static enum err read_partition(struct req *req, const struct fetch_limits *limits, int64_t room,
+                               bool first, struct fetch_read *out)
+{
+    const struct fetch_want *want = &out->item->want;
+    enum err err = find_partition(req, limits, want, &out->part);
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = part_check_epoch(part_now(out->part), want->current_leader_epoch);
+    if (err != ERR_OK) {
+        return err;
+    }
+    out->offset_stable = part_offset_stable(out->part);
+    out->offset_hw = atomic_load_explicit(&out->part->offset_hw, memory_order_acquire);
+    out->log_start = plog_log_start(out->part->log);
+    err = check_divergence(out->part, want, out);
+    if (err != ERR_OK || out->diverging) {
+        return err;
+    }
+    return read_records(limits, want, room, first, out);
+}
+
+void fetch_read_partition(struct req *req, const struct fetch_limits *limits, struct fetch_item *item,
+                          int64_t room, bool first, struct fetch_read *out)
+{
+    *out = (struct fetch_read){.item = item, .diverging_epoch = -1, .diverging_end = -1};
+    out->err = read_partition(req, limits, room, first, out);
+    if (out->err != ERR_OK) {
+        out->offset_hw = -1;
+        out->offset_stable = -1;
+        out->log_start = -1;
+    }
+}
+
+void fetch_read_release(struct fetch_read *read)
+{
+    if (read->view != NULL) {
+        view_put(read->view);
+        read->view = NULL;
+    }
+}

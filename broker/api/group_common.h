@@ -1,0 +1,33 @@
+/* group_common.h: what the handlers of the group APIs share: finding the coordinator, copying answers.
+ *
+ * Threads: the client's loop, but for the copy functions, which run in the coordinator's actor and touch
+ * only the call's own arena. */
+#pragma once
+
+#include "api/req.h"
+#include "groups/groups.h"
+
+/* A request to one coordinator, whose answer is the reply. */
+struct group_req {
+    struct group_call call;
+    struct req *req;
+    void *response; /* the wire's struct, in call.arena */
+};
+
+/* The local partition of __consumer_offsets that holds the group, borrowed; else NULL and the error. */
+struct part *group_coordinator(struct req *req, struct str group_id, enum err *err);
+
+/* "/10.0.0.5": the client's address as Java prints it, in the request's arena. */
+struct str group_client_host(struct req *req);
+
+/* The request's client id; "" when it had none. */
+struct str group_client_id(struct req *req);
+
+/* Send `call.event` to the coordinator; `copy` fills call.arena, and the struct that `response` then
+ * points to is encoded as the reply. */
+void group_req_submit(struct group_req *group, struct req *req, struct part *part,
+                      void (*copy)(struct group_call *call, const struct grp_reply *reply));
+
+/* Copies into the call's arena; a null string or null bytes stay null. */
+struct str group_copy_str(struct group_call *call, struct str s);
+struct bytes group_copy_bytes(struct group_call *call, struct bytes b);

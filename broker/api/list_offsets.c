@@ -1,0 +1,250 @@
+/* ListOffsets: the earliest, the latest, or the first offset at or after a time. Source: kafka-zk-mode
+ * facts 8.6.
+ *
+ * Looking for a time reads indexes and batches, maybe from a disk: requests that ask for one are worked
+ * off by a worker; the others are answered at once. */
+#include "api/broker.h"
+#include "api/handlers.h"
+#include "api/locate.h"
+#include "rt/worker.h"
+
+enum list_timestamp {
+    TIMESTAMP_LATEST = -1,
+    TIMESTAMP_EARLIEST = -2,
+    TIMESTAMP_MAX = -3,            /* version 7+ */
+    TIMESTAMP_EARLIEST_LOCAL = -4, /* version 8+: the earliest, without tiered storage */
+    TIMESTAMP_LATEST_TIERED = -5,  /* version 9+: none, without tiered storage */
+};
+
+enum { LIST_VERSION_MIN = 1, OFFSET_NOT_AVAILABLE_VERSION_MIN = 5, READ_COMMITTED = 1 };
+
+/* One partition of the request. */
+struct list_item {
+    const struct list_offsets_request_list_offsets_partition *want;
+    struct part *part; /* referenced while a worker searches */
+    struct list_offsets_response_list_offsets_partition_response *out;
+    int64_t bound; /* exclusive: up to where a record counts */
+    bool search;
+};
+
+struct list_op {
+    struct req *req;
+    struct list_offsets_response reply;
+    struct list_item *items;
+    int32_t count;
+    struct work work;
+};
+
+static void set_error(struct list_item *item, enum err err)
+{
+    item->out->error_code = err_wire(err);
+    item->out->timestamp = -1;
+    item->out->offset = -1;
+    item->out->leader_epoch = -1;
+}
+
+static void set_offset(struct list_item *item, int64_t timestamp, int64_t offset, int32_t epoch)
+{
+    item->out->timestamp = timestamp;
+    item->out->offset = offset;
+    item->out->leader_epoch = epoch;
+}
+
+static bool timestamp_supported(int16_t version, int64_t timestamp)
+{
+    switch (timestamp) {
+    case TIMESTAMP_LATEST:
+    case TIMESTAMP_EARLIEST:
+        return true;
+    case TIMESTAMP_MAX:
+        return version >= 7;
+    case TIMESTAMP_EARLIEST_LOCAL:
+        return version >= 8;
+    case TIMESTAMP_LATEST_TIERED:
+        return version >= 9;
+    default:
+        return timestamp >= 0;
+    }
+}
+
+/* The end of what this client may know of. */
+static int64_t list_bound(const struct list_offsets_request *request, struct part *part)
+{
+    if (request->replica_id != -1) {
+        return plog_offset_end(part->log);
+    }
+    return request->isolation_level == READ_COMMITTED
+               ? part_offset_stable(part)
+               : atomic_load_explicit(&part->offset_hw, memory_order_acquire);
+}
+
+/* After an election, clients must not be told an end that lies before what earlier leaders showed. */
+static enum err check_available(struct req *req, const struct list_offsets_request *request,
+                                struct part *part)
+{
+    if (request->replica_id != -1 || part_high_watermark_is_current(part)) {
+        return ERR_OK;
+    }
+    return req->version >= OFFSET_NOT_AVAILABLE_VERSION_MIN ? ERR_OFFSET_NOT_AVAILABLE
+                                                            : ERR_LEADER_NOT_AVAILABLE;
+}
+
+static void answer(struct req *req, const struct list_offsets_request *request, struct list_item *item)
+{
+    struct part *part = item->part;
+    struct part_now now = part_now(part);
+    enum err err;
+    switch (item->want->timestamp) {
+    case TIMESTAMP_LATEST:
+        err = check_available(req, request, part);
+        if (err != ERR_OK) {
+            set_error(item, err);
+        } else {
+            set_offset(item, -1, item->bound, now.leader_epoch);
+        }
+        break;
+    case TIMESTAMP_EARLIEST:
+    case TIMESTAMP_EARLIEST_LOCAL: {
+        int64_t start = plog_log_start(part->log);
+        set_offset(item, -1, start, part_epoch_of(part, start));
+        break;
+    }
+    case TIMESTAMP_LATEST_TIERED:
+        set_offset(item, -1, -1, -1);
+        break;
+    default:
+        item->search = true;
+        break;
+    }
+}
+
+static void start_item(struct req *req, const struct list_offsets_request *request, struct str topic,
+                       struct list_item *item)
+{
+    enum err err;
+    if (!timestamp_supported(req->version, item->want->timestamp)) {
+        set_error(item, ERR_UNSUPPORTED_VERSION);
+        return;
+    }
+    struct part *part = request->replica_id == -2
+                            ? locate_part(req, topic, item->want->partition_index, &err)
+                            : locate_leader(req, topic, item->want->partition_index, &err);
+    if (part != NULL) {
+        err = part_check_epoch(part_now(part), item->want->current_leader_epoch);
+    }
+    if (part == NULL || err != ERR_OK) {
+        set_error(item, err);
+        return;
+    }
+    item->part = part;
+    item->bound = list_bound(request, part);
+    answer(req, request, item);
+    item->part = item->search ? part_get(part) : NULL;
+}
+
+/* On a worker. */
+static void search_item(struct list_item *item)
+{
+    int64_t timestamp;
+    int64_t offset;
+    int32_t epoch;
+    enum err err = item->want->timestamp == TIMESTAMP_MAX
+                       ? plog_offset_of_max_timestamp(item->part->log, &timestamp, &offset, &epoch)
+                       : plog_offset_for_time(item->part->log, item->want->timestamp, &timestamp,
+                                              &offset, &epoch);
+    if (err != ERR_OK) {
+        set_error(item, err);
+    } else if (offset < 0 || offset >= item->bound) {
+        set_offset(item, -1, -1, -1);
+    } else {
+        set_offset(item, timestamp, offset, epoch);
+    }
+}
+
+static void on_search(struct work *work)
+{
+    struct list_op *op = container_of(work, struct list_op, work);
+    for (int32_t i = 0; i < op->count; i++) {
+        if (op->items[i].search) {
+            search_item(&op->items[i]);
+        }
+    }
+}
+
+static void on_searched(struct work *work)
+{
+    struct list_op *op = container_of(work, struct list_op, work);
+    for (int32_t i = 0; i < op->count; i++) {
+        part_put(op->items[i].part);
+    }
+    req_reply(op->req, &op->reply);
+}
+
+/* Does an earlier entry of the topic name the same partition? Then both are refused. */
+static bool is_duplicate(const struct list_offsets_request_list_offsets_topic *topic, int32_t at)
+{
+    int32_t index = topic->partitions[at].partition_index;
+    for (int32_t i = 0; i < topic->partitions_count; i++) {
+        if (i != at && topic->partitions[i].partition_index == index) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void start_topic(struct list_op *op, const struct list_offsets_request_list_offsets_topic *topic,
+                        struct list_offsets_response_list_offsets_topic_response *out)
+{
+    struct req *req = op->req;
+    out->name = topic->name;
+    out->partitions = req_array(req, struct list_offsets_response_list_offsets_partition_response,
+                                topic->partitions_count);
+    out->partitions_count = topic->partitions_count;
+    for (int32_t i = 0; i < topic->partitions_count; i++) {
+        struct list_item *item = &op->items[op->count++];
+        item->want = &topic->partitions[i];
+        item->out = &out->partitions[i];
+        item->out->partition_index = item->want->partition_index;
+        if (req->version < LIST_VERSION_MIN) {
+            set_error(item, ERR_UNSUPPORTED_VERSION);
+        } else if (is_duplicate(topic, i)) {
+            set_error(item, ERR_INVALID_REQUEST);
+        } else {
+            start_item(req, req->body, topic->name, item);
+        }
+    }
+}
+
+static int64_t count_items(const struct list_offsets_request *request)
+{
+    int64_t count = 0;
+    for (int32_t i = 0; i < request->topics_count; i++) {
+        count += request->topics[i].partitions_count;
+    }
+    return count;
+}
+
+void api_list_offsets(struct req *req)
+{
+    const struct list_offsets_request *request = req->body;
+    struct list_op *op = req_new(req, struct list_op);
+    op->req = req;
+    op->items = req_array(req, struct list_item, count_items(request));
+    codec_init(&list_offsets_response_desc, &op->reply);
+    op->reply.topics = req_array(req, struct list_offsets_response_list_offsets_topic_response,
+                                 request->topics_count);
+    op->reply.topics_count = request->topics_count;
+    for (int32_t i = 0; i < request->topics_count; i++) {
+        start_topic(op, &request->topics[i], &op->reply.topics[i]);
+    }
+    bool search = false;
+    for (int32_t i = 0; i < op->count; i++) {
+        search = search || op->items[i].search;
+    }
+    if (!search) {
+        req_reply(req, &op->reply);
+        return;
+    }
+    op->work = (struct work){.run = on_search, .done = on_searched, .loop = req->netloop->loop};
+    worker_submit(req->broker->workers, &op->work);
+}

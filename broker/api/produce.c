@@ -1,0 +1,306 @@
+/* Produce: records from a client into partitions.
+ *
+ *   frame -> check each batch (everything that needs no partition state) -> the partition's actor appends
+ *   -> acks 0 and 1: reply; acks -1: wait until the high watermark has passed the last record -> reply.
+ *
+ * Source: kafka-zk-mode facts 8.4 and 4.6. Versions 0 to 2 carry message sets of magic 0 and 1, which this
+ * broker does not take: they are offered because clients probe for them, and answered with
+ * UNSUPPORTED_FOR_MESSAGE_FORMAT. */
+#include "api/broker.h"
+#include "api/client.h"
+#include "api/handlers.h"
+#include "api/locate.h"
+#include "base/must.h"
+#include "record/batch.h"
+#include "wait/wait.h"
+
+enum { PRODUCE_VERSION_MIN = 3, ZSTD_VERSION_MIN = 7, HINT_VERSION_MIN = 10 };
+
+struct produce_op;
+
+/* One partition of the request. */
+struct produce_item {
+    struct part_append append;
+    struct wait wait;
+    struct produce_op *op;
+    struct part *part; /* referenced until the request is answered; NULL when it was refused at once */
+    struct str topic;
+    int32_t index;
+    enum err err;
+    struct record_error detail;
+};
+
+struct produce_op {
+    struct req *req;
+    const struct produce_request *request;
+    struct produce_item *items; /* in the request's order */
+    int32_t items_count;
+    int32_t outstanding; /* appends under way, plus one while they are being posted */
+    struct wait_op wait;
+    bool waiting;
+};
+
+static int32_t count_items(const struct produce_request *request)
+{
+    int32_t count = 0;
+    for (int32_t i = 0; i < request->topic_data_count; i++) {
+        count += request->topic_data[i].partition_data_count;
+    }
+    return count;
+}
+
+static void op_release(struct produce_op *op)
+{
+    for (int32_t i = 0; i < op->items_count; i++) {
+        part_put(op->items[i].part);
+        op->items[i].part = NULL;
+    }
+}
+
+/* ---- the reply ---- */
+
+static void fill_record_errors(struct req *req, const struct produce_item *item,
+                               struct produce_response_partition_produce_response *out)
+{
+    int32_t count = item->detail.count;
+    out->error_message = str_of(item->detail.message);
+    if (count == 0) {
+        return;
+    }
+    out->record_errors =
+        req_array(req, struct produce_response_batch_index_and_error_message, count);
+    out->record_errors_count = count;
+    for (int32_t i = 0; i < count; i++) {
+        out->record_errors[i].batch_index = item->detail.batch_indexes[i];
+        out->record_errors[i].batch_index_error_message = str_of(item->detail.message);
+    }
+}
+
+static void fill_item(struct req *req, const struct produce_item *item,
+                      struct produce_response_partition_produce_response *out)
+{
+    *out = (struct produce_response_partition_produce_response){
+        .index = item->index,
+        .error_code = err_wire(item->err),
+        .base_offset = -1,
+        .log_append_time_ms = -1,
+        .log_start_offset = -1,
+        .current_leader = {.leader_id = -1, .leader_epoch = -1},
+    };
+    if (item->err == ERR_OK) {
+        out->base_offset = item->append.base_offset;
+        out->log_append_time_ms = item->append.append_time_ms;
+        out->log_start_offset = item->append.log_start_offset;
+        return;
+    }
+    if (item->err == ERR_INVALID_RECORD || item->err == ERR_INVALID_TIMESTAMP) {
+        fill_record_errors(req, item, out);
+    }
+    if (item->err == ERR_NOT_LEADER_OR_FOLLOWER && req->version >= HINT_VERSION_MIN) {
+        locate_current_leader(req, item->topic, item->index, &out->current_leader.leader_id,
+                              &out->current_leader.leader_epoch);
+    }
+}
+
+static void produce_reply(struct produce_op *op)
+{
+    struct req *req = op->req;
+    const struct produce_request *request = op->request;
+    struct produce_response reply;
+    codec_init(&produce_response_desc, &reply);
+    reply.responses =
+        req_array(req, struct produce_response_topic_produce_response, request->topic_data_count);
+    reply.responses_count = request->topic_data_count;
+    int32_t at = 0;
+    for (int32_t i = 0; i < request->topic_data_count; i++) {
+        const struct produce_request_topic_produce_data *topic = &request->topic_data[i];
+        struct produce_response_topic_produce_response *out = &reply.responses[i];
+        out->name = topic->name;
+        out->partition_responses_count = topic->partition_data_count;
+        out->partition_responses = req_array(
+            req, struct produce_response_partition_produce_response, topic->partition_data_count);
+        for (int32_t j = 0; j < topic->partition_data_count; j++) {
+            fill_item(req, &op->items[at++], &out->partition_responses[j]);
+        }
+    }
+    locate_fill_produce_endpoints(req, &reply);
+    op_release(op);
+    req_reply(req, &reply);
+}
+
+/* acks=0: nothing is said; an error can only be shown by closing the connection. */
+static void produce_silent(struct produce_op *op)
+{
+    bool failed = false;
+    for (int32_t i = 0; i < op->items_count; i++) {
+        failed = failed || op->items[i].err != ERR_OK;
+    }
+    op_release(op);
+    if (failed) {
+        req_close(op->req);
+    } else {
+        req_drop(op->req);
+    }
+}
+
+/* ---- waiting for the high watermark ---- */
+
+static enum wait_result produce_poll(struct wait *wait)
+{
+    struct produce_item *item = container_of(wait, struct produce_item, wait);
+    struct part_now now = part_now(item->part);
+    if (now.role != PART_LEADER || now.leader_epoch != item->append.leader_epoch) {
+        item->err = ERR_NOT_LEADER_OR_FOLLOWER;
+        return WAIT_SATISFIED;
+    }
+    if (atomic_load_explicit(&item->part->offset_hw, memory_order_acquire) < item->append.offset_end) {
+        return WAIT_PENDING;
+    }
+    item->err = part_enough_replicas(item->part) ? ERR_OK : ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND;
+    return WAIT_SATISFIED;
+}
+
+static void produce_waited(struct wait_op *wait_op, bool timed_out)
+{
+    struct produce_op *op = container_of(wait_op, struct produce_op, wait);
+    must(timed_out || op->wait.pending_count == 0);
+    op->waiting = false;
+    op->req->on_cancel = NULL;
+    produce_reply(op);
+}
+
+static void produce_cancel(struct req *req)
+{
+    struct produce_op *op = req->state;
+    wait_op_cancel(&op->wait);
+    op_release(op);
+}
+
+static bool needs_wait(const struct produce_item *item)
+{
+    return item->err == ERR_OK && atomic_load_explicit(&item->part->offset_hw, memory_order_acquire) <
+                                      item->append.offset_end;
+}
+
+static void produce_wait(struct produce_op *op)
+{
+    struct req *req = op->req;
+    wait_op_init(&op->wait, req->netloop->loop, produce_waited);
+    for (int32_t i = 0; i < op->items_count; i++) {
+        struct produce_item *item = &op->items[i];
+        if (needs_wait(item)) {
+            item->err = ERR_REQUEST_TIMED_OUT; /* unless the poll says better */
+            wait_add(&op->wait, &item->wait, &item->part->wait, WAIT_ORDERED, produce_poll);
+        }
+    }
+    op->waiting = true;
+    req->state = op;
+    req->on_cancel = produce_cancel;
+    wait_op_start(&op->wait, req->received_ms + op->request->timeout_ms);
+}
+
+/* ---- appending ---- */
+
+/* Every append has been written or refused. */
+static void produce_appended(struct produce_op *op)
+{
+    if (op->request->acks == 0) {
+        produce_silent(op);
+        return;
+    }
+    if (op->request->acks == -1) {
+        for (int32_t i = 0; i < op->items_count; i++) {
+            if (op->items[i].part != NULL && needs_wait(&op->items[i])) {
+                produce_wait(op);
+                return;
+            }
+        }
+    }
+    produce_reply(op);
+}
+
+static void op_settle(struct produce_op *op)
+{
+    must(op->outstanding > 0);
+    if (--op->outstanding == 0) {
+        produce_appended(op);
+    }
+}
+
+static void on_appended(struct part_append *append)
+{
+    struct produce_item *item = container_of(append, struct produce_item, append);
+    item->err = append->err;
+    op_settle(item->op);
+}
+
+/* Everything about a batch that can be said without its partition's state. */
+static enum err item_check(struct req *req, struct produce_item *item, struct part *part,
+                           struct bytes records)
+{
+    if (topic_is_internal(item->topic) && !str_is(req->client_id, "__admin_client")) {
+        return ERR_INVALID_TOPIC_EXCEPTION;
+    }
+    struct batch_rules rules;
+    part_batch_rules(part, loop_wall_ms(req->netloop->loop), &rules);
+    rules.zstd_allowed = req->version >= ZSTD_VERSION_MIN;
+    return batch_validate_produce(records, &rules, &item->append.header, &item->detail);
+}
+
+static void item_start(struct produce_item *item, struct bytes records)
+{
+    struct produce_op *op = item->op;
+    struct req *req = op->req;
+    if (req->version < PRODUCE_VERSION_MIN) {
+        item->err = ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT;
+        return;
+    }
+    struct part *part = locate_leader(req, item->topic, item->index, &item->err);
+    if (part == NULL) {
+        return;
+    }
+    item->err = item_check(req, item, part, records);
+    if (item->err != ERR_OK) {
+        return;
+    }
+    item->part = part_get(part);
+    item->append.records = records;
+    item->append.acks = op->request->acks;
+    item->append.expected_epoch = -1;
+    item->append.loop = req->netloop->loop;
+    item->append.done = on_appended;
+    op->outstanding++;
+    part_append(part, &item->append);
+}
+
+static void op_start_items(struct produce_op *op)
+{
+    const struct produce_request *request = op->request;
+    bool acks_valid = request->acks >= -1 && request->acks <= 1;
+    int32_t at = 0;
+    op->outstanding = 1;
+    for (int32_t i = 0; i < request->topic_data_count; i++) {
+        const struct produce_request_topic_produce_data *topic = &request->topic_data[i];
+        for (int32_t j = 0; j < topic->partition_data_count; j++) {
+            struct produce_item *item = &op->items[at++];
+            item->op = op;
+            item->topic = topic->name;
+            item->index = topic->partition_data[j].index;
+            item->err = ERR_INVALID_REQUIRED_ACKS;
+            if (acks_valid) {
+                item_start(item, topic->partition_data[j].records);
+            }
+        }
+    }
+    op_settle(op);
+}
+
+void api_produce(struct req *req)
+{
+    struct produce_op *op = req_new(req, struct produce_op);
+    op->req = req;
+    op->request = req->body;
+    op->items_count = count_items(op->request);
+    op->items = req_array(req, struct produce_item, op->items_count);
+    op_start_items(op);
+}

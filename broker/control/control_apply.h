@@ -1,0 +1,32 @@
+/* control_apply.h: what this broker does when the controller speaks.
+ *
+ * LeaderAndIsr makes and leads (or follows) partitions, StopReplica stops and deletes them,
+ * UpdateMetadata replaces what clients are told. Requests of a deposed controller and those meant for an
+ * earlier life of this broker are refused as Kafka does: STALE_CONTROLLER_EPOCH, STALE_BROKER_EPOCH.
+ *
+ * Threads: the control loop. Source: kafka-zk-mode facts 3.6 "Broker handling", and 2.4. */
+#pragma once
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "rt/loop.h"
+
+struct broker;
+struct control_apply;
+
+/* `response` is packed, borrowed for the call. */
+typedef void control_reply_fn(void *arg, struct bytes response);
+
+struct control_apply *control_apply_new(struct broker *broker);
+void control_apply_free(struct control_apply *apply);
+
+/* The epoch of our registration: requests made for an older one are refused. */
+void control_apply_set_broker_epoch(struct control_apply *apply, int64_t broker_epoch);
+
+/* Answer one packed request from a controller; exactly one reply, from inside the call or later. Requests
+ * are worked off one after the other: a later one starts when the one before has been answered. */
+void control_apply_request(struct control_apply *apply, struct bytes request, control_reply_fn *fn,
+                           void *arg);
+
+/* Does this kind of request go to the controller rather than to a broker? */
+bool control_kind_is_for_controller(int kind);

@@ -1,0 +1,373 @@
+#include "groups/groups.h"
+
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+
+#define LOGGER "kafka.coordinator.group.GroupCoordinator"
+
+struct groups {
+    struct groups_options options;
+    struct rng rng;
+};
+
+/* One partition's coordinator. */
+struct group_part {
+    struct grp_host host; /* first: the driver gives it back */
+    struct groups *groups;
+    struct part *part; /* owns us; a message, timer or work under way references it */
+    struct grp_driver *driver;
+    bool dying; /* nothing may be referenced any more */
+
+    /* The driver's timer runs on the groups' loop; the actor tells the loop, the loop tells the actor. */
+    _Atomic int64_t timer_at_ms; /* INT64_MAX: none */
+    _Atomic bool timer_posted;
+    struct loop_msg timer_msg;
+    struct loop_timer timer;
+    struct actor_msg tick_msg;
+    _Atomic bool tick_posted;
+
+    /* Loading: worker reads a chunk, actor feeds it, and so on until load_end. */
+    bool loading;
+    bool load_busy;    /* a chunk is with the worker, or on its way back */
+    bool load_restart; /* that chunk belongs to an earlier leadership: begin again after it */
+    int32_t load_epoch;
+    int64_t load_offset;
+    int64_t load_end;
+    enum err load_err;
+    struct buf chunk;
+    struct work load_work;
+    struct actor_msg load_msg;
+};
+
+struct groups *groups_new(const struct groups_options *options)
+{
+    struct groups *groups = mem_new(struct groups);
+    groups->options = *options;
+    rng_seed(&groups->rng, options->seed);
+    return groups;
+}
+
+void groups_free(struct groups *groups)
+{
+    mem_free(groups);
+}
+
+/* ---- the driver's host: everything here runs in the partition's actor ---- */
+
+static struct group_part *of_host(struct grp_host *host)
+{
+    return container_of(host, struct group_part, host);
+}
+
+static enum err host_append(struct grp_host *host, uint8_t *batch, size_t size_bytes, int16_t acks,
+                            int64_t *offset_end)
+{
+    struct part_append append = {
+        .records = {batch, size_bytes}, .acks = acks, .expected_epoch = -1, .coordinator = true};
+    enum err err = batch_read_header(append.records, &append.header);
+    must(err == ERR_OK);
+    err = part_append_here(of_host(host)->part, &append);
+    *offset_end = append.offset_end;
+    return err;
+}
+
+static int64_t host_offset_hw(struct grp_host *host)
+{
+    return atomic_load(&of_host(host)->part->offset_hw);
+}
+
+static int64_t host_now_ms(struct grp_host *host)
+{
+    return clock_mono_ms(of_host(host)->part->clock);
+}
+
+static int64_t host_wall_ms(struct grp_host *host)
+{
+    return clock_wall_ms(of_host(host)->part->clock);
+}
+
+/* Tell the loop that the wanted time has changed; one message at a time carries the newest value. */
+static void timer_changed(struct group_part *gp, int64_t at_ms)
+{
+    if (gp->dying) {
+        return;
+    }
+    atomic_store(&gp->timer_at_ms, at_ms);
+    if (!atomic_exchange(&gp->timer_posted, true)) {
+        part_get(gp->part);
+        loop_post(gp->groups->options.loop, &gp->timer_msg);
+    }
+}
+
+static void host_set_timer(struct grp_host *host, int64_t at_ms)
+{
+    timer_changed(of_host(host), at_ms);
+}
+
+static void host_cancel_timer(struct grp_host *host)
+{
+    timer_changed(of_host(host), INT64_MAX);
+}
+
+static void host_reply(struct grp_host *host, void *token, const struct grp_reply *reply)
+{
+    (void)host;
+    struct group_call *call = token;
+    call->copy(call, reply);
+    loop_post(call->loop, &call->done_msg);
+}
+
+static const struct grp_host_ops host_ops = {
+    .append = host_append,
+    .offset_hw = host_offset_hw,
+    .now_ms = host_now_ms,
+    .wall_ms = host_wall_ms,
+    .set_timer = host_set_timer,
+    .cancel_timer = host_cancel_timer,
+    .reply = host_reply,
+};
+
+/* ---- the timer's way: actor -> loop -> actor ---- */
+
+static void on_timer_msg(struct loop_msg *msg)
+{
+    struct group_part *gp = container_of(msg, struct group_part, timer_msg);
+    struct loop *loop = gp->groups->options.loop;
+    atomic_store(&gp->timer_posted, false);
+    int64_t at_ms = atomic_load(&gp->timer_at_ms);
+    bool pending = loop_timer_pending(&gp->timer);
+    if (at_ms == INT64_MAX) {
+        loop_timer_cancel(&gp->timer);
+        if (pending) {
+            part_put(gp->part); /* the timer's */
+        }
+    } else {
+        loop_timer_set(loop, &gp->timer, at_ms);
+        if (!pending) {
+            part_get(gp->part);
+        }
+    }
+    part_put(gp->part); /* the message's */
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+    struct group_part *gp = container_of(timer, struct group_part, timer);
+    /* The timer's reference becomes the message's. */
+    if (atomic_exchange(&gp->tick_posted, true)) {
+        part_put(gp->part);
+        return;
+    }
+    part_post(gp->part, &gp->tick_msg);
+}
+
+static void on_tick(struct actor *actor, struct actor_msg *msg)
+{
+    (void)actor;
+    struct group_part *gp = container_of(msg, struct group_part, tick_msg);
+    atomic_store(&gp->tick_posted, false);
+    grp_driver_tick(gp->driver);
+    part_put(gp->part);
+}
+
+/* ---- loading ---- */
+
+/* On a worker: the next chunk of whole batches. */
+static void load_run(struct work *work)
+{
+    struct group_part *gp = container_of(work, struct group_part, load_work);
+    buf_clear(&gp->chunk);
+    struct view *view = plog_view_get(gp->part->log);
+    struct view_range range;
+    gp->load_err = view_read(view, gp->load_offset, gp->load_end, GROUPS_LOAD_CHUNK_BYTES, true, &range);
+    if (gp->load_err == ERR_OK && range.size_bytes > 0) {
+        size_t got;
+        uint8_t *at = buf_extend(&gp->chunk, range.size_bytes);
+        gp->load_err = fs_pread(range.file, at, range.size_bytes, range.position, &got);
+        if (gp->load_err == ERR_OK && got < range.size_bytes) {
+            gp->load_err = ERR_CORRUPT;
+        }
+    }
+    view_put(view);
+}
+
+static void load_done(struct work *work)
+{
+    struct group_part *gp = container_of(work, struct group_part, load_work);
+    part_post(gp->part, &gp->load_msg);
+}
+
+static void load_next(struct group_part *gp)
+{
+    if (gp->load_busy) {
+        gp->load_restart = true;
+        return;
+    }
+    gp->load_busy = true;
+    part_get(gp->part);
+    gp->load_work =
+        (struct work){.run = load_run, .done = load_done, .loop = gp->groups->options.loop};
+    worker_submit(gp->groups->options.workers, &gp->load_work);
+}
+
+/* The offset after the last whole batch of the chunk; the chunk is cut to whole batches. */
+static int64_t chunk_end(struct bytes *chunk)
+{
+    size_t at = 0;
+    int64_t end = -1;
+    while (at < chunk->size) {
+        struct batch_header header;
+        struct bytes rest = {chunk->data + at, chunk->size - at};
+        if (batch_read_header(rest, &header) != ERR_OK || batch_size_bytes(&header) > rest.size) {
+            break;
+        }
+        at += batch_size_bytes(&header);
+        end = batch_last_offset(&header) + 1;
+    }
+    chunk->size = at;
+    return end;
+}
+
+static void load_finish(struct group_part *gp)
+{
+    gp->loading = false;
+    grp_driver_load_done(gp->driver);
+    log_info(LOGGER, "loaded groups and offsets", "tp=%s-%d leader_epoch=%d", gp->part->topic.ptr,
+             gp->part->index, gp->load_epoch);
+}
+
+/* A chunk that was read for the present leadership. */
+static void load_feed(struct group_part *gp)
+{
+    struct bytes chunk = {gp->chunk.data, gp->chunk.size};
+    int64_t end = gp->load_err == ERR_OK ? chunk_end(&chunk) : -1;
+    if (end < 0) {
+        log_error(LOGGER, "loading groups ended early", "tp=%s-%d offset=%lld end=%lld error=%s",
+                  gp->part->topic.ptr, gp->part->index, (long long)gp->load_offset,
+                  (long long)gp->load_end, err_text(gp->load_err));
+        load_finish(gp);
+        return;
+    }
+    enum err err = grp_driver_load_batch(gp->driver, chunk);
+    (void)err; /* what could not be read was skipped and logged there */
+    gp->load_offset = end;
+    if (gp->load_offset >= gp->load_end) {
+        load_finish(gp);
+    } else {
+        load_next(gp);
+    }
+}
+
+static void on_load_chunk(struct actor *actor, struct actor_msg *msg)
+{
+    (void)actor;
+    struct group_part *gp = container_of(msg, struct group_part, load_msg);
+    struct part *part = gp->part;
+    gp->load_busy = false;
+    if (gp->loading && gp->load_restart) {
+        gp->load_restart = false;
+        load_next(gp);
+    } else if (gp->loading) {
+        load_feed(gp);
+    }
+    part_put(part);
+}
+
+/* ---- the partition's hooks, in its actor ---- */
+
+static void on_leader(void *arg, int32_t leader_epoch)
+{
+    struct group_part *gp = arg;
+    if (!grp_driver_load_begin(gp->driver, leader_epoch)) {
+        return;
+    }
+    gp->loading = true;
+    gp->load_restart = false;
+    gp->load_epoch = leader_epoch;
+    gp->load_offset = plog_log_start(gp->part->log);
+    gp->load_end = plog_offset_end(gp->part->log);
+    if (gp->load_offset >= gp->load_end) {
+        load_finish(gp);
+    } else {
+        load_next(gp);
+    }
+}
+
+static void on_not_leader(void *arg, int32_t leader_epoch)
+{
+    struct group_part *gp = arg;
+    (void)grp_driver_unload(gp->driver, leader_epoch);
+    gp->loading = false;
+    gp->load_restart = false;
+}
+
+static void on_high_watermark(void *arg, int64_t offset_hw)
+{
+    struct group_part *gp = arg;
+    grp_driver_hw(gp->driver, offset_hw);
+}
+
+/* The last reference to the partition is gone: so is everything that was under way. */
+static void on_free(void *arg)
+{
+    struct group_part *gp = arg;
+    gp->dying = true;
+    grp_driver_free(gp->driver);
+    buf_fini(&gp->chunk);
+    mem_free(gp);
+}
+
+static const struct part_hooks group_hooks = {
+    .on_leader = on_leader,
+    .on_not_leader = on_not_leader,
+    .on_high_watermark = on_high_watermark,
+    .on_free = on_free,
+};
+
+void groups_attach(struct groups *groups, struct part *part)
+{
+    struct group_part *gp = mem_new(struct group_part);
+    char name[64];
+    snprintf(name, sizeof(name), "%.40s-%d", part->topic.ptr, part->index);
+    gp->host.ops = &host_ops;
+    gp->groups = groups;
+    gp->part = part;
+    atomic_init(&gp->timer_at_ms, INT64_MAX);
+    gp->timer_msg.fn = on_timer_msg;
+    loop_timer_init(&gp->timer, on_timer);
+    gp->tick_msg.fn = on_tick;
+    gp->load_msg.fn = on_load_chunk;
+    gp->driver = grp_driver_new(&gp->host, &groups->options.config, name, rng_next(&groups->rng));
+    part_hook(part, &group_hooks, gp);
+}
+
+/* ---- requests ---- */
+
+static void on_call_done(struct loop_msg *msg)
+{
+    struct group_call *call = container_of(msg, struct group_call, done_msg);
+    struct part *part = call->part;
+    call->done(call);
+    part_put(part);
+}
+
+static void on_call(struct actor *actor, struct actor_msg *msg)
+{
+    struct part *part = container_of(actor, struct part, actor);
+    struct group_call *call = container_of(msg, struct group_call, msg);
+    struct group_part *gp = part->hooks == &group_hooks ? part->hooks_arg : NULL;
+    must(gp != NULL);
+    call->event.token = call;
+    grp_driver_submit(gp->driver, &call->event);
+}
+
+void group_call_submit(struct part *part, struct group_call *call)
+{
+    call->msg = (struct actor_msg){.fn = on_call};
+    call->done_msg = (struct loop_msg){.fn = on_call_done};
+    call->part = part_get(part);
+    part_post(part, &call->msg);
+}

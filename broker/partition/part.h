@@ -1,0 +1,170 @@
+/* part.h: one replica of a partition on this broker: leadership, the log behind it, the high watermark.
+ *
+ * A partition is an actor: everything that changes runs in it, one message at a time, and what a turn's
+ * messages append goes to the log in one write. What readers on other loops need is published in atomics,
+ * in this order after an append: the log's bytes and offset_end (plog.h), then offset_hw, then the waiters
+ * are woken. Offsets only grow within a leader epoch, except that a follower may truncate, which happens
+ * only after the new role has been published.
+ *
+ * Invariants: P1 log start <= offset_hw <= offset_end. P2 only a leader advances offset_hw by itself, and
+ * only over the maximal ISR while that is at least min.insync.replicas (P3). P4 records are appended by
+ * clients only while the role says leader, in the epoch that the role says.
+ *
+ * Until brokers replicate, the ISR of a led partition is the leader alone, so offset_hw follows
+ * offset_end at once.
+ *
+ * Ownership: counted. The table of partitions holds one, each request, wait and message under way one.
+ * Threads: as marked. @actor: inside the partition's actor. @any: any loop. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "base/uuid.h"
+#include "config/topic_config.h"
+#include "log/plog.h"
+#include "log/view.h"
+#include "record/batch.h"
+#include "rt/actor.h"
+#include "wait/wait.h"
+
+enum { PART_REPLICAS_MAX = 64 }; /* replicas of one partition; a larger assignment is refused */
+
+enum part_role { PART_NONE, PART_FOLLOWER, PART_LEADER, PART_OFFLINE };
+
+/* What a reader sees of the role with one load. */
+struct part_now {
+    enum part_role role;
+    int32_t leader_epoch;
+};
+
+/* Who wants to know when this partition's leadership or high watermark changes: the coordinator that
+ * lives in it. Called in the actor. */
+struct part_hooks {
+    void (*on_leader)(void *arg, int32_t leader_epoch);
+    void (*on_not_leader)(void *arg, int32_t leader_epoch);
+    void (*on_high_watermark)(void *arg, int64_t offset_hw);
+    void (*on_free)(void *arg); /* with the last reference; on any thread */
+};
+
+struct part {
+    struct actor actor;
+    _Atomic int32_t count;
+    struct wait_source wait;
+    struct str topic; /* NUL-terminated */
+    struct uuid topic_id;
+    int32_t index;
+    struct clock *clock;
+
+    /* Published. */
+    _Atomic uint64_t now; /* struct part_now, packed */
+    _Atomic int64_t offset_hw;
+    struct plog *log;
+
+    /* @actor */
+    int32_t leader_id;
+    int32_t partition_epoch;
+    int64_t offset_epoch_start; /* offset_end when this leader epoch began */
+    int32_t replicas[PART_REPLICAS_MAX];
+    int32_t isr[PART_REPLICAS_MAX];
+    int32_t replicas_count;
+    int32_t isr_count;
+    int32_t min_insync_replicas;
+    const struct part_hooks *hooks;
+    void *hooks_arg;
+    struct part_append *gathered; /* appends of this turn, oldest first */
+    struct part_append **gathered_end;
+    bool wake;    /* something was published in this turn */
+    bool deleted; /* the log is gone; everything is refused */
+};
+
+/* Takes the log. The caller holds the one reference. */
+struct part *part_new(struct str topic, struct uuid topic_id, int32_t index, struct plog *log,
+                      int64_t offset_hw, int loop_count, struct clock *clock);
+struct part *part_get(struct part *part);
+void part_put(struct part *part);
+
+/* @any */
+static inline struct part_now part_now(const struct part *part)
+{
+    uint64_t packed = atomic_load_explicit(&part->now, memory_order_acquire);
+    return (struct part_now){(enum part_role)(packed & 0xff), (int32_t)(packed >> 32)};
+}
+
+/* @any What a client must be told when it names `current_leader_epoch` (-1: none): ERR_OK,
+ * FENCED_LEADER_EPOCH (the client is behind) or UNKNOWN_LEADER_EPOCH (we are). */
+enum err part_check_epoch(struct part_now now, int32_t current_leader_epoch);
+
+/* Records from a client or a coordinator, on their way through the actor. Memory is the sender's. */
+struct part_append {
+    struct actor_msg msg;
+    struct part_append *next;
+    struct part *part;
+    /* In. The bytes of whole batches; base offset and leader epoch are rewritten in place. They must stay
+     * until done. */
+    struct bytes records;
+    struct batch_header header; /* of the first batch, as validated */
+    int16_t acks;               /* -1, 0 or 1: -1 asks for min.insync.replicas */
+    int32_t expected_epoch;     /* refuse unless the leader epoch is this; -1: any */
+    bool coordinator;           /* an append of our own: producer sequences are not checked */
+    /* Out. */
+    enum err err;
+    int64_t base_offset;
+    int64_t offset_end;         /* of this append, exclusive: what acks=all waits for */
+    int64_t append_time_ms;     /* -1 unless the topic stamps (or a duplicate is answered) */
+    int64_t log_start_offset;
+    int32_t leader_epoch;
+    /* Called when the append has been written or refused: on `loop`, or, when that is NULL, inside the
+     * actor. */
+    void (*done)(struct part_append *append);
+    struct loop *loop;
+    struct loop_msg done_msg;
+    struct loop_task done_task;
+};
+
+/* @any Post an append. Takes a reference to the partition until done() has been called. */
+void part_append(struct part *part, struct part_append *append);
+
+/* @actor The same for code that already runs in the actor (a coordinator): written before it returns;
+ * `done` is not used. */
+MUST_USE enum err part_append_here(struct part *part, struct part_append *append);
+
+/* What the controller decided. */
+struct part_state {
+    int32_t controller_epoch;
+    int32_t leader;
+    int32_t leader_epoch;
+    int32_t partition_epoch;
+    const int32_t *isr;
+    const int32_t *replicas;
+    int32_t isr_count;
+    int32_t replicas_count;
+};
+
+/* @actor Take over or give up leadership. STALE_CONTROLLER_EPOCH when the epoch is not newer. */
+MUST_USE enum err part_apply(struct part *part, const struct part_state *state, int32_t my_id);
+
+/* @actor Another set of topic configs is in force. */
+void part_configure(struct part *part, const struct topic_config *config);
+
+/* @actor Delete records below `offset` (-1: the high watermark). */
+MUST_USE enum err part_delete_records(struct part *part, int64_t offset, int64_t *log_start_offset);
+
+/* @actor Drop what retention says may go. */
+void part_retain(struct part *part);
+
+/* @actor The replica leaves this broker: readers and writers are refused from now on. The log is the
+ * caller's again. */
+struct plog *part_close(struct part *part);
+
+/* @actor */
+void part_hook(struct part *part, const struct part_hooks *hooks, void *arg);
+
+/* @any Run `fn` in the actor. `msg` is the caller's until then. */
+static inline void part_post(struct part *part, struct actor_msg *msg)
+{
+    actor_post(&part->actor, msg);
+}

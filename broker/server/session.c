@@ -1,0 +1,247 @@
+#include "server/session.h"
+
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+
+#define LOGGER "kafka.zookeeper.ZooKeeperClient"
+
+struct session {
+    struct loop *loop;
+    struct zk_factory *factory;
+    struct session_host *host;
+    char *connect;
+    int32_t timeout_ms;
+    int32_t connection_timeout_ms;
+    char *proposed_cluster_id;
+    struct zk *zk;
+    struct admin *admin;
+    struct loop_timer connect_timer;
+    struct loop_task reopen; /* outside of the session's own callback */
+    bool started; /* in this session: a reconnection starts nothing again */
+    bool identified;
+    bool closed;
+    /* From session_join() on. */
+    struct registration_host registration_host;
+    struct registration *registration;
+    struct ctl_driver *driver;
+    struct config_changes *changes;
+};
+
+static void session_open(struct session *session);
+
+static void on_registered(struct registration_host *reg_host, int64_t broker_epoch)
+{
+    struct session *session = container_of(reg_host, struct session, registration_host);
+    ctl_driver_start(session->driver, session->zk);
+    config_changes_start(session->changes, session->zk);
+    session->host->registered(session->host, broker_epoch);
+}
+
+static void on_waiting(struct registration_host *reg_host, const char *line)
+{
+    struct session *session = container_of(reg_host, struct session, registration_host);
+    session->host->waiting(session->host, line);
+}
+
+static void on_refused(struct registration_host *reg_host, enum err err, const char *text)
+{
+    struct session *session = container_of(reg_host, struct session, registration_host);
+    session->host->failed(session->host, err, text);
+}
+
+static void on_setup(void *arg, enum err err, struct str cluster_id, const char *text)
+{
+    struct session *session = arg;
+    if (session->closed || err == ERR_ZK_SESSION_EXPIRED || err == ERR_CLOSED) {
+        return; /* the next session sets up again */
+    }
+    if (err != ERR_OK) {
+        session->host->failed(session->host, err, text);
+        return;
+    }
+    if (!session->identified) {
+        session->identified = true;
+        session->host->identified(session->host, cluster_id);
+    }
+}
+
+static void session_connected(struct session *session)
+{
+    loop_timer_cancel(&session->connect_timer);
+    if (session->started) {
+        return;
+    }
+    session->started = true;
+    admin_set_session(session->admin, session->zk);
+    if (session->registration != NULL) {
+        registration_start(session->registration, session->zk);
+    } else if (!session->identified) {
+        registration_setup(session->loop, session->zk, str_of(session->proposed_cluster_id), on_setup,
+                           session);
+    }
+}
+
+/* Everything that worked in the session hears that it is over. */
+static void session_lost(struct session *session)
+{
+    admin_set_session(session->admin, NULL);
+    if (session->registration != NULL) {
+        registration_session_lost(session->registration);
+        ctl_driver_session_lost(session->driver);
+        config_changes_session_lost(session->changes);
+    }
+}
+
+static void session_on_reopen(struct loop_task *task)
+{
+    struct session *session = container_of(task, struct session, reopen);
+    if (session->closed) {
+        return;
+    }
+    session->zk->ops->close(session->zk);
+    session_open(session);
+}
+
+static void on_session_event(void *arg, enum zk_session_event event)
+{
+    struct session *session = arg;
+    switch (event) {
+    case ZK_SESSION_CONNECTED:
+        log_info(LOGGER, "connected to ZooKeeper", "session=0x%llx timeout_ms=%d",
+                 (unsigned long long)session->zk->ops->session_id(session->zk),
+                 session->zk->ops->session_timeout_ms(session->zk));
+        session_connected(session);
+        break;
+    case ZK_SESSION_DISCONNECTED:
+        log_warn(LOGGER, "disconnected from ZooKeeper",
+                 "connect=%s; serving on, the session lasts %d ms more", session->connect,
+                 session->timeout_ms);
+        break;
+    case ZK_SESSION_EXPIRED:
+        log_warn(LOGGER, "ZooKeeper session expired", "opening a new one");
+        session_lost(session);
+        loop_defer(session->loop, &session->reopen);
+        break;
+    case ZK_SESSION_AUTH_FAILED:
+        session->host->failed(session->host, ERR_PERMISSION,
+                              "error[E-ZK-02]: ZooKeeper refused the authentication.");
+        break;
+    }
+}
+
+static void on_watch(void *arg, enum zk_watch_event event, struct str path)
+{
+    struct session *session = arg;
+    if (session->registration == NULL || registration_on_watch(session->registration, event, path) ||
+        ctl_driver_on_watch(session->driver, event, path)) {
+        return;
+    }
+    (void)config_changes_on_watch(session->changes, event, path);
+}
+
+static const struct zk_events session_events = {
+    .on_session = on_session_event,
+    .on_watch = on_watch,
+};
+
+static void session_open(struct session *session)
+{
+    session->started = false;
+    session->zk = session->factory->open(session->factory, session->loop, session->connect,
+                                         session->timeout_ms, &session_events, session);
+    must(session->zk != NULL);
+}
+
+static void on_connect_timeout(struct loop_timer *timer)
+{
+    struct session *session = container_of(timer, struct session, connect_timer);
+    char text[1024];
+    snprintf(text, sizeof(text),
+             "error[E-ZK-01]: no ZooKeeper answered at %s within %d ms.\n"
+             "  zookeeper.connect=%s\n"
+             "  A broker needs ZooKeeper to join its cluster. Start it, or correct the address, for "
+             "example:\n      zookeeper.connect=localhost:2181",
+             session->connect, session->connection_timeout_ms, session->connect);
+    session->host->failed(session->host, ERR_TIMEOUT, text);
+}
+
+struct session *session_new(struct loop *loop, struct zk_factory *factory,
+                            const struct session_options *options, struct session_host *host)
+{
+    struct session *session = mem_new(struct session);
+    session->loop = loop;
+    session->factory = factory;
+    session->host = host;
+    session->connect = mem_strdup(options->connect);
+    session->timeout_ms = options->session_timeout_ms;
+    session->connection_timeout_ms = options->connection_timeout_ms;
+    session->proposed_cluster_id = str_dup(options->proposed_cluster_id);
+    session->admin = admin_new(loop);
+    session->registration_host = (struct registration_host){
+        .registered = on_registered, .waiting = on_waiting, .refused = on_refused};
+    loop_timer_init(&session->connect_timer, on_connect_timeout);
+    loop_task_init(&session->reopen, session_on_reopen);
+    return session;
+}
+
+void session_start(struct session *session)
+{
+    loop_timer_set(session->loop, &session->connect_timer,
+                   loop_now_ms(session->loop) + session->connection_timeout_ms);
+    session_open(session);
+}
+
+void session_generate_id(struct session *session, int32_t reserved_max, registration_id_fn *fn,
+                         void *arg)
+{
+    registration_generate_id(session->loop, session->zk, reserved_max, fn, arg);
+}
+
+void session_join(struct session *session, int32_t broker_id, const struct znode_broker *broker,
+                  struct ctl_driver *driver, struct config_changes *changes)
+{
+    must(session->registration == NULL);
+    session->driver = driver;
+    session->changes = changes;
+    session->registration =
+        registration_new(session->loop, broker_id, broker, &session->registration_host);
+    registration_start(session->registration, session->zk);
+}
+
+struct admin *session_admin(struct session *session)
+{
+    return session->admin;
+}
+
+int32_t session_timeout_granted_ms(const struct session *session)
+{
+    return session->zk != NULL ? session->zk->ops->session_timeout_ms(session->zk) : 0;
+}
+
+void session_close(struct session *session)
+{
+    if (session->closed) {
+        return;
+    }
+    session->closed = true;
+    loop_timer_cancel(&session->connect_timer);
+    loop_task_cancel(&session->reopen);
+    session_lost(session);
+    if (session->zk != NULL) {
+        session->zk->ops->close(session->zk);
+        session->zk = NULL;
+    }
+}
+
+void session_free(struct session *session)
+{
+    must(session->closed);
+    registration_free(session->registration);
+    admin_free(session->admin);
+    mem_free(session->connect);
+    mem_free(session->proposed_cluster_id);
+    mem_free(session);
+}
