@@ -80,96 +80,116 @@ struct fs *fs_posix(void);
 
 /* Thin inline callers; they exist so that call sites read as verbs. */
 static inline MUST_USE enum err fs_open(struct fs *fs, const char *path, int flags,
-                                        struct fs_file **out) {
+                                        struct fs_file **out)
+{
     return fs->ops->open(fs, path, flags, out);
 }
 
 /* NULL is fine. */
-static inline void fs_close(struct fs_file *file) {
+static inline void fs_close(struct fs_file *file)
+{
     if (file != NULL) {
         file->fs->ops->close(file);
     }
 }
 
 static inline MUST_USE enum err fs_pread(struct fs_file *file, void *data, size_t size,
-                                         int64_t offset, size_t *got) {
+                                         int64_t offset, size_t *got)
+{
     return file->fs->ops->pread(file, data, size, offset, got);
 }
 
 static inline MUST_USE enum err fs_pwritev(struct fs_file *file, const struct iovec *parts,
-                                           int count, int64_t offset) {
+                                           int count, int64_t offset)
+{
     return file->fs->ops->pwritev(file, parts, count, offset);
 }
 
 static inline MUST_USE enum err fs_pwrite(struct fs_file *file, const void *data, size_t size,
-                                          int64_t offset) {
+                                          int64_t offset)
+{
     struct iovec part = {(void *)(uintptr_t)data, size};
     return file->fs->ops->pwritev(file, &part, 1, offset);
 }
 
-static inline MUST_USE enum err fs_size(struct fs_file *file, int64_t *size_bytes) {
+static inline MUST_USE enum err fs_size(struct fs_file *file, int64_t *size_bytes)
+{
     return file->fs->ops->size(file, size_bytes);
 }
 
-static inline MUST_USE enum err fs_sync(struct fs_file *file) {
+static inline MUST_USE enum err fs_sync(struct fs_file *file)
+{
     return file->fs->ops->sync(file);
 }
 
-static inline MUST_USE enum err fs_truncate(struct fs_file *file, int64_t size_bytes) {
+static inline MUST_USE enum err fs_truncate(struct fs_file *file, int64_t size_bytes)
+{
     return file->fs->ops->truncate(file, size_bytes);
 }
 
-static inline MUST_USE enum err fs_allocate(struct fs_file *file, int64_t size_bytes) {
+static inline MUST_USE enum err fs_allocate(struct fs_file *file, int64_t size_bytes)
+{
     return file->fs->ops->allocate(file, size_bytes);
 }
 
-static inline bool fs_cached(struct fs_file *file, int64_t offset, size_t size) {
+static inline bool fs_cached(struct fs_file *file, int64_t offset, size_t size)
+{
     return file->fs->ops->cached(file, offset, size);
 }
 
-static inline int fs_fd(struct fs_file *file) {
+static inline int fs_fd(struct fs_file *file)
+{
     return file->fs->ops->fd(file);
 }
 
-static inline MUST_USE enum err fs_stat(struct fs *fs, const char *path, struct fs_stat *out) {
+static inline MUST_USE enum err fs_stat(struct fs *fs, const char *path, struct fs_stat *out)
+{
     return fs->ops->stat(fs, path, out);
 }
 
-static inline MUST_USE enum err fs_set_mtime(struct fs *fs, const char *path, int64_t mtime_ms) {
+static inline MUST_USE enum err fs_set_mtime(struct fs *fs, const char *path, int64_t mtime_ms)
+{
     return fs->ops->set_mtime(fs, path, mtime_ms);
 }
 
-static inline MUST_USE enum err fs_rename(struct fs *fs, const char *from, const char *to) {
+static inline MUST_USE enum err fs_rename(struct fs *fs, const char *from, const char *to)
+{
     return fs->ops->rename(fs, from, to);
 }
 
-static inline MUST_USE enum err fs_unlink(struct fs *fs, const char *path) {
+static inline MUST_USE enum err fs_unlink(struct fs *fs, const char *path)
+{
     return fs->ops->unlink(fs, path);
 }
 
-static inline MUST_USE enum err fs_mkdir(struct fs *fs, const char *path) {
+static inline MUST_USE enum err fs_mkdir(struct fs *fs, const char *path)
+{
     return fs->ops->mkdir(fs, path);
 }
 
-static inline MUST_USE enum err fs_rmdir(struct fs *fs, const char *path) {
+static inline MUST_USE enum err fs_rmdir(struct fs *fs, const char *path)
+{
     return fs->ops->rmdir(fs, path);
 }
 
-static inline MUST_USE enum err fs_sync_dir(struct fs *fs, const char *path) {
+static inline MUST_USE enum err fs_sync_dir(struct fs *fs, const char *path)
+{
     return fs->ops->sync_dir(fs, path);
 }
 
-static inline MUST_USE enum err fs_list(struct fs *fs, const char *path, fs_list_fn *fn,
-                                        void *arg) {
+static inline MUST_USE enum err fs_list(struct fs *fs, const char *path, fs_list_fn *fn, void *arg)
+{
     return fs->ops->list(fs, path, fn, arg);
 }
 
 static inline MUST_USE enum err fs_space(struct fs *fs, const char *path, int64_t *total_bytes,
-                                         int64_t *usable_bytes) {
+                                         int64_t *usable_bytes)
+{
     return fs->ops->space(fs, path, total_bytes, usable_bytes);
 }
 
-static inline MUST_USE enum err fs_lock(struct fs_file *file) {
+static inline MUST_USE enum err fs_lock(struct fs_file *file)
+{
     return file->fs->ops->lock(file);
 }
 

@@ -1,0 +1,302 @@
+/* fs_posix.c: the operating system's files. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/must.h"
+#include "fs/fs.h"
+
+enum { FILE_MODE = 0644, DIR_MODE = 0755 };
+
+struct posix_file {
+    struct fs_file file; /* first */
+    int fd;
+};
+
+static int fd_of(struct fs_file *file)
+{
+    return ((struct posix_file *)file)->fd;
+}
+
+static enum err result(int rc)
+{
+    return rc == 0 ? ERR_OK : err_from_errno(errno);
+}
+
+static enum err posix_open(struct fs *fs, const char *path, int flags, struct fs_file **out)
+{
+    int how = O_CLOEXEC | ((flags & FS_WRITE) != 0 ? O_RDWR : O_RDONLY);
+    how |= (flags & FS_CREATE) != 0 ? O_CREAT : 0;
+    how |= (flags & FS_EXCLUSIVE) != 0 ? O_EXCL : 0;
+    how |= (flags & FS_TRUNCATE) != 0 ? O_TRUNC : 0;
+    int fd = open(path, how, FILE_MODE);
+    if (fd < 0) {
+        return err_from_errno(errno);
+    }
+    struct posix_file *file = mem_new(struct posix_file);
+    file->file.fs = fs;
+    file->fd = fd;
+    *out = &file->file;
+    return ERR_OK;
+}
+
+static void posix_close(struct fs_file *file)
+{
+    close(fd_of(file));
+    mem_free(file);
+}
+
+static enum err posix_pread(struct fs_file *file, void *data, size_t size, int64_t offset,
+                            size_t *got)
+{
+    uint8_t *to = data;
+    *got = 0;
+    while (*got < size) {
+        ssize_t n = pread(fd_of(file), to + *got, size - *got, offset + (int64_t)*got);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return err_from_errno(errno);
+        }
+        if (n == 0) {
+            break;
+        }
+        *got += (size_t)n;
+    }
+    return ERR_OK;
+}
+
+/* What is left of a gathered write after `done` bytes, one part at a time. */
+static enum err write_rest(int fd, const struct iovec *parts, int count, size_t done,
+                           int64_t offset)
+{
+    for (int i = 0; i < count; i++) {
+        if (done >= parts[i].iov_len) {
+            done -= parts[i].iov_len;
+            offset += (int64_t)parts[i].iov_len;
+            continue;
+        }
+        const uint8_t *data = parts[i].iov_base;
+        size_t at = done;
+        done = 0;
+        while (at < parts[i].iov_len) {
+            ssize_t n = pwrite(fd, data + at, parts[i].iov_len - at, offset + (int64_t)at);
+            if (n < 0 && errno == EINTR) {
+                continue;
+            }
+            if (n <= 0) {
+                return n == 0 ? ERR_NO_SPACE : err_from_errno(errno);
+            }
+            at += (size_t)n;
+        }
+        offset += (int64_t)parts[i].iov_len;
+    }
+    return ERR_OK;
+}
+
+static enum err posix_pwritev(struct fs_file *file, const struct iovec *parts, int count,
+                              int64_t offset)
+{
+    size_t size = 0;
+    for (int i = 0; i < count; i++) {
+        size += parts[i].iov_len;
+    }
+    ssize_t n = pwritev(fd_of(file), parts, count, offset);
+    if (n < 0 && errno != EINTR) {
+        return err_from_errno(errno);
+    }
+    size_t done = n > 0 ? (size_t)n : 0;
+    return done == size ? ERR_OK : write_rest(fd_of(file), parts, count, done, offset);
+}
+
+static enum err posix_size(struct fs_file *file, int64_t *size_bytes)
+{
+    struct stat st;
+    if (fstat(fd_of(file), &st) != 0) {
+        return err_from_errno(errno);
+    }
+    *size_bytes = st.st_size;
+    return ERR_OK;
+}
+
+static enum err posix_sync(struct fs_file *file)
+{
+    return result(fdatasync(fd_of(file)));
+}
+
+static enum err posix_truncate(struct fs_file *file, int64_t size_bytes)
+{
+    return result(ftruncate(fd_of(file), size_bytes));
+}
+
+static enum err posix_allocate(struct fs_file *file, int64_t size_bytes)
+{
+    int rc = posix_fallocate(fd_of(file), 0, size_bytes);
+    return rc == 0 ? ERR_OK : err_from_errno(rc);
+}
+
+/* Can one byte be read without waiting for the disk? A file system that cannot tell counts as yes.
+ */
+static bool byte_cached(int fd, int64_t offset)
+{
+    uint8_t byte;
+    struct iovec part = {&byte, 1};
+    ssize_t n = preadv2(fd, &part, 1, offset, RWF_NOWAIT);
+    return n >= 0 || errno != EAGAIN;
+}
+
+static bool posix_cached(struct fs_file *file, int64_t offset, size_t size)
+{
+    return size == 0 || (byte_cached(fd_of(file), offset) &&
+                         byte_cached(fd_of(file), offset + (int64_t)size - 1));
+}
+
+static int posix_fd(struct fs_file *file)
+{
+    return fd_of(file);
+}
+
+static enum err posix_stat(struct fs *fs, const char *path, struct fs_stat *out)
+{
+    (void)fs;
+    struct stat st;
+    if (stat(path, &st) != 0) {
+        return err_from_errno(errno);
+    }
+    out->size_bytes = st.st_size;
+    out->mtime_ms = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
+    out->is_dir = S_ISDIR(st.st_mode);
+    return ERR_OK;
+}
+
+static enum err posix_set_mtime(struct fs *fs, const char *path, int64_t mtime_ms)
+{
+    (void)fs;
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
+                                {.tv_sec = mtime_ms / 1000, .tv_nsec = mtime_ms % 1000 * 1000000}};
+    return result(utimensat(AT_FDCWD, path, times, 0));
+}
+
+static enum err posix_rename(struct fs *fs, const char *from, const char *to)
+{
+    (void)fs;
+    return result(rename(from, to));
+}
+
+static enum err posix_unlink(struct fs *fs, const char *path)
+{
+    (void)fs;
+    return result(unlink(path));
+}
+
+static enum err posix_mkdir(struct fs *fs, const char *path)
+{
+    (void)fs;
+    return result(mkdir(path, DIR_MODE));
+}
+
+static enum err posix_rmdir(struct fs *fs, const char *path)
+{
+    (void)fs;
+    return result(rmdir(path));
+}
+
+static enum err posix_sync_dir(struct fs *fs, const char *path)
+{
+    (void)fs;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return err_from_errno(errno);
+    }
+    enum err err = result(fsync(fd));
+    close(fd);
+    return err;
+}
+
+static bool entry_is_dir(DIR *dir, const struct dirent *entry)
+{
+    if (entry->d_type != DT_UNKNOWN && entry->d_type != DT_LNK) {
+        return entry->d_type == DT_DIR;
+    }
+    struct stat st;
+    return fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 && S_ISDIR(st.st_mode);
+}
+
+static enum err posix_list(struct fs *fs, const char *path, fs_list_fn *fn, void *arg)
+{
+    (void)fs;
+    DIR *dir = opendir(path);
+    if (dir == NULL) {
+        return err_from_errno(errno);
+    }
+    enum err err = ERR_OK;
+    const struct dirent *entry;
+    while (err == ERR_OK && (errno = 0, entry = readdir(dir)) != NULL) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+            err = fn(arg, entry->d_name, entry_is_dir(dir, entry));
+        }
+    }
+    if (err == ERR_OK && errno != 0) {
+        err = err_from_errno(errno);
+    }
+    closedir(dir);
+    return err;
+}
+
+static enum err posix_space(struct fs *fs, const char *path, int64_t *total_bytes,
+                            int64_t *usable_bytes)
+{
+    (void)fs;
+    struct statvfs st;
+    if (statvfs(path, &st) != 0) {
+        return err_from_errno(errno);
+    }
+    *total_bytes = (int64_t)(st.f_blocks * st.f_frsize);
+    *usable_bytes = (int64_t)(st.f_bavail * st.f_frsize);
+    return ERR_OK;
+}
+
+static enum err posix_lock(struct fs_file *file)
+{
+    if (flock(fd_of(file), LOCK_EX | LOCK_NB) == 0) {
+        return ERR_OK;
+    }
+    return errno == EWOULDBLOCK ? ERR_LOCKED : err_from_errno(errno);
+}
+
+static const struct fs_ops posix_ops = {
+    .open = posix_open,
+    .close = posix_close,
+    .pread = posix_pread,
+    .pwritev = posix_pwritev,
+    .size = posix_size,
+    .sync = posix_sync,
+    .truncate = posix_truncate,
+    .allocate = posix_allocate,
+    .cached = posix_cached,
+    .fd = posix_fd,
+    .stat = posix_stat,
+    .set_mtime = posix_set_mtime,
+    .rename = posix_rename,
+    .unlink = posix_unlink,
+    .mkdir = posix_mkdir,
+    .rmdir = posix_rmdir,
+    .sync_dir = posix_sync_dir,
+    .list = posix_list,
+    .space = posix_space,
+    .lock = posix_lock,
+};
+
+struct fs *fs_posix(void)
+{
+    static struct fs fs = {&posix_ops};
+    return &fs;
+}
