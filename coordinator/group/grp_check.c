@@ -72,7 +72,7 @@ static size_t check_members(const struct grp_group *group) {
     }
     must(group->awaiting_count == awaiting); /* I1 */
     must(group->sync_missing == missing);
-    must(HASH_COUNT(group->static_members) == instances);
+    must(HASH_CNT(hh_static, group->static_members) == instances);
     must(leads == (group->members != NULL)); /* I4 */
     must(leads == (group->leader != NULL));
     return bytes;
