@@ -4,7 +4,8 @@
 #include "codec/codec.h"
 #include "codec/messages.h"
 
-const struct api_info *api_find(int16_t key) {
+const struct api_info *api_find(int16_t key)
+{
     if (key < 0 || key >= codec_apis_count) {
         return NULL;
     }
@@ -12,21 +13,24 @@ const struct api_info *api_find(int16_t key) {
     return &codec_apis[key];
 }
 
-int16_t api_request_header_version(const struct api_info *api, int16_t version) {
+int16_t api_request_header_version(const struct api_info *api, int16_t version)
+{
     if (api->key == API_CONTROLLED_SHUTDOWN && version == 0) {
         return 0;
     }
     return version >= api->flexible_from ? 2 : 1;
 }
 
-int16_t api_response_header_version(const struct api_info *api, int16_t version) {
+int16_t api_response_header_version(const struct api_info *api, int16_t version)
+{
     if (api->key == API_API_VERSIONS) {
         return 0;
     }
     return version >= api->flexible_from ? 1 : 0;
 }
 
-enum err codec_decode_request_header(struct bytes in, struct request_header_view *out) {
+enum err codec_decode_request_header(struct bytes in, struct request_header_view *out)
+{
     /* The first eight bytes are the same in every version, and say which one this is. */
     enum { HEADER_0_SIZE = 8 };
     if (in.size < HEADER_0_SIZE) {
@@ -49,13 +53,15 @@ enum err codec_decode_request_header(struct bytes in, struct request_header_view
 }
 
 static void encode_header(const struct msg_desc *desc, int16_t version, const void *header,
-                          struct buf *out) {
+                          struct buf *out)
+{
     enum err err = codec_encode(desc, version, header, out);
     must(err == ERR_OK);
 }
 
 void codec_encode_response_header(int16_t api_key, int16_t version, int32_t correlation_id,
-                                  struct buf *out) {
+                                  struct buf *out)
+{
     const struct api_info *api = api_find(api_key);
     must(api != NULL);
     struct response_header header = {.correlation_id = correlation_id};
@@ -63,7 +69,8 @@ void codec_encode_response_header(int16_t api_key, int16_t version, int32_t corr
 }
 
 void codec_encode_request_header(int16_t api_key, int16_t version, int32_t correlation_id,
-                                 struct str client_id, struct buf *out) {
+                                 struct str client_id, struct buf *out)
+{
     const struct api_info *api = api_find(api_key);
     must(api != NULL);
     struct request_header header = {
@@ -76,7 +83,8 @@ void codec_encode_request_header(int16_t api_key, int16_t version, int32_t corre
 }
 
 enum err codec_decode_response_header(int16_t api_key, int16_t version, struct bytes in,
-                                      int32_t *correlation_id, size_t *used) {
+                                      int32_t *correlation_id, size_t *used)
+{
     const struct api_info *api = api_find(api_key);
     must(api != NULL);
     struct response_header header;

@@ -24,15 +24,18 @@ const uint8_t msg_memory_sizes[MSG_STRUCT] = {
 };
 _Static_assert(sizeof(double) == 8, "float64 is a double");
 
-bool codec_has_version(const struct msg_desc *desc, int version) {
+bool codec_has_version(const struct msg_desc *desc, int version)
+{
     return desc->plans != NULL && version >= desc->versions.first && version <= desc->versions.last;
 }
 
-void codec_init(const struct msg_desc *desc, void *msg) {
+void codec_init(const struct msg_desc *desc, void *msg)
+{
     memcpy(msg, desc->defaults, desc->size);
 }
 
-void *codec_array(const struct msg_desc *desc, struct arena *arena, int32_t count) {
+void *codec_array(const struct msg_desc *desc, struct arena *arena, int32_t count)
+{
     must(count >= 0);
     if (count == 0) {
         return NULL;
@@ -45,7 +48,8 @@ void *codec_array(const struct msg_desc *desc, struct arena *arena, int32_t coun
 }
 
 static bool elements_equal(const struct msg_field *field, const uint8_t *a, const uint8_t *b,
-                           size_t count) {
+                           size_t count)
+{
     if (count == 0) {
         return true;
     }
@@ -75,7 +79,8 @@ static bool elements_equal(const struct msg_field *field, const uint8_t *a, cons
     return true;
 }
 
-static bool field_equal(const struct msg_field *field, const uint8_t *a, const uint8_t *b) {
+static bool field_equal(const struct msg_field *field, const uint8_t *a, const uint8_t *b)
+{
     a += field->offset;
     b += field->offset;
     if (field->array) {
@@ -92,7 +97,8 @@ static bool field_equal(const struct msg_field *field, const uint8_t *a, const u
     return elements_equal(field, a, b, 1);
 }
 
-bool codec_equal(const struct msg_desc *desc, const void *a, const void *b) {
+bool codec_equal(const struct msg_desc *desc, const void *a, const void *b)
+{
     for (unsigned i = 0; i < desc->field_count; i++) {
         if (!field_equal(&desc->fields[i], a, b)) {
             return false;
@@ -101,7 +107,8 @@ bool codec_equal(const struct msg_desc *desc, const void *a, const void *b) {
     return true;
 }
 
-bool msg_is_default(const struct msg_desc *desc, unsigned index, const uint8_t *msg) {
+bool msg_is_default(const struct msg_desc *desc, unsigned index, const uint8_t *msg)
+{
     const struct msg_field *field = &desc->fields[index];
     bool slice = field->type == MSG_STRING || field->type == MSG_BYTES;
     if (slice && !field->array && field->nullable.first > field->nullable.last &&

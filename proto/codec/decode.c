@@ -22,11 +22,13 @@ struct reader {
 
 enum { LENGTH_NULL = -1, LENGTH_BAD = -2 };
 
-static size_t left(const struct reader *r) {
+static size_t left(const struct reader *r)
+{
     return (size_t)(r->end - r->at);
 }
 
-static bool read_long_uvarint(struct reader *r, uint32_t *out) {
+static bool read_long_uvarint(struct reader *r, uint32_t *out)
+{
     uint32_t value = 0;
     for (int shift = 0; shift < 35 && r->at < r->end; shift += 7) {
         uint8_t byte = *r->at++;
@@ -42,7 +44,8 @@ static bool read_long_uvarint(struct reader *r, uint32_t *out) {
     return false;
 }
 
-static inline bool read_uvarint(struct reader *r, uint32_t *out) {
+static inline bool read_uvarint(struct reader *r, uint32_t *out)
+{
     if (r->at < r->end && *r->at < 0x80) {
         *out = *r->at++;
         return true;
@@ -51,7 +54,8 @@ static inline bool read_uvarint(struct reader *r, uint32_t *out) {
 }
 
 /* A length or count, LENGTH_NULL or LENGTH_BAD. Any negative plain length is null, as in Kafka. */
-static inline int64_t read_length(struct reader *r, uint8_t flags, bool wide) {
+static inline int64_t read_length(struct reader *r, uint8_t flags, bool wide)
+{
     if (flags & OP_COMPACT) {
         uint32_t more;
         return read_uvarint(r, &more) ? (int64_t)more - 1 : LENGTH_BAD;
@@ -66,7 +70,8 @@ static inline int64_t read_length(struct reader *r, uint8_t flags, bool wide) {
 }
 
 /* Room for an array or a nullable struct. Checking returns NULL. */
-SPECIALISED uint8_t *take_memory(struct reader *r, size_t size, bool fill) {
+SPECIALISED uint8_t *take_memory(struct reader *r, size_t size, bool fill)
+{
     size = (size + 7) / 8 * 8;
     if (!fill) {
         r->memory_size += size;
@@ -77,7 +82,8 @@ SPECIALISED uint8_t *take_memory(struct reader *r, size_t size, bool fill) {
     return memory;
 }
 
-static inline void load_fixed(uint8_t type, const uint8_t *from, uint8_t *to) {
+static inline void load_fixed(uint8_t type, const uint8_t *from, uint8_t *to)
+{
     switch (type) {
     case MSG_BOOL:
         *(bool *)to = *from != 0;
@@ -111,8 +117,8 @@ static inline void load_fixed(uint8_t type, const uint8_t *from, uint8_t *to) {
 }
 
 /* A string, bytes or records; `flags` say whether null may be and which form the length has. */
-SPECIALISED bool read_slice(struct reader *r, uint8_t type, uint8_t flags, uint8_t *out,
-                            bool fill) {
+SPECIALISED bool read_slice(struct reader *r, uint8_t type, uint8_t flags, uint8_t *out, bool fill)
+{
     int64_t length = read_length(r, flags, type != MSG_STRING);
     const uint8_t *data = NULL;
     if (length >= 0) {
@@ -137,12 +143,13 @@ SPECIALISED bool read_slice(struct reader *r, uint8_t type, uint8_t flags, uint8
 static bool check_struct(struct reader *r, const struct msg_plan *plan);
 static bool fill_struct(struct reader *r, const struct msg_plan *plan, uint8_t *out);
 
-SPECIALISED bool read_inner(struct reader *r, const struct msg_plan *plan, uint8_t *out,
-                            bool fill) {
+SPECIALISED bool read_inner(struct reader *r, const struct msg_plan *plan, uint8_t *out, bool fill)
+{
     return fill ? fill_struct(r, plan, out) : check_struct(r, plan);
 }
 
-static inline void init_rest(const struct msg_plan *plan, uint8_t *out) {
+static inline void init_rest(const struct msg_plan *plan, uint8_t *out)
+{
     if (plan->rest_size > 0) {
         const uint8_t *defaults = plan->desc->defaults;
         memcpy(out + plan->rest_offset, defaults + plan->rest_offset, plan->rest_size);
@@ -150,7 +157,8 @@ static inline void init_rest(const struct msg_plan *plan, uint8_t *out) {
 }
 
 SPECIALISED bool read_structs(struct reader *r, const struct msg_plan *plan, size_t count,
-                              uint8_t *out, bool fill) {
+                              uint8_t *out, bool fill)
+{
     if (!fill && plan->fixed) {
         r->at += count * plan->size_min;
         return true;
@@ -171,7 +179,8 @@ SPECIALISED bool read_structs(struct reader *r, const struct msg_plan *plan, siz
 }
 
 SPECIALISED bool read_primitives(struct reader *r, const struct msg_op *op, size_t count,
-                                 uint8_t *out, bool fill) {
+                                 uint8_t *out, bool fill)
+{
     uint8_t type = op->type;
     if (msg_is_fixed(type)) {
         size_t size = msg_wire_sizes[type];
@@ -191,7 +200,8 @@ SPECIALISED bool read_primitives(struct reader *r, const struct msg_op *op, size
 }
 
 /* Bytes that the smallest element takes. Of fixed types and structs, exactly these. */
-static size_t element_size_min(const struct msg_op *op) {
+static size_t element_size_min(const struct msg_op *op)
+{
     if (op->type == MSG_STRUCT) {
         return op->plan->size_min;
     }
@@ -201,13 +211,15 @@ static size_t element_size_min(const struct msg_op *op) {
     return op->flags & OP_COMPACT ? 1 : op->type == MSG_STRING ? 2 : 4;
 }
 
-static void store_array(uint8_t *out, uint8_t *elements, int64_t count) {
+static void store_array(uint8_t *out, uint8_t *elements, int64_t count)
+{
     int32_t count_stored = (int32_t)count;
     memcpy(out, &elements, sizeof(elements));
     memcpy(out + sizeof(elements), &count_stored, sizeof(count_stored));
 }
 
-SPECIALISED bool read_array(struct reader *r, const struct msg_op *op, uint8_t *out, bool fill) {
+SPECIALISED bool read_array(struct reader *r, const struct msg_op *op, uint8_t *out, bool fill)
+{
     int64_t count = read_length(r, op->flags, true);
     if (count == LENGTH_BAD || (count == LENGTH_NULL && !(op->flags & OP_NULL))) {
         return false;
@@ -232,7 +244,8 @@ SPECIALISED bool read_array(struct reader *r, const struct msg_op *op, uint8_t *
                    : read_primitives(r, op, (size_t)count, elements, fill);
 }
 
-static bool read_presence(struct reader *r, const struct msg_op *op, bool *present) {
+static bool read_presence(struct reader *r, const struct msg_op *op, bool *present)
+{
     *present = true;
     if (!(op->flags & OP_NULL)) {
         return true;
@@ -250,7 +263,8 @@ static bool read_presence(struct reader *r, const struct msg_op *op, bool *prese
     return true;
 }
 
-SPECIALISED bool read_pointer(struct reader *r, const struct msg_op *op, uint8_t *out, bool fill) {
+SPECIALISED bool read_pointer(struct reader *r, const struct msg_op *op, uint8_t *out, bool fill)
+{
     bool present;
     if (!read_presence(r, op, &present)) {
         return false;
@@ -263,7 +277,8 @@ SPECIALISED bool read_pointer(struct reader *r, const struct msg_op *op, uint8_t
 }
 
 /* A field that is not part of a run. */
-SPECIALISED bool read_field(struct reader *r, const struct msg_op *op, uint8_t *out, bool fill) {
+SPECIALISED bool read_field(struct reader *r, const struct msg_op *op, uint8_t *out, bool fill)
+{
     if (op->flags & OP_ARRAY) {
         return read_array(r, op, out, fill);
     }
@@ -277,7 +292,8 @@ SPECIALISED bool read_field(struct reader *r, const struct msg_op *op, uint8_t *
 }
 
 SPECIALISED bool read_tagged_field(struct reader *r, const struct msg_op *op, uint8_t *out,
-                                   bool fill) {
+                                   bool fill)
+{
     if (!(op->flags & OP_ARRAY) && msg_is_fixed(op->type)) {
         if (left(r) < msg_wire_sizes[op->type]) {
             return false;
@@ -294,7 +310,8 @@ SPECIALISED bool read_tagged_field(struct reader *r, const struct msg_op *op, ui
     return read_field(r, op, out, fill);
 }
 
-static const struct msg_op *find_tag(const struct msg_plan *plan, uint32_t tag) {
+static const struct msg_op *find_tag(const struct msg_plan *plan, uint32_t tag)
+{
     for (unsigned i = 0; i < plan->tagged_count; i++) {
         const struct msg_op *op = &plan->ops[plan->inline_count + i];
         if ((uint32_t)plan->desc->fields[op->field].tag == tag) {
@@ -305,7 +322,8 @@ static const struct msg_op *find_tag(const struct msg_plan *plan, uint32_t tag) 
 }
 
 /* Like Kafka this takes tags in any order. A value must fill its stated size exactly. */
-SPECIALISED bool read_tags(struct reader *r, const struct msg_plan *plan, uint8_t *out, bool fill) {
+SPECIALISED bool read_tags(struct reader *r, const struct msg_plan *plan, uint8_t *out, bool fill)
+{
     uint32_t count;
     if (!read_uvarint(r, &count)) {
         return false;
@@ -333,7 +351,8 @@ SPECIALISED bool read_tags(struct reader *r, const struct msg_plan *plan, uint8_
 }
 
 /* The fields of a run; `op` is its first. Each knows its place, so no load waits for another. */
-static inline void fill_run(const uint8_t *from, const struct msg_op *op, uint8_t *out) {
+static inline void fill_run(const uint8_t *from, const struct msg_op *op, uint8_t *out)
+{
     const struct msg_op *end = op + op->run_ops;
     load_fixed(op->type, from, out + op->offset);
     for (op++; op < end; op++) {
@@ -342,8 +361,8 @@ static inline void fill_run(const uint8_t *from, const struct msg_op *op, uint8_
 }
 
 /* Where the plan has a rest, `out` has its defaults already. */
-SPECIALISED bool read_struct(struct reader *r, const struct msg_plan *plan, uint8_t *out,
-                             bool fill) {
+SPECIALISED bool read_struct(struct reader *r, const struct msg_plan *plan, uint8_t *out, bool fill)
+{
     const struct msg_op *op = plan->ops;
     const struct msg_op *end = op + plan->inline_count;
     while (op < end) {
@@ -366,22 +385,26 @@ SPECIALISED bool read_struct(struct reader *r, const struct msg_plan *plan, uint
     return !plan->flexible || read_tags(r, plan, out, fill);
 }
 
-static bool check_struct(struct reader *r, const struct msg_plan *plan) {
+static bool check_struct(struct reader *r, const struct msg_plan *plan)
+{
     return read_struct(r, plan, NULL, false);
 }
 
-static bool fill_struct(struct reader *r, const struct msg_plan *plan, uint8_t *out) {
+static bool fill_struct(struct reader *r, const struct msg_plan *plan, uint8_t *out)
+{
     return read_struct(r, plan, out, true);
 }
 
-static struct reader reader_of(struct bytes in) {
+static struct reader reader_of(struct bytes in)
+{
     /* An empty slice needs an address to begin and end at. */
     const uint8_t *data = in.data != NULL ? in.data : (const uint8_t *)"";
     return (struct reader){.at = data, .end = data + in.size};
 }
 
 enum err codec_measure(const struct msg_desc *desc, int16_t version, struct bytes in,
-                       size_t *memory_size) {
+                       size_t *memory_size)
+{
     struct reader r = reader_of(in);
     if (!check_struct(&r, msg_plan_of(desc, version))) {
         return ERR_MALFORMED;
@@ -391,7 +414,8 @@ enum err codec_measure(const struct msg_desc *desc, int16_t version, struct byte
 }
 
 enum err codec_decode(const struct msg_desc *desc, int16_t version, struct bytes in,
-                      struct arena *arena, void *out, size_t *used) {
+                      struct arena *arena, void *out, size_t *used)
+{
     const struct msg_plan *plan = msg_plan_of(desc, version);
     size_t memory_size;
     enum err err = codec_measure(desc, version, in, &memory_size);

@@ -5,7 +5,8 @@
 #include "codec/codec.h"
 #include "codec/internal.h"
 
-static size_t uvarint_size(uint64_t value) {
+static size_t uvarint_size(uint64_t value)
+{
     size_t size = 1;
     for (; value >= 0x80; value >>= 7) {
         size++;
@@ -14,13 +15,15 @@ static size_t uvarint_size(uint64_t value) {
 }
 
 /* A length in the form that `flags` ask for; null is as long as 0. */
-static size_t length_size(uint8_t flags, bool wide, size_t length) {
+static size_t length_size(uint8_t flags, bool wide, size_t length)
+{
     return flags & OP_COMPACT ? uvarint_size((uint64_t)length + 1) : wide ? 4 : 2;
 }
 
 static bool size_struct(const struct msg_plan *plan, const uint8_t *in, bool splice, size_t *size);
 
-static bool size_slice(uint8_t type, uint8_t flags, const uint8_t *in, bool splice, size_t *size) {
+static bool size_slice(uint8_t type, uint8_t flags, const uint8_t *in, bool splice, size_t *size)
+{
     bool null = msg_pointer_at(in) == NULL;
     size_t length =
         type == MSG_STRING ? ((const struct str *)in)->size : ((const struct bytes *)in)->size;
@@ -36,7 +39,8 @@ static bool size_slice(uint8_t type, uint8_t flags, const uint8_t *in, bool spli
     return true;
 }
 
-static bool size_array(const struct msg_op *op, const uint8_t *in, bool splice, size_t *size) {
+static bool size_array(const struct msg_op *op, const uint8_t *in, bool splice, size_t *size)
+{
     const uint8_t *elements = msg_pointer_at(in);
     int32_t count = msg_count_at(in);
     if (count < -1 || (count == -1 && !(op->flags & OP_NULL))) {
@@ -64,7 +68,8 @@ static bool size_array(const struct msg_op *op, const uint8_t *in, bool splice, 
     return true;
 }
 
-static bool size_field(const struct msg_op *op, const uint8_t *in, bool splice, size_t *size) {
+static bool size_field(const struct msg_op *op, const uint8_t *in, bool splice, size_t *size)
+{
     if (op->flags & OP_ARRAY) {
         return size_array(op, in, splice, size);
     }
@@ -83,7 +88,8 @@ static bool size_field(const struct msg_op *op, const uint8_t *in, bool splice, 
     return inner != NULL ? size_struct(op->plan, inner, splice, size) : op->flags & OP_NULL;
 }
 
-static bool size_tags(const struct msg_plan *plan, const uint8_t *in, bool splice, size_t *size) {
+static bool size_tags(const struct msg_plan *plan, const uint8_t *in, bool splice, size_t *size)
+{
     unsigned count = 0;
     for (unsigned i = 0; i < plan->tagged_count; i++) {
         const struct msg_op *op = &plan->ops[plan->inline_count + i];
@@ -103,14 +109,16 @@ static bool size_tags(const struct msg_plan *plan, const uint8_t *in, bool splic
 }
 
 /* A quick yes: nothing tagged, and nothing that the version lacks, differs from its default. */
-static inline bool rest_is_default(const struct msg_plan *plan, const uint8_t *in) {
+static inline bool rest_is_default(const struct msg_plan *plan, const uint8_t *in)
+{
     const uint8_t *defaults = plan->desc->defaults;
     size_t at = plan->rest_offset;
     return plan->rest_size == 0 || memcmp(in + at, defaults + at, plan->rest_size) == 0;
 }
 
 /* What the version lacks must be ignorable or have its default. */
-static bool absent_is_default(const struct msg_plan *plan, const uint8_t *in) {
+static bool absent_is_default(const struct msg_plan *plan, const uint8_t *in)
+{
     for (unsigned i = 0; i < plan->absent_count; i++) {
         if (!msg_is_default(plan->desc, plan->absent[i], in)) {
             return false;
@@ -119,7 +127,8 @@ static bool absent_is_default(const struct msg_plan *plan, const uint8_t *in) {
     return true;
 }
 
-static bool size_struct(const struct msg_plan *plan, const uint8_t *in, bool splice, size_t *size) {
+static bool size_struct(const struct msg_plan *plan, const uint8_t *in, bool splice, size_t *size)
+{
     const struct msg_op *op = plan->ops;
     const struct msg_op *end = op + plan->inline_count;
     while (op < end) {
@@ -147,7 +156,8 @@ struct writer {
     void *arg;
 };
 
-static void write_uvarint(struct writer *w, uint64_t value) {
+static void write_uvarint(struct writer *w, uint64_t value)
+{
     for (; value >= 0x80; value >>= 7) {
         *w->at++ = (uint8_t)(value | 0x80);
     }
@@ -155,7 +165,8 @@ static void write_uvarint(struct writer *w, uint64_t value) {
 }
 
 /* `length` -1 is null. */
-static void write_length(struct writer *w, uint8_t flags, bool wide, int64_t length) {
+static void write_length(struct writer *w, uint8_t flags, bool wide, int64_t length)
+{
     if (flags & OP_COMPACT) {
         write_uvarint(w, (uint64_t)(length + 1));
     } else if (wide) {
@@ -167,7 +178,8 @@ static void write_length(struct writer *w, uint8_t flags, bool wide, int64_t len
     }
 }
 
-static inline void store_fixed(uint8_t type, const uint8_t *from, uint8_t *to) {
+static inline void store_fixed(uint8_t type, const uint8_t *from, uint8_t *to)
+{
     switch (type) {
     case MSG_BOOL:
         *to = *(const bool *)from ? 1 : 0;
@@ -197,13 +209,15 @@ static inline void store_fixed(uint8_t type, const uint8_t *from, uint8_t *to) {
     }
 }
 
-static void write_fixed(struct writer *w, uint8_t type, const uint8_t *from) {
+static void write_fixed(struct writer *w, uint8_t type, const uint8_t *from)
+{
     store_fixed(type, from, w->at);
     w->at += msg_wire_sizes[type];
 }
 
 /* The fields of a run; `op` is its first. */
-static inline void write_run(struct writer *w, const struct msg_op *op, const uint8_t *in) {
+static inline void write_run(struct writer *w, const struct msg_op *op, const uint8_t *in)
+{
     uint8_t *to = w->at;
     w->at += op->run_size;
     const struct msg_op *end = op + op->run_ops;
@@ -213,7 +227,8 @@ static inline void write_run(struct writer *w, const struct msg_op *op, const ui
     }
 }
 
-static void write_slice(struct writer *w, uint8_t type, uint8_t flags, const uint8_t *in) {
+static void write_slice(struct writer *w, uint8_t type, uint8_t flags, const uint8_t *in)
+{
     struct bytes slice;
     if (type == MSG_STRING) {
         const struct str *s = (const struct str *)in;
@@ -236,7 +251,8 @@ static void write_slice(struct writer *w, uint8_t type, uint8_t flags, const uin
 
 static void write_struct(struct writer *w, const struct msg_plan *plan, const uint8_t *in);
 
-static void write_array(struct writer *w, const struct msg_op *op, const uint8_t *in) {
+static void write_array(struct writer *w, const struct msg_op *op, const uint8_t *in)
+{
     const uint8_t *elements = msg_pointer_at(in);
     int32_t count = msg_count_at(in);
     write_length(w, op->flags, true, count);
@@ -253,7 +269,8 @@ static void write_array(struct writer *w, const struct msg_op *op, const uint8_t
     }
 }
 
-static void write_pointer(struct writer *w, const struct msg_op *op, const uint8_t *in) {
+static void write_pointer(struct writer *w, const struct msg_op *op, const uint8_t *in)
+{
     const uint8_t *inner = msg_pointer_at(in);
     if (op->flags & OP_NULL) {
         bool tagged = op->flags & OP_TAGGED;
@@ -264,7 +281,8 @@ static void write_pointer(struct writer *w, const struct msg_op *op, const uint8
     }
 }
 
-static void write_field(struct writer *w, const struct msg_op *op, const uint8_t *in) {
+static void write_field(struct writer *w, const struct msg_op *op, const uint8_t *in)
+{
     if (op->flags & OP_ARRAY) {
         write_array(w, op, in);
     } else if (msg_is_fixed(op->type)) {
@@ -278,7 +296,8 @@ static void write_field(struct writer *w, const struct msg_op *op, const uint8_t
     }
 }
 
-static void write_tags(struct writer *w, const struct msg_plan *plan, const uint8_t *in) {
+static void write_tags(struct writer *w, const struct msg_plan *plan, const uint8_t *in)
+{
     uint64_t set = 0; /* bit i: tagged field i is not its default */
     must(plan->tagged_count <= 64);
     for (unsigned i = 0; i < plan->tagged_count; i++) {
@@ -300,7 +319,8 @@ static void write_tags(struct writer *w, const struct msg_plan *plan, const uint
     }
 }
 
-static void write_struct(struct writer *w, const struct msg_plan *plan, const uint8_t *in) {
+static void write_struct(struct writer *w, const struct msg_plan *plan, const uint8_t *in)
+{
     const struct msg_op *op = plan->ops;
     const struct msg_op *end = op + plan->inline_count;
     while (op < end) {
@@ -320,7 +340,8 @@ static void write_struct(struct writer *w, const struct msg_plan *plan, const ui
 }
 
 static enum err encode(const struct msg_plan *plan, const void *msg, struct buf *out,
-                       codec_splice_fn *fn, void *arg) {
+                       codec_splice_fn *fn, void *arg)
+{
     size_t size = 0;
     if (!size_struct(plan, msg, fn != NULL, &size)) {
         return ERR_INVALID;
@@ -335,17 +356,20 @@ static enum err encode(const struct msg_plan *plan, const void *msg, struct buf 
 }
 
 enum err codec_encode(const struct msg_desc *desc, int16_t version, const void *msg,
-                      struct buf *out) {
+                      struct buf *out)
+{
     return encode(msg_plan_of(desc, version), msg, out, NULL, NULL);
 }
 
 enum err codec_encode_spliced(const struct msg_desc *desc, int16_t version, const void *msg,
-                              struct buf *out, codec_splice_fn *fn, void *arg) {
+                              struct buf *out, codec_splice_fn *fn, void *arg)
+{
     must(fn != NULL);
     return encode(msg_plan_of(desc, version), msg, out, fn, arg);
 }
 
-enum err codec_size(const struct msg_desc *desc, int16_t version, const void *msg, size_t *size) {
+enum err codec_size(const struct msg_desc *desc, int16_t version, const void *msg, size_t *size)
+{
     size_t sum = 0;
     if (!size_struct(msg_plan_of(desc, version), msg, false, &sum)) {
         return ERR_INVALID;

@@ -4,11 +4,13 @@
 #include "codec/codec.h"
 #include "codec/internal.h"
 
-static bool in_range(struct msg_range range, int version) {
+static bool in_range(struct msg_range range, int version)
+{
     return version >= range.first && version <= range.last;
 }
 
-static void print_text(struct str s, struct buf *out) {
+static void print_text(struct str s, struct buf *out)
+{
     if (s.ptr == NULL) {
         buf_put_text(out, "null");
         return;
@@ -28,7 +30,8 @@ static void print_text(struct str s, struct buf *out) {
     buf_put_byte(out, '"');
 }
 
-static void print_bytes(struct bytes b, struct buf *out) {
+static void print_bytes(struct bytes b, struct buf *out)
+{
     if (b.data == NULL) {
         buf_put_text(out, "null");
     } else {
@@ -41,7 +44,8 @@ static void print_struct(const struct msg_desc *desc, int version, const uint8_t
 
 /* One value of the field's type; returns its size in memory. */
 static size_t print_value(const struct msg_field *field, int version, const void *at,
-                          struct buf *out) {
+                          struct buf *out)
+{
     switch ((enum msg_type)field->type) {
     case MSG_BOOL:
         buf_put_text(out, *(const bool *)at ? "true" : "false");
@@ -85,7 +89,8 @@ static size_t print_value(const struct msg_field *field, int version, const void
 }
 
 static void print_array(const struct msg_field *field, int version, const uint8_t *at,
-                        struct buf *out) {
+                        struct buf *out)
+{
     const uint8_t *element = msg_pointer_at(at);
     int32_t count = msg_count_at(at);
     if (count < 0) {
@@ -101,7 +106,8 @@ static void print_array(const struct msg_field *field, int version, const uint8_
 }
 
 static void print_field(const struct msg_field *field, int version, const uint8_t *at,
-                        struct buf *out) {
+                        struct buf *out)
+{
     if (field->array) {
         print_array(field, version, at, out);
         return;
@@ -117,7 +123,8 @@ static void print_field(const struct msg_field *field, int version, const uint8_
 }
 
 static void print_struct(const struct msg_desc *desc, int version, const uint8_t *msg,
-                         struct buf *out) {
+                         struct buf *out)
+{
     const char *separator = "";
     buf_put_byte(out, '{');
     for (unsigned i = 0; i < desc->field_count; i++) {
@@ -132,7 +139,8 @@ static void print_struct(const struct msg_desc *desc, int version, const uint8_t
     buf_put_byte(out, '}');
 }
 
-void codec_print(const struct msg_desc *desc, int16_t version, const void *msg, struct buf *out) {
+void codec_print(const struct msg_desc *desc, int16_t version, const void *msg, struct buf *out)
+{
     must(codec_has_version(desc, version));
     print_struct(desc, version, msg, out);
 }

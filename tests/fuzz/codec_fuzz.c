@@ -14,13 +14,15 @@
 #include "codec/desc.h"
 #include "codec/messages.h"
 
-static void count_records(void *arg, const struct bytes *field, size_t out_offset) {
+static void count_records(void *arg, const struct bytes *field, size_t out_offset)
+{
     (void)out_offset;
     *(size_t *)arg += field->size;
 }
 
 static void check_encoding(const struct msg_desc *desc, int16_t version, const void *msg,
-                           struct arena *arena) {
+                           struct arena *arena)
+{
     struct buf wire = {0};
     struct buf again = {0};
     struct buf spliced = {0};
@@ -43,7 +45,8 @@ static void check_encoding(const struct msg_desc *desc, int16_t version, const v
     buf_fini(&spliced);
 }
 
-static void check_message(const struct msg_desc *desc, int16_t version, struct bytes in) {
+static void check_message(const struct msg_desc *desc, int16_t version, struct bytes in)
+{
     struct arena arena = {0};
     struct arena made = {0};
     void *msg = arena_alloc(&made, desc->size);
@@ -67,7 +70,8 @@ static void check_message(const struct msg_desc *desc, int16_t version, struct b
     arena_fini(&made);
 }
 
-static void check_header(struct bytes in) {
+static void check_header(struct bytes in)
+{
     struct request_header_view view;
     if (codec_decode_request_header(in, &view) == ERR_OK) {
         must(view.used <= in.size);
@@ -79,7 +83,8 @@ static void check_header(struct bytes in) {
     }
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
     if (size < 3) {
         return 0;
     }

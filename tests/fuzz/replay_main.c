@@ -19,7 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { DAMAGED_COPIES = 200 };
 
 /* In memory of its exact size, so that a sanitizer sees a read too far. */
-static void run_one(const uint8_t *data, size_t size) {
+static void run_one(const uint8_t *data, size_t size)
+{
     uint8_t *copy = mem_alloc(size > 0 ? size : 1);
     if (size > 0) {
         memcpy(copy, data, size);
@@ -28,7 +29,8 @@ static void run_one(const uint8_t *data, size_t size) {
     mem_free(copy);
 }
 
-static void run_damaged(const uint8_t *data, size_t size, struct rng *rng) {
+static void run_damaged(const uint8_t *data, size_t size, struct rng *rng)
+{
     struct buf copy = {0};
     buf_put(&copy, data, size);
     for (uint64_t k = rng_below(rng, 4); k > 0; k--) {
@@ -44,7 +46,8 @@ static void run_damaged(const uint8_t *data, size_t size, struct rng *rng) {
     buf_fini(&copy);
 }
 
-static bool run_file(const char *path) {
+static bool run_file(const char *path)
+{
     FILE *file = fopen(path, "rb");
     if (file == NULL) {
         perror(path);
@@ -68,7 +71,8 @@ static bool run_file(const char *path) {
 }
 
 /* How many files were run; -1 after an error. */
-static int run_path(const char *path) {
+static int run_path(const char *path)
+{
     struct stat st;
     if (stat(path, &st) != 0) {
         perror(path);
@@ -95,7 +99,8 @@ static int run_path(const char *path) {
     return files;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     int files = 0;
     for (int i = 1; i < argc; i++) {
         int more = run_path(argv[i]);

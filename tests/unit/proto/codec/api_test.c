@@ -5,7 +5,8 @@
 #include "codec/codec.h"
 #include "codec/messages.h"
 
-Test(codec_api, the_table_knows_every_api_by_its_key) {
+Test(codec_api, the_table_knows_every_api_by_its_key)
+{
     /* Keys without gaps, each with a request and a response that have the versions it states. */
     cr_assert_eq(codec_apis_count, 88);
     for (int16_t key = 0; key < codec_apis_count; key++) {
@@ -25,7 +26,8 @@ Test(codec_api, the_table_knows_every_api_by_its_key) {
     cr_assert_eq(api_find(API_SASL_HANDSHAKE)->flexible_from, INT16_MAX);
 }
 
-Test(codec_api, header_versions_follow_from_key_and_version) {
+Test(codec_api, header_versions_follow_from_key_and_version)
+{
     const struct api_info *fetch = api_find(API_FETCH);
     cr_assert_eq(api_request_header_version(fetch, 11), 1);
     cr_assert_eq(api_request_header_version(fetch, 12), 2);
@@ -42,7 +44,8 @@ Test(codec_api, header_versions_follow_from_key_and_version) {
     }
 }
 
-Test(codec_api, request_headers_come_back_as_written) {
+Test(codec_api, request_headers_come_back_as_written)
+{
     /* Every API and version: what the client writes the broker reads, and the body begins behind.
      */
     for (int16_t key = 0; key < codec_apis_count; key++) {
@@ -68,7 +71,8 @@ Test(codec_api, request_headers_come_back_as_written) {
     }
 }
 
-Test(codec_api, a_request_header_has_these_bytes) {
+Test(codec_api, a_request_header_has_these_bytes)
+{
     /* Header 2 keeps the client id's plain length and adds a tagged section; null stays null. */
     static const uint8_t header_2[] = {0, 18, 0, 3, 0, 0, 0, 9, 0, 2, 'a', 'b', 0};
     struct buf out = {0};
@@ -86,7 +90,8 @@ Test(codec_api, a_request_header_has_these_bytes) {
     buf_fini(&out);
 }
 
-Test(codec_api, an_unknown_key_is_told_from_malformed_bytes) {
+Test(codec_api, an_unknown_key_is_told_from_malformed_bytes)
+{
     /* The caller can name key and correlation id in its log before it closes the connection. */
     static const uint8_t unknown[] = {0, 99, 0, 1, 0, 0, 0, 5, 0, 0};
     struct request_header_view view;
@@ -97,7 +102,8 @@ Test(codec_api, an_unknown_key_is_told_from_malformed_bytes) {
     cr_assert_eq(codec_decode_request_header((struct bytes){unknown, 7}, &view), ERR_MALFORMED);
 }
 
-Test(codec_api, versions_we_do_not_know_still_have_headers) {
+Test(codec_api, versions_we_do_not_know_still_have_headers)
+{
     /* A client from the future asks for ApiVersions 60: its header is read, tags and all. */
     static const uint8_t wire[] = {0, 18, 0, 60, 0, 0, 0, 5, 0, 1, 'c', 1, 9, 1, 0xee, 0x77};
     struct request_header_view view;
@@ -107,7 +113,8 @@ Test(codec_api, versions_we_do_not_know_still_have_headers) {
     cr_assert(str_is(view.client_id, "c"));
 }
 
-Test(codec_api, response_headers_come_back_as_written) {
+Test(codec_api, response_headers_come_back_as_written)
+{
     for (int16_t key = 0; key < codec_apis_count; key++) {
         const struct api_info *api = api_find(key);
         for (int16_t version = api->version_min; version <= api->version_max; version++) {

@@ -8,14 +8,16 @@
 static struct arena arena;
 static struct buf out;
 
-static void fini(void) {
+static void fini(void)
+{
     arena_fini(&arena);
     buf_fini(&out);
 }
 
 TestSuite(codec_encode, .fini = fini);
 
-Test(codec_encode, a_field_that_the_version_lacks_is_refused_unless_ignorable) {
+Test(codec_encode, a_field_that_the_version_lacks_is_refused_unless_ignorable)
+{
     /* Offsets of several groups cannot be asked for before OffsetFetch 8; that stable offsets are
      * required not before 7. What is refused leaves the output alone. */
     struct offset_fetch_request request;
@@ -38,7 +40,8 @@ Test(codec_encode, a_field_that_the_version_lacks_is_refused_unless_ignorable) {
     cr_assert_eq(out.size, 2);
 }
 
-Test(codec_encode, an_inner_field_that_the_version_lacks_is_refused) {
+Test(codec_encode, an_inner_field_that_the_version_lacks_is_refused)
+{
     /* The same rule two structs down: fetched epochs, which are not ignorable, came with 12. */
     struct fetch_request request;
     codec_init(&fetch_request_desc, &request);
@@ -54,7 +57,8 @@ Test(codec_encode, an_inner_field_that_the_version_lacks_is_refused) {
     cr_assert_eq(codec_encode(&fetch_request_desc, 4, &request, &out), ERR_OK);
 }
 
-Test(codec_encode, null_is_refused_only_where_it_means_something_elsewhere) {
+Test(codec_encode, null_is_refused_only_where_it_means_something_elsewhere)
+{
     /* A null topic name means "by id" from Metadata 10 on, so version 9 must not turn it into "".
      * A group id is never null, so null can only mean empty. */
     struct metadata_request request;
@@ -75,7 +79,8 @@ Test(codec_encode, null_is_refused_only_where_it_means_something_elsewhere) {
     cr_assert_eq(memcmp(out.data, "\0\0\0\1\0\0", 6), 0);
 }
 
-Test(codec_encode, a_zeroed_struct_with_null_strings_is_not_a_set_field) {
+Test(codec_encode, a_zeroed_struct_with_null_strings_is_not_a_set_field)
+{
     /* A never-null string that nobody set does not count as a value that the version lacks. */
     struct offset_fetch_request request;
     codec_init(&offset_fetch_request_desc, &request);
@@ -85,7 +90,8 @@ Test(codec_encode, a_zeroed_struct_with_null_strings_is_not_a_set_field) {
     cr_assert_eq(codec_encode(&offset_fetch_request_desc, 8, &request, &out), ERR_OK);
 }
 
-Test(codec_encode, strings_over_32767_bytes_are_refused) {
+Test(codec_encode, strings_over_32767_bytes_are_refused)
+{
     /* In the compact form as well, where they could be written, because nobody would read them. */
     static char text[CODEC_STRING_MAX + 1];
     struct str name = {text, CODEC_STRING_MAX};
@@ -97,7 +103,8 @@ Test(codec_encode, strings_over_32767_bytes_are_refused) {
     cr_assert_eq(codec_encode(&delete_groups_request_desc, 2, &groups, &out), ERR_INVALID);
 }
 
-Test(codec_encode, tagged_fields_with_defaults_are_left_out) {
+Test(codec_encode, tagged_fields_with_defaults_are_left_out)
+{
     /* An untouched transaction record is an empty tagged section. */
     struct begin_transaction_record record;
     codec_init(&begin_transaction_record_desc, &record);
@@ -106,7 +113,8 @@ Test(codec_encode, tagged_fields_with_defaults_are_left_out) {
     cr_assert_eq(out.data[0], 0);
 }
 
-Test(codec_encode, arrays_come_with_defaults) {
+Test(codec_encode, arrays_come_with_defaults)
+{
     /* codec_array() initialises every element; of none there is no address. */
     struct fetch_request_fetch_partition *partitions =
         codec_array(&fetch_request_fetch_partition_desc, &arena, 3);
@@ -114,7 +122,8 @@ Test(codec_encode, arrays_come_with_defaults) {
     cr_assert_null(codec_array(&fetch_request_fetch_partition_desc, &arena, 0));
 }
 
-Test(codec_encode, unknown_versions_are_known_as_such) {
+Test(codec_encode, unknown_versions_are_known_as_such)
+{
     cr_assert(codec_has_version(&fetch_request_desc, 17));
     cr_assert_not(codec_has_version(&fetch_request_desc, 18));
     cr_assert_not(codec_has_version(&fetch_request_desc, -1));
@@ -129,7 +138,8 @@ struct splices {
     int count;
 };
 
-static void splice(void *arg, const struct bytes *field, size_t out_offset) {
+static void splice(void *arg, const struct bytes *field, size_t out_offset)
+{
     struct splices *splices = arg;
     buf_put(&splices->whole, out.data + splices->taken, out_offset - splices->taken);
     buf_put(&splices->whole, field->data, field->size);
@@ -137,7 +147,8 @@ static void splice(void *arg, const struct bytes *field, size_t out_offset) {
     splices->count++;
 }
 
-Test(codec_encode, spliced_records_stand_where_copied_ones_would) {
+Test(codec_encode, spliced_records_stand_where_copied_ones_would)
+{
     /* The output and the records, joined at the offsets told, are the ordinary encoding; offsets
      * count from the buffer's start, in front of which a frame may have its size. */
     struct rng rng;
@@ -162,7 +173,8 @@ Test(codec_encode, spliced_records_stand_where_copied_ones_would) {
     }
 }
 
-Test(codec_encode, null_records_are_not_spliced) {
+Test(codec_encode, null_records_are_not_spliced)
+{
     /* A partition with an error has null records: a length and nothing to put there. */
     struct fetch_response response;
     codec_init(&fetch_response_desc, &response);

@@ -8,19 +8,22 @@
 static struct arena arena;
 static struct buf out;
 
-static void fini(void) {
+static void fini(void)
+{
     arena_fini(&arena);
     buf_fini(&out);
 }
 
 TestSuite(codec_golden, .fini = fini);
 
-static uint8_t hex_digit(char c) {
+static uint8_t hex_digit(char c)
+{
     return (uint8_t)(c <= '9' ? c - '0' : c - 'a' + 10);
 }
 
 /* The message encodes to these bytes, and the bytes decode to an equal message. */
-static void check(const struct msg_desc *desc, int16_t version, const void *msg, const char *hex) {
+static void check(const struct msg_desc *desc, int16_t version, const void *msg, const char *hex)
+{
     struct buf want = {0};
     for (const char *at = hex; *at != '\0'; at += 2) {
         buf_put_byte(&want, (uint8_t)(hex_digit(at[0]) << 4 | hex_digit(at[1])));
@@ -36,7 +39,8 @@ static void check(const struct msg_desc *desc, int16_t version, const void *msg,
     buf_fini(&want);
 }
 
-Test(codec_golden, api_versions) {
+Test(codec_golden, api_versions)
+{
     struct api_versions_request request = {STR("librdkafka"), STR("2.0.2")};
     check(&api_versions_request_desc, 3, &request, "0b6c696272646b61666b6106322e302e3200");
 
@@ -55,7 +59,8 @@ Test(codec_golden, api_versions) {
     check(&api_versions_response_desc, 0, &response, "002300000001001200000004");
 }
 
-Test(codec_golden, metadata) {
+Test(codec_golden, metadata)
+{
     struct metadata_request request;
     codec_init(&metadata_request_desc, &request);
     request.topics_count = -1;
@@ -72,7 +77,8 @@ Test(codec_golden, metadata) {
     check(&metadata_request_desc, 12, &request, "02000102030405060708090a0b0c0d0e0f0000000100");
 }
 
-Test(codec_golden, produce_request) {
+Test(codec_golden, produce_request)
+{
     struct produce_request_partition_produce_data partition = {2, {(const uint8_t *)"\1\2\3", 3}};
     struct produce_request_topic_produce_data topic = {STR("registred_user"), &partition, 1};
     struct produce_request request = {
@@ -82,7 +88,8 @@ Test(codec_golden, produce_request) {
           "0203");
 }
 
-Test(codec_golden, fetch) {
+Test(codec_golden, fetch)
+{
     struct fetch_request request;
     codec_init(&fetch_request_desc, &request);
     request.max_wait_ms = 500;
@@ -123,7 +130,8 @@ Test(codec_golden, fetch) {
           "00ffffffff0101000d000000040000000000000008000000");
 }
 
-Test(codec_golden, groups) {
+Test(codec_golden, groups)
+{
     struct join_group_request_join_group_request_protocol protocol = {STR("range"),
                                                                       {(const uint8_t *)"\0\1", 2}};
     struct join_group_request join;
@@ -149,7 +157,8 @@ Test(codec_golden, groups) {
     check(&offset_fetch_request_desc, 8, &fetch, "02026700000100");
 }
 
-Test(codec_golden, records_of_consumer_offsets) {
+Test(codec_golden, records_of_consumer_offsets)
+{
     struct offset_commit_key key = {STR("g"), STR("t"), 3};
     check(&offset_commit_key_desc, 1, &key, "00016700017400000003");
     struct offset_commit_value value;
@@ -161,7 +170,8 @@ Test(codec_golden, records_of_consumer_offsets) {
     check(&offset_commit_value_desc, 3, &value, "00000000000004d20000000200016d0000018bcfe56800");
 }
 
-Test(codec_golden, a_tagged_struct_that_is_null_is_written_when_its_default_is_not) {
+Test(codec_golden, a_tagged_struct_that_is_null_is_written_when_its_default_is_not)
+{
     /* Kafka's default for this one is a struct of defaults, so null takes a tag with a zero. */
     struct str topic = STR("t");
     struct consumer_group_member_metadata_value value;
@@ -177,7 +187,8 @@ Test(codec_golden, a_tagged_struct_that_is_null_is_written_when_its_default_is_n
           "00000263026802027400ffffffff0001000100");
 }
 
-Test(codec_golden, doubles_unsigned_ports_and_nullable_structs) {
+Test(codec_golden, doubles_unsigned_ports_and_nullable_structs)
+{
     struct alter_client_quotas_request_entity_data entity = {STR("user"), STR_NULL};
     struct alter_client_quotas_request_op_data op = {STR("producer_byte_rate"), 1048576.5, false};
     struct alter_client_quotas_request_entry_data entry = {&entity, 1, &op, 1};

@@ -5,7 +5,8 @@
 #include "codec/messages.h"
 #include "random_message.h"
 
-Test(codec_print, shows_the_fields_of_the_version_as_json) {
+Test(codec_print, shows_the_fields_of_the_version_as_json)
+{
     /* Names, nesting, nulls and escapes; bytes only by their size, because they may be secret. */
     struct str racks[] = {STR("a\"b\n"), STR("")};
     struct join_group_request_join_group_request_protocol protocol = {
@@ -30,7 +31,8 @@ Test(codec_print, shows_the_fields_of_the_version_as_json) {
     buf_fini(&out);
 }
 
-Test(codec_print, prints_every_message) {
+Test(codec_print, prints_every_message)
+{
     /* Every type and form, under the sanitizers; braces and brackets match outside of strings. */
     struct rng rng;
     rng_seed(&rng, 1);

@@ -18,11 +18,13 @@ enum fill_mode {
     FILL_FULL,   /* nothing null, nothing empty */
 };
 
-static inline bool in_range(struct msg_range range, int version) {
+static inline bool in_range(struct msg_range range, int version)
+{
     return version >= range.first && version <= range.last;
 }
 
-static inline const uint8_t *random_bytes(struct rng *rng, struct arena *arena, size_t size) {
+static inline const uint8_t *random_bytes(struct rng *rng, struct arena *arena, size_t size)
+{
     uint8_t *data = arena_alloc(arena, size + 1);
     for (size_t i = 0; i < size; i++) {
         data[i] = (uint8_t)rng_next(rng);
@@ -31,7 +33,8 @@ static inline const uint8_t *random_bytes(struct rng *rng, struct arena *arena, 
 }
 
 /* Around the sizes at which a compact length grows by a byte, and mostly small. */
-static inline size_t random_size(struct rng *rng, enum fill_mode mode) {
+static inline size_t random_size(struct rng *rng, enum fill_mode mode)
+{
     static const size_t sizes[] = {0, 1, 2, 5, 20, 126, 127, 128, 300};
     size_t from = mode == FILL_FULL ? 1 : 0;
     return sizes[from + rng_below(rng, sizeof(sizes) / sizeof(sizes[0]) - from)];
@@ -42,7 +45,8 @@ static inline void random_struct(struct rng *rng, const struct msg_desc *desc, i
 
 /* One value of the field's type, not null. Returns its size in memory. */
 static inline size_t random_value(struct rng *rng, const struct msg_field *field, int version,
-                                  enum fill_mode mode, struct arena *arena, uint8_t *out) {
+                                  enum fill_mode mode, struct arena *arena, uint8_t *out)
+{
     static const uint8_t sizes[] = {sizeof(bool), 1, 2, 2, 4, 8, sizeof(double), 16};
     switch ((enum msg_type)field->type) {
     case MSG_BOOL:
@@ -70,7 +74,8 @@ static inline size_t random_value(struct rng *rng, const struct msg_field *field
 }
 
 static inline void random_array(struct rng *rng, const struct msg_field *field, int version,
-                                enum fill_mode mode, struct arena *arena, uint8_t *out) {
+                                enum fill_mode mode, struct arena *arena, uint8_t *out)
+{
     size_t count = mode == FILL_FULL ? 2 : rng_below(rng, 4);
     if (field->type != MSG_STRUCT && rng_one_in(rng, 20)) {
         count = 150; /* a compact count of two bytes */
@@ -87,7 +92,8 @@ static inline void random_array(struct rng *rng, const struct msg_field *field, 
 }
 
 static inline void random_field(struct rng *rng, const struct msg_field *field, int version,
-                                enum fill_mode mode, struct arena *arena, uint8_t *out) {
+                                enum fill_mode mode, struct arena *arena, uint8_t *out)
+{
     bool pointer = field->type == MSG_STRUCT && field->nullable.first <= field->nullable.last;
     bool null = in_range(field->nullable, version) &&
                 (mode == FILL_NULLS || (mode == FILL_RANDOM && rng_one_in(rng, 5)));
@@ -109,7 +115,8 @@ static inline void random_field(struct rng *rng, const struct msg_field *field, 
 }
 
 static inline void random_struct(struct rng *rng, const struct msg_desc *desc, int version,
-                                 enum fill_mode mode, struct arena *arena, uint8_t *out) {
+                                 enum fill_mode mode, struct arena *arena, uint8_t *out)
+{
     for (unsigned i = 0; i < desc->field_count; i++) {
         const struct msg_field *field = &desc->fields[i];
         bool keep_default = mode == FILL_RANDOM && field->tag >= 0 && rng_one_in(rng, 2);
@@ -121,7 +128,8 @@ static inline void random_struct(struct rng *rng, const struct msg_desc *desc, i
 
 /* A message of the kind, in the arena. */
 static inline void *random_message(struct rng *rng, const struct msg_desc *desc, int version,
-                                   enum fill_mode mode, struct arena *arena) {
+                                   enum fill_mode mode, struct arena *arena)
+{
     uint8_t *msg = codec_array(desc, arena, 1);
     random_struct(rng, desc, version, mode, arena, msg);
     return msg;

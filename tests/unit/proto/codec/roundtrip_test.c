@@ -13,7 +13,8 @@
 
 /* Decodes, with the input in memory of exactly its size so that a sanitizer sees a read too far. */
 static enum err decode_exact(const struct msg_desc *desc, int16_t version, const uint8_t *data,
-                             size_t size, struct arena *arena, void *out, size_t *used) {
+                             size_t size, struct arena *arena, void *out, size_t *used)
+{
     uint8_t *copy = mem_alloc(size > 0 ? size : 1);
     if (size > 0) {
         memcpy(copy, data, size);
@@ -24,7 +25,8 @@ static enum err decode_exact(const struct msg_desc *desc, int16_t version, const
 }
 
 static void check_round_trip(const struct msg_desc *desc, int16_t version, const void *msg,
-                             struct arena *arena, bool compare) {
+                             struct arena *arena, bool compare)
+{
     struct buf wire = {0};
     struct buf again = {0};
     size_t size;
@@ -48,13 +50,15 @@ static void check_round_trip(const struct msg_desc *desc, int16_t version, const
     buf_fini(&again);
 }
 
-Test(codec_roundtrip, every_version_of_every_message_comes_back_equal) {
+Test(codec_roundtrip, every_version_of_every_message_comes_back_equal)
+{
     /* What is encoded decodes to an equal message, and that encodes to the same bytes: with every
      * nullable null, with everything set, and with random mixtures, 20 per version. */
     struct rng rng;
     rng_seed(&rng, 1);
     int checked = 0;
-    FOR_EACH_VERSION(desc, version) {
+    FOR_EACH_VERSION(desc, version)
+    {
         struct arena arena = {0};
         for (int k = 0; k < 22; k++) {
             enum fill_mode mode = k == 0 ? FILL_NULLS : k == 1 ? FILL_FULL : FILL_RANDOM;
@@ -68,22 +72,26 @@ Test(codec_roundtrip, every_version_of_every_message_comes_back_equal) {
     cr_assert_geq(checked, 753, "versions are missing: %d", checked);
 }
 
-Test(codec_roundtrip, defaults_can_be_encoded_in_every_version) {
+Test(codec_roundtrip, defaults_can_be_encoded_in_every_version)
+{
     /* codec_init() gives no field a value that some version cannot carry. Records are null by
      * default and come back empty where they cannot be null, so only bytes are compared. */
-    FOR_EACH_VERSION(desc, version) {
+    FOR_EACH_VERSION(desc, version)
+    {
         struct arena arena = {0};
         check_round_trip(desc, version, codec_array(desc, &arena, 1), &arena, false);
         arena_fini(&arena);
     }
 }
 
-Test(codec_roundtrip, equality_is_equality_of_the_bytes) {
+Test(codec_roundtrip, equality_is_equality_of_the_bytes)
+{
     /* codec_equal() says of two random messages what their encodings say; a copy of one in which a
      * single bit of the encoding differs is another message or none. */
     struct rng rng;
     rng_seed(&rng, 2);
-    FOR_EACH_VERSION(desc, version) {
+    FOR_EACH_VERSION(desc, version)
+    {
         struct arena arena = {0};
         struct buf a = {0};
         void *msg = random_message(&rng, desc, version, FILL_FULL, &arena);
@@ -111,12 +119,14 @@ Test(codec_roundtrip, equality_is_equality_of_the_bytes) {
     }
 }
 
-Test(codec_roundtrip, truncation_at_every_byte_is_refused_and_allocates_nothing) {
+Test(codec_roundtrip, truncation_at_every_byte_is_refused_and_allocates_nothing)
+{
     /* No message is the beginning of another, so every shorter input is malformed; nothing is
      * allocated for it and the caller's struct is not touched. */
     struct rng rng;
     rng_seed(&rng, 3);
-    FOR_EACH_VERSION(desc, version) {
+    FOR_EACH_VERSION(desc, version)
+    {
         struct arena made = {0};
         struct buf wire = {0};
         void *msg = random_message(&rng, desc, version, FILL_FULL, &made);
@@ -136,12 +146,14 @@ Test(codec_roundtrip, truncation_at_every_byte_is_refused_and_allocates_nothing)
     }
 }
 
-Test(codec_roundtrip, damaged_bytes_give_an_error_or_a_message_of_bounded_size) {
+Test(codec_roundtrip, damaged_bytes_give_an_error_or_a_message_of_bounded_size)
+{
     /* Bytes changed at random never make the decoder read or allocate out of proportion, and what
      * it accepts it can encode again and gets back equal. */
     struct rng rng;
     rng_seed(&rng, 4);
-    FOR_EACH_VERSION(desc, version) {
+    FOR_EACH_VERSION(desc, version)
+    {
         struct arena arena = {0};
         struct buf wire = {0};
         void *msg = random_message(&rng, desc, version, FILL_RANDOM, &arena);
@@ -163,11 +175,13 @@ Test(codec_roundtrip, damaged_bytes_give_an_error_or_a_message_of_bounded_size) 
     }
 }
 
-Test(codec_roundtrip, random_bytes_never_do_harm) {
+Test(codec_roundtrip, random_bytes_never_do_harm)
+{
     /* Input that never was a message, in every version. */
     struct rng rng;
     rng_seed(&rng, 5);
-    FOR_EACH_VERSION(desc, version) {
+    FOR_EACH_VERSION(desc, version)
+    {
         for (int k = 0; k < 20; k++) {
             uint8_t noise[64];
             size_t size = rng_below(&rng, sizeof(noise) + 1);
