@@ -10,7 +10,8 @@
  *   err = codec_encode(&fetch_response_desc, version, &reply, &out);
  *
  * The structs are in codec/messages.h, generated from proto/schema. Frame sizes and headers are not
- * part of a message: see api.h for headers. The rules of the encoding: proto/schema/README.md.
+ * part of a message: see api.h for headers. The rules of the encoding: proto/schema/README.md. A
+ * description's name and versions, for logs and dispatch, are in codec/desc.h.
  *
  * Threads:   any; nothing here has state.
  * Ownership: a decoded message borrows: strings and bytes point into the input, arrays and nullable
@@ -45,7 +46,8 @@ bool codec_has_version(const struct msg_desc *desc, int version);
 /* Every field gets its schema default. `msg` has the size of the description's struct. */
 void codec_init(const struct msg_desc *desc, void *msg);
 
-/* `count` structs of the described kind, each with its defaults. NULL when count is 0. */
+/* `count` structs of the described kind, each with its defaults; one, for code that dispatches by
+ * table and does not know the type. NULL when count is 0. */
 void *codec_array(const struct msg_desc *desc, struct arena *arena, int32_t count);
 
 /* Check `in` and say how much arena codec_decode() would take for it; allocates nothing. */
