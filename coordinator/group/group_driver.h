@@ -29,10 +29,10 @@ struct grp_host;
 /* What the broker does for a coordinator. */
 struct grp_host_ops {
     /* Append one magic-2 batch to the partition's log as its leader. The bytes are the driver's,
-     * valid and writable for the call: the base offset and the leader epoch are still to be filled
-     * in (neither is covered by the CRC). acks -1: refuse with NOT_ENOUGH_REPLICAS below
-     * min.insync.replicas. Sets *offset_end to the log's end after the batch. Must not call
-     * grp_driver_hw() from inside; the driver asks offset_hw() afterwards. */
+     * valid and writable for the call: base offset and leader epoch are still to be filled in
+     * (neither is covered by the CRC). acks -1: refuse with NOT_ENOUGH_REPLICAS below
+     * min.insync.replicas. Sets *offset_end to the log's end after the batch. grp_driver_hw() and
+     * grp_driver_unload() may be called from inside; offset_hw() is asked afterwards anyway. */
     enum err (*append)(struct grp_host *host, uint8_t *batch, size_t size_bytes, int16_t acks,
                        int64_t *offset_end);
     /* The partition's high watermark. */

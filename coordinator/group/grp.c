@@ -6,7 +6,8 @@
 
 #include "group/grp_internal.h"
 
-void grp_config_default(struct grp_config *config) {
+void grp_config_default(struct grp_config *config)
+{
     *config = (struct grp_config){
         .session_timeout_min_ms = 6000,
         .session_timeout_max_ms = 1800000,
@@ -22,7 +23,8 @@ void grp_config_default(struct grp_config *config) {
     };
 }
 
-const char *grp_state_name(enum grp_state state) {
+const char *grp_state_name(enum grp_state state)
+{
     static const char *const NAMES[] = {
         [GRP_EMPTY] = "Empty",
         [GRP_PREPARING] = "PreparingRebalance",
@@ -33,7 +35,8 @@ const char *grp_state_name(enum grp_state state) {
     return NAMES[state];
 }
 
-struct grp_coord *grp_new(const struct grp_config *config, uint64_t seed) {
+struct grp_coord *grp_new(const struct grp_config *config, uint64_t seed)
+{
     must(config->group_size_max >= 1);
     must(config->initial_rebalance_delay_ms >= 0);
     struct grp_coord *coord = mem_new(struct grp_coord);
@@ -44,7 +47,8 @@ struct grp_coord *grp_new(const struct grp_config *config, uint64_t seed) {
     return coord;
 }
 
-static void forget_everything(struct grp_coord *coord) {
+static void forget_everything(struct grp_coord *coord)
+{
     struct grp_op *op, *op_next;
     HASH_ITER (hh, coord->ops, op, op_next) {
         grp_op_free(coord, op);
@@ -60,7 +64,8 @@ static void forget_everything(struct grp_coord *coord) {
 }
 
 /* Waiting members are dropped without an answer. */
-static void stop_waiting(struct grp_coord *coord) {
+static void stop_waiting(struct grp_coord *coord)
+{
     for (struct grp_group *group = coord->groups; group != NULL; group = group->hh.next) {
         for (struct grp_member *member = group->members; member != NULL; member = member->hh.next) {
             member->awaiting_join = false;
@@ -70,7 +75,8 @@ static void stop_waiting(struct grp_coord *coord) {
     }
 }
 
-void grp_free(struct grp_coord *coord) {
+void grp_free(struct grp_coord *coord)
+{
     if (coord == NULL) {
         return;
     }
@@ -80,27 +86,32 @@ void grp_free(struct grp_coord *coord) {
     mem_free(coord);
 }
 
-void grp_reload(struct grp_coord *coord) {
+void grp_reload(struct grp_coord *coord)
+{
     must(coord->phase == GRP_PHASE_UNLOADED);
     must(coord->groups == NULL);
     coord->phase = GRP_PHASE_LOADING;
 }
 
-int64_t grp_wake_at_ms(const struct grp_coord *coord) {
+int64_t grp_wake_at_ms(const struct grp_coord *coord)
+{
     return grp_timers_next_ms(&coord->timers);
 }
 
-size_t grp_memory_bytes(const struct grp_coord *coord) {
+size_t grp_memory_bytes(const struct grp_coord *coord)
+{
     return coord->memory_bytes;
 }
 
-size_t grp_group_count(const struct grp_coord *coord) {
+size_t grp_group_count(const struct grp_coord *coord)
+{
     return HASH_COUNT(coord->groups);
 }
 
 /* ---- operations ---- */
 
-struct grp_op *grp_op_new(struct grp_group *group, enum grp_op_kind kind, uint64_t id) {
+struct grp_op *grp_op_new(struct grp_group *group, enum grp_op_kind kind, uint64_t id)
+{
     struct grp_op *op = mem_new(struct grp_op);
     op->id = id;
     op->kind = kind;
@@ -110,7 +121,8 @@ struct grp_op *grp_op_new(struct grp_group *group, enum grp_op_kind kind, uint64
     return op;
 }
 
-void grp_op_free(struct grp_coord *coord, struct grp_op *op) {
+void grp_op_free(struct grp_coord *coord, struct grp_op *op)
+{
     for (size_t i = 0; i < op->pending_count; i++) {
         if (op->pending[i].slot != NULL) {
             grp_pending_end(op->group, &op->pending[i], false);
@@ -127,7 +139,8 @@ void grp_op_free(struct grp_coord *coord, struct grp_op *op) {
 
 /* What the client of a failed append is told. Too-large kinds are ours to explain, not its to
  * repair: except for a commit, whose metadata and count it chose. */
-static enum err append_error(enum grp_op_kind kind, enum err err) {
+static enum err append_error(enum grp_op_kind kind, enum err err)
+{
     switch (err) {
     case ERR_UNKNOWN_TOPIC_OR_PARTITION:
     case ERR_NOT_ENOUGH_REPLICAS:
@@ -152,7 +165,8 @@ static enum err append_error(enum grp_op_kind kind, enum err err) {
     }
 }
 
-static void on_appended(struct grp_coord *coord, const struct grp_appended *appended) {
+static void on_appended(struct grp_coord *coord, const struct grp_appended *appended)
+{
     struct grp_op *op = NULL;
     HASH_FIND(hh, coord->ops, &appended->op, sizeof(appended->op), op);
     if (op == NULL) {
@@ -176,7 +190,8 @@ static void on_appended(struct grp_coord *coord, const struct grp_appended *appe
     grp_op_free(coord, op);
 }
 
-static void on_gone(struct grp_coord *coord, const struct grp_event *event) {
+static void on_gone(struct grp_coord *coord, const struct grp_event *event)
+{
     struct grp_group *group = grp_group_find(coord, event->group_id);
     if (group == NULL || event->token == NULL) {
         return;
@@ -199,7 +214,8 @@ static void on_gone(struct grp_coord *coord, const struct grp_event *event) {
 
 /* ---- DescribeGroups, ListGroups ---- */
 
-static void describe_members(struct grp_group *group, struct grp_reply_describe *reply) {
+static void describe_members(struct grp_group *group, struct grp_reply_describe *reply)
+{
     struct grp_coord *coord = group->coord;
     static const struct bytes NOTHING = {(const uint8_t *)"", 0};
     bool stable = group->state == GRP_STABLE;
@@ -220,7 +236,8 @@ static void describe_members(struct grp_group *group, struct grp_reply_describe 
     }
 }
 
-static void on_describe(struct grp_coord *coord, const struct grp_event *event, enum err err) {
+static void on_describe(struct grp_coord *coord, const struct grp_event *event, enum err err)
+{
     struct grp_reply_describe reply = {
         .err = err,
         .group_id = grp_out_str(coord, event->group_id),
@@ -245,7 +262,8 @@ static void on_describe(struct grp_coord *coord, const struct grp_event *event, 
 }
 
 /* No filter lets everything pass. */
-static bool listed_in(const struct str *filter, size_t count, const char *word) {
+static bool listed_in(const struct str *filter, size_t count, const char *word)
+{
     for (size_t i = 0; i < count; i++) {
         if (filter[i].size == strlen(word) &&
             strncasecmp(filter[i].ptr, word, filter[i].size) == 0) {
@@ -255,7 +273,8 @@ static bool listed_in(const struct str *filter, size_t count, const char *word) 
     return count == 0;
 }
 
-static void on_list(struct grp_coord *coord, const struct grp_event *event, enum err err) {
+static void on_list(struct grp_coord *coord, const struct grp_event *event, enum err err)
+{
     const struct grp_list *list = &event->list;
     struct grp_listed *groups =
         arena_array(&coord->out->arena, struct grp_listed, grp_group_count(coord));
@@ -282,7 +301,8 @@ static void on_list(struct grp_coord *coord, const struct grp_event *event, enum
 /* ---- dispatch ---- */
 
 /* The group that a request is about. */
-static struct str request_group(const struct grp_event *event) {
+static struct str request_group(const struct grp_event *event)
+{
     switch (event->kind) {
     case GRP_EV_JOIN:
         return event->join.group_id;
@@ -305,13 +325,15 @@ static struct str request_group(const struct grp_event *event) {
 
 /* Old clients commit offsets under the group "", so that name can be committed to, looked at and
  * deleted. */
-static bool valid_group_id(enum grp_event_kind kind, struct str group_id) {
+static bool valid_group_id(enum grp_event_kind kind, struct str group_id)
+{
     bool may_be_empty = kind == GRP_EV_COMMIT || kind == GRP_EV_FETCH || kind == GRP_EV_DESCRIBE ||
                         kind == GRP_EV_DELETE;
     return group_id.ptr != NULL && (may_be_empty || group_id.size > 0);
 }
 
-static enum err check_request(const struct grp_coord *coord, const struct grp_event *event) {
+static enum err check_request(const struct grp_coord *coord, const struct grp_event *event)
+{
     if (event->kind == GRP_EV_SYNC && event->sync.version >= 5 &&
         (event->sync.protocol_type.ptr == NULL || event->sync.protocol_name.ptr == NULL)) {
         return ERR_INCONSISTENT_GROUP_PROTOCOL;
@@ -330,7 +352,8 @@ static enum err check_request(const struct grp_coord *coord, const struct grp_ev
     return ERR_OK;
 }
 
-static void refuse(struct grp_coord *coord, const struct grp_event *event, enum err err) {
+static void refuse(struct grp_coord *coord, const struct grp_event *event, enum err err)
+{
     bool loading = err == ERR_COORDINATOR_LOAD_IN_PROGRESS;
     switch (event->kind) {
     case GRP_EV_JOIN:
@@ -369,7 +392,8 @@ static void refuse(struct grp_coord *coord, const struct grp_event *event, enum 
     }
 }
 
-static void on_request(struct grp_coord *coord, const struct grp_event *event) {
+static void on_request(struct grp_coord *coord, const struct grp_event *event)
+{
     enum err err = check_request(coord, event);
     if (err != ERR_OK) {
         refuse(coord, event, err);
@@ -411,7 +435,8 @@ static void on_request(struct grp_coord *coord, const struct grp_event *event) {
     }
 }
 
-static void on_active(struct grp_coord *coord, const struct grp_event *event) {
+static void on_active(struct grp_coord *coord, const struct grp_event *event)
+{
     if (coord->phase != GRP_PHASE_ACTIVE) {
         return; /* late, and without a meaning now */
     }
@@ -434,7 +459,8 @@ static void on_active(struct grp_coord *coord, const struct grp_event *event) {
     }
 }
 
-static void fire(struct grp_coord *coord, struct grp_timer *timer) {
+static void fire(struct grp_coord *coord, struct grp_timer *timer)
+{
     switch (timer->kind) {
     case GRP_TIMER_SESSION:
         grp_session_fired(container_of(timer, struct grp_member, session));
@@ -458,14 +484,16 @@ static void fire(struct grp_coord *coord, struct grp_timer *timer) {
 
 /* Timers that are set for now fire in this step, each group's at most a bounded number of times:
  * only the ends of delays of zero milliseconds set others for now. */
-static void fire_due(struct grp_coord *coord) {
+static void fire_due(struct grp_coord *coord)
+{
     struct grp_timer *timer;
     while ((timer = grp_timers_pop(&coord->timers, coord->now_ms)) != NULL) {
         fire(coord, timer);
     }
 }
 
-void grp_step(struct grp_coord *coord, const struct grp_event *event, struct grp_out *out) {
+void grp_step(struct grp_coord *coord, const struct grp_event *event, struct grp_out *out)
+{
     must(event->now_ms >= coord->now_ms);
     coord->now_ms = event->now_ms;
     coord->wall_ms = event->wall_ms;

@@ -5,7 +5,8 @@
 
 /* ---- invariants ---- */
 
-static void check_protocols(const struct grp_group *group) {
+static void check_protocols(const struct grp_group *group)
+{
     for (const struct grp_support *support = group->protocols; support != NULL;
          support = support->hh.next) {
         size_t count = 0;
@@ -23,7 +24,8 @@ static void check_protocols(const struct grp_group *group) {
     }
 }
 
-static size_t check_member(const struct grp_member *member) {
+static size_t check_member(const struct grp_member *member)
+{
     const struct grp_group *group = member->group;
     if (member->instance_id.ptr != NULL) {
         const struct grp_member *same = NULL;
@@ -56,7 +58,8 @@ static size_t check_member(const struct grp_member *member) {
 }
 
 /* Returns what they are charged with. */
-static size_t check_members(const struct grp_group *group) {
+static size_t check_members(const struct grp_group *group)
+{
     size_t bytes = 0;
     size_t awaiting = 0;
     size_t missing = 0;
@@ -79,7 +82,8 @@ static size_t check_members(const struct grp_group *group) {
 }
 
 static size_t check_slot(const struct grp_group *group, const struct grp_offset *slot,
-                         size_t *pending_count) {
+                         size_t *pending_count)
+{
     size_t bytes = sizeof(*slot) + (slot->committed ? slot->value.metadata.size : 0);
     must(slot->committed || !list_empty(&slot->pending)); /* I6 */
     list_for_each (link, &slot->pending) {
@@ -93,7 +97,8 @@ static size_t check_slot(const struct grp_group *group, const struct grp_offset 
     return bytes;
 }
 
-static size_t check_offsets(const struct grp_group *group) {
+static size_t check_offsets(const struct grp_group *group)
+{
     size_t bytes = 0;
     size_t committed = 0;
     size_t pending = 0;
@@ -114,7 +119,8 @@ static size_t check_offsets(const struct grp_group *group) {
     return bytes;
 }
 
-static size_t check_group(const struct grp_group *group) {
+static size_t check_group(const struct grp_group *group)
+{
     bool has_members = group->members != NULL;
     must(group->state != GRP_DEAD);
     must(group->state == GRP_PREPARING || has_members == (group->state != GRP_EMPTY)); /* I3 */
@@ -140,7 +146,8 @@ static size_t check_group(const struct grp_group *group) {
     return group->charged_bytes + check_members(group);
 }
 
-void grp_check(const struct grp_coord *coord) {
+void grp_check(const struct grp_coord *coord)
+{
     size_t bytes = 0;
     for (const struct grp_group *group = coord->groups; group != NULL; group = group->hh.next) {
         must(group->coord == coord);
@@ -165,19 +172,23 @@ void grp_check(const struct grp_coord *coord) {
 
 /* ---- printing ---- */
 
-static int by_member_id(const void *a, const void *b) {
+static int by_member_id(const void *a, const void *b)
+{
     return str_cmp((*(struct grp_member *const *)a)->id, (*(struct grp_member *const *)b)->id);
 }
 
-static int by_topic_name(const void *a, const void *b) {
+static int by_topic_name(const void *a, const void *b)
+{
     return str_cmp((*(struct grp_topic *const *)a)->name, (*(struct grp_topic *const *)b)->name);
 }
 
-static int by_group_id(const void *a, const void *b) {
+static int by_group_id(const void *a, const void *b)
+{
     return str_cmp((*(struct grp_group *const *)a)->id, (*(struct grp_group *const *)b)->id);
 }
 
-static void print_member(const struct grp_member *member, bool all, struct buf *to) {
+static void print_member(const struct grp_member *member, bool all, struct buf *to)
+{
     struct bytes metadata = grp_member_metadata(member);
     buf_printf(to, "  member %.*s", STR_ARG(member->id));
     if (member->instance_id.ptr != NULL) {
@@ -193,7 +204,8 @@ static void print_member(const struct grp_member *member, bool all, struct buf *
                all && member->awaiting_sync ? " syncing" : "");
 }
 
-static void print_topic(const struct grp_topic *topic, bool all, struct buf *to) {
+static void print_topic(const struct grp_topic *topic, bool all, struct buf *to)
+{
     for (size_t i = 0; i < topic->slot_count; i++) {
         const struct grp_offset *slot = topic->slots[i];
         if (slot->committed) {
@@ -210,7 +222,8 @@ static void print_topic(const struct grp_topic *topic, bool all, struct buf *to)
     }
 }
 
-static void print_group(const struct grp_group *group, bool all, struct buf *to) {
+static void print_group(const struct grp_group *group, bool all, struct buf *to)
+{
     buf_printf(to, "group %.*s %s generation=%d type=%.*s protocol=%.*s\n", STR_ARG(group->id),
                grp_state_name(group->state), group->generation, STR_ARG(group->protocol_type),
                STR_ARG(group->protocol));
@@ -236,7 +249,8 @@ static void print_group(const struct grp_group *group, bool all, struct buf *to)
     mem_free(topics);
 }
 
-void grp_print(const struct grp_coord *coord, struct str group_id, bool all, struct buf *to) {
+void grp_print(const struct grp_coord *coord, struct str group_id, bool all, struct buf *to)
+{
     size_t count = 0;
     struct grp_group **groups = mem_zalloc(grp_group_count(coord) + 1, sizeof(*groups));
     for (struct grp_group *group = coord->groups; group != NULL; group = group->hh.next) {

@@ -8,7 +8,8 @@
 
 /* The request's topics and partitions, each with `err`. */
 static struct grp_reply_topic *shape_reply(struct arena *arena, const struct grp_commit *commit,
-                                           enum err err) {
+                                           enum err err)
+{
     struct grp_reply_topic *topics =
         arena_array(arena, struct grp_reply_topic, commit->topic_count);
     for (size_t i = 0; i < commit->topic_count; i++) {
@@ -27,7 +28,8 @@ static struct grp_reply_topic *shape_reply(struct arena *arena, const struct grp
     return topics;
 }
 
-void grp_reply_commit_error(struct grp_coord *coord, const struct grp_event *event, enum err err) {
+void grp_reply_commit_error(struct grp_coord *coord, const struct grp_event *event, enum err err)
+{
     grp_reply_add(coord, event->token, GRP_EV_COMMIT)->offsets = (struct grp_reply_offsets){
         .err = ERR_OK,
         .topics = shape_reply(&coord->out->arena, &event->commit, err),
@@ -36,7 +38,8 @@ void grp_reply_commit_error(struct grp_coord *coord, const struct grp_event *eve
 }
 
 /* The shape kept in the operation, with `err` wherever the append decided. */
-static void reply_commit(struct grp_coord *coord, const struct grp_op *op, enum err err) {
+static void reply_commit(struct grp_coord *coord, const struct grp_op *op, enum err err)
+{
     struct arena *arena = &coord->out->arena;
     struct grp_reply_topic *topics = arena_array(arena, struct grp_reply_topic, op->topic_count);
     for (size_t i = 0; i < op->topic_count; i++) {
@@ -59,7 +62,8 @@ static void reply_commit(struct grp_coord *coord, const struct grp_op *op, enum 
 
 /* ---- OffsetCommit ---- */
 
-static enum err validate_commit(struct grp_group *group, const struct grp_commit *commit) {
+static enum err validate_commit(struct grp_group *group, const struct grp_commit *commit)
+{
     if (commit->generation < 0 && group->state == GRP_EMPTY) {
         return ERR_OK; /* a tool, or a consumer that manages its own partitions */
     }
@@ -76,14 +80,16 @@ static enum err validate_commit(struct grp_group *group, const struct grp_commit
     return group->state == GRP_COMPLETING ? ERR_REBALANCE_IN_PROGRESS : ERR_OK;
 }
 
-static int64_t plus_saturated(int64_t a, int64_t b) {
+static int64_t plus_saturated(int64_t a, int64_t b)
+{
     int64_t sum;
     return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
 }
 
 static struct grp_offset_value value_of(const struct grp_coord *coord,
                                         const struct grp_commit *commit,
-                                        const struct grp_commit_partition *partition) {
+                                        const struct grp_commit_partition *partition)
+{
     int64_t given_ms = partition->commit_timestamp_ms;
     return (struct grp_offset_value){
         .offset = partition->offset,
@@ -95,7 +101,8 @@ static struct grp_offset_value value_of(const struct grp_coord *coord,
     };
 }
 
-static bool metadata_fits(const struct grp_coord *coord, struct str metadata) {
+static bool metadata_fits(const struct grp_coord *coord, struct str metadata)
+{
     return grp_utf16_length(metadata) <= coord->config.offset_metadata_max;
 }
 
@@ -104,7 +111,8 @@ struct commit_size {
     size_t memory_bytes;
 };
 
-static struct commit_size measure(const struct grp_coord *coord, const struct grp_commit *commit) {
+static struct commit_size measure(const struct grp_coord *coord, const struct grp_commit *commit)
+{
     struct commit_size size = {0};
     for (size_t i = 0; i < commit->topic_count; i++) {
         for (size_t j = 0; j < commit->topics[i].partition_count; j++) {
@@ -121,7 +129,8 @@ static struct commit_size measure(const struct grp_coord *coord, const struct gr
 /* The partitions that fit become pending and records; the others are answered
  * OFFSET_METADATA_TOO_LARGE. */
 static void stage(struct grp_op *op, const struct grp_commit *commit,
-                  struct grp_out_record *records) {
+                  struct grp_out_record *records)
+{
     struct grp_group *group = op->group;
     struct arena *arena = &group->coord->out->arena;
     for (size_t i = 0; i < commit->topic_count; i++) {
@@ -147,7 +156,8 @@ static void stage(struct grp_op *op, const struct grp_commit *commit,
     }
 }
 
-static void store_offsets(struct grp_group *group, const struct grp_event *event, size_t count) {
+static void store_offsets(struct grp_group *group, const struct grp_event *event, size_t count)
+{
     struct grp_coord *coord = group->coord;
     struct grp_out_record *records = arena_array(&coord->out->arena, struct grp_out_record, count);
     struct grp_op *op = grp_op_new(group, GRP_OP_COMMIT, grp_append_add(coord, -1, records, count));
@@ -159,7 +169,8 @@ static void store_offsets(struct grp_group *group, const struct grp_event *event
     must(op->pending_count == count);
 }
 
-void grp_on_commit(struct grp_coord *coord, const struct grp_event *event) {
+void grp_on_commit(struct grp_coord *coord, const struct grp_event *event)
+{
     const struct grp_commit *commit = &event->commit;
     struct grp_group *group = grp_group_find(coord, commit->group_id);
     struct commit_size size = measure(coord, commit);
@@ -188,7 +199,8 @@ void grp_on_commit(struct grp_coord *coord, const struct grp_event *event) {
 }
 
 void grp_commit_appended(struct grp_coord *coord, struct grp_op *op, enum err err,
-                         int64_t base_offset) {
+                         int64_t base_offset)
+{
     /* Timed out: the offsets are in the log and may yet be committed, so they stay pending. */
     for (size_t i = 0; i < op->pending_count && err != ERR_REQUEST_TIMED_OUT; i++) {
         struct grp_pending *pending = &op->pending[i];
@@ -206,7 +218,8 @@ void grp_commit_appended(struct grp_coord *coord, struct grp_op *op, enum err er
 /* ---- OffsetFetch ---- */
 
 static struct grp_reply_partition fetched(int32_t partition, const struct grp_offset *slot,
-                                          bool require_stable, struct grp_coord *coord) {
+                                          bool require_stable, struct grp_coord *coord)
+{
     struct grp_reply_partition reply = {.partition = partition,
                                         .err = ERR_OK,
                                         .offset = -1,
@@ -223,7 +236,8 @@ static struct grp_reply_partition fetched(int32_t partition, const struct grp_of
 }
 
 static void fetch_some(struct grp_coord *coord, struct grp_group *group,
-                       const struct grp_fetch *fetch, struct grp_reply_offsets *reply) {
+                       const struct grp_fetch *fetch, struct grp_reply_offsets *reply)
+{
     struct arena *arena = &coord->out->arena;
     struct grp_reply_topic *topics = arena_array(arena, struct grp_reply_topic, fetch->topic_count);
     for (size_t i = 0; i < fetch->topic_count; i++) {
@@ -245,7 +259,8 @@ static void fetch_some(struct grp_coord *coord, struct grp_group *group,
 }
 
 static void fetch_all(struct grp_coord *coord, struct grp_group *group, bool require_stable,
-                      struct grp_reply_offsets *reply) {
+                      struct grp_reply_offsets *reply)
+{
     struct arena *arena = &coord->out->arena;
     struct grp_reply_topic *topics =
         arena_array(arena, struct grp_reply_topic, HASH_COUNT(group->topics));
@@ -267,7 +282,8 @@ static void fetch_all(struct grp_coord *coord, struct grp_group *group, bool req
     }
 }
 
-void grp_on_fetch(struct grp_coord *coord, const struct grp_event *event) {
+void grp_on_fetch(struct grp_coord *coord, const struct grp_event *event)
+{
     const struct grp_fetch *fetch = &event->fetch;
     struct grp_group *group = grp_group_find(coord, fetch->group_id);
     struct grp_reply_offsets reply = {.err = ERR_OK};

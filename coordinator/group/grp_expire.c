@@ -17,14 +17,16 @@ struct tombstones {
     size_t size_bytes;
 };
 
-static void tombstones_flush(struct tombstones *tombs) {
+static void tombstones_flush(struct tombstones *tombs)
+{
     if (tombs->count > 0) {
         grp_append_add(tombs->coord, 0, tombs->records, tombs->count);
     }
     *tombs = (struct tombstones){.coord = tombs->coord};
 }
 
-static void tombstones_add(struct tombstones *tombs, struct bytes key) {
+static void tombstones_add(struct tombstones *tombs, struct bytes key)
+{
     struct arena *arena = &tombs->coord->out->arena;
     size_t size = key.size + RECORD_OVERHEAD;
     if (tombs->size_bytes + size + BATCH_OVERHEAD > (size_t)tombs->coord->config.batch_bytes_max) {
@@ -43,7 +45,8 @@ static void tombstones_add(struct tombstones *tombs, struct bytes key) {
 }
 
 static void remove_offset(struct grp_group *group, struct grp_offset *slot,
-                          struct tombstones *tombs) {
+                          struct tombstones *tombs)
+{
     tombstones_add(tombs, grp_record_offset_key(&group->coord->out->arena, group->id,
                                                 slot->topic->name, slot->partition));
     grp_offset_delete(group, slot);
@@ -51,7 +54,8 @@ static void remove_offset(struct grp_group *group, struct grp_offset *slot,
 
 /* Write what was gathered. A group that is empty and holds nothing any more goes with it; one that
  * never had a generation has no record to delete. */
-static void finish(struct grp_group *group, struct tombstones *tombs) {
+static void finish(struct grp_group *group, struct tombstones *tombs)
+{
     if (group->state != GRP_EMPTY || grp_group_has_offsets(group)) {
         tombstones_flush(tombs);
         return;
@@ -70,13 +74,15 @@ static void finish(struct grp_group *group, struct tombstones *tombs) {
 /* ---- OffsetDelete ---- */
 
 /* May this topic's offsets be deleted while the group is what it is? */
-static enum err may_delete(struct grp_group *group, struct str topic) {
+static enum err may_delete(struct grp_group *group, struct str topic)
+{
     bool free = group->state == GRP_EMPTY || !grp_group_subscribed(group, topic);
     return free ? ERR_OK : ERR_GROUP_SUBSCRIBED_TO_TOPIC;
 }
 
 static struct grp_reply_offsets delete_offsets(struct grp_group *group,
-                                               const struct grp_offset_delete *request) {
+                                               const struct grp_offset_delete *request)
+{
     struct grp_coord *coord = group->coord;
     struct arena *arena = &coord->out->arena;
     struct tombstones tombs = {.coord = coord};
@@ -104,7 +110,8 @@ static struct grp_reply_offsets delete_offsets(struct grp_group *group,
         .err = ERR_OK, .topics = topics, .topic_count = request->topic_count};
 }
 
-void grp_on_offset_delete(struct grp_coord *coord, const struct grp_event *event) {
+void grp_on_offset_delete(struct grp_coord *coord, const struct grp_event *event)
+{
     struct grp_group *group = grp_group_find(coord, event->offset_delete.group_id);
     struct grp_reply_offsets reply = {.err = ERR_OK};
     if (group == NULL) {
@@ -122,7 +129,8 @@ void grp_on_offset_delete(struct grp_coord *coord, const struct grp_event *event
 /* Remove the offsets for which `doomed` says so. Partitions from the last to the first: a topic
  * whose last slot goes is freed with it. */
 static void remove_where(struct grp_group *group, struct tombstones *tombs,
-                         bool (*doomed)(struct grp_group *, const struct grp_offset *)) {
+                         bool (*doomed)(struct grp_group *, const struct grp_offset *))
+{
     struct grp_topic *topic, *next;
     HASH_ITER (hh, group->topics, topic, next) {
         size_t left = topic->slot_count;
@@ -135,13 +143,15 @@ static void remove_where(struct grp_group *group, struct tombstones *tombs,
     }
 }
 
-static bool any(struct grp_group *group, const struct grp_offset *slot) {
+static bool any(struct grp_group *group, const struct grp_offset *slot)
+{
     (void)group;
     (void)slot;
     return true;
 }
 
-void grp_on_delete(struct grp_coord *coord, const struct grp_event *event) {
+void grp_on_delete(struct grp_coord *coord, const struct grp_event *event)
+{
     struct grp_group *group = grp_group_find(coord, event->group_id);
     enum err err = ERR_OK;
     if (group == NULL) {
@@ -156,7 +166,8 @@ void grp_on_delete(struct grp_coord *coord, const struct grp_event *event) {
     grp_reply_add(coord, event->token, GRP_EV_DELETE)->deleted = err;
 }
 
-void grp_on_topic_deleted(struct grp_coord *coord, struct str name) {
+void grp_on_topic_deleted(struct grp_coord *coord, struct str name)
+{
     struct grp_group *group, *group_next;
     HASH_ITER (hh, coord->groups, group, group_next) {
         struct grp_topic *topic = NULL;
@@ -175,7 +186,8 @@ void grp_on_topic_deleted(struct grp_coord *coord, struct str name) {
 
 /* ---- expiry ---- */
 
-static bool retention_passed(const struct grp_coord *coord, int64_t since_ms) {
+static bool retention_passed(const struct grp_coord *coord, int64_t since_ms)
+{
     int64_t age_ms;
     if (__builtin_sub_overflow(coord->wall_ms, since_ms, &age_ms)) {
         return since_ms < 0; /* nonsense from a log: infinitely old, or not yet */
@@ -186,7 +198,8 @@ static bool retention_passed(const struct grp_coord *coord, int64_t since_ms) {
 /* What an offset's age counts from depends on the group: when it became empty; for consumers that
  * are there, the last commit, and only for topics that they do not read; for a group that only
  * commits, the last commit. A time that the commit itself named goes first. */
-static bool expired(struct grp_group *group, const struct grp_offset *slot) {
+static bool expired(struct grp_group *group, const struct grp_offset *slot)
+{
     if (!slot->committed || !list_empty(&slot->pending)) {
         return false;
     }
@@ -199,11 +212,13 @@ static bool expired(struct grp_group *group, const struct grp_offset *slot) {
                                                     : slot->value.commit_timestamp_ms);
 }
 
-static bool expired_unread(struct grp_group *group, const struct grp_offset *slot) {
+static bool expired_unread(struct grp_group *group, const struct grp_offset *slot)
+{
     return !grp_group_subscribed(group, slot->topic->name) && expired(group, slot);
 }
 
-static void expire_group(struct grp_group *group) {
+static void expire_group(struct grp_group *group)
+{
     struct tombstones tombs = {.coord = group->coord};
     if (group->protocol_type.ptr == NULL || group->state == GRP_EMPTY) {
         remove_where(group, &tombs, expired);
@@ -214,7 +229,8 @@ static void expire_group(struct grp_group *group) {
     finish(group, &tombs);
 }
 
-void grp_on_expire(struct grp_coord *coord) {
+void grp_on_expire(struct grp_coord *coord)
+{
     struct grp_group *group, *next;
     HASH_ITER (hh, coord->groups, group, next) {
         expire_group(group);

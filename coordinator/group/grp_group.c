@@ -2,14 +2,16 @@
  * grp_rebalance.c. */
 #include "group/grp_internal.h"
 
-struct str grp_str_own(struct str s) {
+struct str grp_str_own(struct str s)
+{
     if (s.ptr == NULL || s.size == 0) {
         return s.ptr == NULL ? STR_NULL : STR("");
     }
     return (struct str){str_dup(s), s.size};
 }
 
-void grp_str_drop(struct str *s) {
+void grp_str_drop(struct str *s)
+{
     if (s->size > 0) {
         mem_free((void *)(uintptr_t)s->ptr);
     }
@@ -18,18 +20,21 @@ void grp_str_drop(struct str *s) {
 
 /* ---- memory ---- */
 
-void grp_charge(struct grp_coord *coord, size_t *charged, size_t now) {
+void grp_charge(struct grp_coord *coord, size_t *charged, size_t now)
+{
     must(coord->memory_bytes >= *charged);
     coord->memory_bytes = coord->memory_bytes - *charged + now;
     *charged = now;
 }
 
-bool grp_memory_full(const struct grp_coord *coord, size_t more) {
+bool grp_memory_full(const struct grp_coord *coord, size_t more)
+{
     size_t max = coord->config.memory_bytes_max;
     return max > 0 && (more > max || coord->memory_bytes > max - more);
 }
 
-size_t grp_protocols_bytes(const struct grp_protocol *protocols, size_t count) {
+size_t grp_protocols_bytes(const struct grp_protocol *protocols, size_t count)
+{
     size_t size = count * sizeof(struct grp_protocol);
     for (size_t i = 0; i < count; i++) {
         size += protocols[i].name.size + protocols[i].metadata.size;
@@ -37,7 +42,8 @@ size_t grp_protocols_bytes(const struct grp_protocol *protocols, size_t count) {
     return size;
 }
 
-struct grp_protocol *grp_protocols_own(const struct grp_protocol *protocols, size_t count) {
+struct grp_protocol *grp_protocols_own(const struct grp_protocol *protocols, size_t count)
+{
     struct grp_protocol *copy = mem_alloc(grp_protocols_bytes(protocols, count) + 1);
     char *at = (char *)(copy + count);
     for (size_t i = 0; i < count; i++) {
@@ -57,7 +63,8 @@ struct grp_protocol *grp_protocols_own(const struct grp_protocol *protocols, siz
     return copy;
 }
 
-static void charge_member(struct grp_member *member) {
+static void charge_member(struct grp_member *member)
+{
     grp_charge(member->group->coord, &member->charged_bytes,
                sizeof(*member) + member->id.size + member->instance_id.size +
                    member->client_id.size + member->client_host.size + member->assignment.size +
@@ -66,13 +73,15 @@ static void charge_member(struct grp_member *member) {
 
 /* ---- groups ---- */
 
-struct grp_group *grp_group_find(struct grp_coord *coord, struct str id) {
+struct grp_group *grp_group_find(struct grp_coord *coord, struct str id)
+{
     struct grp_group *group = NULL;
     HASH_FIND(hh, coord->groups, id.ptr, id.size, group);
     return group;
 }
 
-struct grp_group *grp_group_new(struct grp_coord *coord, struct str id) {
+struct grp_group *grp_group_new(struct grp_coord *coord, struct str id)
+{
     struct grp_group *group = mem_new(struct grp_group);
     group->coord = coord;
     group->id = grp_str_own(id);
@@ -87,7 +96,8 @@ struct grp_group *grp_group_new(struct grp_coord *coord, struct str id) {
     return group;
 }
 
-static void forget_subscriptions(struct grp_group *group) {
+static void forget_subscriptions(struct grp_group *group)
+{
     struct grp_subscribed *item, *next;
     HASH_ITER (hh, group->subscribed, item, next) {
         HASH_DEL(group->subscribed, item);
@@ -96,7 +106,8 @@ static void forget_subscriptions(struct grp_group *group) {
     }
 }
 
-void grp_group_free(struct grp_group *group) {
+void grp_group_free(struct grp_group *group)
+{
     struct grp_coord *coord = group->coord;
     struct grp_candidate *candidate, *candidate_next;
     HASH_ITER (hh, group->candidates, candidate, candidate_next) {
@@ -123,7 +134,8 @@ void grp_group_free(struct grp_group *group) {
     mem_free(group);
 }
 
-void grp_group_to(struct grp_group *group, enum grp_state state) {
+void grp_group_to(struct grp_group *group, enum grp_state state)
+{
     /* Row: from; column: to, in the order Empty, Preparing, Completing, Stable, Dead. */
     static const bool ALLOWED[][GRP_DEAD + 1] = {
         [GRP_EMPTY] = {0, 1, 0, 0, 1},      [GRP_PREPARING] = {1, 0, 1, 0, 1},
@@ -137,15 +149,16 @@ void grp_group_to(struct grp_group *group, enum grp_state state) {
 
 /* ---- protocols ---- */
 
-static struct grp_support *support_find(struct grp_group *group, struct str name) {
+static struct grp_support *support_find(struct grp_group *group, struct str name)
+{
     struct grp_support *support = NULL;
     HASH_FIND(hh, group->protocols, name.ptr, name.size, support);
     return support;
 }
 
 /* I2: a name that a member lists twice counts once. */
-static void support_add(struct grp_group *group, const struct grp_protocol *protocols,
-                        size_t count) {
+static void support_add(struct grp_group *group, const struct grp_protocol *protocols, size_t count)
+{
     uint64_t visit = ++group->visit;
     for (size_t i = 0; i < count; i++) {
         struct grp_support *support = support_find(group, protocols[i].name);
@@ -162,7 +175,8 @@ static void support_add(struct grp_group *group, const struct grp_protocol *prot
 }
 
 static void support_remove(struct grp_group *group, const struct grp_protocol *protocols,
-                           size_t count) {
+                           size_t count)
+{
     uint64_t visit = ++group->visit;
     for (size_t i = 0; i < count; i++) {
         struct grp_support *support = support_find(group, protocols[i].name);
@@ -181,7 +195,8 @@ static void support_remove(struct grp_group *group, const struct grp_protocol *p
 }
 
 bool grp_group_supports(struct grp_group *group, struct str protocol_type,
-                        const struct grp_protocol *protocols, size_t count) {
+                        const struct grp_protocol *protocols, size_t count)
+{
     if (group->state == GRP_EMPTY) {
         return protocol_type.size > 0 && count > 0;
     }
@@ -197,7 +212,8 @@ bool grp_group_supports(struct grp_group *group, struct str protocol_type,
     return false;
 }
 
-struct str grp_group_vote(struct grp_group *group) {
+struct str grp_group_vote(struct grp_group *group)
+{
     size_t members = grp_member_count(group);
     must(members > 0);
     struct grp_support *support, *next;
@@ -228,7 +244,8 @@ struct str grp_group_vote(struct grp_group *group) {
 
 /* ---- subscriptions ---- */
 
-static bool subscribe_member(struct grp_group *group, const struct grp_member *member) {
+static bool subscribe_member(struct grp_group *group, const struct grp_member *member)
+{
     struct arena arena = {0};
     struct str *topics = NULL;
     size_t count = 0;
@@ -246,7 +263,8 @@ static bool subscribe_member(struct grp_group *group, const struct grp_member *m
     return err == ERR_OK;
 }
 
-void grp_group_subscribe(struct grp_group *group) {
+void grp_group_subscribe(struct grp_group *group)
+{
     forget_subscriptions(group);
     group->subscribed_known = false;
     if (!str_is(group->protocol_type, "consumer")) {
@@ -265,7 +283,8 @@ void grp_group_subscribe(struct grp_group *group) {
     group->subscribed_known = true;
 }
 
-bool grp_group_subscribed(struct grp_group *group, struct str topic) {
+bool grp_group_subscribed(struct grp_group *group, struct str topic)
+{
     struct grp_subscribed *item = NULL;
     HASH_FIND(hh, group->subscribed, topic.ptr, topic.size, item);
     return !group->subscribed_known || item != NULL;
@@ -273,11 +292,13 @@ bool grp_group_subscribed(struct grp_group *group, struct str topic) {
 
 /* ---- members ---- */
 
-size_t grp_member_count(const struct grp_group *group) {
+size_t grp_member_count(const struct grp_group *group)
+{
     return HASH_COUNT(group->members);
 }
 
-struct grp_member *grp_member_find(struct grp_group *group, struct str id) {
+struct grp_member *grp_member_find(struct grp_group *group, struct str id)
+{
     struct grp_member *member = NULL;
     if (id.ptr != NULL) {
         HASH_FIND(hh, group->members, id.ptr, id.size, member);
@@ -285,7 +306,8 @@ struct grp_member *grp_member_find(struct grp_group *group, struct str id) {
     return member;
 }
 
-struct grp_member *grp_static_find(struct grp_group *group, struct str instance_id) {
+struct grp_member *grp_static_find(struct grp_group *group, struct str instance_id)
+{
     struct grp_member *member = NULL;
     if (instance_id.ptr != NULL) {
         HASH_FIND(hh_static, group->static_members, instance_id.ptr, instance_id.size, member);
@@ -294,7 +316,8 @@ struct grp_member *grp_static_find(struct grp_group *group, struct str instance_
 }
 
 struct grp_member *grp_member_new(struct grp_group *group, const struct grp_member_record *record,
-                                  const struct grp_protocol *protocols, size_t protocol_count) {
+                                  const struct grp_protocol *protocols, size_t protocol_count)
+{
     must(grp_member_find(group, record->member_id) == NULL);
     must(grp_static_find(group, record->instance_id) == NULL);
     struct grp_member *member = mem_new(struct grp_member);
@@ -322,7 +345,8 @@ struct grp_member *grp_member_new(struct grp_group *group, const struct grp_memb
 }
 
 /* What an append under way would do to this member, it will not do. */
-static void forget_in_ops(struct grp_member *member) {
+static void forget_in_ops(struct grp_member *member)
+{
     list_for_each (link, &member->group->ops) {
         struct grp_op *op = container_of(link, struct grp_op, in_group);
         if (op->member == member) {
@@ -331,7 +355,8 @@ static void forget_in_ops(struct grp_member *member) {
     }
 }
 
-void grp_member_free(struct grp_member *member) {
+void grp_member_free(struct grp_member *member)
+{
     struct grp_group *group = member->group;
     must(!member->awaiting_join);
     must(!member->awaiting_sync);
@@ -358,7 +383,8 @@ void grp_member_free(struct grp_member *member) {
     mem_free(member);
 }
 
-void grp_member_rename(struct grp_member *member, struct str id) {
+void grp_member_rename(struct grp_member *member, struct str id)
+{
     struct grp_group *group = member->group;
     forget_in_ops(member);
     HASH_DELETE(hh, group->members, member);
@@ -369,7 +395,8 @@ void grp_member_rename(struct grp_member *member, struct str id) {
 }
 
 void grp_member_set_protocols(struct grp_member *member, const struct grp_protocol *protocols,
-                              size_t count) {
+                              size_t count)
+{
     support_remove(member->group, member->protocols, member->protocol_count);
     mem_free(member->protocols);
     member->protocols = grp_protocols_own(protocols, count);
@@ -378,12 +405,14 @@ void grp_member_set_protocols(struct grp_member *member, const struct grp_protoc
     charge_member(member);
 }
 
-static bool bytes_eq(struct bytes a, struct bytes b) {
+static bool bytes_eq(struct bytes a, struct bytes b)
+{
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
 bool grp_member_has_protocols(const struct grp_member *member, const struct grp_protocol *protocols,
-                              size_t count) {
+                              size_t count)
+{
     if (member->protocol_count != count) {
         return false;
     }
@@ -396,7 +425,8 @@ bool grp_member_has_protocols(const struct grp_member *member, const struct grp_
     return true;
 }
 
-void grp_member_assign(struct grp_member *member, struct bytes assignment) {
+void grp_member_assign(struct grp_member *member, struct bytes assignment)
+{
     mem_free((void *)(uintptr_t)member->assignment.data);
     member->assignment = (struct bytes){NULL, 0};
     if (assignment.size > 0) {
@@ -407,7 +437,8 @@ void grp_member_assign(struct grp_member *member, struct bytes assignment) {
     charge_member(member);
 }
 
-struct bytes grp_member_metadata(const struct grp_member *member) {
+struct bytes grp_member_metadata(const struct grp_member *member)
+{
     for (size_t i = 0; i < member->protocol_count; i++) {
         if (str_eq(member->protocols[i].name, member->group->protocol)) {
             return member->protocols[i].metadata;
@@ -416,7 +447,8 @@ struct bytes grp_member_metadata(const struct grp_member *member) {
     return (struct bytes){(const uint8_t *)"", 0};
 }
 
-int32_t grp_group_rebalance_timeout_ms(const struct grp_group *group) {
+int32_t grp_group_rebalance_timeout_ms(const struct grp_group *group)
+{
     int32_t timeout_ms = 0;
     for (const struct grp_member *member = group->members; member != NULL;
          member = member->hh.next) {
@@ -427,13 +459,15 @@ int32_t grp_group_rebalance_timeout_ms(const struct grp_group *group) {
     return timeout_ms;
 }
 
-struct str grp_leader_id(const struct grp_group *group) {
+struct str grp_leader_id(const struct grp_group *group)
+{
     return group->leader != NULL ? group->leader->id : STR_NULL;
 }
 
 /* ---- candidates ---- */
 
-struct grp_candidate *grp_candidate_find(struct grp_group *group, struct str id) {
+struct grp_candidate *grp_candidate_find(struct grp_group *group, struct str id)
+{
     struct grp_candidate *candidate = NULL;
     if (id.ptr != NULL) {
         HASH_FIND(hh, group->candidates, id.ptr, id.size, candidate);
@@ -441,7 +475,8 @@ struct grp_candidate *grp_candidate_find(struct grp_group *group, struct str id)
     return candidate;
 }
 
-struct grp_candidate *grp_candidate_new(struct grp_group *group, struct str id) {
+struct grp_candidate *grp_candidate_new(struct grp_group *group, struct str id)
+{
     struct grp_candidate *candidate = mem_new(struct grp_candidate);
     candidate->group = group;
     candidate->id = grp_str_own(id);
@@ -452,7 +487,8 @@ struct grp_candidate *grp_candidate_new(struct grp_group *group, struct str id) 
     return candidate;
 }
 
-void grp_candidate_free(struct grp_candidate *candidate) {
+void grp_candidate_free(struct grp_candidate *candidate)
+{
     struct grp_group *group = candidate->group;
     grp_timer_cancel(&group->coord->timers, &candidate->timer);
     HASH_DEL(group->candidates, candidate);

@@ -11,7 +11,8 @@
 /* ---- replies ---- */
 
 /* Versions before 7 cannot say "no protocol" and have "" for it. */
-static struct str wire_protocol(struct grp_coord *coord, struct str protocol, int16_t version) {
+static struct str wire_protocol(struct grp_coord *coord, struct str protocol, int16_t version)
+{
     if (version < 7) {
         return protocol.ptr != NULL ? grp_out_str(coord, protocol) : STR("");
     }
@@ -19,7 +20,8 @@ static struct str wire_protocol(struct grp_coord *coord, struct str protocol, in
 }
 
 void grp_reply_join_error(struct grp_coord *coord, void *token, int16_t version,
-                          struct str member_id, enum err err) {
+                          struct str member_id, enum err err)
+{
     grp_reply_add(coord, token, GRP_EV_JOIN)->join = (struct grp_reply_join){
         .err = err,
         .generation = -1,
@@ -30,7 +32,8 @@ void grp_reply_join_error(struct grp_coord *coord, void *token, int16_t version,
     };
 }
 
-static void list_members(struct grp_group *group, struct grp_reply_join *reply) {
+static void list_members(struct grp_group *group, struct grp_reply_join *reply)
+{
     struct grp_coord *coord = group->coord;
     reply->member_count = grp_member_count(group);
     struct grp_joined_member *to =
@@ -53,7 +56,8 @@ struct join_answer {
 
 /* The group's current generation. */
 static void reply_joined(struct grp_group *group, void *token, int16_t version,
-                         struct str member_id, struct join_answer answer) {
+                         struct str member_id, struct join_answer answer)
+{
     struct grp_coord *coord = group->coord;
     struct grp_reply *reply = grp_reply_add(coord, token, GRP_EV_JOIN);
     reply->join = (struct grp_reply_join){
@@ -71,7 +75,8 @@ static void reply_joined(struct grp_group *group, void *token, int16_t version,
 }
 
 /* The member waits no longer; its request's token. */
-static void *stop_awaiting_join(struct grp_member *member) {
+static void *stop_awaiting_join(struct grp_member *member)
+{
     must(member->awaiting_join);
     must(member->group->awaiting_count > 0);
     void *token = member->join_token;
@@ -81,7 +86,8 @@ static void *stop_awaiting_join(struct grp_member *member) {
     return token;
 }
 
-void grp_member_join_fails(struct grp_member *member, struct str member_id, enum err err) {
+void grp_member_join_fails(struct grp_member *member, struct str member_id, enum err err)
+{
     if (member->awaiting_join) {
         void *token = stop_awaiting_join(member);
         grp_reply_join_error(member->group->coord, token, member->join_version, member_id, err);
@@ -89,7 +95,8 @@ void grp_member_join_fails(struct grp_member *member, struct str member_id, enum
 }
 
 void grp_member_joins(struct grp_member *member, struct str leader, bool skip_assignment,
-                      bool with_members) {
+                      bool with_members)
+{
     if (member->awaiting_join) {
         void *token = stop_awaiting_join(member);
         reply_joined(member->group, token, member->join_version, member->id,
@@ -100,7 +107,8 @@ void grp_member_joins(struct grp_member *member, struct str leader, bool skip_as
     }
 }
 
-void grp_member_await_join(struct grp_member *member, void *token, int16_t version) {
+void grp_member_await_join(struct grp_member *member, void *token, int16_t version)
+{
     if (member->awaiting_join) {
         /* Kafka forgets the older request for ever. The client that sent it has given up on it, or
          * is a second one with the same id; either does well to try again. */
@@ -120,7 +128,8 @@ void grp_member_await_join(struct grp_member *member, void *token, int16_t versi
  */
 enum { PREFIX_MAX = 32767 - 37 };
 
-static struct str new_member_id(struct grp_coord *coord, const struct grp_join *join) {
+static struct str new_member_id(struct grp_coord *coord, const struct grp_join *join)
+{
     struct str prefix = join->instance_id.ptr != NULL ? join->instance_id : join->client_id;
     if (prefix.size > PREFIX_MAX) {
         prefix.size = PREFIX_MAX;
@@ -131,14 +140,15 @@ static struct str new_member_id(struct grp_coord *coord, const struct grp_join *
 }
 
 static const char *reason_text(struct grp_coord *coord, const char *what,
-                               const struct grp_join *join) {
+                               const struct grp_join *join)
+{
     struct str reason = join->reason.ptr != NULL ? join->reason : STR("not provided");
     return arena_printf(&coord->out->arena, "%s; client reason: %.*s", what,
                         (int)(reason.size < 255 ? reason.size : 255), reason.ptr);
 }
 
-static void add_member(struct grp_group *group, const struct grp_event *event,
-                       struct str member_id) {
+static void add_member(struct grp_group *group, const struct grp_event *event, struct str member_id)
+{
     const struct grp_join *join = &event->join;
     if (group->state == GRP_PREPARING && group->generation == 0) {
         group->member_added = true; /* the first rebalance may wait longer */
@@ -170,7 +180,8 @@ static void add_member(struct grp_group *group, const struct grp_event *event,
 /* ---- a static member comes back as a new process ---- */
 
 /* Stable, and the chosen protocol stays: the others need not know. The new id is stored first. */
-static void replace_quietly(struct grp_member *member, const struct grp_op *before) {
+static void replace_quietly(struct grp_member *member, const struct grp_op *before)
+{
     struct grp_group *group = member->group;
     struct grp_op *op = grp_op_new(group, GRP_OP_STATIC, grp_store(group));
     op->generation = group->generation;
@@ -184,7 +195,8 @@ static void replace_quietly(struct grp_member *member, const struct grp_op *befo
 }
 
 static void replace_static(struct grp_member *member, const struct grp_event *event,
-                           struct str member_id) {
+                           struct str member_id)
+{
     struct grp_group *group = member->group;
     struct grp_coord *coord = group->coord;
     const struct grp_join *join = &event->join;
@@ -212,7 +224,8 @@ static void replace_static(struct grp_member *member, const struct grp_event *ev
     mem_free(before.protocols);
 }
 
-static void restore_static(struct grp_member *member, struct grp_op *op, enum err err) {
+static void restore_static(struct grp_member *member, struct grp_op *op, enum err err)
+{
     struct grp_group *group = member->group;
     grp_note(group->coord, true, "could not store the new id of a static member",
              "group=%.*s member=%.*s error=%s", STR_ARG(group->id), STR_ARG(member->id),
@@ -236,7 +249,8 @@ static void restore_static(struct grp_member *member, struct grp_op *op, enum er
     grp_session_refresh(member);
 }
 
-void grp_static_appended(struct grp_op *op, enum err err) {
+void grp_static_appended(struct grp_op *op, enum err err)
+{
     struct grp_member *member = op->member;
     if (op->group == NULL || member == NULL || op->group->state != GRP_STABLE ||
         op->group->generation != op->generation) {
@@ -264,7 +278,8 @@ void grp_static_appended(struct grp_op *op, enum err err) {
     }
 }
 
-static void join_new(struct grp_group *group, const struct grp_event *event) {
+static void join_new(struct grp_group *group, const struct grp_event *event)
+{
     struct grp_coord *coord = group->coord;
     const struct grp_join *join = &event->join;
     if (!grp_group_supports(group, join->protocol_type, join->protocols, join->protocol_count)) {
@@ -287,7 +302,8 @@ static void join_new(struct grp_group *group, const struct grp_event *event) {
 
 /* ---- members that come again ---- */
 
-static void rejoin(struct grp_member *member, const struct grp_event *event, const char *what) {
+static void rejoin(struct grp_member *member, const struct grp_event *event, const char *what)
+{
     const struct grp_join *join = &event->join;
     grp_member_set_protocols(member, join->protocols, join->protocol_count);
     member->session_timeout_ms = join->session_timeout_ms;
@@ -296,7 +312,8 @@ static void rejoin(struct grp_member *member, const struct grp_event *event, con
     grp_rebalance(member->group, reason_text(member->group->coord, what, join));
 }
 
-static void join_member(struct grp_member *member, const struct grp_event *event) {
+static void join_member(struct grp_member *member, const struct grp_event *event)
+{
     struct grp_group *group = member->group;
     const struct grp_join *join = &event->join;
     bool leads = member == group->leader;
@@ -327,7 +344,8 @@ static void join_member(struct grp_member *member, const struct grp_event *event
                                       .with_members = leads && group->state == GRP_COMPLETING});
 }
 
-static void join_known(struct grp_group *group, const struct grp_event *event) {
+static void join_known(struct grp_group *group, const struct grp_event *event)
+{
     const struct grp_join *join = &event->join;
     enum err err = ERR_OK;
     if (!grp_group_supports(group, join->protocol_type, join->protocols, join->protocol_count)) {
@@ -353,7 +371,8 @@ static void join_known(struct grp_group *group, const struct grp_event *event) {
 
 /* Is there room? In PreparingRebalance those who wait count, not the members: a group that was
  * larger than the limit (which may have been lowered) thereby sheds whoever rejoins last. */
-static bool has_room(struct grp_group *group, struct str member_id) {
+static bool has_room(struct grp_group *group, struct str member_id)
+{
     size_t max = (size_t)group->coord->config.group_size_max;
     const struct grp_member *member = grp_member_find(group, member_id);
     switch (group->state) {
@@ -369,7 +388,8 @@ static bool has_room(struct grp_group *group, struct str member_id) {
     return true;
 }
 
-static void refuse_for_size(struct grp_group *group, const struct grp_event *event) {
+static void refuse_for_size(struct grp_group *group, const struct grp_event *event)
+{
     struct grp_member *member = grp_member_find(group, event->join.member_id);
     struct grp_candidate *candidate = grp_candidate_find(group, event->join.member_id);
     if (member != NULL) {
@@ -381,7 +401,8 @@ static void refuse_for_size(struct grp_group *group, const struct grp_event *eve
                          ERR_GROUP_MAX_SIZE_REACHED);
 }
 
-static enum err check_join(struct grp_coord *coord, const struct grp_join *join) {
+static enum err check_join(struct grp_coord *coord, const struct grp_join *join)
+{
     if (join->session_timeout_ms < coord->config.session_timeout_min_ms ||
         join->session_timeout_ms > coord->config.session_timeout_max_ms) {
         return ERR_INVALID_SESSION_TIMEOUT;
@@ -397,7 +418,8 @@ static enum err check_join(struct grp_coord *coord, const struct grp_join *join)
     return ERR_OK;
 }
 
-void grp_on_join(struct grp_coord *coord, const struct grp_event *event) {
+void grp_on_join(struct grp_coord *coord, const struct grp_event *event)
+{
     struct grp_event copy = *event;
     struct grp_join *join = &copy.join;
     if (join->version == 0) {

@@ -6,8 +6,8 @@
 #include "group/grp_internal.h"
 
 static void load_offset(struct grp_coord *coord, const struct grp_record_key *key,
-                        const struct grp_record_event *record,
-                        const struct grp_offset_value *value) {
+                        const struct grp_record_event *record, const struct grp_offset_value *value)
+{
     struct grp_group *group = grp_group_find(coord, key->group);
     bool transactional = record->producer_id >= 0;
     if (value != NULL) {
@@ -31,7 +31,8 @@ static void load_offset(struct grp_coord *coord, const struct grp_record_key *ke
     }
 }
 
-static void forget_members(struct grp_group *group) {
+static void forget_members(struct grp_group *group)
+{
     struct grp_member *member, *next;
     HASH_ITER (hh, group->members, member, next) {
         grp_member_free(member);
@@ -43,7 +44,8 @@ static void forget_members(struct grp_group *group) {
     group->has_record = false;
 }
 
-static void load_members(struct grp_group *group, const struct grp_group_record *record) {
+static void load_members(struct grp_group *group, const struct grp_group_record *record)
+{
     for (size_t i = 0; i < record->member_count; i++) {
         const struct grp_member_record *from = &record->members[i];
         if (grp_member_find(group, from->member_id) != NULL ||
@@ -63,7 +65,8 @@ static void load_members(struct grp_group *group, const struct grp_group_record 
 }
 
 static void load_group(struct grp_coord *coord, struct str group_id,
-                       const struct grp_group_record *record) {
+                       const struct grp_group_record *record)
+{
     struct grp_group *group = grp_group_find(coord, group_id);
     if (group == NULL) {
         group = grp_group_new(coord, group_id);
@@ -83,7 +86,8 @@ static void load_group(struct grp_coord *coord, struct str group_id,
 }
 
 static enum err load_value(struct grp_coord *coord, const struct grp_record_key *key,
-                           const struct grp_record_event *record) {
+                           const struct grp_record_event *record)
+{
     struct arena *arena = &coord->out->arena;
     if (key->kind == GRP_RECORD_OFFSET) {
         struct grp_offset_value value;
@@ -112,7 +116,8 @@ static enum err load_value(struct grp_coord *coord, const struct grp_record_key 
     return err;
 }
 
-void grp_on_record(struct grp_coord *coord, const struct grp_record_event *record) {
+void grp_on_record(struct grp_coord *coord, const struct grp_record_event *record)
+{
     if (coord->phase != GRP_PHASE_LOADING) {
         return;
     }
@@ -134,7 +139,8 @@ void grp_on_record(struct grp_coord *coord, const struct grp_record_event *recor
     }
 }
 
-static void group_loaded(struct grp_group *group) {
+static void group_loaded(struct grp_group *group)
+{
     struct grp_coord *coord = group->coord;
     if (!group->has_record && !grp_group_has_offsets(group)) {
         grp_group_free(group);
@@ -152,7 +158,8 @@ static void group_loaded(struct grp_group *group) {
     }
 }
 
-void grp_on_loaded(struct grp_coord *coord) {
+void grp_on_loaded(struct grp_coord *coord)
+{
     if (coord->phase != GRP_PHASE_LOADING) {
         return;
     }
@@ -167,7 +174,8 @@ void grp_on_loaded(struct grp_coord *coord) {
     }
 }
 
-void grp_on_unload(struct grp_coord *coord) {
+void grp_on_unload(struct grp_coord *coord)
+{
     for (struct grp_group *group = coord->groups; group != NULL; group = group->hh.next) {
         for (struct grp_member *member = group->members; member != NULL; member = member->hh.next) {
             grp_member_join_fails(member, member->id, ERR_NOT_COORDINATOR);

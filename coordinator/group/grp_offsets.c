@@ -5,7 +5,8 @@
  * wins, in whatever order they end: each knows the log offset of its batch. */
 #include "group/grp_internal.h"
 
-int64_t grp_utf16_length(struct str text) {
+int64_t grp_utf16_length(struct str text)
+{
     int64_t units = 0;
     for (size_t i = 0; i < text.size; i++) {
         uint8_t byte = (uint8_t)text.ptr[i];
@@ -15,33 +16,39 @@ int64_t grp_utf16_length(struct str text) {
     return units;
 }
 
-size_t grp_offset_bytes(struct str metadata) {
+size_t grp_offset_bytes(struct str metadata)
+{
     return sizeof(struct grp_offset) + metadata.size;
 }
 
-static size_t pending_bytes(const struct grp_pending *pending) {
+static size_t pending_bytes(const struct grp_pending *pending)
+{
     return sizeof(*pending) + pending->value.metadata.size;
 }
 
-static void charge(struct grp_group *group, size_t more) {
+static void charge(struct grp_group *group, size_t more)
+{
     grp_charge(group->coord, &group->charged_bytes, group->charged_bytes + more);
 }
 
-static void discharge(struct grp_group *group, size_t less) {
+static void discharge(struct grp_group *group, size_t less)
+{
     must(group->charged_bytes >= less);
     grp_charge(group->coord, &group->charged_bytes, group->charged_bytes - less);
 }
 
 /* ---- slots ---- */
 
-static struct grp_topic *topic_find(struct grp_group *group, struct str name) {
+static struct grp_topic *topic_find(struct grp_group *group, struct str name)
+{
     struct grp_topic *topic = NULL;
     HASH_FIND(hh, group->topics, name.ptr, name.size, topic);
     return topic;
 }
 
 /* Where the partition is, or belongs. */
-static size_t slot_index(const struct grp_topic *topic, int32_t partition) {
+static size_t slot_index(const struct grp_topic *topic, int32_t partition)
+{
     size_t low = 0;
     size_t high = topic->slot_count;
     while (low < high) {
@@ -55,7 +62,8 @@ static size_t slot_index(const struct grp_topic *topic, int32_t partition) {
     return low;
 }
 
-struct grp_offset *grp_offset_find(struct grp_group *group, struct str name, int32_t partition) {
+struct grp_offset *grp_offset_find(struct grp_group *group, struct str name, int32_t partition)
+{
     struct grp_topic *topic = topic_find(group, name);
     if (topic == NULL) {
         return NULL;
@@ -65,7 +73,8 @@ struct grp_offset *grp_offset_find(struct grp_group *group, struct str name, int
     return found ? topic->slots[index] : NULL;
 }
 
-static struct grp_topic *topic_get(struct grp_group *group, struct str name) {
+static struct grp_topic *topic_get(struct grp_group *group, struct str name)
+{
     struct grp_topic *topic = topic_find(group, name);
     if (topic == NULL) {
         topic = mem_new(struct grp_topic);
@@ -76,7 +85,8 @@ static struct grp_topic *topic_get(struct grp_group *group, struct str name) {
     return topic;
 }
 
-struct grp_offset *grp_offset_get(struct grp_group *group, struct str name, int32_t partition) {
+struct grp_offset *grp_offset_get(struct grp_group *group, struct str name, int32_t partition)
+{
     struct grp_topic *topic = topic_get(group, name);
     size_t index = slot_index(topic, partition);
     if (index < topic->slot_count && topic->slots[index]->partition == partition) {
@@ -99,7 +109,8 @@ struct grp_offset *grp_offset_get(struct grp_group *group, struct str name, int3
     return slot;
 }
 
-static void forget_committed(struct grp_group *group, struct grp_offset *slot) {
+static void forget_committed(struct grp_group *group, struct grp_offset *slot)
+{
     if (slot->committed) {
         discharge(group, slot->value.metadata.size);
         grp_str_drop(&slot->value.metadata);
@@ -109,7 +120,8 @@ static void forget_committed(struct grp_group *group, struct grp_offset *slot) {
 }
 
 /* I6 */
-static void release_if_unused(struct grp_group *group, struct grp_offset *slot) {
+static void release_if_unused(struct grp_group *group, struct grp_offset *slot)
+{
     if (slot->committed || !list_empty(&slot->pending)) {
         return;
     }
@@ -131,7 +143,8 @@ static void release_if_unused(struct grp_group *group, struct grp_offset *slot) 
 }
 
 void grp_offset_commit(struct grp_group *group, struct grp_offset *slot,
-                       const struct grp_offset_value *value, int64_t log_offset) {
+                       const struct grp_offset_value *value, int64_t log_offset)
+{
     if (slot->committed && slot->log_offset > log_offset) {
         return;
     }
@@ -145,14 +158,16 @@ void grp_offset_commit(struct grp_group *group, struct grp_offset *slot,
     charge(group, metadata.size);
 }
 
-bool grp_group_has_offsets(const struct grp_group *group) {
+bool grp_group_has_offsets(const struct grp_group *group)
+{
     return group->committed_count > 0 || group->pending_count > 0;
 }
 
 /* ---- pending ---- */
 
 void grp_pending_add(struct grp_group *group, struct grp_offset *slot, struct grp_pending *pending,
-                     const struct grp_offset_value *value) {
+                     const struct grp_offset_value *value)
+{
     *pending =
         (struct grp_pending){.slot = slot, .group = group, .value = *value, .log_offset = -1};
     pending->value.metadata = grp_str_own(value->metadata);
@@ -162,7 +177,8 @@ void grp_pending_add(struct grp_group *group, struct grp_offset *slot, struct gr
     charge(group, pending_bytes(pending));
 }
 
-static void unlink_from_slot(struct grp_group *group, struct grp_pending *pending) {
+static void unlink_from_slot(struct grp_group *group, struct grp_pending *pending)
+{
     list_remove(&pending->in_slot);
     pending->slot = NULL;
     must(group->pending_count > 0);
@@ -170,7 +186,8 @@ static void unlink_from_slot(struct grp_group *group, struct grp_pending *pendin
     discharge(group, pending_bytes(pending));
 }
 
-void grp_pending_end(struct grp_group *group, struct grp_pending *pending, bool apply) {
+void grp_pending_end(struct grp_group *group, struct grp_pending *pending, bool apply)
+{
     struct grp_offset *slot = pending->slot;
     unlink_from_slot(group, pending);
     if (apply) {
@@ -183,19 +200,22 @@ void grp_pending_end(struct grp_group *group, struct grp_pending *pending, bool 
 
 /* ---- transactions ---- */
 
-static void producer_free(struct grp_coord *coord, struct grp_producer *producer) {
+static void producer_free(struct grp_coord *coord, struct grp_producer *producer)
+{
     must(list_empty(&producer->pending));
     HASH_DEL(coord->producers, producer);
     mem_free(producer);
 }
 
-static struct grp_producer *producer_find(struct grp_coord *coord, int64_t id) {
+static struct grp_producer *producer_find(struct grp_coord *coord, int64_t id)
+{
     struct grp_producer *producer = NULL;
     HASH_FIND(hh, coord->producers, &id, sizeof(id), producer);
     return producer;
 }
 
-static void transactional_free(struct grp_coord *coord, struct grp_pending *pending) {
+static void transactional_free(struct grp_coord *coord, struct grp_pending *pending)
+{
     struct grp_producer *producer = pending->producer;
     list_remove(&pending->in_producer);
     grp_str_drop(&pending->value.metadata);
@@ -207,7 +227,8 @@ static void transactional_free(struct grp_coord *coord, struct grp_pending *pend
 
 void grp_pending_transactional(struct grp_group *group, struct grp_offset *slot,
                                int64_t producer_id, const struct grp_offset_value *value,
-                               int64_t log_offset) {
+                               int64_t log_offset)
+{
     struct grp_coord *coord = group->coord;
     struct grp_producer *producer = producer_find(coord, producer_id);
     if (producer == NULL) {
@@ -223,7 +244,8 @@ void grp_pending_transactional(struct grp_group *group, struct grp_offset *slot,
     list_push_back(&producer->pending, &pending->in_producer);
 }
 
-void grp_pending_withdraw(struct grp_group *group, struct grp_offset *slot, int64_t producer_id) {
+void grp_pending_withdraw(struct grp_group *group, struct grp_offset *slot, int64_t producer_id)
+{
     list_for_each_safe (link, &slot->pending) {
         struct grp_pending *pending = container_of(link, struct grp_pending, in_slot);
         if (pending->producer != NULL && pending->producer->id == producer_id) {
@@ -234,7 +256,8 @@ void grp_pending_withdraw(struct grp_group *group, struct grp_offset *slot, int6
     release_if_unused(group, slot);
 }
 
-void grp_producer_end(struct grp_coord *coord, int64_t id, bool commit) {
+void grp_producer_end(struct grp_coord *coord, int64_t id, bool commit)
+{
     struct grp_producer *producer = producer_find(coord, id);
     if (producer == NULL) {
         return;
@@ -250,13 +273,15 @@ void grp_producer_end(struct grp_coord *coord, int64_t id, bool commit) {
     }
 }
 
-void grp_producers_free(struct grp_coord *coord) {
+void grp_producers_free(struct grp_coord *coord)
+{
     must(coord->producers == NULL); /* their offsets went with the groups */
 }
 
 /* ---- deletion ---- */
 
-void grp_offset_delete(struct grp_group *group, struct grp_offset *slot) {
+void grp_offset_delete(struct grp_group *group, struct grp_offset *slot)
+{
     list_for_each_safe (link, &slot->pending) {
         struct grp_pending *pending = container_of(link, struct grp_pending, in_slot);
         unlink_from_slot(group, pending);
@@ -268,7 +293,8 @@ void grp_offset_delete(struct grp_group *group, struct grp_offset *slot) {
     release_if_unused(group, slot);
 }
 
-void grp_offsets_free(struct grp_group *group) {
+void grp_offsets_free(struct grp_group *group)
+{
     struct grp_topic *topic, *next;
     HASH_ITER (hh, group->topics, topic, next) {
         size_t left = topic->slot_count;

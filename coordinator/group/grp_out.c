@@ -4,7 +4,8 @@
 
 #include "group/grp_internal.h"
 
-static void forget(struct grp_out *out) {
+static void forget(struct grp_out *out)
+{
     out->appends = NULL;
     out->appends_tail = &out->appends;
     out->replies = NULL;
@@ -13,22 +14,26 @@ static void forget(struct grp_out *out) {
     out->notes_tail = &out->notes;
 }
 
-void grp_out_init(struct grp_out *out) {
+void grp_out_init(struct grp_out *out)
+{
     *out = (struct grp_out){0};
     forget(out);
 }
 
-void grp_out_reset(struct grp_out *out) {
+void grp_out_reset(struct grp_out *out)
+{
     arena_reset(&out->arena);
     forget(out);
 }
 
-void grp_out_fini(struct grp_out *out) {
+void grp_out_fini(struct grp_out *out)
+{
     arena_fini(&out->arena);
     forget(out);
 }
 
-struct grp_reply *grp_reply_add(struct grp_coord *coord, void *token, enum grp_event_kind kind) {
+struct grp_reply *grp_reply_add(struct grp_coord *coord, void *token, enum grp_event_kind kind)
+{
     struct grp_reply *reply = arena_new(&coord->out->arena, struct grp_reply);
     reply->token = token;
     reply->kind = kind;
@@ -40,7 +45,8 @@ struct grp_reply *grp_reply_add(struct grp_coord *coord, void *token, enum grp_e
 }
 
 uint64_t grp_append_add(struct grp_coord *coord, int16_t acks, const struct grp_out_record *records,
-                        size_t count) {
+                        size_t count)
+{
     must(count > 0);
     struct grp_append *append = arena_new(&coord->out->arena, struct grp_append);
     append->op = coord->next_op++;
@@ -53,7 +59,8 @@ uint64_t grp_append_add(struct grp_coord *coord, int16_t acks, const struct grp_
     return append->op;
 }
 
-void grp_note(struct grp_coord *coord, bool warning, const char *event, const char *format, ...) {
+void grp_note(struct grp_coord *coord, bool warning, const char *event, const char *format, ...)
+{
     char text[512]; /* longer text is cut: it is for people */
     va_list args;
     va_start(args, format);
@@ -67,11 +74,13 @@ void grp_note(struct grp_coord *coord, bool warning, const char *event, const ch
     coord->out->notes_tail = &note->next;
 }
 
-struct str grp_out_str(struct grp_coord *coord, struct str s) {
+struct str grp_out_str(struct grp_coord *coord, struct str s)
+{
     return arena_str(&coord->out->arena, s);
 }
 
-struct bytes grp_out_bytes(struct grp_coord *coord, struct bytes b) {
+struct bytes grp_out_bytes(struct grp_coord *coord, struct bytes b)
+{
     uint8_t *copy = arena_alloc(&coord->out->arena, b.size);
     if (b.size > 0) {
         memcpy(copy, b.data, b.size);

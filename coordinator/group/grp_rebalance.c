@@ -13,7 +13,8 @@
 
 #include "group/grp_internal.h"
 
-uint64_t grp_store(struct grp_group *group) {
+uint64_t grp_store(struct grp_group *group)
+{
     struct arena *arena = &group->coord->out->arena;
     size_t count = grp_member_count(group);
     struct grp_group_record record = {
@@ -47,7 +48,8 @@ uint64_t grp_store(struct grp_group *group) {
 
 /* ---- into PreparingRebalance ---- */
 
-static void cancel_syncs(struct grp_group *group) {
+static void cancel_syncs(struct grp_group *group)
+{
     for (struct grp_member *member = group->members; member != NULL; member = member->hh.next) {
         if (group->state == GRP_COMPLETING) {
             grp_member_assign(member, (struct bytes){NULL, 0});
@@ -60,7 +62,8 @@ static void cancel_syncs(struct grp_group *group) {
     grp_timer_cancel(&group->coord->timers, &group->sync_timer);
 }
 
-static void start_join_timer(struct grp_group *group) {
+static void start_join_timer(struct grp_group *group)
+{
     struct grp_coord *coord = group->coord;
     int64_t timeout_ms = grp_group_rebalance_timeout_ms(group);
     group->join_initial = group->state == GRP_EMPTY;
@@ -74,7 +77,8 @@ static void start_join_timer(struct grp_group *group) {
     grp_timer_set(&coord->timers, &group->join_timer, coord->now_ms + timeout_ms);
 }
 
-void grp_rebalance(struct grp_group *group, const char *reason) {
+void grp_rebalance(struct grp_group *group, const char *reason)
+{
     if (group->state == GRP_PREPARING || group->state == GRP_DEAD) {
         return;
     }
@@ -89,7 +93,8 @@ void grp_rebalance(struct grp_group *group, const char *reason) {
 
 /* ---- out of it ---- */
 
-static void remove_absent(struct grp_group *group) {
+static void remove_absent(struct grp_group *group)
+{
     struct grp_member *member, *next;
     HASH_ITER (hh, group->members, member, next) {
         if (!member->awaiting_join && member->instance_id.ptr == NULL) {
@@ -101,7 +106,8 @@ static void remove_absent(struct grp_group *group) {
 }
 
 /* The leader must have joined. False: nobody has. */
-static bool elect_joined_leader(struct grp_group *group) {
+static bool elect_joined_leader(struct grp_group *group)
+{
     if (group->leader != NULL && group->leader->awaiting_join) {
         return true;
     }
@@ -116,7 +122,8 @@ static bool elect_joined_leader(struct grp_group *group) {
     return false;
 }
 
-static void become_empty(struct grp_group *group) {
+static void become_empty(struct grp_group *group)
+{
     grp_group_subscribe(group);
     grp_group_to(group, GRP_EMPTY);
     grp_note(group->coord, false, "group is now empty", "group=%.*s generation=%d",
@@ -126,7 +133,8 @@ static void become_empty(struct grp_group *group) {
     grp_store(group);
 }
 
-static void answer_joins(struct grp_group *group) {
+static void answer_joins(struct grp_group *group)
+{
     struct grp_coord *coord = group->coord;
     grp_group_subscribe(group);
     grp_group_to(group, GRP_COMPLETING);
@@ -144,7 +152,8 @@ static void answer_joins(struct grp_group *group) {
                   coord->now_ms + grp_group_rebalance_timeout_ms(group));
 }
 
-static void complete(struct grp_group *group) {
+static void complete(struct grp_group *group)
+{
     must(group->state == GRP_PREPARING);
     struct grp_coord *coord = group->coord;
     group->join_initial = false;
@@ -169,7 +178,8 @@ static void complete(struct grp_group *group) {
     answer_joins(group);
 }
 
-void grp_rebalance_check(struct grp_group *group) {
+void grp_rebalance_check(struct grp_group *group)
+{
     if (group->state == GRP_PREPARING && !group->join_initial && group->candidates == NULL &&
         group->awaiting_count == grp_member_count(group)) {
         complete(group);
@@ -178,7 +188,8 @@ void grp_rebalance_check(struct grp_group *group) {
 
 /* ---- timers ---- */
 
-void grp_join_timer_fired(struct grp_group *group) {
+void grp_join_timer_fired(struct grp_group *group)
+{
     struct grp_coord *coord = group->coord;
     must(group->state == GRP_PREPARING);
     if (!group->join_initial || !group->member_added || group->initial_remaining_ms == 0) {
@@ -198,7 +209,8 @@ void grp_join_timer_fired(struct grp_group *group) {
     grp_timer_set(&coord->timers, &group->join_timer, coord->now_ms + delay_ms);
 }
 
-void grp_sync_timer_fired(struct grp_group *group) {
+void grp_sync_timer_fired(struct grp_group *group)
+{
     must(group->state == GRP_COMPLETING || group->state == GRP_STABLE);
     if (group->sync_missing == 0) {
         return;
@@ -213,7 +225,8 @@ void grp_sync_timer_fired(struct grp_group *group) {
     grp_rebalance(group, "removed members that did not send SyncGroup in time");
 }
 
-void grp_sync_seen(struct grp_member *member) {
+void grp_sync_seen(struct grp_member *member)
+{
     if (!member->sync_missing) {
         return;
     }
@@ -224,7 +237,8 @@ void grp_sync_seen(struct grp_member *member) {
     }
 }
 
-void grp_candidate_fired(struct grp_candidate *candidate) {
+void grp_candidate_fired(struct grp_candidate *candidate)
+{
     struct grp_group *group = candidate->group;
     grp_note(group->coord, false, "a member id was not used in time", "group=%.*s member=%.*s",
              STR_ARG(group->id), STR_ARG(candidate->id));
@@ -232,7 +246,8 @@ void grp_candidate_fired(struct grp_candidate *candidate) {
     grp_rebalance_check(group);
 }
 
-void grp_member_remove(struct grp_member *member, const char *reason) {
+void grp_member_remove(struct grp_member *member, const char *reason)
+{
     struct grp_group *group = member->group;
     char text[384];
     snprintf(text, sizeof(text), "%s member=%.*s", reason, STR_ARG(member->id));
@@ -249,7 +264,8 @@ void grp_member_remove(struct grp_member *member, const char *reason) {
 
 /* ---- sessions ---- */
 
-void grp_session_start(struct grp_member *member, int64_t timeout_ms) {
+void grp_session_start(struct grp_member *member, int64_t timeout_ms)
+{
     struct grp_coord *coord = member->group->coord;
     member->session_deadline_ms = coord->now_ms + timeout_ms;
     /* A heartbeat only moves the deadline: the timer looks again when it fires (I7). */
@@ -258,11 +274,13 @@ void grp_session_start(struct grp_member *member, int64_t timeout_ms) {
     }
 }
 
-void grp_session_refresh(struct grp_member *member) {
+void grp_session_refresh(struct grp_member *member)
+{
     grp_session_start(member, member->session_timeout_ms);
 }
 
-void grp_session_fired(struct grp_member *member) {
+void grp_session_fired(struct grp_member *member)
+{
     struct grp_coord *coord = member->group->coord;
     if (member->session_deadline_ms > coord->now_ms) {
         grp_timer_set(&coord->timers, &member->session, member->session_deadline_ms);

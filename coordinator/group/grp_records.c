@@ -18,7 +18,8 @@ enum {
 
 /* Whatever got into the machine came through the codec and fits it again. */
 static struct bytes encode(struct arena *arena, const struct msg_desc *desc, int16_t version,
-                           const void *msg) {
+                           const void *msg)
+{
     struct buf buf = {0};
     buf_put_be16(&buf, (uint16_t)version);
     enum err err = codec_encode(desc, version, msg, &buf);
@@ -31,12 +32,14 @@ static struct bytes encode(struct arena *arena, const struct msg_desc *desc, int
 }
 
 struct bytes grp_record_offset_key(struct arena *arena, struct str group, struct str topic,
-                                   int32_t partition) {
+                                   int32_t partition)
+{
     struct offset_commit_key key = {.group = group, .topic = topic, .partition = partition};
     return encode(arena, &offset_commit_key_desc, OFFSET_KEY_VERSION, &key);
 }
 
-struct bytes grp_record_offset_value(struct arena *arena, const struct grp_offset_value *value) {
+struct bytes grp_record_offset_value(struct arena *arena, const struct grp_offset_value *value)
+{
     struct offset_commit_value msg = {
         .offset = value->offset,
         .leader_epoch = value->leader_epoch,
@@ -49,12 +52,14 @@ struct bytes grp_record_offset_value(struct arena *arena, const struct grp_offse
                   expires ? OFFSET_VALUE_VERSION_EXPIRING : OFFSET_VALUE_VERSION, &msg);
 }
 
-struct bytes grp_record_group_key(struct arena *arena, struct str group) {
+struct bytes grp_record_group_key(struct arena *arena, struct str group)
+{
     struct group_metadata_key key = {.group = group};
     return encode(arena, &group_metadata_key_desc, GROUP_KEY_VERSION, &key);
 }
 
-struct bytes grp_record_group_value(struct arena *arena, const struct grp_group_record *record) {
+struct bytes grp_record_group_value(struct arena *arena, const struct grp_group_record *record)
+{
     must(record->member_count <= INT32_MAX);
     struct group_metadata_value msg = {
         .protocol_type = record->protocol_type,
@@ -85,7 +90,8 @@ struct bytes grp_record_group_value(struct arena *arena, const struct grp_group_
 /* ---- decoding ---- */
 
 /* Splits off the version in front. False when there is none. */
-static bool split(struct bytes in, int16_t *version, struct bytes *body) {
+static bool split(struct bytes in, int16_t *version, struct bytes *body)
+{
     if (in.size < sizeof(*version)) {
         return false;
     }
@@ -94,7 +100,8 @@ static bool split(struct bytes in, int16_t *version, struct bytes *body) {
     return true;
 }
 
-enum err grp_record_decode_key(struct arena *arena, struct bytes key, struct grp_record_key *out) {
+enum err grp_record_decode_key(struct arena *arena, struct bytes key, struct grp_record_key *out)
+{
     *out = (struct grp_record_key){.kind = GRP_RECORD_UNKNOWN};
     struct bytes body;
     if (!split(key, &out->version, &body)) {
@@ -123,7 +130,8 @@ enum err grp_record_decode_key(struct arena *arena, struct bytes key, struct grp
 }
 
 enum err grp_record_decode_offset(struct arena *arena, struct bytes value,
-                                  struct grp_offset_value *out) {
+                                  struct grp_offset_value *out)
+{
     int16_t version;
     struct bytes body;
     if (!split(value, &version, &body)) {
@@ -147,7 +155,8 @@ enum err grp_record_decode_offset(struct arena *arena, struct bytes value,
 }
 
 static struct grp_member_record *decode_members(struct arena *arena, int16_t version,
-                                                const struct group_metadata_value *msg) {
+                                                const struct group_metadata_value *msg)
+{
     struct grp_member_record *members =
         arena_array(arena, struct grp_member_record, (size_t)msg->members_count);
     for (int32_t i = 0; i < msg->members_count; i++) {
@@ -167,7 +176,8 @@ static struct grp_member_record *decode_members(struct arena *arena, int16_t ver
 }
 
 enum err grp_record_decode_group(struct arena *arena, struct bytes value,
-                                 struct grp_group_record *out) {
+                                 struct grp_group_record *out)
+{
     int16_t version;
     struct bytes body;
     if (!split(value, &version, &body)) {
@@ -193,7 +203,8 @@ enum err grp_record_decode_group(struct arena *arena, struct bytes value,
 }
 
 enum err grp_subscription_topics(struct arena *arena, struct bytes metadata, struct str **topics,
-                                 size_t *count) {
+                                 size_t *count)
+{
     int16_t version;
     struct bytes body;
     if (!split(metadata, &version, &body)) {

@@ -5,8 +5,8 @@
  * assignment. */
 #include "group/grp_internal.h"
 
-enum err grp_validate_member(struct grp_group *group, struct str member_id,
-                             struct str instance_id) {
+enum err grp_validate_member(struct grp_group *group, struct str member_id, struct str instance_id)
+{
     if (instance_id.ptr != NULL) {
         const struct grp_member *member = grp_static_find(group, instance_id);
         if (member == NULL) {
@@ -21,12 +21,14 @@ enum err grp_validate_member(struct grp_group *group, struct str member_id,
 
 static const struct bytes NOTHING = {(const uint8_t *)"", 0};
 
-void grp_reply_sync_error(struct grp_coord *coord, void *token, enum err err) {
+void grp_reply_sync_error(struct grp_coord *coord, void *token, enum err err)
+{
     grp_reply_add(coord, token, GRP_EV_SYNC)->sync = (struct grp_reply_sync){
         .err = err, .protocol_type = STR_NULL, .protocol_name = STR_NULL, .assignment = NOTHING};
 }
 
-static void reply_assignment(const struct grp_member *member, void *token) {
+static void reply_assignment(const struct grp_member *member, void *token)
+{
     struct grp_group *group = member->group;
     struct grp_reply *reply = grp_reply_add(group->coord, token, GRP_EV_SYNC);
     reply->sync = (struct grp_reply_sync){
@@ -37,7 +39,8 @@ static void reply_assignment(const struct grp_member *member, void *token) {
     };
 }
 
-static void *stop_awaiting_sync(struct grp_member *member) {
+static void *stop_awaiting_sync(struct grp_member *member)
+{
     must(member->awaiting_sync);
     void *token = member->sync_token;
     member->awaiting_sync = false;
@@ -45,21 +48,24 @@ static void *stop_awaiting_sync(struct grp_member *member) {
     return token;
 }
 
-void grp_member_sync_fails(struct grp_member *member, enum err err) {
+void grp_member_sync_fails(struct grp_member *member, enum err err)
+{
     if (member->awaiting_sync) {
         grp_reply_sync_error(member->group->coord, stop_awaiting_sync(member), err);
         grp_session_refresh(member);
     }
 }
 
-void grp_member_syncs(struct grp_member *member) {
+void grp_member_syncs(struct grp_member *member)
+{
     if (member->awaiting_sync) {
         reply_assignment(member, stop_awaiting_sync(member));
         grp_session_refresh(member);
     }
 }
 
-static void await_sync(struct grp_member *member, void *token) {
+static void await_sync(struct grp_member *member, void *token)
+{
     if (member->awaiting_sync) {
         /* As with joins: the older request's client has given up on it. */
         grp_reply_sync_error(member->group->coord, member->sync_token, ERR_REBALANCE_IN_PROGRESS);
@@ -69,7 +75,8 @@ static void await_sync(struct grp_member *member, void *token) {
 }
 
 /* Members that the leader forgot get nothing; strangers that it names are ignored. */
-static void take_assignments(struct grp_group *group, const struct grp_sync *sync) {
+static void take_assignments(struct grp_group *group, const struct grp_sync *sync)
+{
     for (struct grp_member *member = group->members; member != NULL; member = member->hh.next) {
         grp_member_assign(member, (struct bytes){NULL, 0});
     }
@@ -81,7 +88,8 @@ static void take_assignments(struct grp_group *group, const struct grp_sync *syn
     }
 }
 
-static size_t assignments_bytes(const struct grp_sync *sync) {
+static size_t assignments_bytes(const struct grp_sync *sync)
+{
     size_t size = 0;
     for (size_t i = 0; i < sync->assignment_count; i++) {
         size += sync->assignments[i].assignment.size;
@@ -89,7 +97,8 @@ static size_t assignments_bytes(const struct grp_sync *sync) {
     return size;
 }
 
-static void sync_completing(struct grp_member *member, const struct grp_event *event) {
+static void sync_completing(struct grp_member *member, const struct grp_event *event)
+{
     struct grp_group *group = member->group;
     const struct grp_sync *sync = &event->sync;
     bool leads = member == group->leader;
@@ -111,7 +120,8 @@ static void sync_completing(struct grp_member *member, const struct grp_event *e
     }
 }
 
-void grp_sync_appended(struct grp_op *op, enum err err) {
+void grp_sync_appended(struct grp_op *op, enum err err)
+{
     struct grp_group *group = op->group;
     if (group == NULL || group->sync_op != op->id) {
         return; /* a rebalance came between */
@@ -135,7 +145,8 @@ void grp_sync_appended(struct grp_op *op, enum err err) {
     }
 }
 
-static enum err validate_sync(struct grp_group *group, const struct grp_sync *sync) {
+static enum err validate_sync(struct grp_group *group, const struct grp_sync *sync)
+{
     enum err err = grp_validate_member(group, sync->member_id, sync->instance_id);
     if (err != ERR_OK) {
         return err;
@@ -150,7 +161,8 @@ static enum err validate_sync(struct grp_group *group, const struct grp_sync *sy
     return type_differs || name_differs ? ERR_INCONSISTENT_GROUP_PROTOCOL : ERR_OK;
 }
 
-void grp_on_sync(struct grp_coord *coord, const struct grp_event *event) {
+void grp_on_sync(struct grp_coord *coord, const struct grp_event *event)
+{
     const struct grp_sync *sync = &event->sync;
     struct grp_group *group = grp_group_find(coord, sync->group_id);
     enum err err = group != NULL ? validate_sync(group, sync) : ERR_UNKNOWN_MEMBER_ID;
@@ -174,7 +186,8 @@ void grp_on_sync(struct grp_coord *coord, const struct grp_event *event) {
 
 /* ---- Heartbeat ---- */
 
-static enum err heartbeat(struct grp_coord *coord, const struct grp_heartbeat *heartbeat) {
+static enum err heartbeat(struct grp_coord *coord, const struct grp_heartbeat *heartbeat)
+{
     struct grp_group *group = grp_group_find(coord, heartbeat->group_id);
     if (group == NULL) {
         return ERR_UNKNOWN_MEMBER_ID;
@@ -190,14 +203,16 @@ static enum err heartbeat(struct grp_coord *coord, const struct grp_heartbeat *h
     return group->state == GRP_PREPARING ? ERR_REBALANCE_IN_PROGRESS : ERR_OK;
 }
 
-void grp_on_heartbeat(struct grp_coord *coord, const struct grp_event *event) {
+void grp_on_heartbeat(struct grp_coord *coord, const struct grp_event *event)
+{
     enum err err = heartbeat(coord, &event->heartbeat);
     grp_reply_add(coord, event->token, GRP_EV_HEARTBEAT)->heartbeat = err;
 }
 
 /* ---- LeaveGroup ---- */
 
-static enum err leave_one(struct grp_group *group, const struct grp_leaving *leaving) {
+static enum err leave_one(struct grp_group *group, const struct grp_leaving *leaving)
+{
     struct grp_coord *coord = group->coord;
     struct grp_member *member = grp_member_find(group, leaving->member_id);
     if (leaving->member_id.size == 0) {
@@ -225,7 +240,8 @@ static enum err leave_one(struct grp_group *group, const struct grp_leaving *lea
     return ERR_OK;
 }
 
-void grp_on_leave(struct grp_coord *coord, const struct grp_event *event) {
+void grp_on_leave(struct grp_coord *coord, const struct grp_event *event)
+{
     const struct grp_leave *leave = &event->leave;
     struct grp_group *group = grp_group_find(coord, leave->group_id);
     struct grp_left_member *left =

@@ -34,7 +34,8 @@ struct grp_timers {
     uint64_t next_order;
 };
 
-static inline bool grp_timer_set_p(const struct grp_timer *timer) {
+static inline bool grp_timer_set_p(const struct grp_timer *timer)
+{
     return timer->slot != 0;
 }
 
