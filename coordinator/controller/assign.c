@@ -4,13 +4,15 @@
 
 #include "base/must.h"
 
-static int by_id(const void *a, const void *b) {
+static int by_id(const void *a, const void *b)
+{
     int32_t left = ((const struct assign_broker *)a)->id;
     int32_t right = ((const struct assign_broker *)b)->id;
     return (left > right) - (left < right);
 }
 
-static int by_rack_and_id(const void *a, const void *b) {
+static int by_rack_and_id(const void *a, const void *b)
+{
     int order =
         str_cmp(((const struct assign_broker *)a)->rack, ((const struct assign_broker *)b)->rack);
     return order != 0 ? order : by_id(a, b);
@@ -24,7 +26,8 @@ struct ring {
 };
 
 /* How many brokers of the sorted list have the rack of the one at `from`. */
-static int32_t rack_run(const struct ring *sorted, int32_t from) {
+static int32_t rack_run(const struct ring *sorted, int32_t from)
+{
     int32_t end = from;
     while (end < sorted->count && str_eq(sorted->brokers[end].rack, sorted->brokers[from].rack)) {
         end++;
@@ -33,7 +36,8 @@ static int32_t rack_run(const struct ring *sorted, int32_t from) {
 }
 
 /* One broker of each rack in turn: racks by name, within a rack by id. */
-static void interleave(struct arena *arena, struct ring *ring) {
+static void interleave(struct arena *arena, struct ring *ring)
+{
     struct assign_broker *out = arena_array(arena, struct assign_broker, (size_t)ring->count);
     int32_t placed = 0;
     qsort(ring->brokers, (size_t)ring->count, sizeof(*ring->brokers), by_rack_and_id);
@@ -53,11 +57,13 @@ static void interleave(struct arena *arena, struct ring *ring) {
 }
 
 /* Kafka's step from the first replica to the further one number `index`. */
-static int32_t further(int32_t first, int64_t shift, int32_t index, int32_t count) {
+static int32_t further(int32_t first, int64_t shift, int32_t index, int32_t count)
+{
     return (int32_t)((first + 1 + (shift + index) % (count - 1)) % count);
 }
 
-static bool has_broker(const struct ring *ring, const int32_t *at, int32_t chosen, int32_t broker) {
+static bool has_broker(const struct ring *ring, const int32_t *at, int32_t chosen, int32_t broker)
+{
     for (int32_t i = 0; i < chosen; i++) {
         if (ring->brokers[at[i]].id == ring->brokers[broker].id) {
             return true;
@@ -66,7 +72,8 @@ static bool has_broker(const struct ring *ring, const int32_t *at, int32_t chose
     return false;
 }
 
-static bool has_rack(const struct ring *ring, const int32_t *at, int32_t chosen, int32_t broker) {
+static bool has_rack(const struct ring *ring, const int32_t *at, int32_t chosen, int32_t broker)
+{
     for (int32_t i = 0; i < chosen; i++) {
         if (str_eq(ring->brokers[at[i]].rack, ring->brokers[broker].rack)) {
             return true;
@@ -75,7 +82,8 @@ static bool has_rack(const struct ring *ring, const int32_t *at, int32_t chosen,
     return false;
 }
 
-static int32_t racks_used(const struct ring *ring, const int32_t *at, int32_t chosen) {
+static int32_t racks_used(const struct ring *ring, const int32_t *at, int32_t chosen)
+{
     int32_t used = 0;
     for (int32_t i = 0; i < chosen; i++) {
         used += has_rack(ring, at, i, at[i]) ? 0 : 1;
@@ -86,7 +94,8 @@ static int32_t racks_used(const struct ring *ring, const int32_t *at, int32_t ch
 /* Positions in the ring of one partition's replicas. A broker is skipped while it would put a
  * second replica into a rack and there are racks without any, or when it has one already. */
 static void place_one(const struct ring *ring, int32_t first, int64_t shift, int32_t factor,
-                      int32_t *at) {
+                      int32_t *at)
+{
     int32_t step = 0;
     at[0] = first;
     for (int32_t chosen = 1; chosen < factor; step++) {
@@ -100,7 +109,8 @@ static void place_one(const struct ring *ring, int32_t first, int64_t shift, int
     }
 }
 
-static enum err check_request(const struct assign_request *request, struct errmsg *msg) {
+static enum err check_request(const struct assign_request *request, struct errmsg *msg)
+{
     if (request->partitions_count <= 0) {
         errmsg_set(msg, "Number of partitions must be larger than 0.");
         return ERR_INVALID_PARTITIONS;
@@ -119,7 +129,8 @@ static enum err check_request(const struct assign_request *request, struct errms
 
 /* The ring, by racks when all brokers have one. */
 static enum err make_ring(struct arena *arena, const struct assign_request *request,
-                          struct ring *ring, struct errmsg *msg) {
+                          struct ring *ring, struct errmsg *msg)
+{
     int32_t with_rack = 0;
     ring->count = request->brokers_count;
     ring->racks_count = 0;
@@ -139,7 +150,8 @@ static enum err make_ring(struct arena *arena, const struct assign_request *requ
 /* Where to start: at random for a new topic, at partition 0's first replica for added partitions.
  */
 static int32_t start_index(struct rng *rng, const struct assign_request *request,
-                           const struct ring *by_ids) {
+                           const struct ring *by_ids)
+{
     if (request->partition_first == 0 && request->first_replica_of_0 < 0) {
         return (int32_t)rng_below(rng, (uint64_t)by_ids->count);
     }
@@ -152,7 +164,8 @@ static int32_t start_index(struct rng *rng, const struct assign_request *request
 }
 
 enum err assign_replicas(struct arena *arena, struct rng *rng, const struct assign_request *request,
-                         struct znode_ids *placed, struct errmsg *msg) {
+                         struct znode_ids *placed, struct errmsg *msg)
+{
     struct ring ring;
     enum err err = check_request(request, msg);
     if (err == ERR_OK) {

@@ -1,0 +1,468 @@
+/* ctl_part.c: who leads a partition, and who is in sync.
+ *
+ * One function says what a partition's state should be, given who is alive; when it differs from
+ * what ZooKeeper holds, the difference is written. At most one write per partition is under way:
+ *
+ *   IDLE --write--> WRITING --ok--> IDLE                       the new state is told to brokers
+ *                   WRITING --any other result--> READING --> IDLE  believe what is there, decide
+ * again
+ *
+ * The strategies are Kafka's (kafka.controller.Election): offline, controlled shutdown, preferred.
+ */
+#include "base/mem.h"
+#include "base/must.h"
+#include "controller/ctl_state.h"
+
+/* ---- Small things. */
+
+int32_t ctl_replica_index(const struct ctl_part *part, int32_t broker_id)
+{
+    for (int32_t i = 0; i < part->replicas.count; i++) {
+        if (part->replicas.ids[i] == broker_id) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+bool ctl_in_isr(const struct ctl_leadership *state, int32_t broker_id)
+{
+    for (int32_t i = 0; i < state->isr_count; i++) {
+        if (state->isr[i] == broker_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void ctl_leadership_free(struct ctl_leadership *state)
+{
+    mem_free(state->isr);
+    *state = (struct ctl_leadership){.leader = -1};
+}
+
+/* A copy of `from` with an empty ISR that has room for everybody. */
+static struct ctl_leadership draft(const struct ctl *ctl, const struct ctl_part *part)
+{
+    struct ctl_leadership next = part->now;
+    size_t room = (size_t)(part->now.isr_count + part->replicas.count) + 1;
+    next.isr = mem_zalloc(room, sizeof(int32_t));
+    next.isr_count = 0;
+    next.controller_epoch = ctl->epoch;
+    return next;
+}
+
+static void add_isr(struct ctl_leadership *state, int32_t broker_id)
+{
+    state->isr[state->isr_count++] = broker_id;
+}
+
+static bool same_isr(const struct ctl_leadership *a, const struct ctl_leadership *b)
+{
+    return a->isr_count == b->isr_count &&
+           memcmp(a->isr, b->isr, (size_t)a->isr_count * sizeof(int32_t)) == 0;
+}
+
+static bool same_state(const struct ctl_leadership *a, const struct ctl_leadership *b)
+{
+    return a->leader == b->leader && a->leader_epoch == b->leader_epoch &&
+           a->controller_epoch == b->controller_epoch && a->recovering == b->recovering &&
+           same_isr(a, b);
+}
+
+/* Registered and with a working directory; it may be shutting down. */
+static bool replica_online(const struct ctl *ctl, const struct ctl_part *part, int32_t i)
+{
+    return (part->flags[i] & (CTL_REPLICA_OFFLINE_DIR | CTL_REPLICA_BOUNCED)) == 0 &&
+           ctl_find_broker(ctl, part->replicas.ids[i]) != NULL;
+}
+
+bool ctl_replica_live(const struct ctl *ctl, const struct ctl_part *part, int32_t i)
+{
+    return replica_online(ctl, part, i) &&
+           !ctl_find_broker(ctl, part->replicas.ids[i])->shutting_down;
+}
+
+/* An ISR member that is no replica (somebody edited ZooKeeper) is judged by its broker alone. */
+static bool member_online(const struct ctl *ctl, const struct ctl_part *part, int32_t broker_id)
+{
+    int32_t i = ctl_replica_index(part, broker_id);
+    return i >= 0 ? replica_online(ctl, part, i) : ctl_find_broker(ctl, broker_id) != NULL;
+}
+
+static bool member_live(const struct ctl *ctl, const struct ctl_part *part, int32_t broker_id)
+{
+    return member_online(ctl, part, broker_id) && !ctl_find_broker(ctl, broker_id)->shutting_down;
+}
+
+bool ctl_part_has_leader(const struct ctl *ctl, const struct ctl_part *part)
+{
+    return part->exists && part->now.leader >= 0 && member_online(ctl, part, part->now.leader);
+}
+
+bool ctl_unclean_allowed(const struct ctl *ctl, const struct ctl_topic *topic)
+{
+    struct ctl_unclean *entry = NULL;
+    HASH_FIND(hh, ctl->unclean, topic->name.ptr, topic->name.size, entry);
+    return entry != NULL ? entry->allowed : ctl->unclean_default;
+}
+
+void ctl_want_preferred(struct ctl *ctl, struct ctl_part *part, bool want)
+{
+    ctl->wants += (want ? 1 : 0) - (part->want_preferred ? 1 : 0);
+    part->want_preferred = want;
+}
+
+void ctl_part_touch(struct ctl *ctl, struct ctl_part *part)
+{
+    if (!list_linked(&part->todo)) {
+        list_push_back(&ctl->todo, &part->todo);
+    }
+}
+
+/* ---- What should be. Each returns whether `next` (from draft()) is to be written. */
+
+/* The first live replica of the assignment that is in the ISR, or that may be anything; -1. */
+static int32_t first_live(const struct ctl *ctl, const struct ctl_part *part, bool in_isr)
+{
+    for (int32_t i = 0; i < part->replicas.count; i++) {
+        int32_t id = part->replicas.ids[i];
+        if (ctl_replica_live(ctl, part, i) && (!in_isr || ctl_in_isr(&part->now, id))) {
+            return id;
+        }
+    }
+    return -1;
+}
+
+/* A new partition: the first live replica leads, all live replicas are in sync (they are all
+ * empty). Without replication between brokers only the leader is. */
+static bool propose_first(const struct ctl *ctl, const struct ctl_part *part,
+                          struct ctl_leadership *next)
+{
+    next->leader = first_live(ctl, part, false);
+    next->leader_epoch = 0;
+    next->recovering = false;
+    if (next->leader < 0) {
+        return false;
+    }
+    for (int32_t i = 0; i < part->replicas.count; i++) {
+        int32_t id = part->replicas.ids[i];
+        if (id == next->leader || (ctl->config.replication && ctl_replica_live(ctl, part, i))) {
+            add_isr(next, id);
+        }
+    }
+    return true;
+}
+
+/* Nobody can lead: say so, and take those that are gone out of the ISR, except that the last ones
+ * stay, for they hold everything that was acknowledged. */
+static bool propose_offline(const struct ctl *ctl, const struct ctl_part *part,
+                            struct ctl_leadership *next)
+{
+    if (part->now.leader == -1) {
+        return false;
+    }
+    next->leader = -1;
+    for (int32_t i = 0; i < part->now.isr_count; i++) {
+        if (member_online(ctl, part, part->now.isr[i])) {
+            add_isr(next, part->now.isr[i]);
+        }
+    }
+    for (int32_t i = 0; next->isr_count == 0 && i < part->now.isr_count; i++) {
+        next->isr[i] = part->now.isr[i];
+    }
+    next->isr_count = next->isr_count == 0 ? part->now.isr_count : next->isr_count;
+    return true;
+}
+
+/* The leader is gone: the next one in sync, or with permission anybody. */
+static bool propose_election(const struct ctl *ctl, const struct ctl_part *part,
+                             struct ctl_leadership *next)
+{
+    int32_t leader = first_live(ctl, part, true);
+    if (leader >= 0) {
+        next->leader = leader;
+        for (int32_t i = 0; i < part->now.isr_count; i++) {
+            if (member_live(ctl, part, part->now.isr[i])) {
+                add_isr(next, part->now.isr[i]);
+            }
+        }
+        return true;
+    }
+    if (part->want_unclean || ctl_unclean_allowed(ctl, part->topic)) {
+        leader = first_live(ctl, part, false);
+    }
+    if (leader >= 0) {
+        next->leader = leader;
+        next->recovering = true;
+        add_isr(next, leader);
+        return true;
+    }
+    return propose_offline(ctl, part, next);
+}
+
+/* The leader is fine, unless it is leaving or somebody else is preferred; the ISR loses who is
+ * gone. */
+static bool propose_upkeep(const struct ctl *ctl, const struct ctl_part *part,
+                           struct ctl_leadership *next)
+{
+    int32_t other = -1;
+    if (ctl_find_broker(ctl, part->now.leader)->shutting_down) {
+        other = first_live(ctl, part, true);
+    } else if (part->want_preferred && ctl_replica_live(ctl, part, 0) &&
+               ctl_in_isr(&part->now, part->replicas.ids[0])) {
+        other = part->replicas.ids[0];
+    }
+    next->leader = other >= 0 ? other : part->now.leader;
+    for (int32_t i = 0; i < part->now.isr_count; i++) {
+        int32_t id = part->now.isr[i];
+        if (id == next->leader || member_live(ctl, part, id)) {
+            add_isr(next, id);
+        }
+    }
+    if (!ctl_in_isr(next, next->leader)) { /* somebody edited ZooKeeper */
+        add_isr(next, next->leader);
+    }
+    return next->leader != part->now.leader || !same_isr(next, &part->now);
+}
+
+static bool propose(const struct ctl *ctl, const struct ctl_part *part, struct ctl_leadership *next)
+{
+    if (!part->exists) {
+        return propose_first(ctl, part, next);
+    }
+    next->leader_epoch = part->now.leader_epoch + 1;
+    if (ctl_part_has_leader(ctl, part)) {
+        return propose_upkeep(ctl, part, next);
+    }
+    return propose_election(ctl, part, next);
+}
+
+/* ---- Deciding. */
+
+/* A restarted replica is out of leadership and ISR now, or it was nowhere: it counts as alive
+ * again. Returns true when that may change the decision. */
+static bool settle_bounced(struct ctl_part *part)
+{
+    bool changed = false;
+    for (int32_t i = 0; i < part->replicas.count; i++) {
+        int32_t id = part->replicas.ids[i];
+        bool out = !part->exists || part->now.leader == -1 ||
+                   (part->now.leader != id && !ctl_in_isr(&part->now, id));
+        if ((part->flags[i] & CTL_REPLICA_BOUNCED) != 0 && out) {
+            part->flags[i] = (uint8_t)(part->flags[i] & ~CTL_REPLICA_BOUNCED);
+            changed = true;
+        }
+    }
+    return changed;
+}
+
+static void part_decide(struct ctl *ctl, struct ctl_part *part)
+{
+    if (part->busy != CTL_PART_IDLE || part->broken || part->tombstone || part->topic->deleting) {
+        return;
+    }
+    if (part->exists && part->now.controller_epoch > ctl->epoch) {
+        ctl_note(ctl, true, "state was written by a later controller: tp=%.*s-%d epoch=%d ours=%d",
+                 STR_ARG(part->topic->name), part->index, part->now.controller_epoch, ctl->epoch);
+        part->broken = true;
+        ctl_resign(ctl);
+        return;
+    }
+    struct ctl_leadership next = draft(ctl, part);
+    if (propose(ctl, part, &next)) {
+        ctl_part_write(ctl, part, next, NULL);
+        return;
+    }
+    ctl_leadership_free(&next);
+    ctl_want_preferred(ctl, part, false);
+    part->want_unclean = false;
+    if (settle_bounced(part)) {
+        ctl_part_touch(ctl, part);
+    }
+}
+
+void ctl_parts_decide(struct ctl *ctl)
+{
+    struct list *link;
+    while ((link = list_pop_front(&ctl->todo)) != NULL) {
+        part_decide(ctl, container_of(link, struct ctl_part, todo));
+    }
+}
+
+/* ---- Writing, and believing. */
+
+void ctl_part_write(struct ctl *ctl, struct ctl_part *part, struct ctl_leadership next,
+                    struct ctl_alter_item *alter)
+{
+    must(part->busy == CTL_PART_IDLE);
+    must(!part->tombstone);
+    part->busy = CTL_PART_WRITING;
+    part->next = next;
+    part->creating = !part->exists;
+    part->alter = alter;
+    struct ctl_cmd *cmd = ctl_emit_pending(ctl, part->creating ? CTL_CREATE_STATE : CTL_WRITE_STATE,
+                                           CTL_PENDING_STATE, part, NULL);
+    struct arena *arena = &ctl->out->arena;
+    int32_t *isr = arena_array(arena, int32_t, (size_t)next.isr_count + 1);
+    memcpy(isr, next.isr, (size_t)next.isr_count * sizeof(int32_t));
+    part->cmd_id = cmd->id;
+    cmd->topic = arena_str(arena, part->topic->name);
+    cmd->partition = part->index;
+    cmd->version = part->version;
+    cmd->state = (struct znode_state){
+        .leader = next.leader,
+        .leader_epoch = next.leader_epoch,
+        .controller_epoch = next.controller_epoch,
+        .isr = {isr, next.isr_count},
+        .recovering = next.recovering,
+    };
+}
+
+static void note_leader(struct ctl *ctl, const struct ctl_part *part, int32_t old_leader,
+                        bool was_recovering)
+{
+    bool unclean = part->now.recovering && !was_recovering;
+    if (part->creating || part->now.leader == old_leader) {
+        return;
+    }
+    ctl->unclean_elections += unclean ? 1 : 0;
+    ctl_note(ctl, unclean || part->now.leader == -1,
+             "leader changed: tp=%.*s-%d old=%d new=%d epoch=%d%s", STR_ARG(part->topic->name),
+             part->index, old_leader, part->now.leader, part->now.leader_epoch,
+             unclean ? " unclean=true" : "");
+}
+
+/* Who is told of a written state: after an ISR request everybody's metadata; after a decision of
+ * ours the replicas as well, except those that were told to stop because they leave. */
+static void tell(struct ctl *ctl, struct ctl_part *part, int32_t old_leader, bool is_alter)
+{
+    int marks = CTL_MARK_LEADER | (part->creating ? CTL_MARK_NEW : 0);
+    if (part->topic->deleting) {
+        return;
+    }
+    ctl_mark_everybody(ctl, part, CTL_MARK_META);
+    for (int32_t i = 0; !is_alter && i < part->replicas.count; i++) {
+        int32_t id = part->replicas.ids[i];
+        struct ctl_broker *broker = ctl_find_broker(ctl, id);
+        if (broker != NULL &&
+            (!broker->shutting_down || id == old_leader || id == part->now.leader)) {
+            ctl_mark(ctl, broker, part, marks);
+        }
+    }
+}
+
+static void adopt_next(struct ctl *ctl, struct ctl_part *part, int32_t version)
+{
+    int32_t old_leader = part->exists ? part->now.leader : -1;
+    bool was_recovering = part->exists && part->now.recovering;
+    struct ctl_alter_item *alter = part->alter;
+    must(!part->exists || part->next.leader_epoch >= part->now.leader_epoch);
+    ctl_leadership_free(&part->now);
+    part->now = part->next;
+    part->next = (struct ctl_leadership){.leader = -1};
+    part->version = version;
+    part->exists = true;
+    part->busy = CTL_PART_IDLE;
+    part->alter = NULL;
+    part->want_unclean = false;
+    settle_bounced(part);
+    note_leader(ctl, part, old_leader, was_recovering);
+    tell(ctl, part, old_leader, alter != NULL);
+    if (alter != NULL) {
+        ctl_alter_done(ctl, alter, ERR_OK, part);
+    }
+    ctl_part_touch(ctl, part);
+}
+
+static void give_up_write(struct ctl *ctl, struct ctl_part *part, enum err alter_err)
+{
+    struct ctl_alter_item *alter = part->alter;
+    part->busy = CTL_PART_IDLE;
+    part->broken = true;
+    part->alter = NULL;
+    ctl_leadership_free(&part->next);
+    if (alter != NULL) {
+        ctl_alter_done(ctl, alter, alter_err, part);
+    }
+}
+
+void ctl_part_wrote(struct ctl *ctl, struct ctl_part *part, enum err err, int32_t version)
+{
+    must(part->busy == CTL_PART_WRITING);
+    part->cmd_id = 0;
+    if (err == ERR_OK) {
+        adopt_next(ctl, part, version);
+    } else if (err == ERR_CONTROLLER_MOVED) {
+        give_up_write(ctl, part, ERR_NOT_CONTROLLER);
+    } else if (err == ERR_NOT_FOUND && part->creating) {
+        /* The topic itself is gone: hear of it before trying again. */
+        give_up_write(ctl, part, ERR_UNKNOWN_TOPIC_OR_PARTITION);
+        ctl_emit(ctl, CTL_READ_TOPICS);
+    } else {
+        part->busy = CTL_PART_READING;
+        struct ctl_cmd *cmd = ctl_emit(ctl, CTL_READ_STATE);
+        cmd->topic = arena_str(&ctl->out->arena, part->topic->name);
+        cmd->partition = part->index;
+    }
+}
+
+static struct ctl_leadership copy_state(const struct znode_state *state)
+{
+    struct ctl_leadership copy = {
+        .leader = state->leader,
+        .leader_epoch = state->leader_epoch,
+        .controller_epoch = state->controller_epoch,
+        .recovering = state->recovering,
+        .isr = mem_zalloc((size_t)state->isr.count + 1, sizeof(int32_t)),
+        .isr_count = state->isr.count,
+    };
+    if (state->isr.count > 0) {
+        memcpy(copy.isr, state->isr.ids, (size_t)state->isr.count * sizeof(int32_t));
+    }
+    return copy;
+}
+
+void ctl_part_believe(struct ctl *ctl, struct ctl_part *part, const struct ctl_state_info *info)
+{
+    must(part->busy == CTL_PART_IDLE);
+    part->broken = info->err == ERR_MALFORMED;
+    if (part->broken) {
+        ctl_note(ctl, true, "state cannot be read: tp=%.*s-%d", STR_ARG(part->topic->name),
+                 part->index);
+        return;
+    }
+    ctl_leadership_free(&part->now);
+    part->exists = info->err == ERR_OK;
+    part->version = part->exists ? info->version : 0;
+    if (part->exists) {
+        part->now = copy_state(&info->state);
+    }
+}
+
+/* What is there after a write whose result was not plain success. */
+void ctl_state_event(struct ctl *ctl, const struct ctl_event *event)
+{
+    struct ctl_topic *topic = ctl_find_topic(ctl, event->u.state.topic);
+    struct ctl_part *part =
+        topic != NULL ? ctl_find_part(topic, event->u.state.info.partition) : NULL;
+    if (part == NULL || part->busy != CTL_PART_READING) {
+        return;
+    }
+    struct ctl_alter_item *alter = part->alter;
+    part->busy = CTL_PART_IDLE;
+    part->alter = NULL;
+    ctl_part_believe(ctl, part, &event->u.state.info);
+    bool ours = part->exists && !part->broken && same_state(&part->now, &part->next);
+    part->creating = part->creating && ours;
+    ctl_leadership_free(&part->next);
+    if (part->exists && !part->broken && !topic->deleting) {
+        /* The replicas hear of it in any case: a leader whose ISR request was overtaken waits for
+         * that. */
+        tell(ctl, part, part->now.leader, false);
+    }
+    if (alter != NULL) {
+        ctl_alter_done(ctl, alter, ours ? ERR_OK : ERR_INVALID_UPDATE_VERSION, part);
+    }
+    ctl_part_touch(ctl, part);
+}

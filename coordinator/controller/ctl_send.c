@@ -1,0 +1,487 @@
+/* ctl_send.c: requests to brokers, built from marks and from the state at the time of sending.
+ *
+ * One request per broker is under way. What comes first, when several are due: the list of live
+ * brokers (a follower must know its leader's address), LeaderAndIsr, UpdateMetadata, StopReplica. A
+ * partition whose state is being written is held back, so that brokers hear of the result only. A
+ * request that failed is due again after CTL_RETRY_MS, as long as the broker is registered. */
+#include "base/must.h"
+#include "controller/ctl_state.h"
+
+typedef Barnabas__Control__Request request_type;
+typedef Barnabas__Control__LeaderAndIsrTopic leader_topic_type;
+typedef Barnabas__Control__LeaderAndIsrPartition leader_part_type;
+typedef Barnabas__Control__UpdateMetadataTopic meta_topic_type;
+typedef Barnabas__Control__UpdateMetadataPartition meta_part_type;
+typedef Barnabas__Control__StopReplicaTopic stop_topic_type;
+typedef Barnabas__Control__StopReplicaPartition stop_part_type;
+
+/* The partitions of one request, in the order of their slots; `ends[i]` is one past the last
+ * partition of the run of one topic that starts at partition ends[i-1]. */
+struct picked {
+    struct ctl_part **parts;
+    int32_t count;
+    int32_t *ends;
+    int32_t runs;
+};
+
+static bool held(const struct ctl_part *part)
+{
+    return part->busy != CTL_PART_IDLE && !part->topic->deleting;
+}
+
+static bool pickable(const struct ctl_broker *broker, const struct ctl_part *part, int mark,
+                     bool tombstones)
+{
+    return part != NULL && (broker->marks[part->slot] & mark) != 0 && !held(part) &&
+           part->tombstone == tombstones;
+}
+
+/* Slots with the mark; for metadata those of topics that are gone come first and alone, lest they
+ * undo what is said of a topic that was made again under the same name. */
+static struct picked pick(struct ctl *ctl, struct ctl_broker *broker, int mark, int32_t due,
+                          bool tombstones)
+{
+    struct arena *arena = &ctl->out->arena;
+    int32_t room = due < CTL_SEND_PARTITIONS_MAX ? due : CTL_SEND_PARTITIONS_MAX;
+    struct picked picked = {0};
+    if (room == 0) {
+        return picked;
+    }
+    picked.parts = arena_array(arena, struct ctl_part *, (size_t)room);
+    picked.ends = arena_array(arena, int32_t, (size_t)room);
+    for (int32_t s = 0; s < broker->marks_capacity && picked.count < room; s++) {
+        struct ctl_part *part = s < ctl->slots_count ? ctl->slots[s] : NULL;
+        if (pickable(broker, part, mark, tombstones)) {
+            bool same = picked.count > 0 && picked.parts[picked.count - 1]->topic == part->topic;
+            picked.parts[picked.count++] = part;
+            picked.runs += same ? 0 : 1;
+            picked.ends[picked.runs - 1] = picked.count;
+        }
+    }
+    return picked;
+}
+
+static char *text(struct arena *arena, struct str s)
+{
+    return arena_cstr(arena, s);
+}
+
+static int32_t *copy_ids(struct arena *arena, const int32_t *ids, int32_t count)
+{
+    int32_t *copy = arena_array(arena, int32_t, (size_t)count + 1);
+    if (count > 0) {
+        memcpy(copy, ids, (size_t)count * sizeof(*ids));
+    }
+    return copy;
+}
+
+/* ---- Brokers in messages. */
+
+static Barnabas__Control__Broker *broker_message(struct arena *arena, struct ctl_broker *broker)
+{
+    Barnabas__Control__Broker *message = arena_new(arena, Barnabas__Control__Broker);
+    barnabas__control__broker__init(message);
+    size_t count = (size_t)broker->endpoints_count;
+    control_set(message, id, broker->id);
+    control_set(message, epoch, broker->epoch);
+    message->rack = broker->rack.ptr != NULL ? text(arena, broker->rack) : NULL;
+    message->n_endpoints = count;
+    message->endpoints = arena_array(arena, Barnabas__Control__Endpoint *, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        Barnabas__Control__Endpoint *endpoint = arena_new(arena, Barnabas__Control__Endpoint);
+        barnabas__control__endpoint__init(endpoint);
+        endpoint->listener = text(arena, broker->endpoints[i].listener);
+        endpoint->host = text(arena, broker->endpoints[i].host);
+        control_set(endpoint, port, broker->endpoints[i].port);
+        control_set(endpoint, security_protocol, (int32_t)broker->endpoints[i].security);
+        message->endpoints[i] = endpoint;
+    }
+    return message;
+}
+
+static bool leads_one(const struct ctl_broker *broker, const struct picked *picked)
+{
+    for (int32_t i = 0; i < picked->count; i++) {
+        if (picked->parts[i]->now.leader == broker->id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* All registered brokers, or those that lead one of the partitions. */
+static Barnabas__Control__Broker **broker_messages(struct ctl *ctl, const struct picked *leaders_of,
+                                                   size_t *count)
+{
+    struct arena *arena = &ctl->out->arena;
+    Barnabas__Control__Broker **list =
+        arena_array(arena, Barnabas__Control__Broker *, (size_t)ctl->brokers_count + 1);
+    *count = 0;
+    for (int32_t i = 0; i < ctl->brokers_count; i++) {
+        if (leaders_of == NULL || leads_one(ctl->brokers[i], leaders_of)) {
+            list[(*count)++] = broker_message(arena, ctl->brokers[i]);
+        }
+    }
+    return list;
+}
+
+/* ---- Bodies. */
+
+static leader_part_type *leader_part(struct arena *arena, const struct ctl_broker *broker,
+                                     const struct ctl_part *part)
+{
+    leader_part_type *message = arena_new(arena, leader_part_type);
+    barnabas__control__leader_and_isr_partition__init(message);
+    control_set(message, partition, part->index);
+    control_set(message, controller_epoch, part->now.controller_epoch);
+    control_set(message, leader, part->now.leader);
+    control_set(message, leader_epoch, part->now.leader_epoch);
+    control_set(message, partition_epoch, part->version);
+    control_set(message, is_new, (broker->marks[part->slot] & CTL_MARK_NEW) != 0);
+    control_set(message, leader_recovery_state, part->now.recovering ? 1 : 0);
+    message->n_isr = (size_t)part->now.isr_count;
+    message->isr = copy_ids(arena, part->now.isr, part->now.isr_count);
+    message->n_replicas = (size_t)part->replicas.count;
+    message->replicas = copy_ids(arena, part->replicas.ids, part->replicas.count);
+    message->n_adding_replicas = (size_t)part->adding.count;
+    message->adding_replicas = copy_ids(arena, part->adding.ids, part->adding.count);
+    message->n_removing_replicas = (size_t)part->removing.count;
+    message->removing_replicas = copy_ids(arena, part->removing.ids, part->removing.count);
+    return message;
+}
+
+static Barnabas__Control__LeaderAndIsr *leader_body(struct ctl *ctl, struct ctl_broker *broker,
+                                                    const struct picked *picked)
+{
+    struct arena *arena = &ctl->out->arena;
+    Barnabas__Control__LeaderAndIsr *body = arena_new(arena, Barnabas__Control__LeaderAndIsr);
+    barnabas__control__leader_and_isr__init(body);
+    body->topics = arena_array(arena, leader_topic_type *, (size_t)picked->runs + 1);
+    body->n_topics = (size_t)picked->runs;
+    body->live_leaders = broker_messages(ctl, picked, &body->n_live_leaders);
+    for (int32_t run = 0, at = 0; run < picked->runs; run++) {
+        leader_topic_type *topic = arena_new(arena, leader_topic_type);
+        barnabas__control__leader_and_isr_topic__init(topic);
+        topic->name = text(arena, picked->parts[at]->topic->name);
+        control_set(topic, topic_id, control_topic_id(arena, picked->parts[at]->topic->id));
+        topic->partitions =
+            arena_array(arena, leader_part_type *, (size_t)(picked->ends[run] - at));
+        for (; at < picked->ends[run]; at++) {
+            topic->partitions[topic->n_partitions++] =
+                leader_part(arena, broker, picked->parts[at]);
+        }
+        body->topics[run] = topic;
+    }
+    return body;
+}
+
+static meta_part_type *meta_part(struct ctl *ctl, const struct ctl_part *part)
+{
+    struct arena *arena = &ctl->out->arena;
+    meta_part_type *message = arena_new(arena, meta_part_type);
+    bool leaving = part->tombstone || part->topic->deleting;
+    barnabas__control__update_metadata_partition__init(message);
+    control_set(message, partition, part->index);
+    control_set(message, controller_epoch, leaving ? ctl->epoch : part->now.controller_epoch);
+    control_set(message, leader, leaving ? CONTROL_LEADER_DURING_DELETE : part->now.leader);
+    control_set(message, leader_epoch, leaving ? 0 : part->now.leader_epoch);
+    control_set(message, partition_epoch, part->version);
+    message->n_isr = (size_t)part->now.isr_count;
+    message->isr = copy_ids(arena, part->now.isr, part->now.isr_count);
+    message->n_replicas = (size_t)part->replicas.count;
+    message->replicas = copy_ids(arena, part->replicas.ids, part->replicas.count);
+    message->offline_replicas = arena_array(arena, int32_t, (size_t)part->replicas.count + 1);
+    for (int32_t i = 0; i < part->replicas.count; i++) {
+        int32_t id = part->replicas.ids[i];
+        if (ctl_find_broker(ctl, id) == NULL || (part->flags[i] & CTL_REPLICA_OFFLINE_DIR) != 0) {
+            message->offline_replicas[message->n_offline_replicas++] = id;
+        }
+    }
+    return message;
+}
+
+static Barnabas__Control__UpdateMetadata *meta_body(struct ctl *ctl, const struct picked *picked)
+{
+    struct arena *arena = &ctl->out->arena;
+    Barnabas__Control__UpdateMetadata *body = arena_new(arena, Barnabas__Control__UpdateMetadata);
+    barnabas__control__update_metadata__init(body);
+    body->topics = arena_array(arena, meta_topic_type *, (size_t)picked->runs + 1);
+    body->n_topics = (size_t)picked->runs;
+    body->live_brokers = broker_messages(ctl, NULL, &body->n_live_brokers);
+    for (int32_t run = 0, at = 0; run < picked->runs; run++) {
+        meta_topic_type *topic = arena_new(arena, meta_topic_type);
+        barnabas__control__update_metadata_topic__init(topic);
+        topic->name = text(arena, picked->parts[at]->topic->name);
+        control_set(topic, topic_id, control_topic_id(arena, picked->parts[at]->topic->id));
+        topic->partitions = arena_array(arena, meta_part_type *, (size_t)(picked->ends[run] - at));
+        for (; at < picked->ends[run]; at++) {
+            topic->partitions[topic->n_partitions++] = meta_part(ctl, picked->parts[at]);
+        }
+        body->topics[run] = topic;
+    }
+    return body;
+}
+
+static stop_part_type *stop_part(struct arena *arena, const struct ctl_part *part)
+{
+    stop_part_type *message = arena_new(arena, stop_part_type);
+    bool deleting = part->topic->deleting;
+    barnabas__control__stop_replica_partition__init(message);
+    control_set(message, partition, part->index);
+    control_set(message, leader_epoch,
+                deleting        ? CONTROL_EPOCH_DURING_DELETE
+                : !part->exists ? CONTROL_EPOCH_UNKNOWN
+                                : part->now.leader_epoch);
+    control_set(message, delete_, deleting);
+    return message;
+}
+
+static Barnabas__Control__StopReplica *stop_body(struct ctl *ctl, const struct picked *picked)
+{
+    struct arena *arena = &ctl->out->arena;
+    Barnabas__Control__StopReplica *body = arena_new(arena, Barnabas__Control__StopReplica);
+    barnabas__control__stop_replica__init(body);
+    body->topics = arena_array(arena, stop_topic_type *, (size_t)picked->runs + 1);
+    body->n_topics = (size_t)picked->runs;
+    for (int32_t run = 0, at = 0; run < picked->runs; run++) {
+        stop_topic_type *topic = arena_new(arena, stop_topic_type);
+        barnabas__control__stop_replica_topic__init(topic);
+        topic->name = text(arena, picked->parts[at]->topic->name);
+        topic->partitions = arena_array(arena, stop_part_type *, (size_t)(picked->ends[run] - at));
+        for (; at < picked->ends[run]; at++) {
+            topic->partitions[topic->n_partitions++] = stop_part(arena, picked->parts[at]);
+        }
+        body->topics[run] = topic;
+    }
+    return body;
+}
+
+/* ---- Sending. */
+
+static request_type *new_request(struct ctl *ctl, const struct ctl_broker *broker, int kind)
+{
+    request_type *request = arena_new(&ctl->out->arena, request_type);
+    barnabas__control__request__init(request);
+    control_set(request, kind, (Barnabas__Control__Kind)kind);
+    control_set(request, controller_id, ctl->config.broker_id);
+    control_set(request, controller_epoch, ctl->epoch);
+    control_set(request, broker_epoch, broker->epoch);
+    return request;
+}
+
+static void send(struct ctl *ctl, struct ctl_broker *broker, const request_type *request)
+{
+    struct ctl_cmd *cmd = ctl_emit(ctl, CTL_SEND);
+    struct arena *arena = &ctl->out->arena;
+    struct znode_endpoint *endpoints =
+        arena_array(arena, struct znode_endpoint, (size_t)broker->endpoints_count + 1);
+    for (int32_t i = 0; i < broker->endpoints_count; i++) {
+        endpoints[i] = broker->endpoints[i];
+        endpoints[i].listener = arena_str(arena, broker->endpoints[i].listener);
+        endpoints[i].host = arena_str(arena, broker->endpoints[i].host);
+    }
+    cmd->id = ctl->next_cmd_id++;
+    cmd->broker_id = broker->id;
+    cmd->endpoints = endpoints;
+    cmd->endpoints_count = broker->endpoints_count;
+    cmd->request = request;
+    broker->sending = cmd->id;
+    broker->sending_kind = request->kind;
+    broker->sending_generation = ctl->generation;
+}
+
+static void mark_picked(struct ctl_broker *broker, const struct picked *picked, int marks)
+{
+    for (int32_t i = 0; i < picked->count; i++) {
+        ctl_mark_sent(broker, picked->parts[i], marks);
+    }
+}
+
+static bool send_leaders(struct ctl *ctl, struct ctl_broker *broker)
+{
+    struct picked picked = pick(ctl, broker, CTL_MARK_LEADER, broker->due_leader, false);
+    if (picked.count == 0) {
+        return false;
+    }
+    request_type *request = new_request(ctl, broker, BARNABAS__CONTROL__KIND__LEADER_AND_ISR);
+    request->leader_and_isr = leader_body(ctl, broker, &picked);
+    send(ctl, broker, request);
+    mark_picked(broker, &picked, CTL_MARK_LEADER | CTL_MARK_NEW);
+    return true;
+}
+
+static void send_meta(struct ctl *ctl, struct ctl_broker *broker, const struct picked *picked)
+{
+    request_type *request = new_request(ctl, broker, BARNABAS__CONTROL__KIND__UPDATE_METADATA);
+    request->update_metadata = meta_body(ctl, picked);
+    send(ctl, broker, request);
+    mark_picked(broker, picked, CTL_MARK_META);
+}
+
+static bool send_metadata(struct ctl *ctl, struct ctl_broker *broker)
+{
+    struct picked picked = pick(ctl, broker, CTL_MARK_META, broker->due_meta, true);
+    if (picked.count == 0) {
+        picked = pick(ctl, broker, CTL_MARK_META, broker->due_meta, false);
+    }
+    if (picked.count == 0 && broker->told_generation == ctl->generation) {
+        return false;
+    }
+    send_meta(ctl, broker, &picked);
+    return true;
+}
+
+static bool send_stops(struct ctl *ctl, struct ctl_broker *broker)
+{
+    struct picked picked = pick(ctl, broker, CTL_MARK_STOP, broker->due_stop, false);
+    if (picked.count == 0) {
+        return false;
+    }
+    request_type *request = new_request(ctl, broker, BARNABAS__CONTROL__KIND__STOP_REPLICA);
+    request->stop_replica = stop_body(ctl, &picked);
+    send(ctl, broker, request);
+    mark_picked(broker, &picked, CTL_MARK_STOP);
+    return true;
+}
+
+static void send_next(struct ctl *ctl, struct ctl_broker *broker)
+{
+    if (broker->due_leader > 0 && broker->told_generation != ctl->generation) {
+        send_meta(ctl, broker, &(struct picked){0});
+        return;
+    }
+    if (!send_leaders(ctl, broker) && !send_metadata(ctl, broker)) {
+        send_stops(ctl, broker);
+    }
+}
+
+void ctl_send_all(struct ctl *ctl)
+{
+    for (int32_t i = 0; i < ctl->brokers_count; i++) {
+        struct ctl_broker *broker = ctl->brokers[i];
+        if (broker->sending == 0 && ctl->now_ms >= broker->retry_ms) {
+            send_next(ctl, broker);
+        }
+    }
+}
+
+/* ---- Answers. */
+
+typedef void answer_fn(struct ctl *ctl, struct ctl_broker *broker, struct ctl_part *part,
+                       int32_t replica, enum err err);
+
+/* A replica's log directory failed, or works (again). */
+static void leader_answer(struct ctl *ctl, struct ctl_broker *broker, struct ctl_part *part,
+                          int32_t replica, enum err err)
+{
+    uint8_t old = part->flags[replica];
+    (void)broker;
+    if (err == ERR_KAFKA_STORAGE_ERROR) {
+        part->flags[replica] = old | CTL_REPLICA_OFFLINE_DIR;
+    } else if (err == ERR_OK) {
+        part->flags[replica] = (uint8_t)(old & ~CTL_REPLICA_OFFLINE_DIR);
+    }
+    if (part->flags[replica] != old) {
+        ctl_note(ctl, err != ERR_OK, "replica %s: tp=%.*s-%d broker=%d",
+                 err != ERR_OK ? "lost its log directory" : "has its log directory again",
+                 STR_ARG(part->topic->name), part->index, broker->id);
+        ctl_part_touch(ctl, part);
+        ctl_mark_everybody(ctl, part, CTL_MARK_META);
+    }
+}
+
+static void stop_answer(struct ctl *ctl, struct ctl_broker *broker, struct ctl_part *part,
+                        int32_t replica, enum err err)
+{
+    /* Due again: this answers a request to stop only, from before the deletion began. */
+    if (!part->topic->deleting || (broker->marks[part->slot] & CTL_MARK_STOP) != 0) {
+        return;
+    }
+    if (err == ERR_OK) {
+        part->flags[replica] |= CTL_REPLICA_DELETED;
+    } else {
+        part->flags[replica] |= CTL_REPLICA_DELETE_FAILED;
+        ctl_note(ctl, true, "replica cannot be deleted: tp=%.*s-%d broker=%d error=%s",
+                 STR_ARG(part->topic->name), part->index, broker->id, err_name(err));
+    }
+}
+
+/* Only for partitions that the request named: a broker cannot speak of others. */
+static void answers(struct ctl *ctl, struct ctl_broker *broker, int mark, size_t count,
+                    Barnabas__Control__TopicErrors **topics, answer_fn *fn)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct ctl_topic *topic = ctl_find_topic(ctl, control_str(topics[i]->name));
+        for (size_t j = 0; topic != NULL && j < topics[i]->n_partitions; j++) {
+            const Barnabas__Control__PartitionError *answer = topics[i]->partitions[j];
+            struct ctl_part *part = ctl_find_part(topic, answer->partition);
+            int32_t replica = part != NULL ? ctl_replica_index(part, broker->id) : -1;
+            if (replica >= 0 && (broker->marks[part->slot] & mark << CTL_MARK_SENT_SHIFT) != 0) {
+                fn(ctl, broker, part, replica, err_from_wire((int16_t)answer->error));
+            }
+        }
+    }
+}
+
+static void accept_response(struct ctl *ctl, struct ctl_broker *broker,
+                            const Barnabas__Control__Response *response)
+{
+    if (broker->sending_kind == BARNABAS__CONTROL__KIND__LEADER_AND_ISR) {
+        answers(ctl, broker, CTL_MARK_LEADER, response->leader_and_isr->n_topics,
+                response->leader_and_isr->topics, leader_answer);
+    } else if (broker->sending_kind == BARNABAS__CONTROL__KIND__STOP_REPLICA) {
+        answers(ctl, broker, CTL_MARK_STOP, response->stop_replica->n_topics,
+                response->stop_replica->topics, stop_answer);
+    } else {
+        broker->told_generation = broker->sending_generation;
+    }
+    ctl_sent_ok(ctl, broker);
+}
+
+static bool fits(const struct ctl_broker *broker, const Barnabas__Control__Response *response)
+{
+    switch (broker->sending_kind) {
+    case BARNABAS__CONTROL__KIND__LEADER_AND_ISR:
+        return response->leader_and_isr != NULL;
+    case BARNABAS__CONTROL__KIND__STOP_REPLICA:
+        return response->stop_replica != NULL;
+    default:
+        return true;
+    }
+}
+
+static struct ctl_broker *find_sending(const struct ctl *ctl, uint64_t cmd_id)
+{
+    for (int32_t i = 0; i < ctl->brokers_count; i++) {
+        if (ctl->brokers[i]->sending == cmd_id) {
+            return ctl->brokers[i];
+        }
+    }
+    return NULL;
+}
+
+void ctl_sent_event(struct ctl *ctl, const struct ctl_event *event)
+{
+    const Barnabas__Control__Response *response = event->u.sent.response;
+    struct ctl_broker *broker = find_sending(ctl, event->u.sent.cmd_id);
+    if (broker == NULL || event->u.sent.cmd_id == 0) {
+        return; /* of a broker's earlier life */
+    }
+    bool ok = event->u.sent.err == ERR_OK && response != NULL && response->error == 0 &&
+              fits(broker, response);
+    if (ok) {
+        accept_response(ctl, broker, response);
+    } else {
+        ctl_sent_failed(ctl, broker);
+        broker->retry_ms = ctl->now_ms + CTL_RETRY_MS;
+    }
+    broker->sending = 0;
+    if (event->u.sent.err == ERR_OK && response != NULL) {
+        enum err err = err_from_wire((int16_t)response->error);
+        if (err == ERR_STALE_CONTROLLER_EPOCH) {
+            ctl_resign(ctl);
+        } else if (err == ERR_STALE_BROKER_EPOCH) {
+            ctl_emit(ctl, CTL_READ_BROKERS);
+        }
+    }
+}

@@ -1,0 +1,293 @@
+/* ctl_state.h: what the controller machine remembers. Only for ctl*.c.
+ *
+ * Brokers are a sorted array; partitions live in numbered slots, and each broker keeps one byte of
+ * marks per slot: what it must be told of that partition, and what it is being told just now. */
+#pragma once
+
+#include <uthash.h>
+
+#include "base/list.h"
+#include "base/rng.h"
+#include "controller/ctl.h"
+
+enum ctl_phase { CTL_IDLE, CTL_LOADING, CTL_ACTIVE };
+
+/* What a broker must be told of a partition. The same bits, shifted, for what is under way. */
+enum ctl_mark {
+    CTL_MARK_LEADER = 1, /* LeaderAndIsr */
+    CTL_MARK_META = 2,   /* UpdateMetadata */
+    CTL_MARK_STOP = 4,   /* StopReplica */
+    CTL_MARK_NEW = 8,    /* with LEADER: the replica is new (isNew) */
+    CTL_MARK_ALL = 15,
+    CTL_MARK_SENT_SHIFT = 4,
+};
+
+struct ctl_broker {
+    int32_t id;
+    int64_t epoch;
+    struct arena arena; /* endpoints and rack */
+    const struct znode_endpoint *endpoints;
+    int32_t endpoints_count;
+    struct str rack;
+    bool shutting_down;
+    uint8_t *marks; /* by slot */
+    int32_t marks_capacity;
+    int32_t due_leader; /* slots with the mark due */
+    int32_t due_meta;
+    int32_t due_stop;
+    uint32_t told_generation; /* of the list of live brokers; 0: none */
+    uint64_t sending;         /* command under way, 0: none */
+    int sending_kind;
+    uint32_t sending_generation;
+    int64_t retry_ms; /* no request before */
+};
+
+enum ctl_replica_flag {
+    CTL_REPLICA_OFFLINE_DIR = 1,  /* its broker says the log directory failed */
+    CTL_REPLICA_BOUNCED = 2,      /* its broker restarted: out of leadership and ISR once */
+    CTL_REPLICA_DELETED = 4,      /* files removed */
+    CTL_REPLICA_DELETE_FAILED = 8 /* tried again when its broker comes back */
+};
+
+/* Content of a state znode, in memory of its own. */
+struct ctl_leadership {
+    int32_t leader;
+    int32_t leader_epoch;
+    int32_t controller_epoch;
+    bool recovering;
+    int32_t *isr;
+    int32_t isr_count;
+};
+
+enum ctl_busy { CTL_PART_IDLE, CTL_PART_WRITING, CTL_PART_READING };
+
+struct ctl_part {
+    struct ctl_topic *topic;
+    int32_t index;
+    int32_t slot;
+    struct znode_ids replicas; /* own memory, as the next two */
+    struct znode_ids adding;
+    struct znode_ids removing;
+    uint8_t *flags;            /* ctl_replica_flag, one per replica */
+    bool exists;               /* the state znode does */
+    bool broken;               /* left alone until its topic is read again */
+    bool tombstone;            /* its topic is gone; stays until all brokers know */
+    struct ctl_leadership now; /* as ZooKeeper has it, to our knowledge */
+    int32_t version;
+    enum ctl_busy busy;
+    uint64_t cmd_id;            /* while WRITING */
+    struct ctl_leadership next; /* being written; kept while READING after an unknown result */
+    bool creating;
+    struct ctl_alter_item
+        *alter; /* the ISR request that this write answers; NULL: our own decision */
+    bool want_preferred;
+    bool want_unclean;
+    struct list todo; /* in ctl.todo: must be looked at */
+    int32_t marked;   /* brokers with marks on this slot */
+};
+
+struct ctl_topic {
+    UT_hash_handle hh;    /* by name */
+    UT_hash_handle hh_id; /* by id, when it has one */
+    struct str name;
+    struct uuid id;
+    bool in_ids;
+    struct ctl_part **parts; /* by ascending index; after the topic is gone: NULL */
+    int32_t parts_count;
+    int32_t slots_held; /* parts that still exist, tombstones too; the last one frees the topic */
+    bool loaded;        /* its node has been read */
+    bool counted;       /* in ctl.loading_topics */
+    bool gone;
+    uint64_t id_cmd; /* WRITE_TOPIC under way */
+    bool deleting;   /* marked for deletion, and that is allowed */
+    struct list deleting_link;
+    uint64_t delete_cmd; /* DELETE_TOPIC under way */
+    int64_t delete_retry_ms;
+};
+
+/* A deletion mark whose topic we do not know (yet). */
+struct ctl_stray_mark {
+    struct list link;
+    struct str name;
+    uint64_t seen; /* ctl.topics_events when it was seen */
+};
+
+struct ctl_alter_item {
+    struct ctl_alter *alter;
+    struct ctl_part *part; /* while its write is under way */
+    struct str topic;
+    struct uuid topic_id;
+    int32_t partition;
+    enum err err;
+    struct ctl_leadership state; /* after success; isr in the alter's arena */
+    int32_t version;
+};
+
+struct ctl_alter {
+    struct list link;
+    struct arena arena;
+    uint64_t reply_id;
+    struct ctl_alter_item *items;
+    int32_t items_count;
+    int32_t waiting; /* items without a result */
+};
+
+struct ctl_shutdown {
+    struct list link;
+    uint64_t reply_id;
+    int32_t broker_id;
+};
+
+/* unclean.leader.election.enable of one topic. */
+struct ctl_unclean {
+    UT_hash_handle hh;
+    struct str name;
+    bool allowed;
+};
+
+/* What a command id stands for. */
+enum ctl_pending_kind { CTL_PENDING_STATE, CTL_PENDING_ID, CTL_PENDING_DELETE, CTL_PENDING_OTHER };
+
+struct ctl_pending {
+    UT_hash_handle hh;
+    uint64_t id;
+    enum ctl_pending_kind kind;
+    struct ctl_part *part;
+    struct ctl_topic *topic;
+};
+
+struct ctl {
+    struct ctl_config config;
+    struct rng rng;
+    enum ctl_phase phase;
+    int32_t epoch;
+    int64_t now_ms;
+    uint64_t next_cmd_id;
+    struct ctl_cmds *out; /* during a step */
+
+    struct ctl_broker **brokers; /* by ascending id */
+    int32_t brokers_count;
+    uint32_t generation; /* of the list of live brokers; from 1 */
+
+    struct ctl_topic *topics;    /* by name */
+    struct ctl_topic *topic_ids; /* by id */
+    struct ctl_part **slots;     /* NULL: free */
+    int32_t slots_count;         /* in use or below one that was */
+    int32_t slots_capacity;
+    int32_t *free_slots; /* a stack; as large as slots */
+    int32_t free_slots_count;
+    struct list todo;     /* partitions to look at */
+    struct list deleting; /* topics */
+    struct list strays;
+    struct ctl_pending *pending;
+
+    bool have_brokers; /* while LOADING */
+    bool have_topics;
+    bool have_deletions;
+    bool have_preferred;
+    int32_t loading_topics; /* known, node not read yet */
+    uint64_t topics_events;
+    bool resigning; /* CTL_RESIGN was commanded in this step */
+
+    struct list alters;
+    struct list shutdowns;
+    bool preferred_node;  /* to be removed once `wants` is 0 */
+    bool preferred_again; /* it was read before the partitions were known */
+    int32_t wants;        /* partitions with want_preferred */
+    int64_t rebalance_ms;
+
+    bool unclean_default;        /* kept over elections, as the next two */
+    struct ctl_unclean *unclean; /* by topic */
+    int64_t unclean_elections;
+};
+
+/* ---- ctl.c */
+
+struct ctl_cmd *ctl_emit(struct ctl *ctl, enum ctl_cmd_kind kind);
+/* The same with a fresh id, remembered as pending. */
+struct ctl_cmd *ctl_emit_pending(struct ctl *ctl, enum ctl_cmd_kind kind,
+                                 enum ctl_pending_kind pending, struct ctl_part *part,
+                                 struct ctl_topic *topic);
+void ctl_forget_pending(struct ctl *ctl, uint64_t cmd_id);
+void ctl_note(struct ctl *ctl, bool warning, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Ask the driver to find out whether we are still the controller. */
+void ctl_resign(struct ctl *ctl);
+
+/* ---- ctl_broker.c: who is alive; marks. */
+
+struct ctl_broker *ctl_find_broker(const struct ctl *ctl, int32_t id);
+void ctl_brokers_event(struct ctl *ctl, const struct ctl_event *event);
+void ctl_brokers_activate(struct ctl *ctl);
+void ctl_brokers_free(struct ctl *ctl);
+/* Mark one slot at one broker, at all replicas that are registered, or at every broker. */
+void ctl_mark(struct ctl *ctl, struct ctl_broker *broker, struct ctl_part *part, int marks);
+void ctl_mark_replicas(struct ctl *ctl, struct ctl_part *part, int marks);
+void ctl_mark_everybody(struct ctl *ctl, struct ctl_part *part, int marks);
+/* Due marks go away; those under way stay. */
+void ctl_unmark(struct ctl *ctl, struct ctl_broker *broker, struct ctl_part *part, int marks);
+/* Due marks become marks under way. */
+void ctl_mark_sent(struct ctl_broker *broker, struct ctl_part *part, int marks);
+/* Those under way are done, or due again. */
+void ctl_sent_ok(struct ctl *ctl, struct ctl_broker *broker);
+void ctl_sent_failed(struct ctl *ctl, struct ctl_broker *broker);
+
+/* ---- ctl_topic.c: topics, slots, deletion. */
+
+struct ctl_topic *ctl_find_topic(const struct ctl *ctl, struct str name);
+struct ctl_topic *ctl_find_topic_id(const struct ctl *ctl, struct uuid id);
+struct ctl_part *ctl_find_part(const struct ctl_topic *topic, int32_t index);
+void ctl_topics_event(struct ctl *ctl, const struct ctl_event *event);
+void ctl_topic_event(struct ctl *ctl, const struct ctl_event *event);
+void ctl_topic_wrote(struct ctl *ctl, struct ctl_topic *topic, enum err err);
+void ctl_deletions_event(struct ctl *ctl, const struct ctl_event *event);
+void ctl_topic_deleted(struct ctl *ctl, struct ctl_topic *topic, enum err err);
+/* Replicas of topics that are being deleted on a broker that (re)appeared. */
+void ctl_deletion_resume(struct ctl *ctl, struct ctl_broker *broker, struct ctl_part *part);
+/* Command the removal of topics whose replicas are all gone. */
+void ctl_deletions_advance(struct ctl *ctl);
+void ctl_strays_apply(struct ctl *ctl);
+void ctl_topics_free(struct ctl *ctl);
+/* A tombstone that nobody needs to hear of any more goes. */
+void ctl_part_maybe_free(struct ctl *ctl, struct ctl_part *part);
+
+/* ---- ctl_part.c: who leads. */
+
+int32_t ctl_replica_index(const struct ctl_part *part, int32_t broker_id);
+bool ctl_in_isr(const struct ctl_leadership *state, int32_t broker_id);
+void ctl_leadership_free(struct ctl_leadership *state);
+/* Take over what a state znode says. */
+void ctl_part_believe(struct ctl *ctl, struct ctl_part *part, const struct ctl_state_info *info);
+/* Look at it before the step ends. */
+void ctl_part_touch(struct ctl *ctl, struct ctl_part *part);
+void ctl_parts_decide(struct ctl *ctl);
+void ctl_part_wrote(struct ctl *ctl, struct ctl_part *part, enum err err, int32_t version);
+void ctl_state_event(struct ctl *ctl, const struct ctl_event *event);
+/* Write `next` (taken over); `alter` may be NULL. */
+void ctl_part_write(struct ctl *ctl, struct ctl_part *part, struct ctl_leadership next,
+                    struct ctl_alter_item *alter);
+void ctl_want_preferred(struct ctl *ctl, struct ctl_part *part, bool want);
+/* The broker is registered, not leaving, and the replica's directory works. */
+bool ctl_replica_live(const struct ctl *ctl, const struct ctl_part *part, int32_t i);
+bool ctl_part_has_leader(const struct ctl *ctl, const struct ctl_part *part);
+bool ctl_unclean_allowed(const struct ctl *ctl, const struct ctl_topic *topic);
+
+/* ---- ctl_send.c: requests to brokers. */
+
+void ctl_send_all(struct ctl *ctl);
+void ctl_sent_event(struct ctl *ctl, const struct ctl_event *event);
+
+/* ---- ctl_request.c: requests from brokers and people. */
+
+void ctl_alter_event(struct ctl *ctl, const struct ctl_event *event);
+void ctl_alter_done(struct ctl *ctl, struct ctl_alter_item *item, enum err err,
+                    const struct ctl_part *part);
+void ctl_shutdown_event(struct ctl *ctl, const struct ctl_event *event);
+void ctl_shutdowns_advance(struct ctl *ctl);
+void ctl_elect_event(struct ctl *ctl, const struct ctl_event *event);
+void ctl_preferred_event(struct ctl *ctl, const struct ctl_event *event);
+void ctl_preferred_advance(struct ctl *ctl);
+void ctl_unclean_event(struct ctl *ctl, const struct ctl_event *event);
+void ctl_rebalance(struct ctl *ctl);
+/* Everybody who waits is told NOT_CONTROLLER. */
+void ctl_requests_abort(struct ctl *ctl);

@@ -1,0 +1,947 @@
+/* Golden traces of the controller machine: events in, printed commands out. */
+#include <criterion/criterion.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "controller/ctl.h"
+
+enum { LIST_MAX = 8 };
+
+/* One machine under test, and the text of what it last commanded. */
+struct bench {
+    struct ctl *ctl;
+    struct ctl_cmds out;
+    struct buf text;
+    int64_t now_ms;
+    struct arena arena;
+};
+
+static void bench_init(struct bench *b, bool replication)
+{
+    struct ctl_config config = {
+        .broker_id = 1,
+        .replication = replication,
+        .delete_topics = true,
+        .auto_rebalance = true,
+        .rebalance_check_ms = 300000,
+        .imbalance_percentage = 10,
+        .seed = 7,
+    };
+    *b = (struct bench){.ctl = ctl_new(&config), .now_ms = 1000};
+}
+
+static void bench_fini(struct bench *b)
+{
+    struct ctl_cmds out = {0};
+    ctl_step(b->ctl, &(struct ctl_event){.kind = CTL_EV_DEPOSED}, &out);
+    ctl_cmds_fini(&out);
+    ctl_cmds_fini(&b->out);
+    buf_fini(&b->text);
+    arena_fini(&b->arena);
+    ctl_free(b->ctl);
+}
+
+static void step(struct bench *b, struct ctl_event event)
+{
+    event.now_ms = b->now_ms;
+    ctl_cmds_clear(&b->out);
+    buf_clear(&b->text);
+    ctl_step(b->ctl, &event, &b->out);
+    ctl_check(b->ctl, true);
+    for (int32_t i = 0; i < b->out.count; i++) {
+        ctl_cmd_print(&b->out.items[i], &b->text);
+    }
+    buf_put_byte(&b->text, 0);
+}
+
+static void expect(struct bench *b, const char *wanted)
+{
+    cr_assert_str_eq((const char *)b->text.data, wanted, "wanted:\n%s\ngot:\n%s", wanted,
+                     (const char *)b->text.data);
+}
+
+/* The id of the n-th command of a kind in the last step. */
+static uint64_t id_of(const struct bench *b, enum ctl_cmd_kind kind, int n)
+{
+    for (int32_t i = 0; i < b->out.count; i++) {
+        if (b->out.items[i].kind == kind && n-- == 0) {
+            return b->out.items[i].id;
+        }
+    }
+    cr_assert(false, "no such command");
+    return 0;
+}
+
+static uint64_t send_to(const struct bench *b, int32_t broker)
+{
+    for (int32_t i = 0; i < b->out.count; i++) {
+        if (b->out.items[i].kind == CTL_SEND && b->out.items[i].broker_id == broker) {
+            return b->out.items[i].id;
+        }
+    }
+    cr_assert(false, "nothing sent to %d", broker);
+    return 0;
+}
+
+/* Broker `id` with epoch 100 + id + 1000 * life. */
+static void brokers_alive(struct bench *b, const int *ids, const int *lives, int count)
+{
+    struct ctl_broker_info infos[LIST_MAX];
+    static const struct znode_endpoint endpoint = {
+        {"PLAINTEXT", 9}, {"h", 1}, 9092, ZNODE_PLAINTEXT};
+    for (int i = 0; i < count; i++) {
+        infos[i] = (struct ctl_broker_info){
+            ids[i], 100 + ids[i] + 1000 * (lives != NULL ? lives[i] : 0), &endpoint, 1, STR_NULL};
+    }
+    struct ctl_event event = {.kind = CTL_EV_BROKERS};
+    event.u.brokers.items = infos;
+    event.u.brokers.count = count;
+    step(b, event);
+}
+
+static void topics_are(struct bench *b, const char *const *names, int count)
+{
+    struct str list[LIST_MAX];
+    for (int i = 0; i < count; i++) {
+        list[i] = str_of(names[i]);
+    }
+    struct ctl_event event = {.kind = CTL_EV_TOPICS};
+    event.u.names.names = list;
+    event.u.names.count = count;
+    step(b, event);
+}
+
+static void marks_are(struct bench *b, const char *const *names, int count)
+{
+    struct str list[LIST_MAX];
+    for (int i = 0; i < count; i++) {
+        list[i] = str_of(names[i]);
+    }
+    struct ctl_event event = {.kind = CTL_EV_DELETIONS};
+    event.u.names.names = list;
+    event.u.names.count = count;
+    step(b, event);
+}
+
+/* A state znode; leader -2: there is none. */
+struct state_spec {
+    int leader, epoch, version;
+    int isr[3]; /* 0 ends */
+};
+
+/* Topic with the same replicas for every partition, written "1,2,3". */
+static void topic_is(struct bench *b, const char *name, const int *replicas, int replicas_count,
+                     const struct state_spec *states, int partitions)
+{
+    struct znode_partition parts[LIST_MAX] = {{0}};
+    struct ctl_state_info infos[LIST_MAX] = {{0}};
+    struct ctl_event event = {.kind = CTL_EV_TOPIC};
+    for (int p = 0; p < partitions; p++) {
+        parts[p].index = p;
+        parts[p].replicas = (struct znode_ids){replicas, replicas_count};
+        infos[p].partition = p;
+        infos[p].err = states == NULL || states[p].leader == -2 ? ERR_NOT_FOUND : ERR_OK;
+        if (infos[p].err == ERR_OK) {
+            int count = 0;
+            while (count < 3 && states[p].isr[count] != 0) {
+                count++;
+            }
+            infos[p].version = states[p].version;
+            infos[p].state = (struct znode_state){
+                states[p].leader, states[p].epoch, 1, {states[p].isr, count}, false};
+        }
+    }
+    event.u.topic.name = str_of(name);
+    event.u.topic.topic.id.raw[0] = (uint8_t)name[0];
+    event.u.topic.topic.partitions = parts;
+    event.u.topic.topic.partitions_count = partitions;
+    event.u.topic.states = infos;
+    step(b, event);
+}
+
+static void wrote(struct bench *b, uint64_t id, enum err err, int version)
+{
+    struct ctl_event event = {.kind = CTL_EV_WROTE};
+    event.u.wrote.cmd_id = id;
+    event.u.wrote.err = err;
+    event.u.wrote.version = version;
+    step(b, event);
+}
+
+/* A plain success, with bodies that name no partition. */
+static void sent_ok(struct bench *b, uint64_t id)
+{
+    static Barnabas__Control__LeaderAndIsrResponse leader_and_isr =
+        BARNABAS__CONTROL__LEADER_AND_ISR_RESPONSE__INIT;
+    static Barnabas__Control__StopReplicaResponse stop =
+        BARNABAS__CONTROL__STOP_REPLICA_RESPONSE__INIT;
+    Barnabas__Control__Response response = BARNABAS__CONTROL__RESPONSE__INIT;
+    response.leader_and_isr = &leader_and_isr;
+    response.stop_replica = &stop;
+    struct ctl_event event = {.kind = CTL_EV_SENT};
+    event.u.sent.cmd_id = id;
+    event.u.sent.response = &response;
+    step(b, event);
+}
+
+/* Success of a StopReplica or LeaderAndIsr that names one partition with an error. */
+static void sent_one(struct bench *b, uint64_t id, const char *topic, int partition, enum err err)
+{
+    Barnabas__Control__PartitionError answer = BARNABAS__CONTROL__PARTITION_ERROR__INIT;
+    Barnabas__Control__PartitionError *answers[] = {&answer};
+    Barnabas__Control__TopicErrors errors = BARNABAS__CONTROL__TOPIC_ERRORS__INIT;
+    Barnabas__Control__TopicErrors *topics[] = {&errors};
+    control_set(&answer, partition, partition);
+    control_set(&answer, error, err_wire(err));
+    errors.name = (char *)topic;
+    errors.partitions = answers;
+    errors.n_partitions = 1;
+    Barnabas__Control__LeaderAndIsrResponse leader_and_isr =
+        BARNABAS__CONTROL__LEADER_AND_ISR_RESPONSE__INIT;
+    Barnabas__Control__StopReplicaResponse stop = BARNABAS__CONTROL__STOP_REPLICA_RESPONSE__INIT;
+    leader_and_isr.topics = stop.topics = topics;
+    leader_and_isr.n_topics = stop.n_topics = 1;
+    Barnabas__Control__Response response = BARNABAS__CONTROL__RESPONSE__INIT;
+    response.leader_and_isr = &leader_and_isr;
+    response.stop_replica = &stop;
+    struct ctl_event event = {.kind = CTL_EV_SENT};
+    event.u.sent.cmd_id = id;
+    event.u.sent.response = &response;
+    step(b, event);
+}
+
+static void sent_error(struct bench *b, uint64_t id, enum err err)
+{
+    struct ctl_event event = {.kind = CTL_EV_SENT};
+    event.u.sent.cmd_id = id;
+    event.u.sent.err = err;
+    step(b, event);
+}
+
+/* Answer everything with success until the machine has nothing more to say. */
+static void settle(struct bench *b)
+{
+    for (int round = 0; round < 100; round++) {
+        uint64_t sends[64], writes[64];
+        int32_t versions[64];
+        int sends_count = 0, writes_count = 0;
+        for (int32_t i = 0; i < b->out.count; i++) {
+            const struct ctl_cmd *cmd = &b->out.items[i];
+            if (cmd->kind == CTL_SEND) {
+                sends[sends_count++] = cmd->id;
+            } else if (cmd->kind == CTL_CREATE_STATE || cmd->kind == CTL_WRITE_STATE) {
+                versions[writes_count] = cmd->kind == CTL_CREATE_STATE ? 0 : cmd->version + 1;
+                writes[writes_count++] = cmd->id;
+            }
+        }
+        if (sends_count + writes_count == 0) {
+            return;
+        }
+        struct ctl_cmds all = {0};
+        for (int i = 0; i < writes_count + sends_count; i++) {
+            if (i < writes_count) {
+                wrote(b, writes[i], ERR_OK, versions[i]);
+            } else {
+                sent_ok(b, sends[i - writes_count]);
+            }
+            for (int32_t k = 0; k < b->out.count; k++) { /* gather, for the next round */
+                all.items = mem_realloc(all.items, (size_t)(all.count + 1) * sizeof(*all.items));
+                all.items[all.count++] = b->out.items[k];
+            }
+        }
+        ctl_cmds_clear(&b->out);
+        mem_free(b->out.items);
+        b->out.items = all.items;
+        b->out.count = all.count;
+        b->out.capacity = all.count;
+    }
+    cr_assert(false, "it never settles");
+}
+
+static void elect(struct bench *b, int epoch)
+{
+    struct ctl_event event = {.kind = CTL_EV_ELECTED};
+    event.u.elected.epoch = epoch;
+    step(b, event);
+}
+
+static const int three[] = {1, 2, 3};
+
+/* Elected in a cluster of brokers without topics, everything told. */
+static void lead_empty(struct bench *b, int brokers)
+{
+    elect(b, 1);
+    brokers_alive(b, three, NULL, brokers);
+    topics_are(b, NULL, 0);
+    marks_are(b, NULL, 0);
+    step(b, (struct ctl_event){.kind = CTL_EV_PREFERRED});
+    settle(b);
+}
+
+/* Elected with topic t of one partition in a given state on replicas 1,2,3. */
+static void lead_one(struct bench *b, struct state_spec state)
+{
+    const char *names[] = {"t"};
+    elect(b, 1);
+    brokers_alive(b, three, NULL, 3);
+    topics_are(b, names, 1);
+    marks_are(b, NULL, 0);
+    step(b, (struct ctl_event){.kind = CTL_EV_PREFERRED});
+    topic_is(b, "t", three, 3, &state, 1);
+    settle(b);
+}
+
+/* After an election everything is read before anything is told: brokers first, then leadership,
+ * then the metadata of every partition, to every broker. */
+Test(ctl_failover, rebuilds_its_state_and_tells_everybody)
+{
+    struct bench b;
+    const char *names[] = {"t"};
+    struct state_spec state = {1, 4, 9, {1, 2}};
+    bench_init(&b, true);
+    elect(&b, 3);
+    expect(&b, "READ_BROKERS\nREAD_TOPICS\nREAD_DELETIONS\nREAD_PREFERRED\nREAD_LOG_DIRS\n");
+    brokers_alive(&b, three, NULL, 2);
+    expect(&b, "");
+    topics_are(&b, names, 1);
+    expect(&b, "READ_TOPIC t\n");
+    marks_are(&b, NULL, 0);
+    step(&b, (struct ctl_event){.kind = CTL_EV_PREFERRED});
+    expect(&b, "");
+    topic_is(&b, "t", three, 2, &state, 1);
+    expect(&b, "NOTE controller is active: epoch=3 brokers=2 topics=1\n"
+               "SEND to=1 UPDATE_METADATA live=[1,2]\n"
+               "SEND to=2 UPDATE_METADATA live=[1,2]\n");
+    sent_ok(&b, send_to(&b, 2));
+    expect(&b, "SEND to=2 LEADER_AND_ISR t-0:leader=1,epoch=4,isr=[1,2],v=9\n");
+    sent_ok(&b, send_to(&b, 2));
+    expect(&b, "SEND to=2 UPDATE_METADATA live=[1,2] t-0:leader=1,epoch=4,isr=[1,2]\n");
+    sent_ok(&b, send_to(&b, 2));
+    expect(&b, "");
+    bench_fini(&b);
+}
+
+/* A new topic: with replication all live replicas are in sync; the first one leads; the replicas
+ * hear that they are new before anybody hears of the partition. */
+Test(ctl_create, new_topic_with_replication)
+{
+    struct bench b;
+    const char *names[] = {"t"};
+    bench_init(&b, true);
+    lead_empty(&b, 2);
+    topics_are(&b, names, 1);
+    expect(&b, "READ_TOPIC t\n");
+    topic_is(&b, "t", (const int[]){3, 2, 1}, 3, NULL, 1);
+    expect(&b, "NOTE partitions found: topic=t new=1\n"
+               "CREATE_STATE t-0 leader=2 epoch=0 isr=[2,1] v=0\n");
+    wrote(&b, id_of(&b, CTL_CREATE_STATE, 0), ERR_OK, 0);
+    expect(&b, "SEND to=1 LEADER_AND_ISR t-0:leader=2,epoch=0,isr=[2,1],v=0,new\n"
+               "SEND to=2 LEADER_AND_ISR t-0:leader=2,epoch=0,isr=[2,1],v=0,new\n");
+    sent_ok(&b, send_to(&b, 1));
+    expect(&b, "SEND to=1 UPDATE_METADATA live=[1,2] t-0:leader=2,epoch=0,isr=[2,1],offline=[3]\n");
+    bench_fini(&b);
+}
+
+/* Until brokers replicate, the ISR is the leader alone; the assignment is what was asked for. */
+Test(ctl_create, new_topic_without_replication)
+{
+    struct bench b;
+    const char *names[] = {"t"};
+    bench_init(&b, false);
+    lead_empty(&b, 3);
+    topics_are(&b, names, 1);
+    topic_is(&b, "t", three, 3, NULL, 2);
+    expect(&b, "NOTE partitions found: topic=t new=2\n"
+               "CREATE_STATE t-0 leader=1 epoch=0 isr=[1] v=0\n"
+               "CREATE_STATE t-1 leader=1 epoch=0 isr=[1] v=0\n");
+    bench_fini(&b);
+}
+
+/* A partition without a live replica waits, and is made when one comes. */
+Test(ctl_create, waits_for_a_live_replica)
+{
+    struct bench b;
+    const char *names[] = {"t"};
+    bench_init(&b, true);
+    lead_empty(&b, 2);
+    topics_are(&b, names, 1);
+    topic_is(&b, "t", (const int[]){3}, 1, NULL, 1);
+    expect(&b, "NOTE partitions found: topic=t new=1\n");
+    brokers_alive(&b, three, NULL, 3);
+    expect(&b, "NOTE brokers changed: new=[3] dead=[] bounced=[] live=3\n"
+               "CREATE_STATE t-0 leader=3 epoch=0 isr=[3] v=0\n"
+               "SEND to=1 UPDATE_METADATA live=[1,2,3]\n"
+               "SEND to=2 UPDATE_METADATA live=[1,2,3]\n"
+               "SEND to=3 UPDATE_METADATA live=[1,2,3]\n");
+    bench_fini(&b);
+}
+
+/* Partitions added to a topic are made; those that exist are left alone. */
+Test(ctl_create, added_partitions)
+{
+    struct bench b;
+    struct state_spec states[] = {{1, 0, 0, {1, 2, 3}}, {-2, 0, 0, {0}}};
+    bench_init(&b, true);
+    lead_one(&b, states[0]);
+    topic_is(&b, "t", three, 3, states, 2);
+    expect(&b, "NOTE partitions found: topic=t new=1\n"
+               "CREATE_STATE t-1 leader=1 epoch=0 isr=[1,2,3] v=0\n");
+    bench_fini(&b);
+}
+
+/* A topic made by an old tool gets an id before anything else happens to it. */
+Test(ctl_create, topic_without_id_gets_one)
+{
+    struct bench b;
+    const char *names[] = {"t"};
+    bench_init(&b, true);
+    lead_empty(&b, 1);
+    topics_are(&b, names, 1);
+    struct ctl_event event = {.kind = CTL_EV_TOPIC};
+    event.u.topic.name = STR("t");
+    step(&b, event);
+    expect(&b, "WRITE_TOPIC t\n");
+    cr_assert(!uuid_is_zero(b.out.items[0].node.id));
+    wrote(&b, id_of(&b, CTL_WRITE_TOPIC, 0), ERR_OK, 1);
+    expect(&b, "READ_TOPIC t\n");
+    bench_fini(&b);
+}
+
+/* A dead leader is replaced by the next replica in sync, and leaves the ISR; a dead follower only
+ * leaves. */
+Test(ctl_death, leader_moves_and_isr_shrinks)
+{
+    struct bench b;
+    bench_init(&b, true);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
+    brokers_alive(&b, (const int[]){2, 3}, NULL, 2);
+    expect(&b, "DISCONNECT 1\n"
+               "NOTE brokers changed: new=[] dead=[1] bounced=[] live=2\n"
+               "WRITE_STATE t-0 leader=2 epoch=6 isr=[2,3] v=7\n"
+               "SEND to=2 UPDATE_METADATA live=[2,3]\n"
+               "SEND to=3 UPDATE_METADATA live=[2,3]\n");
+    uint64_t to_2 = send_to(&b, 2);
+    uint64_t to_3 = send_to(&b, 3);
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_OK, 8);
+    expect(&b, "NOTE leader changed: tp=t-0 old=1 new=2 epoch=6\n");
+    sent_ok(&b, to_3);
+    settle(&b);
+    sent_ok(&b, to_2);
+    settle(&b);
+    brokers_alive(&b, (const int[]){2}, NULL, 1);
+    expect(&b, "DISCONNECT 3\n"
+               "NOTE brokers changed: new=[] dead=[3] bounced=[] live=1\n"
+               "WRITE_STATE t-0 leader=2 epoch=7 isr=[2] v=8\n"
+               "SEND to=2 UPDATE_METADATA live=[2]\n");
+    bench_fini(&b);
+}
+
+/* The last one in sync keeps its place in the ISR: nobody else may lead, until it returns. */
+Test(ctl_death, last_in_sync_stays_and_leads_again)
+{
+    struct bench b;
+    bench_init(&b, false);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1}});
+    brokers_alive(&b, (const int[]){2, 3}, NULL, 2);
+    cr_assert(strstr((char *)b.text.data, "WRITE_STATE t-0 leader=-1 epoch=6 isr=[1] v=7\n"));
+    settle(&b);
+    cr_assert_eq(ctl_count(b.ctl).offline_partitions, 1);
+    brokers_alive(&b, three, (const int[]){1, 0, 0}, 3);
+    cr_assert(strstr((char *)b.text.data, "WRITE_STATE t-0 leader=1 epoch=7 isr=[1] v=8\n"));
+    settle(&b);
+    cr_assert_eq(ctl_count(b.ctl).offline_partitions, 0);
+    bench_fini(&b);
+}
+
+/* With unclean elections allowed, now or later, anybody alive leads, and is told that it recovers.
+ */
+Test(ctl_death, unclean_election_when_allowed)
+{
+    struct bench b;
+    bench_init(&b, false);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1}});
+    brokers_alive(&b, (const int[]){2, 3}, NULL, 2);
+    settle(&b);
+    struct ctl_event event = {.kind = CTL_EV_UNCLEAN};
+    event.u.unclean.topic = STR("other");
+    event.u.unclean.allowed = 1;
+    step(&b, event);
+    expect(&b, "");
+    event.u.unclean.topic = STR("t");
+    step(&b, event);
+    expect(&b, "WRITE_STATE t-0 leader=2 epoch=7 isr=[2] recovering v=8\n");
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_OK, 9);
+    cr_assert(strstr((char *)b.text.data,
+                     "NOTE leader changed: tp=t-0 old=-1 new=2 epoch=7 unclean=true\n"));
+    cr_assert_eq(ctl_count(b.ctl).unclean_elections, 1);
+    bench_fini(&b);
+}
+
+/* A broker that restarted before anybody saw it gone is treated as gone and come back: others lead,
+ * it leaves the ISR, and it is told everything anew. */
+Test(ctl_bounce, restarted_leader_loses_leadership)
+{
+    struct bench b;
+    bench_init(&b, true);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 2}});
+    brokers_alive(&b, three, (const int[]){1, 0, 0}, 3);
+    expect(&b, "DISCONNECT 1\n"
+               "NOTE brokers changed: new=[] dead=[] bounced=[1] live=3\n"
+               "WRITE_STATE t-0 leader=2 epoch=6 isr=[2] v=7\n"
+               "SEND to=1 UPDATE_METADATA live=[1,2,3]\n"
+               "SEND to=2 UPDATE_METADATA live=[1,2,3]\n"
+               "SEND to=3 UPDATE_METADATA live=[1,2,3]\n");
+    uint64_t to_1 = send_to(&b, 1);
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_OK, 8);
+    sent_ok(&b, to_1);
+    expect(&b, "SEND to=1 LEADER_AND_ISR t-0:leader=2,epoch=6,isr=[2],v=8\n");
+    bench_fini(&b);
+}
+
+/* Alone in the ISR it leads again, but in a new epoch: two writes, as if it had been seen dead. */
+Test(ctl_bounce, only_replica_in_sync_gets_new_epochs)
+{
+    struct bench b;
+    bench_init(&b, false);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1}});
+    brokers_alive(&b, three, (const int[]){1, 0, 0}, 3);
+    cr_assert(strstr((char *)b.text.data, "WRITE_STATE t-0 leader=-1 epoch=6 isr=[1] v=7\n"));
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_OK, 8);
+    cr_assert(strstr((char *)b.text.data, "WRITE_STATE t-0 leader=1 epoch=7 isr=[1] v=8\n"));
+    settle(&b);
+    cr_assert_eq(ctl_count(b.ctl).offline_partitions, 0);
+    bench_fini(&b);
+}
+
+/* A write whose result is unknown is followed by reading: what is there counts, whoever wrote it.
+ */
+Test(ctl_write, unknown_result_is_read_again)
+{
+    struct bench b;
+    bench_init(&b, true);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
+    brokers_alive(&b, (const int[]){2, 3}, NULL, 2);
+    uint64_t id = id_of(&b, CTL_WRITE_STATE, 0);
+    wrote(&b, id, ERR_ZK_BAD_VERSION, 0);
+    expect(&b, "READ_STATE t-0\n");
+    /* It had happened. */
+    int32_t isr[] = {2, 3};
+    struct ctl_event event = {.kind = CTL_EV_STATE};
+    event.u.state.topic = STR("t");
+    event.u.state.info = (struct ctl_state_info){0, ERR_OK, {2, 6, 1, {isr, 2}, false}, 8};
+    step(&b, event);
+    expect(&b, "");
+    /* An old leader came between: decide again from there. */
+    brokers_alive(&b, (const int[]){2}, NULL, 1);
+    id = id_of(&b, CTL_WRITE_STATE, 0);
+    wrote(&b, id, ERR_ZK_BAD_VERSION, 0);
+    event.u.state.info.version = 12;
+    step(&b, event);
+    expect(&b, "WRITE_STATE t-0 leader=2 epoch=7 isr=[2] v=12\n");
+    bench_fini(&b);
+}
+
+/* A write that the epoch's fence refused ends the reign. */
+Test(ctl_write, fenced_write_resigns)
+{
+    struct bench b;
+    bench_init(&b, true);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
+    brokers_alive(&b, (const int[]){2, 3}, NULL, 2);
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_CONTROLLER_MOVED, 0);
+    expect(&b, "RESIGN\n");
+    step(&b, (struct ctl_event){.kind = CTL_EV_DEPOSED});
+    cr_assert(!ctl_active(b.ctl));
+    bench_fini(&b);
+}
+
+/* Requests that fail are repeated after a pause, built anew from the state at that time. */
+Test(ctl_send, failed_request_is_repeated_with_the_newest_state)
+{
+    struct bench b;
+    const char *names[] = {"t"};
+    bench_init(&b, true);
+    lead_empty(&b, 2);
+    topics_are(&b, names, 1);
+    topic_is(&b, "t", three, 2, NULL, 1);
+    wrote(&b, id_of(&b, CTL_CREATE_STATE, 0), ERR_OK, 0);
+    sent_error(&b, send_to(&b, 2), ERR_NETWORK_EXCEPTION);
+    expect(&b, "");
+    cr_assert_eq(b.out.wake_ms, 1100);
+    b.now_ms = 1099;
+    step(&b, (struct ctl_event){.kind = CTL_EV_TICK});
+    expect(&b, "");
+    b.now_ms = 1100;
+    step(&b, (struct ctl_event){.kind = CTL_EV_TICK});
+    expect(&b, "SEND to=2 LEADER_AND_ISR t-0:leader=1,epoch=0,isr=[1,2],v=0,new\n");
+    bench_fini(&b);
+}
+
+/* A broker that knows a later controller makes us look whether we still are one. */
+Test(ctl_send, stale_controller_epoch_makes_it_check)
+{
+    struct bench b;
+    bench_init(&b, true);
+    lead_empty(&b, 2);
+    brokers_alive(&b, three, NULL, 3);
+    Barnabas__Control__Response response = BARNABAS__CONTROL__RESPONSE__INIT;
+    control_set(&response, error, err_wire(ERR_STALE_CONTROLLER_EPOCH));
+    struct ctl_event event = {.kind = CTL_EV_SENT};
+    event.u.sent.cmd_id = send_to(&b, 2);
+    event.u.sent.response = &response;
+    step(&b, event);
+    expect(&b, "RESIGN\n");
+    bench_fini(&b);
+}
+
+/* Deletion: out of the metadata, files removed everywhere, then the nodes; a dead replica makes it
+ * wait. */
+Test(ctl_delete, removes_replicas_then_nodes)
+{
+    struct bench b;
+    const char *names[] = {"t"};
+    bench_init(&b, true);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
+    brokers_alive(&b, (const int[]){1, 2}, NULL, 2);
+    settle(&b);
+    marks_are(&b, names, 1);
+    expect(&b,
+           "NOTE deleting topic: topic=t partitions=1\n"
+           "SEND to=1 UPDATE_METADATA live=[1,2] t-0:leader=-2,epoch=0,isr=[1,2],offline=[3]\n"
+           "SEND to=2 UPDATE_METADATA live=[1,2] t-0:leader=-2,epoch=0,isr=[1,2],offline=[3]\n");
+    uint64_t to_2 = send_to(&b, 2);
+    sent_ok(&b, send_to(&b, 1));
+    expect(&b, "SEND to=1 STOP_REPLICA t-0:epoch=-2,delete\n");
+    sent_one(&b, send_to(&b, 1), "t", 0, ERR_OK);
+    sent_ok(&b, to_2);
+    sent_one(&b, send_to(&b, 2), "t", 0, ERR_OK);
+    expect(&b, "");
+    brokers_alive(&b, three, (const int[]){0, 0, 1}, 3);
+    uint64_t to_3 = send_to(&b, 3);
+    sent_ok(&b, to_3);
+    expect(&b, "SEND to=3 STOP_REPLICA t-0:epoch=-2,delete\n");
+    sent_one(&b, send_to(&b, 3), "t", 0, ERR_OK);
+    expect(&b, "DELETE_TOPIC t\n");
+    uint64_t gone = id_of(&b, CTL_DELETE_TOPIC, 0);
+    wrote(&b, gone, ERR_ZK_NOT_EMPTY, 0);
+    cr_assert_eq(b.out.wake_ms, b.now_ms + CTL_DELETE_RETRY_MS);
+    b.now_ms += CTL_DELETE_RETRY_MS;
+    step(&b, (struct ctl_event){.kind = CTL_EV_TICK});
+    expect(&b, "DELETE_TOPIC t\n");
+    wrote(&b, id_of(&b, CTL_DELETE_TOPIC, 0), ERR_OK, 0);
+    expect(&b, "NOTE topic deleted: topic=t\n");
+    cr_assert_eq(ctl_count(b.ctl).topics, 0);
+    bench_fini(&b);
+}
+
+/* A mark for a topic that does not exist is removed, but only after the list of topics was read
+ * again: the topic may be newer than our list. */
+Test(ctl_delete, mark_without_topic_is_removed_after_a_second_look)
+{
+    struct bench b;
+    const char *names[] = {"ghost"};
+    bench_init(&b, true);
+    lead_empty(&b, 1);
+    marks_are(&b, names, 1);
+    expect(&b, "READ_TOPICS\n");
+    topics_are(&b, NULL, 0);
+    expect(&b, "DELETE_MARK ghost\n");
+    marks_are(&b, names, 1);
+    topics_are(&b, names, 1);
+    expect(&b, "READ_TOPIC ghost\n");
+    topic_is(&b, "ghost", three, 1, NULL, 1);
+    cr_assert(strstr((char *)b.text.data, "NOTE deleting topic: topic=ghost partitions=1\n"));
+    bench_fini(&b);
+}
+
+/* A topic that somebody removed by hand disappears from everybody's metadata. */
+Test(ctl_delete, topic_removed_by_hand_leaves_the_metadata)
+{
+    struct bench b;
+    bench_init(&b, true);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
+    topics_are(&b, NULL, 0);
+    cr_assert(strstr((char *)b.text.data,
+                     "SEND to=1 UPDATE_METADATA live=[1,2,3] t-0:leader=-2,epoch=0,isr=[1,2,3]\n"));
+    settle(&b);
+    cr_assert_eq(ctl_count(b.ctl).partitions, 0);
+    bench_fini(&b);
+}
+
+/* A new controller resumes deletions from the marks alone. */
+Test(ctl_delete, resumes_after_failover)
+{
+    struct bench b;
+    const char *names[] = {"t"};
+    struct state_spec state = {1, 5, 7, {1}};
+    bench_init(&b, false);
+    elect(&b, 2);
+    marks_are(&b, names, 1);
+    topics_are(&b, names, 1);
+    step(&b, (struct ctl_event){.kind = CTL_EV_PREFERRED});
+    brokers_alive(&b, three, NULL, 1);
+    topic_is(&b, "t", three, 1, &state, 1);
+    expect(&b, "NOTE controller is active: epoch=2 brokers=1 topics=1\n"
+               "NOTE deleting topic: topic=t partitions=1\n"
+               "SEND to=1 UPDATE_METADATA live=[1] t-0:leader=-2,epoch=0,isr=[1]\n");
+    sent_ok(&b, send_to(&b, 1));
+    sent_one(&b, send_to(&b, 1), "t", 0, ERR_OK);
+    expect(&b, "DELETE_TOPIC t\n");
+    bench_fini(&b);
+}
+
+static void ask_shutdown(struct bench *b, int broker)
+{
+    Barnabas__Control__ControlledShutdown body = BARNABAS__CONTROL__CONTROLLED_SHUTDOWN__INIT;
+    Barnabas__Control__Request request = BARNABAS__CONTROL__REQUEST__INIT;
+    control_set(&request, kind, BARNABAS__CONTROL__KIND__CONTROLLED_SHUTDOWN);
+    control_set(&request, broker_id, broker);
+    control_set(&request, broker_epoch, 100 + broker);
+    request.controlled_shutdown = &body;
+    struct ctl_event event = {.kind = CTL_EV_SHUTDOWN};
+    event.u.request.reply_id = 77;
+    event.u.request.request = &request;
+    step(b, event);
+}
+
+/* A leaving leader hands over first, and the answer comes when that is written. */
+Test(ctl_shutdown, leader_is_moved_before_the_answer)
+{
+    struct bench b;
+    bench_init(&b, true);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
+    ask_shutdown(&b, 1);
+    expect(&b, "NOTE broker is shutting down: broker=1\n"
+               "WRITE_STATE t-0 leader=2 epoch=6 isr=[2,3] v=7\n");
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_OK, 8);
+    expect(&b, "NOTE leader changed: tp=t-0 old=1 new=2 epoch=6\n"
+               "REPLY id=77 CONTROLLED_SHUTDOWN error=0\n"
+               "SEND to=1 LEADER_AND_ISR t-0:leader=2,epoch=6,isr=[2,3],v=8\n"
+               "SEND to=2 LEADER_AND_ISR t-0:leader=2,epoch=6,isr=[2,3],v=8\n"
+               "SEND to=3 LEADER_AND_ISR t-0:leader=2,epoch=6,isr=[2,3],v=8\n");
+    bench_fini(&b);
+}
+
+/* A leaving follower is stopped and leaves the ISR; what nobody else can lead is reported as
+ * remaining. */
+Test(ctl_shutdown, follower_stops_and_sole_leader_remains)
+{
+    struct bench b;
+    bench_init(&b, true);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 2}});
+    ask_shutdown(&b, 2);
+    expect(&b, "NOTE broker is shutting down: broker=2\n"
+               "WRITE_STATE t-0 leader=1 epoch=6 isr=[1] v=7\n");
+    uint64_t write = id_of(&b, CTL_WRITE_STATE, 0);
+    wrote(&b, write, ERR_OK, 8);
+    expect(&b, "REPLY id=77 CONTROLLED_SHUTDOWN error=0\n"
+               "SEND to=1 LEADER_AND_ISR t-0:leader=1,epoch=6,isr=[1],v=8\n"
+               "SEND to=2 UPDATE_METADATA live=[1,2,3] t-0:leader=1,epoch=6,isr=[1]\n"
+               "SEND to=3 LEADER_AND_ISR t-0:leader=1,epoch=6,isr=[1],v=8\n");
+    sent_ok(&b, send_to(&b, 2));
+    expect(&b, "SEND to=2 STOP_REPLICA t-0:epoch=6\n");
+    ask_shutdown(&b, 1);
+    expect(&b, "NOTE broker is shutting down: broker=1\n"
+               "REPLY id=77 CONTROLLED_SHUTDOWN error=0 remaining=t-0\n");
+    bench_fini(&b);
+}
+
+/* Preferred leaders are restored when asked, also by the balance, but only from the ISR. */
+Test(ctl_elect, preferred_leaders)
+{
+    struct bench b;
+    bench_init(&b, true);
+    lead_one(&b, (struct state_spec){2, 5, 7, {1, 2}});
+    struct ctl_event event = {.kind = CTL_EV_ELECT};
+    event.u.elect.all = true;
+    step(&b, event);
+    cr_assert_eq(b.out.elected_count, 1);
+    cr_assert_eq(b.out.elected[0].err, ERR_OK);
+    expect(&b, "WRITE_STATE t-0 leader=1 epoch=6 isr=[1,2] v=7\n");
+    settle(&b);
+    step(&b, event);
+    cr_assert_eq(b.out.elected_count, 0);
+    struct znode_tp tp = {STR("nope"), 0, {0}};
+    event.u.elect.all = false;
+    event.u.elect.tps = (struct znode_tps){&tp, 1};
+    step(&b, event);
+    cr_assert_eq(b.out.elected[0].err, ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    bench_fini(&b);
+}
+
+/* Five seconds after the election, and then at the configured interval, leaders go home. */
+Test(ctl_elect, automatic_balance)
+{
+    struct bench b;
+    bench_init(&b, true);
+    lead_one(&b, (struct state_spec){2, 5, 7, {1, 2}});
+    b.now_ms = 1000 + CTL_FIRST_REBALANCE_MS - 1;
+    step(&b, (struct ctl_event){.kind = CTL_EV_TICK});
+    expect(&b, "");
+    cr_assert_eq(b.out.wake_ms, 1000 + CTL_FIRST_REBALANCE_MS);
+    b.now_ms++;
+    step(&b, (struct ctl_event){.kind = CTL_EV_TICK});
+    expect(&b, "WRITE_STATE t-0 leader=1 epoch=6 isr=[1,2] v=7\n");
+    cr_assert_eq(b.out.wake_ms, b.now_ms + 300000);
+    bench_fini(&b);
+}
+
+/* The node of the old election tool is served and then removed. */
+Test(ctl_elect, preferred_election_node)
+{
+    struct bench b;
+    bench_init(&b, true);
+    lead_one(&b, (struct state_spec){2, 5, 7, {1, 2}});
+    struct znode_tp tp = {STR("t"), 0, {0}};
+    struct ctl_event event = {.kind = CTL_EV_PREFERRED};
+    event.u.preferred.exists = true;
+    event.u.preferred.tps = (struct znode_tps){&tp, 1};
+    step(&b, event);
+    expect(&b, "WRITE_STATE t-0 leader=1 epoch=6 isr=[1,2] v=7\n");
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_OK, 8);
+    cr_assert(strstr((char *)b.text.data, "DELETE_PREFERRED\n"));
+    bench_fini(&b);
+}
+
+/* One question about t-0 from broker 1 as leader. */
+static void ask_isr(struct bench *b, int leader_epoch, int partition_epoch, const int *isr,
+                    int count)
+{
+    Barnabas__Control__AlterPartitionPartition partition =
+        BARNABAS__CONTROL__ALTER_PARTITION_PARTITION__INIT;
+    Barnabas__Control__AlterPartitionPartition *partitions[] = {&partition};
+    Barnabas__Control__AlterPartitionTopic topic = BARNABAS__CONTROL__ALTER_PARTITION_TOPIC__INIT;
+    Barnabas__Control__AlterPartitionTopic *topics[] = {&topic};
+    Barnabas__Control__AlterPartition body = BARNABAS__CONTROL__ALTER_PARTITION__INIT;
+    Barnabas__Control__Request request = BARNABAS__CONTROL__REQUEST__INIT;
+    control_set(&partition, leader_epoch, leader_epoch);
+    control_set(&partition, partition_epoch, partition_epoch);
+    partition.isr = (int32_t *)isr;
+    partition.n_isr = (size_t)count;
+    topic.name = "t";
+    topic.partitions = partitions;
+    topic.n_partitions = 1;
+    body.topics = topics;
+    body.n_topics = 1;
+    control_set(&request, kind, BARNABAS__CONTROL__KIND__ALTER_PARTITION);
+    control_set(&request, broker_id, 1);
+    control_set(&request, broker_epoch, 101);
+    request.alter_partition = &body;
+    struct ctl_event event = {.kind = CTL_EV_ALTER};
+    event.u.request.reply_id = 9;
+    event.u.request.request = &request;
+    step(b, event);
+}
+
+/* A leader's ISR request is written under the same leader epoch, and told as metadata only. */
+Test(ctl_alter, isr_request_is_written_and_answered)
+{
+    struct bench b;
+    bench_init(&b, true);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1}});
+    ask_isr(&b, 5, 7, (const int[]){1, 2}, 2);
+    expect(&b, "WRITE_STATE t-0 leader=1 epoch=5 isr=[1,2] v=7\n");
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_OK, 8);
+    expect(&b, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=0,isr=[1,2],v=8\n"
+               "SEND to=1 UPDATE_METADATA live=[1,2,3] t-0:leader=1,epoch=5,isr=[1,2]\n"
+               "SEND to=2 UPDATE_METADATA live=[1,2,3] t-0:leader=1,epoch=5,isr=[1,2]\n"
+               "SEND to=3 UPDATE_METADATA live=[1,2,3] t-0:leader=1,epoch=5,isr=[1,2]\n");
+    bench_fini(&b);
+}
+
+/* Stale, early, senseless and impossible requests get Kafka's errors, and nothing is written. */
+Test(ctl_alter, bad_requests_are_told_apart)
+{
+    struct bench b;
+    bench_init(&b, true);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1}});
+    ask_isr(&b, 4, 7, (const int[]){1, 2}, 2);
+    expect(&b, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=74\n"); /* FENCED_LEADER_EPOCH */
+    ask_isr(&b, 6, 7, (const int[]){1, 2}, 2);
+    expect(&b, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=41\n"); /* NOT_CONTROLLER */
+    ask_isr(&b, 5, 6, (const int[]){1, 2}, 2);
+    expect(&b, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=95\n"); /* INVALID_UPDATE_VERSION */
+    ask_isr(&b, 5, 6, (const int[]){1}, 1);
+    expect(&b, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=0,isr=[1],v=7\n"); /* so already */
+    ask_isr(&b, 5, 7, (const int[]){1, 9}, 2);
+    expect(&b, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=107\n"); /* INELIGIBLE_REPLICA */
+    ask_isr(&b, 5, 7, (const int[]){2, 3}, 2);
+    expect(&b, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=42\n"); /* without its leader */
+    bench_fini(&b);
+}
+
+/* A lost reply to an ISR write is no failure: it is read again, and the leader told the truth. */
+Test(ctl_alter, unknown_result_is_found_out)
+{
+    struct bench b;
+    bench_init(&b, true);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1}});
+    ask_isr(&b, 5, 7, (const int[]){1, 2}, 2);
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_ZK_BAD_VERSION, 0);
+    expect(&b, "READ_STATE t-0\n");
+    int32_t isr[] = {1, 2};
+    struct ctl_event event = {.kind = CTL_EV_STATE};
+    event.u.state.topic = STR("t");
+    event.u.state.info = (struct ctl_state_info){0, ERR_OK, {1, 5, 1, {isr, 2}, false}, 8};
+    step(&b, event);
+    cr_assert(strstr((char *)b.text.data,
+                     "REPLY id=9 ALTER_PARTITION error=0 t-0:error=0,isr=[1,2],v=8\n"));
+    bench_fini(&b);
+}
+
+/* Losing the office answers everybody who waits. */
+Test(ctl_alter, deposed_controller_answers_not_controller)
+{
+    struct bench b;
+    bench_init(&b, true);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1}});
+    ask_isr(&b, 5, 7, (const int[]){1, 2}, 2);
+    step(&b, (struct ctl_event){.kind = CTL_EV_DEPOSED});
+    expect(&b, "REPLY id=9 ALTER_PARTITION error=41\n");
+    ask_isr(&b, 5, 7, (const int[]){1, 2}, 2);
+    expect(&b, "REPLY id=9 ALTER_PARTITION error=41\n");
+    bench_fini(&b);
+}
+
+/* A replica whose log directory failed cannot lead; when it works again, it can. */
+Test(ctl_log_dir, failed_directory_moves_the_leader)
+{
+    struct bench b;
+    bench_init(&b, true);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 2}});
+    int32_t ids[] = {1};
+    struct ctl_event event = {.kind = CTL_EV_LOG_DIRS};
+    event.u.log_dirs.ids = ids;
+    event.u.log_dirs.count = 1;
+    step(&b, event);
+    expect(&b, "SEND to=1 LEADER_AND_ISR t-0:leader=1,epoch=5,isr=[1,2],v=7\n");
+    sent_one(&b, send_to(&b, 1), "t", 0, ERR_KAFKA_STORAGE_ERROR);
+    cr_assert(strstr((char *)b.text.data, "NOTE replica lost its log directory: tp=t-0 broker=1\n"
+                                          "WRITE_STATE t-0 leader=2 epoch=6 isr=[2] v=7\n"));
+    bench_fini(&b);
+}
+
+/* Equal inputs give equal outputs, to the byte. */
+Test(ctl, is_deterministic)
+{
+    struct buf traces[2] = {{0}, {0}};
+    for (int run = 0; run < 2; run++) {
+        struct bench b;
+        const char *names[] = {"a", "b", "c"};
+        bench_init(&b, true);
+        lead_empty(&b, 3);
+        topics_are(&b, names, 3);
+        for (int i = 0; i < 3; i++) {
+            topic_is(&b, names[i], three, 3, NULL, 4);
+            buf_put(&traces[run], b.text.data, b.text.size);
+        }
+        brokers_alive(&b, (const int[]){1, 3}, NULL, 2);
+        buf_put(&traces[run], b.text.data, b.text.size);
+        bench_fini(&b);
+    }
+    cr_assert_eq(traces[0].size, traces[1].size);
+    cr_assert_eq(memcmp(traces[0].data, traces[1].data, traces[0].size), 0);
+    buf_fini(&traces[0]);
+    buf_fini(&traces[1]);
+}
