@@ -202,6 +202,7 @@ struct record_error {
     int32_t count; /* of batch_indexes, at most RECORD_ERROR_INDEXES_MAX */
     int32_t total; /* of records to blame */
     int32_t batch_indexes[RECORD_ERROR_INDEXES_MAX];
+    enum err errs[RECORD_ERROR_INDEXES_MAX]; /* ERR_INVALID_RECORD or ERR_INVALID_TIMESTAMP */
     int64_t timestamps_ms[RECORD_ERROR_INDEXES_MAX]; /* of those records */
 };
 

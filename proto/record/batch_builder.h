@@ -58,14 +58,15 @@ void batch_builder_add_at(struct batch_builder *builder, int32_t offset_delta, i
                           struct bytes key, struct bytes value, const struct record_header *headers,
                           int32_t header_count);
 
-/* Size of the batch if it were finished now without compression. For splitting: a record adds at
- * most its key, value and headers, 30 bytes, and 10 for each header. */
+/* Size of the batch if it were finished now without compression. For splitting: RECORD_OVERHEAD_MAX
+ * says what one more record adds at most. */
 size_t batch_builder_size(const struct batch_builder *builder);
 
 /* Append the batch to `out` and empty the builder: more records begin another batch, which starts
  * behind the last offset and sequence of this one. A batch without records is written with count 0
  * and timestamps of -1, as compaction leaves them; last_offset_delta is then 0.
- * ERR_MESSAGE_TOO_LARGE, with nothing appended, when the batch would exceed INT32_MAX - 1 MiB. */
+ * ERR_MESSAGE_TOO_LARGE, with nothing appended, when the batch would exceed
+ * COMPRESS_IN_MAX. */
 MUST_USE enum err batch_builder_finish(struct batch_builder *builder, struct buf *out);
 
 /* Frees what the builder holds; it may be finished or not. */

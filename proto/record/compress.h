@@ -33,6 +33,10 @@ enum compress_codec {
     COMPRESS_COUNT
 };
 
+/* Largest input of either function; a longer one is ERR_MESSAGE_TOO_LARGE. No batch is larger than
+ * an int32 can say; the rest of it is room for headers and for data that does not compress. */
+enum { COMPRESS_IN_MAX = INT32_MAX - (1 << 20) };
+
 /* Kafka's default level of the codec: gzip -1 (which is 6), lz4 9, zstd 3. */
 #define COMPRESS_LEVEL_DEFAULT INT32_MIN
 
@@ -50,7 +54,7 @@ bool compress_level_valid(enum compress_codec codec, int32_t level);
 
 /* Append the compressed form of `in`. A level out of range is taken as the nearest one. As in
  * Kafka, lz4 level 9 is the fast compressor and every other level the high-compression one.
- * ERR_MESSAGE_TOO_LARGE, and nothing appended, when `in` is longer than INT32_MAX - 1 MiB. */
+ * ERR_MESSAGE_TOO_LARGE, and nothing appended, beyond COMPRESS_IN_MAX. */
 MUST_USE enum err record_compress(enum compress_codec codec, int32_t level, struct bytes in,
                                   struct buf *out);
 

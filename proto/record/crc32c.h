@@ -18,5 +18,5 @@ uint32_t crc32c(struct bytes in);
  * crc32c(AB) == crc32c_extend(crc32c_extend(0, A), B). */
 uint32_t crc32c_extend(uint32_t crc, struct bytes next);
 
-/* CRC-32 (IEEE) of all of `in`. */
-uint32_t crc32_ieee(struct bytes in);
+/* CRC-32 (IEEE) of all of `in`. (ISA-L owns the name crc32_ieee, for the unreflected form.) */
+uint32_t crc32_zlib(struct bytes in);

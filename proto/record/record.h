@@ -25,6 +25,10 @@
 #include "base/err.h"
 #include "record/batch.h"
 
+/* What a record takes at most besides its key, value and headers, and a header besides its name and
+ * value. */
+enum { RECORD_OVERHEAD_MAX = 36, HEADER_OVERHEAD_MAX = 10 };
+
 struct record_header {
     struct str name;    /* never null */
     struct bytes value; /* null allowed */

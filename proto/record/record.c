@@ -1,0 +1,236 @@
+#include "record/record.h"
+
+#include "base/must.h"
+#include "record/record_internal.h"
+
+/* ---- one record ---- */
+
+bool scan_header(struct scan *scan, struct record_header *out)
+{
+    struct bytes name;
+    if (!scan_bytes(scan, &name) || name.data == NULL) {
+        return false;
+    }
+    out->name = (struct str){(const char *)name.data, name.size};
+    return scan_bytes(scan, &out->value);
+}
+
+bool scan_headers(struct scan *scan, int32_t count)
+{
+    struct record_header header;
+    /* A count that the bytes cannot hold ends with them, not with the count. */
+    for (int32_t i = 0; i < count; i++) {
+        if (!scan_header(scan, &header)) {
+            return false;
+        }
+    }
+    return scan->at == scan->end;
+}
+
+bool record_headers_next(struct record *record, struct record_header *out)
+{
+    if (record->header_count <= 0) {
+        return false;
+    }
+    struct scan scan = {record->headers.data, record->headers.data + record->headers.size};
+    if (!scan_header(&scan, out)) {
+        record->header_count = 0;
+        return false;
+    }
+    record->headers = (struct bytes){scan.at, (size_t)(scan.end - scan.at)};
+    record->header_count--;
+    return true;
+}
+
+/* ---- the records of a batch ---- */
+
+static enum err fail(struct record_iter *it, enum err err)
+{
+    it->err = err;
+    return err;
+}
+
+enum err record_iter_init(struct record_iter *it, struct bytes batch, size_t inflated_max,
+                          struct buf *inflated)
+{
+    *it = (struct record_iter){0};
+    enum err err = batch_read_header(batch, &it->header);
+    if (err != ERR_OK || batch_size_bytes(&it->header) > batch.size ||
+        it->header.record_count < 0) {
+        return fail(it, ERR_CORRUPT);
+    }
+    int codec = batch_codec(&it->header);
+    struct bytes records = {batch.data + BATCH_HEADER_SIZE,
+                            batch_size_bytes(&it->header) - BATCH_HEADER_SIZE};
+    /* A batch that compaction emptied may still name a codec. */
+    if (codec == COMPRESS_NONE || it->header.record_count == 0) {
+        it->records = records;
+    } else if (codec >= COMPRESS_COUNT) {
+        return fail(it, ERR_CORRUPT);
+    } else if (inflated == NULL) {
+        return fail(it, ERR_INVALID);
+    } else {
+        buf_clear(inflated);
+        err = record_decompress((enum compress_codec)codec, records, inflated_max, inflated);
+        if (err != ERR_OK) {
+            return fail(it, err);
+        }
+        it->records = (struct bytes){inflated->data, inflated->size};
+    }
+    return ERR_OK;
+}
+
+static void fill(const struct batch_header *header, const struct record_raw *raw,
+                 struct record *out)
+{
+    out->offset = delta_add(header->base_offset, raw->offset_delta);
+    out->timestamp_ms = batch_timestamp_type(header) == BATCH_LOG_APPEND_TIME
+                            ? header->max_timestamp_ms
+                            : delta_add(header->base_timestamp_ms, raw->timestamp_delta);
+    out->sequence = header->base_sequence < 0
+                        ? BATCH_NONE
+                        : batch_sequence_add(header->base_sequence, raw->offset_delta);
+    out->key = raw->key;
+    out->value = raw->value;
+    out->header_count = raw->header_count;
+    out->headers = raw->headers;
+}
+
+bool record_iter_next(struct record_iter *it, struct record *out)
+{
+    if (it->err != ERR_OK) {
+        return false;
+    }
+    if (it->index == it->header.record_count) {
+        if (it->at != it->records.size && it->header.record_count > 0) {
+            it->err = ERR_CORRUPT;
+        }
+        return false;
+    }
+    must(it->at <= it->records.size);
+    struct scan scan = {it->records.data + it->at, it->records.data + it->records.size};
+    struct record_raw raw;
+    if (!record_scan(&scan, &raw)) {
+        it->err = ERR_CORRUPT;
+        return false;
+    }
+    it->at = (size_t)(scan.at - it->records.data);
+    it->index++;
+    fill(&it->header, &raw, out);
+    return true;
+}
+
+/* ---- looking for one record ---- */
+
+/* Without compaction's gaps, every offset of the batch has its record. */
+static bool is_dense(const struct batch_header *header)
+{
+    return header->last_offset_delta >= 0 &&
+           header->record_count == (int64_t)header->last_offset_delta + 1;
+}
+
+typedef bool record_match_fn(const struct record *record, const void *arg);
+
+/* The first record that matches. */
+static enum err find_first(struct bytes batch, size_t inflated_max, record_match_fn *match,
+                           const void *arg, struct record_place *out)
+{
+    struct buf inflated = {0};
+    struct record_iter it;
+    struct record record;
+    bool found = false;
+    enum err err = record_iter_init(&it, batch, inflated_max, &inflated);
+    while (!found && record_iter_next(&it, &record)) {
+        if (match(&record, arg)) {
+            *out = (struct record_place){record.offset, record.timestamp_ms};
+            found = true;
+        }
+    }
+    if (err == ERR_OK) {
+        err = record_iter_end(&it);
+    }
+    buf_fini(&inflated);
+    return err == ERR_OK && !found ? ERR_NOT_FOUND : err;
+}
+
+static bool matches_wanted(const struct record *record, const void *arg)
+{
+    const struct record_wanted *wanted = arg;
+    return record->offset >= wanted->offset_min && record->timestamp_ms >= wanted->timestamp_min_ms;
+}
+
+enum err record_find(struct bytes batch, const struct record_wanted *wanted, size_t inflated_max,
+                     struct record_place *out)
+{
+    struct batch_header header;
+    if (batch_read_header(batch, &header) != ERR_OK) {
+        return ERR_CORRUPT;
+    }
+    if (batch_last_offset(&header) < wanted->offset_min ||
+        header.max_timestamp_ms < wanted->timestamp_min_ms) {
+        return ERR_NOT_FOUND;
+    }
+    if (batch_timestamp_type(&header) == BATCH_LOG_APPEND_TIME && is_dense(&header)) {
+        int64_t first = header.base_offset;
+        out->offset = first > wanted->offset_min ? first : wanted->offset_min;
+        out->timestamp_ms = header.max_timestamp_ms;
+        return ERR_OK;
+    }
+    return find_first(batch, inflated_max, matches_wanted, wanted, out);
+}
+
+static bool matches_timestamp(const struct record *record, const void *arg)
+{
+    const int64_t *timestamp_ms = arg;
+    return record->timestamp_ms == *timestamp_ms;
+}
+
+enum err record_find_max_timestamp(struct bytes batch, size_t inflated_max,
+                                   struct record_place *out)
+{
+    struct batch_header header;
+    if (batch_read_header(batch, &header) != ERR_OK) {
+        return ERR_CORRUPT;
+    }
+    if (batch_timestamp_type(&header) == BATCH_LOG_APPEND_TIME) {
+        *out = (struct record_place){batch_last_offset(&header), header.max_timestamp_ms};
+        return ERR_OK;
+    }
+    return find_first(batch, inflated_max, matches_timestamp, &header.max_timestamp_ms, out);
+}
+
+/* ---- control records ---- */
+
+enum { CONTROL_KEY_SIZE_MIN = 4, MARKER_VALUE_SIZE_MIN = 6 };
+
+enum err record_read_marker(struct bytes batch, struct record_marker *out)
+{
+    struct batch_header header;
+    if (batch_read_header(batch, &header) != ERR_OK) {
+        return ERR_CORRUPT;
+    }
+    if (!batch_is_control(&header)) {
+        return ERR_NOT_FOUND;
+    }
+    struct record_iter it;
+    struct record record;
+    if (record_iter_init(&it, batch, 0, NULL) != ERR_OK) {
+        return ERR_CORRUPT; /* among others: compressed, which control batches never are */
+    }
+    if (!record_iter_next(&it, &record)) {
+        return it.err == ERR_OK ? ERR_NOT_FOUND : ERR_CORRUPT;
+    }
+    if (record.key.size < CONTROL_KEY_SIZE_MIN || (int16_t)be16_get(record.key.data) < 0) {
+        return ERR_CORRUPT;
+    }
+    int type = (int16_t)be16_get(record.key.data + 2);
+    if (type != CONTROL_ABORT && type != CONTROL_COMMIT) {
+        return ERR_NOT_FOUND;
+    }
+    if (record.value.size < MARKER_VALUE_SIZE_MIN || (int16_t)be16_get(record.value.data) < 0) {
+        return ERR_CORRUPT;
+    }
+    out->type = (enum control_type)type;
+    out->coordinator_epoch = (int32_t)be32_get(record.value.data + 2);
+    return ERR_OK;
+}

@@ -1,0 +1,131 @@
+/* record_internal.h: the encoding of one record, read and written; for proto/record only.
+ *
+ * record_scan() is inline because validation runs it over every uncompressed record that is
+ * produced: it touches the lengths and skips what they cover. */
+#pragma once
+
+#include "record/batch.h"
+#include "record/record.h"
+
+enum {
+    VARINT_SIZE_MAX = 5,
+    VARLONG_SIZE_MAX = 10,
+    /* Length, attributes, both deltas, key length, value length, header count: a byte each. */
+    RECORD_SIZE_MIN = 7,
+};
+
+_Static_assert(RECORD_OVERHEAD_MAX == 5 * VARINT_SIZE_MAX + 1 + VARLONG_SIZE_MAX,
+               "length, offset delta, key length, value length, header count; attributes; time");
+_Static_assert(HEADER_OVERHEAD_MAX == 2 * VARINT_SIZE_MAX, "name length and value length");
+
+/* A record as it stands in the batch. */
+struct record_raw {
+    int64_t timestamp_delta;
+    int32_t offset_delta;
+    struct bytes key;
+    struct bytes value;
+    int32_t header_count;
+    struct bytes headers; /* their encoding */
+};
+
+/* The bytes that are left of something. */
+struct scan {
+    const uint8_t *at;
+    const uint8_t *end;
+};
+
+/* All bits of a varint but the last byte's surplus, before zigzag. False when it is longer than
+ * size_max bytes or ends early. */
+static inline bool scan_raw_varint(struct scan *scan, int size_max, uint64_t *out)
+{
+    uint64_t value = 0;
+    for (int i = 0; i < size_max && scan->at < scan->end; i++) {
+        uint8_t byte = *scan->at++;
+        value |= (uint64_t)(byte & 0x7f) << (7 * i);
+        if (byte < 0x80) {
+            *out = value;
+            return true;
+        }
+    }
+    return false;
+}
+
+static inline bool scan_varint(struct scan *scan, int32_t *out)
+{
+    uint64_t raw;
+    if (scan->at < scan->end && *scan->at < 0x80) {
+        raw = *scan->at++;
+    } else if (!scan_raw_varint(scan, VARINT_SIZE_MAX, &raw)) {
+        return false;
+    }
+    uint32_t bits = (uint32_t)raw;
+    *out = (int32_t)(bits >> 1 ^ (0 - (bits & 1)));
+    return true;
+}
+
+static inline bool scan_varlong(struct scan *scan, int64_t *out)
+{
+    uint64_t bits;
+    if (!scan_raw_varint(scan, VARLONG_SIZE_MAX, &bits)) {
+        return false;
+    }
+    *out = (int64_t)(bits >> 1 ^ (0 - (bits & 1)));
+    return true;
+}
+
+/* Length and bytes. A negative length is null, as Kafka reads it. */
+static inline bool scan_bytes(struct scan *scan, struct bytes *out)
+{
+    int32_t size;
+    if (!scan_varint(scan, &size) || size > scan->end - scan->at) {
+        return false;
+    }
+    if (size < 0) {
+        *out = (struct bytes){NULL, 0};
+        return true;
+    }
+    *out = (struct bytes){scan->at, (size_t)size};
+    scan->at += size;
+    return true;
+}
+
+/* One header. Its name must not be null. */
+bool scan_header(struct scan *scan, struct record_header *out);
+
+/* `count` headers, to the end of `scan`. */
+bool scan_headers(struct scan *scan, int32_t count);
+
+/* Read the record at the start of `scan` and step over it. False when it is malformed. */
+static inline bool record_scan(struct scan *scan, struct record_raw *out)
+{
+    int32_t size;
+    if (!scan_varint(scan, &size) || size < RECORD_SIZE_MIN - 1 || size > scan->end - scan->at) {
+        return false;
+    }
+    struct scan body = {scan->at + 1, scan->at + size}; /* attributes: none are defined */
+    scan->at += size;
+    if (!scan_varlong(&body, &out->timestamp_delta) || !scan_varint(&body, &out->offset_delta) ||
+        !scan_bytes(&body, &out->key) || !scan_bytes(&body, &out->value) ||
+        !scan_varint(&body, &out->header_count) || out->header_count < 0) {
+        return false;
+    }
+    out->headers = (struct bytes){body.at, (size_t)(body.end - body.at)};
+    return out->header_count == 0 ? body.at == body.end : scan_headers(&body, out->header_count);
+}
+
+/* Sums of header fields and deltas wrap instead of overflowing: both may hold anything. */
+static inline int64_t delta_add(int64_t base, int64_t delta)
+{
+    return (int64_t)((uint64_t)base + (uint64_t)delta);
+}
+
+/* Append a record. raw->headers is taken as it is. */
+void record_put(struct buf *out, const struct record_raw *raw);
+
+/* Append one header in its encoding. */
+void header_put(struct buf *out, const struct record_header *header);
+
+/* Append a batch: the header's fields, length and CRC set to fit, and `records` compressed with the
+ * codec in its attributes. ERR_MESSAGE_TOO_LARGE, and nothing appended, beyond COMPRESS_IN_MAX. */
+MUST_USE enum err batch_put(struct buf *out, const struct batch_header *header, int32_t level,
+                            struct bytes records);
