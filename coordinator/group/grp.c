@@ -192,11 +192,12 @@ static void on_appended(struct grp_coord *coord, const struct grp_appended *appe
 
 static void on_gone(struct grp_coord *coord, const struct grp_event *event)
 {
-    struct grp_group *group = grp_group_find(coord, event->group_id);
-    if (group == NULL || event->token == NULL) {
+    if (event->token == NULL) {
         return;
     }
-    for (struct grp_member *member = group->members; member != NULL; member = member->hh.next) {
+    struct grp_group *group = grp_group_find(coord, event->group_id);
+    for (struct grp_member *member = group != NULL ? group->members : NULL; member != NULL;
+         member = member->hh.next) {
         if (member->join_token == event->token) {
             member->join_token = NULL;
         }
@@ -204,8 +205,8 @@ static void on_gone(struct grp_coord *coord, const struct grp_event *event)
             member->sync_token = NULL;
         }
     }
-    list_for_each (link, &group->ops) {
-        struct grp_op *op = container_of(link, struct grp_op, in_group);
+    /* Not the group's list: it may have been deleted with a commit under way. */
+    for (struct grp_op *op = coord->ops; op != NULL; op = op->hh.next) {
         if (op->token == event->token) {
             op->token = NULL;
         }
