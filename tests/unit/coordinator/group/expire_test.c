@@ -38,8 +38,8 @@ static void start_short_retention(struct trace *t, int64_t retention_ms)
 
 Test(offset_delete, of_an_empty_group_deletes_anything)
 {
-    /* A tombstone, acks 0, answered at once; an offset that is not there is no error. The group is gone with
-     * its last offset; without a generation it has no record of its own to delete. */
+    /* A tombstone, acks 0, answered at once; an offset that is not there is no error. The group is
+     * gone with its last offset; without a generation it has no record of its own to delete. */
     struct trace t = {0};
     trace_start(&t);
     delete_offset(&t, 'A');
@@ -49,16 +49,14 @@ Test(offset_delete, of_an_empty_group_deletes_anything)
     t.text.size = 0;
     delete_offset(&t, 'A', .partition = 7);
     delete_offset(&t, 'A', .partition = 1);
-    EXPECT(&t,
-           "A offset delete NONE t-7:NONE\n"
-           "append acks=0 offset g t-1 tombstone\n"
-           "A offset delete NONE t-1:NONE\n");
+    EXPECT(&t, "A offset delete NONE t-7:NONE\n"
+               "append acks=0 offset g t-1 tombstone\n"
+               "A offset delete NONE t-1:NONE\n");
     delete_offset(&t, 'A');
     group_event(&t, 'D', GRP_EV_DESCRIBE, "g");
-    EXPECT(&t,
-           "append acks=0 offset g t-0 tombstone\n"
-           "A offset delete NONE t-0:NONE\n"
-           "D describe NONE group=g state=Dead type= proto=\n");
+    EXPECT(&t, "append acks=0 offset g t-0 tombstone\n"
+               "A offset delete NONE t-0:NONE\n"
+               "D describe NONE group=g state=Dead type= proto=\n");
     trace_end(&t);
 }
 
@@ -75,30 +73,27 @@ Test(offset_delete, of_an_active_consumer_group_spares_subscribed_topics)
     t.quiet = false;
     delete_offset(&t, 'Z');
     delete_offset(&t, 'Z', .topic = "u");
-    EXPECT(&t,
-           "Z offset delete NONE t-0:GROUP_SUBSCRIBED_TO_TOPIC\n"
-           "append acks=0 offset g u-0 tombstone\n"
-           "Z offset delete NONE u-0:NONE\n");
+    EXPECT(&t, "Z offset delete NONE t-0:GROUP_SUBSCRIBED_TO_TOPIC\n"
+               "append acks=0 offset g u-0 tombstone\n"
+               "Z offset delete NONE u-0:NONE\n");
     trace_end(&t);
 }
 
 Test(offset_delete, without_readable_subscriptions_spares_everything)
 {
-    /* Metadata that is no consumer metadata: every topic counts as subscribed. Another protocol type cannot
-     * say: NON_EMPTY_GROUP. */
+    /* Metadata that is no consumer metadata: every topic counts as subscribed. Another protocol
+     * type cannot say: NON_EMPTY_GROUP. */
     struct trace t = {0};
     trace_start(&t);
     to_subscribed(&t, "consumer", (struct bytes){(const uint8_t *)"m", 1});
     delete_offset(&t, 'Z', .topic = "u");
-    EXPECT(&t,
-           "Z offset delete NONE u-0:GROUP_SUBSCRIBED_TO_TOPIC\n");
+    EXPECT(&t, "Z offset delete NONE u-0:GROUP_SUBSCRIBED_TO_TOPIC\n");
     trace_end(&t);
     t = (struct trace){0};
     trace_start(&t);
     to_subscribed(&t, "connect", (struct bytes){(const uint8_t *)"m", 1});
     delete_offset(&t, 'Z', .topic = "u");
-    EXPECT(&t,
-           "Z offset delete NON_EMPTY_GROUP\n");
+    EXPECT(&t, "Z offset delete NON_EMPTY_GROUP\n");
     trace_end(&t);
 }
 
@@ -114,11 +109,10 @@ Test(offset_delete, takes_pending_commits_along)
     delete_offset(&t, 'Z');
     ack(&t);
     fetch(&t, 'F', .stable = true);
-    EXPECT(&t,
-           "append acks=0 offset g t-0 tombstone\n"
-           "Z offset delete NONE t-0:NONE\n"
-           "A commit NONE t-0:NONE\n"
-           "F fetch NONE t-0:NONE=-1/-1/\"\"\n");
+    EXPECT(&t, "append acks=0 offset g t-0 tombstone\n"
+               "Z offset delete NONE t-0:NONE\n"
+               "A commit NONE t-0:NONE\n"
+               "F fetch NONE t-0:NONE=-1/-1/\"\"\n");
     trace_end(&t);
 }
 
@@ -135,18 +129,16 @@ Test(delete_groups, only_empty_ones)
     group_event(&t, 'Z', GRP_EV_DELETE, "nobody");
     group_event(&t, 'Z', GRP_EV_DELETE, "g");
     leave(&t, 'A');
-    EXPECT(&t,
-           "Z delete GROUP_ID_NOT_FOUND\n"
-           "Z delete NON_EMPTY_GROUP\n"
-           "append acks=-1 group g gen=2 at=1003000 type=consumer proto=null leader=null\n"
-           "A leave NONE c#1/null:NONE\n");
+    EXPECT(&t, "Z delete GROUP_ID_NOT_FOUND\n"
+               "Z delete NON_EMPTY_GROUP\n"
+               "append acks=-1 group g gen=2 at=1003000 type=consumer proto=null leader=null\n"
+               "A leave NONE c#1/null:NONE\n");
     group_event(&t, 'Z', GRP_EV_DELETE, "g");
     group_event(&t, 'Z', GRP_EV_DELETE, "g");
     ack(&t); /* of the empty generation */
-    EXPECT(&t,
-           "append acks=0 offset g t-0 tombstone offset g u-2 tombstone group g tombstone\n"
-           "Z delete NONE\n"
-           "Z delete GROUP_ID_NOT_FOUND\n");
+    EXPECT(&t, "append acks=0 offset g t-0 tombstone offset g u-2 tombstone group g tombstone\n"
+               "Z delete NONE\n"
+               "Z delete GROUP_ID_NOT_FOUND\n");
     cr_assert_eq(grp_memory_bytes(t.coord), 0);
     trace_end(&t);
 }
@@ -161,11 +153,10 @@ Test(delete_groups, with_a_commit_under_way_answers_it)
     group_event(&t, 'Z', GRP_EV_DELETE, "g");
     ack(&t);
     fetch(&t, 'F');
-    EXPECT(&t,
-           "append acks=0 offset g t-0 tombstone\n"
-           "Z delete NONE\n"
-           "A commit NONE t-0:NONE\n"
-           "F fetch NONE t-0:NONE=-1/-1/\"\"\n");
+    EXPECT(&t, "append acks=0 offset g t-0 tombstone\n"
+               "Z delete NONE\n"
+               "A commit NONE t-0:NONE\n"
+               "F fetch NONE t-0:NONE=-1/-1/\"\"\n");
     trace_end(&t);
 }
 
@@ -184,18 +175,20 @@ Test(delete_groups, splits_many_tombstones_into_batches)
     ack(&t);
     t.quiet = false;
     group_event(&t, 'Z', GRP_EV_DELETE, "g");
-    EXPECT(&t,
-           "append acks=0 offset g t-19 tombstone offset g t-18 tombstone offset g t-17 tombstone offset g t-16 tombstone offset g t-15 tombstone offset g t-14 tombstone\n"
-           "append acks=0 offset g t-13 tombstone offset g t-12 tombstone offset g t-11 tombstone offset g t-10 tombstone offset g t-9 tombstone offset g t-8 tombstone\n"
-           "append acks=0 offset g t-7 tombstone offset g t-6 tombstone offset g t-5 tombstone offset g t-4 tombstone offset g t-3 tombstone offset g t-2 tombstone\n"
-           "append acks=0 offset g t-1 tombstone offset g t-0 tombstone\n"
-           "Z delete NONE\n");
+    EXPECT(
+        &t,
+        "append acks=0 offset g t-19 tombstone offset g t-18 tombstone offset g t-17 tombstone offset g t-16 tombstone offset g t-15 tombstone offset g t-14 tombstone\n"
+        "append acks=0 offset g t-13 tombstone offset g t-12 tombstone offset g t-11 tombstone offset g t-10 tombstone offset g t-9 tombstone offset g t-8 tombstone\n"
+        "append acks=0 offset g t-7 tombstone offset g t-6 tombstone offset g t-5 tombstone offset g t-4 tombstone offset g t-3 tombstone offset g t-2 tombstone\n"
+        "append acks=0 offset g t-1 tombstone offset g t-0 tombstone\n"
+        "Z delete NONE\n");
     trace_end(&t);
 }
 
 Test(expiry, of_a_simple_group_counts_from_the_commit)
 {
-    /* Retention 10 s, looked at each second. Recommitting starts over; a pending commit protects. */
+    /* Retention 10 s, looked at each second. Recommitting starts over; a pending commit protects.
+     */
     struct trace t = {0};
     start_short_retention(&t, 10000);
     commit(&t, 'A', .offset = 1);
@@ -208,9 +201,8 @@ Test(expiry, of_a_simple_group_counts_from_the_commit)
     advance_to(&t, 9999);
     EXPECT(&t, "");
     advance_to(&t, 10000);
-    EXPECT(&t,
-           "at 10000:\n"
-           "append acks=0 offset g t-1 tombstone\n");
+    EXPECT(&t, "at 10000:\n"
+               "append acks=0 offset g t-1 tombstone\n");
     commit(&t, 'A', .offset = 3);
     t.text.size = 0;
     advance_to(&t, 20000);
@@ -218,11 +210,10 @@ Test(expiry, of_a_simple_group_counts_from_the_commit)
     ack(&t);
     advance_to(&t, 30000);
     group_event(&t, 'D', GRP_EV_DESCRIBE, "g");
-    EXPECT(&t,
-           "A commit NONE t-0:NONE\n"
-           "at 21000:\n"
-           "append acks=0 offset g t-0 tombstone\n"
-           "D describe NONE group=g state=Dead type= proto=\n");
+    EXPECT(&t, "A commit NONE t-0:NONE\n"
+               "at 21000:\n"
+               "append acks=0 offset g t-0 tombstone\n"
+               "D describe NONE group=g state=Dead type= proto=\n");
     trace_end(&t);
 }
 
@@ -245,9 +236,8 @@ Test(expiry, of_an_empty_group_counts_from_when_it_became_empty)
     advance_to(&t, empty_ms + 9999);
     EXPECT(&t, "");
     advance_to(&t, empty_ms + 10999);
-    EXPECT(&t,
-           "at 33000:\n"
-           "append acks=0 offset g t-0 tombstone group g tombstone\n");
+    EXPECT(&t, "at 33000:\n"
+               "append acks=0 offset g t-0 tombstone group g tombstone\n");
     trace_end(&t);
 }
 
@@ -263,10 +253,9 @@ Test(expiry, of_a_stable_consumer_group_takes_unsubscribed_topics_only)
     t.text.size = 0;
     advance(&t, 30000);
     fetch(&t, 'F', .all = true);
-    EXPECT(&t,
-           "at 13000:\n"
-           "append acks=0 offset g u-0 tombstone\n"
-           "F fetch NONE t-0:NONE=1/-1/\"\"\n");
+    EXPECT(&t, "at 13000:\n"
+               "append acks=0 offset g u-0 tombstone\n"
+               "F fetch NONE t-0:NONE=1/-1/\"\"\n");
     trace_end(&t);
 }
 
@@ -281,8 +270,7 @@ Test(expiry, spares_active_groups_that_do_not_say_what_they_read)
     t.text.size = 0;
     advance(&t, 30000);
     fetch(&t, 'F', .all = true);
-    EXPECT(&t,
-           "F fetch NONE u-0:NONE=1/-1/\"\"\n");
+    EXPECT(&t, "F fetch NONE u-0:NONE=1/-1/\"\"\n");
     trace_end(&t);
 }
 
@@ -296,17 +284,17 @@ Test(expiry, prefers_the_time_that_the_commit_named)
     ack(&t);
     t.text.size = 0;
     advance_to(&t, 60000);
-    EXPECT(&t,
-           "at 2000:\n"
-           "append acks=0 offset g t-0 tombstone\n"
-           "at 20000:\n"
-           "append acks=0 offset g t-1 tombstone\n");
+    EXPECT(&t, "at 2000:\n"
+               "append acks=0 offset g t-0 tombstone\n"
+               "at 20000:\n"
+               "append acks=0 offset g t-1 tombstone\n");
     trace_end(&t);
 }
 
 Test(expiry, removes_empty_groups_that_hold_nothing)
 {
-    /* A group made by a JoinGroup that was refused; one that was used and is over: only that has a record. */
+    /* A group made by a JoinGroup that was refused; one that was used and is over: only that has a
+     * record. */
     struct trace t = {0};
     start_short_retention(&t, 10000);
     join(&t, 'X', .group = "refused", .protocols = "-");
@@ -316,9 +304,8 @@ Test(expiry, removes_empty_groups_that_hold_nothing)
     t.text.size = 0;
     simple(&t, GRP_EV_EXPIRE);
     list(&t, 'L', NULL, NULL);
-    EXPECT(&t,
-           "append acks=0 group g tombstone\n"
-           "L list NONE\n");
+    EXPECT(&t, "append acks=0 group g tombstone\n"
+               "L list NONE\n");
     trace_end(&t);
 }
 
@@ -335,10 +322,9 @@ Test(topics, that_are_deleted_take_their_offsets_along)
     t.text.size = 0;
     step(&t, &(struct grp_event){.kind = GRP_EV_TOPIC_DELETED, .topic = STR("t")});
     list(&t, 'L', NULL, NULL);
-    EXPECT(&t,
-           "append acks=0 offset one t-1 tombstone\n"
-           "append acks=0 offset two t-2 tombstone\n"
-           "L list NONE two::Empty:classic three::Empty:classic\n");
+    EXPECT(&t, "append acks=0 offset one t-1 tombstone\n"
+               "append acks=0 offset two t-2 tombstone\n"
+               "L list NONE two::Empty:classic three::Empty:classic\n");
     trace_end(&t);
 }
 
@@ -356,11 +342,10 @@ Test(list, filters_by_state_and_type)
     list(&t, 'L', "Empty", "Classic");
     list(&t, 'L', "Dead", NULL);
     list(&t, 'L', NULL, "consumer");
-    EXPECT(&t,
-           "L list NONE simple::Empty:classic g:consumer:Stable:classic\n"
-           "L list NONE g:consumer:Stable:classic\n"
-           "L list NONE simple::Empty:classic\n"
-           "L list NONE\n"
-           "L list NONE\n");
+    EXPECT(&t, "L list NONE simple::Empty:classic g:consumer:Stable:classic\n"
+               "L list NONE g:consumer:Stable:classic\n"
+               "L list NONE simple::Empty:classic\n"
+               "L list NONE\n"
+               "L list NONE\n");
     trace_end(&t);
 }

@@ -6,9 +6,9 @@
  *   append acks=-1 group g gen=1 ...
  *   12000 wakes                        (only from advance())
  *
- * Clients are letters: 'A' is the token of its requests and remembers the member id it was given. Member
- * ids are random; the trace shows "#n" for the n-th uuid that appeared in it. grp_check() runs after every
- * step. EXPECT() compares what was written since the last time. */
+ * Clients are letters: 'A' is the token of its requests and remembers the member id it was given.
+ * Member ids are random; the trace shows "#n" for the n-th uuid that appeared in it. grp_check()
+ * runs after every step. EXPECT() compares what was written since the last time. */
 #pragma once
 
 #include <criterion/criterion.h>
@@ -188,8 +188,8 @@ static void put_describe(struct trace *t, const struct grp_reply_describe *r)
 
 static void put_reply(struct trace *t, const struct grp_reply *reply)
 {
-    static const char *const NAMES[] = {"join",  "sync",  "heartbeat",     "leave",    "commit",
-                                        "fetch", "offset delete", "describe", "list", "delete"};
+    static const char *const NAMES[] = {"join",  "sync",          "heartbeat", "leave", "commit",
+                                        "fetch", "offset delete", "describe",  "list",  "delete"};
     buf_printf(&t->text, "%c %s", (char)(uintptr_t)reply->token, NAMES[reply->kind]);
     switch (reply->kind) {
     case GRP_EV_JOIN:
@@ -493,8 +493,7 @@ static size_t parse_protocols(char *text, struct grp_protocol *protocols)
          word = strtok_r(NULL, ",", &save)) {
         char *colon = strchr(word, ':');
         protocols[count].name = (struct str){word, (size_t)(colon - word)};
-        protocols[count++].metadata =
-            (struct bytes){(const uint8_t *)colon + 1, strlen(colon + 1)};
+        protocols[count++].metadata = (struct bytes){(const uint8_t *)colon + 1, strlen(colon + 1)};
     }
     return count;
 }
@@ -506,7 +505,9 @@ UNUSED_OK static void do_join(struct trace *t, char who, struct join_options o)
     int32_t session_ms = o.session_ms != 0 ? o.session_ms : 10000;
     struct grp_event event = {.kind = GRP_EV_JOIN, .token = token_of(who)};
     event.join = (struct grp_join){
-        .version = o.version == 0 ? 5 : o.version == -1 ? 0 : o.version,
+        .version = o.version == 0    ? 5
+                   : o.version == -1 ? 0
+                                     : o.version,
         .group_id = str_of(o.group != NULL ? o.group : "g"),
         .member_id = id_to_send(t, who, o.id, o.fresh),
         .instance_id = str_of(o.instance),
@@ -588,8 +589,8 @@ UNUSED_OK static void leave_batch(struct trace *t, char who, const char *group,
                                   const struct grp_leaving *members, size_t count)
 {
     struct grp_event event = {.kind = GRP_EV_LEAVE, .token = token_of(who)};
-    event.leave = (struct grp_leave){
-        .group_id = str_of(group), .members = members, .member_count = count};
+    event.leave =
+        (struct grp_leave){.group_id = str_of(group), .members = members, .member_count = count};
     step(t, &event);
 }
 
@@ -670,8 +671,7 @@ UNUSED_OK static void do_delete_offset(struct trace *t, char who, struct topic_o
         (struct grp_offset_delete){str_of(o.group != NULL ? o.group : "g"), &topic, 1};
     step(t, &event);
 }
-#define delete_offset(t, who, ...)                                                                 \
-    do_delete_offset((t), (who), (struct topic_options){__VA_ARGS__})
+#define delete_offset(t, who, ...) do_delete_offset((t), (who), (struct topic_options){__VA_ARGS__})
 
 /* DESCRIBE, DELETE and GONE. */
 UNUSED_OK static void group_event(struct trace *t, char who, enum grp_event_kind kind,

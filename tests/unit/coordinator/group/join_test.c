@@ -3,7 +3,8 @@
 
 Test(join, a_new_group_waits_for_the_initial_delay)
 {
-    /* The first member of a new group is answered when the delay is over, as leader with all members. */
+    /* The first member of a new group is answered when the delay is over, as leader with all
+     * members. */
     struct trace t = {0};
     trace_start(&t);
     enter(&t, 'A');
@@ -11,16 +12,15 @@ Test(join, a_new_group_waits_for_the_initial_delay)
     advance(&t, 2999);
     EXPECT(&t, "");
     advance(&t, 1);
-    EXPECT(&t,
-           "at 3000:\n"
-           "A join NONE gen=1 type=consumer proto=range leader=c#1 id=c#1 members=[c#1=m]\n");
+    EXPECT(&t, "at 3000:\n"
+               "A join NONE gen=1 type=consumer proto=range leader=c#1 id=c#1 members=[c#1=m]\n");
     trace_end(&t);
 }
 
 Test(join, each_new_member_prolongs_the_initial_delay_up_to_the_rebalance_timeout)
 {
-    /* Delay 3 s, rebalance timeout 7 s: members that come at 1 s and 4 s prolong to 3+3 and then to 7 s,
-     * and no further. */
+    /* Delay 3 s, rebalance timeout 7 s: members that come at 1 s and 4 s prolong to 3+3 and then to
+     * 7 s, and no further. */
     struct trace t = {0};
     trace_start(&t);
     enter(&t, 'A', .rebalance_ms = 7000);
@@ -30,31 +30,31 @@ Test(join, each_new_member_prolongs_the_initial_delay_up_to_the_rebalance_timeou
     enter(&t, 'C', .rebalance_ms = 7000);
     advance_to(&t, 6500);
     enter(&t, 'D', .rebalance_ms = 7000);
-    EXPECT(&t,
-           "");
+    EXPECT(&t, "");
     advance_to(&t, 20000);
-    EXPECT(&t,
-           "at 7000:\n"
-           "A join NONE gen=1 type=consumer proto=range leader=c#1 id=c#1 members=[c#1=m c#2=m c#3=m c#4=m]\n"
-           "B join NONE gen=1 type=consumer proto=range leader=c#1 id=c#2\n"
-           "C join NONE gen=1 type=consumer proto=range leader=c#1 id=c#3\n"
-           "D join NONE gen=1 type=consumer proto=range leader=c#1 id=c#4\n"
-           "at 14000:\n"
-           "append acks=-1 group g gen=2 at=1014000 type=consumer proto=null leader=null\n");
+    EXPECT(
+        &t,
+        "at 7000:\n"
+        "A join NONE gen=1 type=consumer proto=range leader=c#1 id=c#1 members=[c#1=m c#2=m c#3=m c#4=m]\n"
+        "B join NONE gen=1 type=consumer proto=range leader=c#1 id=c#2\n"
+        "C join NONE gen=1 type=consumer proto=range leader=c#1 id=c#3\n"
+        "D join NONE gen=1 type=consumer proto=range leader=c#1 id=c#4\n"
+        "at 14000:\n"
+        "append acks=-1 group g gen=2 at=1014000 type=consumer proto=null leader=null\n");
     trace_end(&t);
 }
 
 Test(join, a_delay_of_zero_answers_at_once)
 {
-    /* The shipped configuration of a test broker: no delay, the reply comes out of the same step. */
+    /* The shipped configuration of a test broker: no delay, the reply comes out of the same step.
+     */
     struct trace t = {0};
     grp_config_default(&t.config);
     t.config.initial_rebalance_delay_ms = 0;
     t.config.retention_check_interval_ms = 0;
     trace_start(&t);
     enter(&t, 'A');
-    EXPECT(&t,
-           "A join NONE gen=1 type=consumer proto=range leader=c#1 id=c#1 members=[c#1=m]\n");
+    EXPECT(&t, "A join NONE gen=1 type=consumer proto=range leader=c#1 id=c#1 members=[c#1=m]\n");
     trace_end(&t);
 }
 
@@ -67,26 +67,25 @@ Test(join, version_4_gets_a_member_id_first)
     group_event(&t, 'Z', GRP_EV_DESCRIBE, "g");
     join(&t, 'A');
     advance(&t, 3000);
-    EXPECT(&t,
-           "A join MEMBER_ID_REQUIRED gen=-1 type=null proto= leader= id=c#1\n"
-           "Z describe NONE group=g state=Empty type= proto=\n"
-           "at 3000:\n"
-           "A join NONE gen=1 type=consumer proto=range leader=c#1 id=c#1 members=[c#1=m]\n");
+    EXPECT(&t, "A join MEMBER_ID_REQUIRED gen=-1 type=null proto= leader= id=c#1\n"
+               "Z describe NONE group=g state=Empty type= proto=\n"
+               "at 3000:\n"
+               "A join NONE gen=1 type=consumer proto=range leader=c#1 id=c#1 members=[c#1=m]\n");
     trace_end(&t);
 }
 
 Test(join, versions_differ_in_null_and_empty_protocol_names)
 {
-    /* Below 7 "no protocol" is "", from 7 on null; version 0's rebalance timeout is its session's. */
+    /* Below 7 "no protocol" is "", from 7 on null; version 0's rebalance timeout is its session's.
+     */
     struct trace t = {0};
     trace_start(&t);
     enter(&t, 'A', .session_ms = 1);
     join(&t, 'B', .version = 7, .session_ms = 1);
     join(&t, 'C', .version = 9, .session_ms = 2000000);
-    EXPECT(&t,
-           "A join INVALID_SESSION_TIMEOUT gen=-1 type=null proto= leader= id=\n"
-           "B join INVALID_SESSION_TIMEOUT gen=-1 type=null proto=null leader= id=\n"
-           "C join INVALID_SESSION_TIMEOUT gen=-1 type=null proto=null leader= id=\n");
+    EXPECT(&t, "A join INVALID_SESSION_TIMEOUT gen=-1 type=null proto= leader= id=\n"
+               "B join INVALID_SESSION_TIMEOUT gen=-1 type=null proto=null leader= id=\n"
+               "C join INVALID_SESSION_TIMEOUT gen=-1 type=null proto=null leader= id=\n");
     join(&t, 'D', .version = -1, .session_ms = 8000);
     advance(&t, 3000);
     sync_group(&t, 'D', .assign = "D");
@@ -108,20 +107,16 @@ Test(join, a_member_id_that_is_not_used_expires_and_stops_blocking)
     to_stable(&t, "A");
     join(&t, 'B', .session_ms = 8000);
     heartbeat(&t, 'A');
-    EXPECT(&t,
-           "B join MEMBER_ID_REQUIRED gen=-1 type=null proto= leader= id=c#1\n"
-           "A heartbeat NONE\n");
+    EXPECT(&t, "B join MEMBER_ID_REQUIRED gen=-1 type=null proto= leader= id=c#1\n"
+               "A heartbeat NONE\n");
     join(&t, 'A'); /* the leader rejoins: everyone has, but B's id is out */
     heartbeat(&t, 'A');
-    EXPECT(&t,
-           "A heartbeat REBALANCE_IN_PROGRESS\n");
+    EXPECT(&t, "A heartbeat REBALANCE_IN_PROGRESS\n");
     advance(&t, 8000);
-    EXPECT(&t,
-           "at 11000:\n"
-           "A join NONE gen=2 type=consumer proto=range leader=c#2 id=c#2 members=[c#2=m]\n");
+    EXPECT(&t, "at 11000:\n"
+               "A join NONE gen=2 type=consumer proto=range leader=c#2 id=c#2 members=[c#2=m]\n");
     join(&t, 'B'); /* too late */
-    EXPECT(&t,
-           "B join UNKNOWN_MEMBER_ID gen=-1 type=null proto= leader= id=c#1\n");
+    EXPECT(&t, "B join UNKNOWN_MEMBER_ID gen=-1 type=null proto= leader= id=c#1\n");
     trace_end(&t);
 }
 
@@ -136,19 +131,18 @@ Test(join, unknown_ids_and_groups_are_refused)
     join(&t, 'C', .id = "ghost");
     join(&t, 'D', .id = "ghost", .instance = "i");
     join(&t, 'E', .id = "ghost", .protocols = "other:m");
-    EXPECT(&t,
-           "A join UNKNOWN_MEMBER_ID gen=-1 type=null proto= leader= id=ghost\n"
-           "Z describe NONE group=g state=Dead type= proto=\n"
-           "C join UNKNOWN_MEMBER_ID gen=-1 type=null proto= leader= id=ghost\n"
-           "D join UNKNOWN_MEMBER_ID gen=-1 type=null proto= leader= id=ghost\n"
-           "E join INCONSISTENT_GROUP_PROTOCOL gen=-1 type=null proto= leader= id=ghost\n");
+    EXPECT(&t, "A join UNKNOWN_MEMBER_ID gen=-1 type=null proto= leader= id=ghost\n"
+               "Z describe NONE group=g state=Dead type= proto=\n"
+               "C join UNKNOWN_MEMBER_ID gen=-1 type=null proto= leader= id=ghost\n"
+               "D join UNKNOWN_MEMBER_ID gen=-1 type=null proto= leader= id=ghost\n"
+               "E join INCONSISTENT_GROUP_PROTOCOL gen=-1 type=null proto= leader= id=ghost\n");
     trace_end(&t);
 }
 
 Test(join, protocols_must_fit_the_group)
 {
-    /* No protocol, no type, another type, nothing in common: INCONSISTENT_GROUP_PROTOCOL, before any
-     * look at the member id. */
+    /* No protocol, no type, another type, nothing in common: INCONSISTENT_GROUP_PROTOCOL, before
+     * any look at the member id. */
     struct trace t = {0};
     trace_start(&t);
     join(&t, 'A', .protocols = "-");
@@ -157,30 +151,30 @@ Test(join, protocols_must_fit_the_group)
     join(&t, 'D', .type = "connect");
     join(&t, 'E', .protocols = "sticky:m");
     join(&t, 'C', .protocols = "sticky:m");
-    EXPECT(&t,
-           "A join INCONSISTENT_GROUP_PROTOCOL gen=-1 type=null proto= leader= id=\n"
-           "B join INCONSISTENT_GROUP_PROTOCOL gen=-1 type=null proto= leader= id=\n"
-           "D join INCONSISTENT_GROUP_PROTOCOL gen=-1 type=null proto= leader= id=\n"
-           "E join INCONSISTENT_GROUP_PROTOCOL gen=-1 type=null proto= leader= id=\n"
-           "C join INCONSISTENT_GROUP_PROTOCOL gen=-1 type=null proto= leader= id=c#1\n");
+    EXPECT(&t, "A join INCONSISTENT_GROUP_PROTOCOL gen=-1 type=null proto= leader= id=\n"
+               "B join INCONSISTENT_GROUP_PROTOCOL gen=-1 type=null proto= leader= id=\n"
+               "D join INCONSISTENT_GROUP_PROTOCOL gen=-1 type=null proto= leader= id=\n"
+               "E join INCONSISTENT_GROUP_PROTOCOL gen=-1 type=null proto= leader= id=\n"
+               "C join INCONSISTENT_GROUP_PROTOCOL gen=-1 type=null proto= leader= id=c#1\n");
     trace_end(&t);
 }
 
 Test(join, the_protocol_with_most_votes_among_the_common_ones_wins)
 {
-    /* range is everyone's, sticky is everyone's; A prefers range, B and C prefer sticky; lone is A's own and
-     * cannot win although A prefers it most. A name given twice counts once. */
+    /* range is everyone's, sticky is everyone's; A prefers range, B and C prefer sticky; lone is
+     * A's own and cannot win although A prefers it most. A name given twice counts once. */
     struct trace t = {0};
     trace_start(&t);
     enter(&t, 'A', .protocols = "lone:l,range:a,sticky:b,range:c");
     enter(&t, 'B', .protocols = "sticky:d,range:e");
     enter(&t, 'C', .protocols = "sticky:f,range:g");
     advance(&t, 6000);
-    EXPECT(&t,
-           "at 6000:\n"
-           "A join NONE gen=1 type=consumer proto=sticky leader=c#1 id=c#1 members=[c#1=b c#2=d c#3=f]\n"
-           "B join NONE gen=1 type=consumer proto=sticky leader=c#1 id=c#2\n"
-           "C join NONE gen=1 type=consumer proto=sticky leader=c#1 id=c#3\n");
+    EXPECT(
+        &t,
+        "at 6000:\n"
+        "A join NONE gen=1 type=consumer proto=sticky leader=c#1 id=c#1 members=[c#1=b c#2=d c#3=f]\n"
+        "B join NONE gen=1 type=consumer proto=sticky leader=c#1 id=c#2\n"
+        "C join NONE gen=1 type=consumer proto=sticky leader=c#1 id=c#3\n");
     trace_end(&t);
 }
 
@@ -207,8 +201,7 @@ Test(join, stable_leader_rejoining_starts_a_rebalance)
     to_stable(&t, "AB");
     join(&t, 'A');
     heartbeat(&t, 'B');
-    EXPECT(&t,
-           "B heartbeat REBALANCE_IN_PROGRESS\n");
+    EXPECT(&t, "B heartbeat REBALANCE_IN_PROGRESS\n");
     join(&t, 'B');
     EXPECT(&t,
            "A join NONE gen=2 type=consumer proto=range leader=c#1 id=c#1 members=[c#1=m c#2=m]\n"
@@ -224,23 +217,23 @@ Test(join, stable_follower_rejoining_is_answered_at_once_unless_it_changed)
     to_stable(&t, "AB");
     join(&t, 'B');
     heartbeat(&t, 'A');
-    EXPECT(&t,
-           "B join NONE gen=1 type=consumer proto=range leader=c#1 id=c#2\n"
-           "A heartbeat NONE\n");
+    EXPECT(&t, "B join NONE gen=1 type=consumer proto=range leader=c#1 id=c#2\n"
+               "A heartbeat NONE\n");
     join(&t, 'B', .protocols = "range:changed");
     heartbeat(&t, 'A');
     join(&t, 'A');
-    EXPECT(&t,
-           "A heartbeat REBALANCE_IN_PROGRESS\n"
-           "A join NONE gen=2 type=consumer proto=range leader=c#1 id=c#1 members=[c#1=m c#2=changed]\n"
-           "B join NONE gen=2 type=consumer proto=range leader=c#1 id=c#2\n");
+    EXPECT(
+        &t,
+        "A heartbeat REBALANCE_IN_PROGRESS\n"
+        "A join NONE gen=2 type=consumer proto=range leader=c#1 id=c#1 members=[c#1=m c#2=changed]\n"
+        "B join NONE gen=2 type=consumer proto=range leader=c#1 id=c#2\n");
     trace_end(&t);
 }
 
 Test(join, completing_group_repeats_the_answer_unless_metadata_changed)
 {
-    /* The reply got lost: the leader gets the members again, a follower does not. Changed: rebalance, and
-     * whoever waits for a sync is told. */
+    /* The reply got lost: the leader gets the members again, a follower does not. Changed:
+     * rebalance, and whoever waits for a sync is told. */
     struct trace t = {0};
     trace_start(&t);
     to_completing(&t, "AB");
@@ -251,27 +244,29 @@ Test(join, completing_group_repeats_the_answer_unless_metadata_changed)
            "B join NONE gen=1 type=consumer proto=range leader=c#1 id=c#2\n");
     sync_group(&t, 'A', .assign = "AB");
     join(&t, 'B', .protocols = "range:changed");
-    EXPECT(&t,
-           "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=c#1 [c#1:m:a c#2:m:b]\n"
-           "A sync REBALANCE_IN_PROGRESS type=null proto=null assignment=\n");
+    EXPECT(
+        &t,
+        "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=c#1 [c#1:m:a c#2:m:b]\n"
+        "A sync REBALANCE_IN_PROGRESS type=null proto=null assignment=\n");
     ack(&t); /* the assignment is stored after all: too late, it means nothing now */
     join(&t, 'A');
-    EXPECT(&t,
-           "A join NONE gen=2 type=consumer proto=range leader=c#1 id=c#1 members=[c#1=m c#2=changed]\n"
-           "B join NONE gen=2 type=consumer proto=range leader=c#1 id=c#2\n");
+    EXPECT(
+        &t,
+        "A join NONE gen=2 type=consumer proto=range leader=c#1 id=c#1 members=[c#1=m c#2=changed]\n"
+        "B join NONE gen=2 type=consumer proto=range leader=c#1 id=c#2\n");
     trace_end(&t);
 }
 
 Test(join, a_second_request_of_one_member_frees_the_first)
 {
-    /* The older of two waiting JoinGroups of one member is told to try again, the newer is answered. */
+    /* The older of two waiting JoinGroups of one member is told to try again, the newer is
+     * answered. */
     struct trace t = {0};
     trace_start(&t);
     to_stable(&t, "AB");
     join(&t, 'A');
     join(&t, 'C', .id = trace_id(&t, 'A'));
-    EXPECT(&t,
-           "A join REBALANCE_IN_PROGRESS gen=-1 type=null proto= leader= id=c#1\n");
+    EXPECT(&t, "A join REBALANCE_IN_PROGRESS gen=-1 type=null proto= leader= id=c#1\n");
     join(&t, 'B');
     EXPECT(&t,
            "C join NONE gen=2 type=consumer proto=range leader=c#1 id=c#1 members=[c#1=m c#2=m]\n"
@@ -281,8 +276,8 @@ Test(join, a_second_request_of_one_member_frees_the_first)
 
 Test(join, a_full_group_turns_new_members_away)
 {
-    /* group.max.size 2: in Stable by members, in PreparingRebalance by who has rejoined, so that the last to
-     * come goes, even if it was a member. */
+    /* group.max.size 2: in Stable by members, in PreparingRebalance by who has rejoined, so that
+     * the last to come goes, even if it was a member. */
     struct trace t = {0};
     grp_config_default(&t.config);
     t.config.group_size_max = 2;
@@ -290,8 +285,7 @@ Test(join, a_full_group_turns_new_members_away)
     trace_start(&t);
     to_stable(&t, "AB");
     enter(&t, 'C');
-    EXPECT(&t,
-           "C join GROUP_MAX_SIZE_REACHED gen=-1 type=null proto= leader= id=\n");
+    EXPECT(&t, "C join GROUP_MAX_SIZE_REACHED gen=-1 type=null proto= leader= id=\n");
     leave(&t, 'B');
     enter(&t, 'D');
     join(&t, 'A');
@@ -308,17 +302,16 @@ Test(join, a_full_group_turns_new_members_away)
     join(&t, 'A');
     enter(&t, 'E');
     enter(&t, 'F');
-    EXPECT(&t,
-           "");
+    EXPECT(&t, "");
     join(&t, 'B');
-    EXPECT(&t,
-           "B join GROUP_MAX_SIZE_REACHED gen=-1 type=null proto= leader= id=\n");
+    EXPECT(&t, "B join GROUP_MAX_SIZE_REACHED gen=-1 type=null proto= leader= id=\n");
     join(&t, 'C');
-    EXPECT(&t,
-           "C join GROUP_MAX_SIZE_REACHED gen=-1 type=null proto= leader= id=\n"
-           "A join NONE gen=2 type=consumer proto=range leader=c#1 id=c#1 members=[c#1=m c#2=m c#3=m]\n"
-           "E join NONE gen=2 type=consumer proto=range leader=c#1 id=c#2\n"
-           "F join NONE gen=2 type=consumer proto=range leader=c#1 id=c#3\n");
+    EXPECT(
+        &t,
+        "C join GROUP_MAX_SIZE_REACHED gen=-1 type=null proto= leader= id=\n"
+        "A join NONE gen=2 type=consumer proto=range leader=c#1 id=c#1 members=[c#1=m c#2=m c#3=m]\n"
+        "E join NONE gen=2 type=consumer proto=range leader=c#1 id=c#2\n"
+        "F join NONE gen=2 type=consumer proto=range leader=c#1 id=c#3\n");
     trace_end(&t);
 }
 
@@ -355,20 +348,19 @@ Test(join, group_ids_are_checked)
     ack(&t);
     fetch(&t, 'A', .group = "");
     delete_offset(&t, 'A', .group = "");
-    EXPECT(&t,
-           "A join INVALID_GROUP_ID gen=-1 type=null proto= leader= id=\n"
-           "A heartbeat INVALID_GROUP_ID\n"
-           "A sync INVALID_GROUP_ID type=null proto=null assignment=\n"
-           "A leave INVALID_GROUP_ID\n"
-           "A leave INVALID_GROUP_ID\n"
-           "A describe NONE group= state=Dead type= proto=\n"
-           "A describe INVALID_GROUP_ID group=null state= type= proto=\n"
-           "A delete GROUP_ID_NOT_FOUND\n"
-           "A fetch NONE t-0:NONE=-1/-1/\"\"\n"
-           "append acks=-1 offset  t-0=3/-1/\"\" at=1000000\n"
-           "A commit NONE t-0:NONE\n"
-           "A fetch NONE t-0:NONE=3/-1/\"\"\n"
-           "A offset delete INVALID_GROUP_ID\n");
+    EXPECT(&t, "A join INVALID_GROUP_ID gen=-1 type=null proto= leader= id=\n"
+               "A heartbeat INVALID_GROUP_ID\n"
+               "A sync INVALID_GROUP_ID type=null proto=null assignment=\n"
+               "A leave INVALID_GROUP_ID\n"
+               "A leave INVALID_GROUP_ID\n"
+               "A describe NONE group= state=Dead type= proto=\n"
+               "A describe INVALID_GROUP_ID group=null state= type= proto=\n"
+               "A delete GROUP_ID_NOT_FOUND\n"
+               "A fetch NONE t-0:NONE=-1/-1/\"\"\n"
+               "append acks=-1 offset  t-0=3/-1/\"\" at=1000000\n"
+               "A commit NONE t-0:NONE\n"
+               "A fetch NONE t-0:NONE=3/-1/\"\"\n"
+               "A offset delete INVALID_GROUP_ID\n");
     trace_end(&t);
 }
 
@@ -379,9 +371,8 @@ Test(join, a_pending_id_with_an_instance_id_is_refused)
     trace_start(&t);
     join(&t, 'A');
     join(&t, 'A', .instance = "i");
-    EXPECT(&t,
-           "A join MEMBER_ID_REQUIRED gen=-1 type=null proto= leader= id=c#1\n"
-           "A join UNKNOWN_SERVER_ERROR gen=-1 type=null proto= leader= id=c#1\n");
+    EXPECT(&t, "A join MEMBER_ID_REQUIRED gen=-1 type=null proto= leader= id=c#1\n"
+               "A join UNKNOWN_SERVER_ERROR gen=-1 type=null proto= leader= id=c#1\n");
     trace_end(&t);
 }
 
@@ -400,9 +391,8 @@ Test(join, memory_that_is_used_up_refuses_new_members)
     mem_free(large);
     heartbeat(&t, 'A');
     cr_assert_eq(grp_memory_bytes(t.coord), used);
-    EXPECT(&t,
-           "B join COORDINATOR_NOT_AVAILABLE gen=-1 type=null proto= leader= id=\n"
-           "A heartbeat NONE\n");
+    EXPECT(&t, "B join COORDINATOR_NOT_AVAILABLE gen=-1 type=null proto= leader= id=\n"
+               "A heartbeat NONE\n");
     leave(&t, 'A');
     trace_end(&t);
 }

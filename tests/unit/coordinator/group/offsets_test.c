@@ -3,26 +3,24 @@
 
 Test(commit, of_a_group_without_members_needs_no_generation)
 {
-    /* A tool, or a consumer with manual assignment: the group is made, Empty and without a type. The offset
-     * is visible once it is committed. */
+    /* A tool, or a consumer with manual assignment: the group is made, Empty and without a type.
+     * The offset is visible once it is committed. */
     struct trace t = {0};
     trace_start(&t);
     commit(&t, 'A', .partition = 3, .offset = 42, .metadata = "note", .epoch = 5);
     fetch(&t, 'F', .partition = 3);
     fetch(&t, 'G', .partition = 3, .stable = true);
-    EXPECT(&t,
-           "append acks=-1 offset g t-3=42/5/\"note\" at=1000000\n"
-           "F fetch NONE t-3:NONE=-1/-1/\"\"\n"
-           "G fetch NONE t-3:UNSTABLE_OFFSET_COMMIT=-1/-1/\"\"\n");
+    EXPECT(&t, "append acks=-1 offset g t-3=42/5/\"note\" at=1000000\n"
+               "F fetch NONE t-3:NONE=-1/-1/\"\"\n"
+               "G fetch NONE t-3:UNSTABLE_OFFSET_COMMIT=-1/-1/\"\"\n");
     ack(&t);
     fetch(&t, 'F', .partition = 3);
     fetch(&t, 'G', .partition = 3, .stable = true);
     group_event(&t, 'D', GRP_EV_DESCRIBE, "g");
-    EXPECT(&t,
-           "A commit NONE t-3:NONE\n"
-           "F fetch NONE t-3:NONE=42/5/\"note\"\n"
-           "G fetch NONE t-3:NONE=42/5/\"note\"\n"
-           "D describe NONE group=g state=Empty type= proto=\n");
+    EXPECT(&t, "A commit NONE t-3:NONE\n"
+               "F fetch NONE t-3:NONE=42/5/\"note\"\n"
+               "G fetch NONE t-3:NONE=42/5/\"note\"\n"
+               "D describe NONE group=g state=Empty type= proto=\n");
     trace_end(&t);
 }
 
@@ -31,17 +29,17 @@ Test(commit, is_refused_for_unknown_groups_members_and_generations)
     /* The matrix of member, generation and state. */
     struct trace t = {0};
     trace_start(&t);
-    commit(&t, 'A', .generation = 1);                     /* no such group */
-    commit(&t, 'A', .generation = 1, .id = "x");          /* the same */
-    commit(&t, 'B', .group = "s", .offset = 1);           /* makes an empty group */
+    commit(&t, 'A', .generation = 1);            /* no such group */
+    commit(&t, 'A', .generation = 1, .id = "x"); /* the same */
+    commit(&t, 'B', .group = "s", .offset = 1);  /* makes an empty group */
     commit(&t, 'B', .group = "s", .generation = 1, .id = "x");
-    commit(&t, 'B', .group = "s", .id = "x", .offset = 2); /* generation -1 of an empty group is fine */
-    EXPECT(&t,
-           "A commit NONE t-0:ILLEGAL_GENERATION\n"
-           "A commit NONE t-0:ILLEGAL_GENERATION\n"
-           "append acks=-1 offset s t-0=1/-1/\"\" at=1000000\n"
-           "B commit NONE t-0:UNKNOWN_MEMBER_ID\n"
-           "append acks=-1 offset s t-0=2/-1/\"\" at=1000000\n");
+    commit(&t, 'B', .group = "s", .id = "x",
+           .offset = 2); /* generation -1 of an empty group is fine */
+    EXPECT(&t, "A commit NONE t-0:ILLEGAL_GENERATION\n"
+               "A commit NONE t-0:ILLEGAL_GENERATION\n"
+               "append acks=-1 offset s t-0=1/-1/\"\" at=1000000\n"
+               "B commit NONE t-0:UNKNOWN_MEMBER_ID\n"
+               "append acks=-1 offset s t-0=2/-1/\"\" at=1000000\n");
     to_stable(&t, "CD");
     t.text.size = 0;
     commit(&t, 'X', .offset = 7);
@@ -50,13 +48,12 @@ Test(commit, is_refused_for_unknown_groups_members_and_generations)
     commit(&t, 'C', .member = true, .generation = 9);
     commit(&t, 'C', .member = true, .generation = -1);
     commit(&t, 'C', .member = true, .instance = "i");
-    EXPECT(&t,
-           "X commit NONE t-0:UNKNOWN_MEMBER_ID\n"
-           "X commit NONE t-0:UNKNOWN_MEMBER_ID\n"
-           "X commit NONE t-0:UNKNOWN_MEMBER_ID\n"
-           "C commit NONE t-0:ILLEGAL_GENERATION\n"
-           "C commit NONE t-0:ILLEGAL_GENERATION\n"
-           "C commit NONE t-0:UNKNOWN_MEMBER_ID\n");
+    EXPECT(&t, "X commit NONE t-0:UNKNOWN_MEMBER_ID\n"
+               "X commit NONE t-0:UNKNOWN_MEMBER_ID\n"
+               "X commit NONE t-0:UNKNOWN_MEMBER_ID\n"
+               "C commit NONE t-0:ILLEGAL_GENERATION\n"
+               "C commit NONE t-0:ILLEGAL_GENERATION\n"
+               "C commit NONE t-0:UNKNOWN_MEMBER_ID\n");
     trace_end(&t);
 }
 
@@ -69,18 +66,15 @@ Test(commit, stable_and_preparing_accept_completing_does_not)
     commit(&t, 'A', .member = true, .offset = 1);
     join(&t, 'A');
     commit(&t, 'B', .member = true, .partition = 1, .offset = 2);
-    EXPECT(&t,
-           "append acks=-1 offset g t-0=1/-1/\"\" at=1006000\n"
-           "append acks=-1 offset g t-1=2/-1/\"\" at=1006000\n");
+    EXPECT(&t, "append acks=-1 offset g t-0=1/-1/\"\" at=1006000\n"
+               "append acks=-1 offset g t-1=2/-1/\"\" at=1006000\n");
     join(&t, 'B');
     t.text.size = 0;
     commit(&t, 'B', .member = true, .partition = 1, .offset = 3);
-    EXPECT(&t,
-           "B commit NONE t-1:REBALANCE_IN_PROGRESS\n");
+    EXPECT(&t, "B commit NONE t-1:REBALANCE_IN_PROGRESS\n");
     ack(&t);
-    EXPECT(&t,
-           "A commit NONE t-0:NONE\n"
-           "B commit NONE t-1:NONE\n");
+    EXPECT(&t, "A commit NONE t-0:NONE\n"
+               "B commit NONE t-1:NONE\n");
     trace_end(&t);
 }
 
@@ -98,8 +92,7 @@ Test(commit, counts_as_a_heartbeat)
     }
     t.quiet = false;
     heartbeat(&t, 'B');
-    EXPECT(&t,
-           "B heartbeat NONE\n");
+    EXPECT(&t, "B heartbeat NONE\n");
     trace_end(&t);
 }
 
@@ -131,7 +124,10 @@ Test(commit, metadata_is_limited_in_utf16_units)
     cr_assert_eq(t.log_count, 2); /* the first and the third */
     /* In one request only the partition that is too long fails. */
     struct grp_commit_partition partitions[] = {
-        {.partition = 8, .leader_epoch = -1, .commit_timestamp_ms = -1, .metadata = str_of(too_long)},
+        {.partition = 8,
+         .leader_epoch = -1,
+         .commit_timestamp_ms = -1,
+         .metadata = str_of(too_long)},
         {.partition = 9, .leader_epoch = -1, .commit_timestamp_ms = -1, .metadata = STR_NULL},
     };
     struct grp_commit_topic topic = {STR("t"), partitions, 2};
@@ -144,9 +140,8 @@ Test(commit, metadata_is_limited_in_utf16_units)
                                        .topic_count = 1};
     step(&t, &event);
     ack(&t);
-    EXPECT(&t,
-           "append acks=-1 offset g t-9=0/-1/\"\" at=1000000\n"
-           "B commit NONE t-8:OFFSET_METADATA_TOO_LARGE t-9:NONE\n");
+    EXPECT(&t, "append acks=-1 offset g t-9=0/-1/\"\" at=1000000\n"
+               "B commit NONE t-8:OFFSET_METADATA_TOO_LARGE t-9:NONE\n");
     mem_free(fits);
     mem_free(too_long);
     buf_fini(&wide);
@@ -156,23 +151,23 @@ Test(commit, metadata_is_limited_in_utf16_units)
 
 Test(commit, old_versions_bring_their_own_times)
 {
-    /* Version 1: commit timestamp. Versions 2-4: retention, which makes the record a version 1 with an expiry
-     * time. A retention without end does not overflow. */
+    /* Version 1: commit timestamp. Versions 2-4: retention, which makes the record a version 1 with
+     * an expiry time. A retention without end does not overflow. */
     struct trace t = {0};
     trace_start(&t);
     commit(&t, 'A', .timestamp_ms = 555, .epoch = 4);
     commit(&t, 'A', .partition = 1, .retention_ms = 1000, .epoch = 4);
     commit(&t, 'A', .partition = 2, .retention_ms = INT64_MAX);
-    EXPECT(&t,
-           "append acks=-1 offset g t-0=0/4/\"\" at=555\n"
-           "append acks=-1 offset g t-1=0/-1/\"\" at=1000000 expires=1001000\n"
-           "append acks=-1 offset g t-2=0/-1/\"\" at=1000000 expires=9223372036854775807\n");
+    EXPECT(&t, "append acks=-1 offset g t-0=0/4/\"\" at=555\n"
+               "append acks=-1 offset g t-1=0/-1/\"\" at=1000000 expires=1001000\n"
+               "append acks=-1 offset g t-2=0/-1/\"\" at=1000000 expires=9223372036854775807\n");
     trace_end(&t);
 }
 
 Test(commit, two_under_way_end_in_log_order)
 {
-    /* The second is pending when the first is committed: stable reads still wait, others see the first. */
+    /* The second is pending when the first is committed: stable reads still wait, others see the
+     * first. */
     struct trace t = {0};
     trace_start(&t);
     commit(&t, 'A', .offset = 1);
@@ -180,19 +175,17 @@ Test(commit, two_under_way_end_in_log_order)
     ack_one(&t);
     fetch(&t, 'F');
     fetch(&t, 'G', .stable = true);
-    EXPECT(&t,
-           "append acks=-1 offset g t-0=1/-1/\"\" at=1000000\n"
-           "append acks=-1 offset g t-0=2/-1/\"\" at=1000000\n"
-           "A commit NONE t-0:NONE\n"
-           "F fetch NONE t-0:NONE=1/-1/\"\"\n"
-           "G fetch NONE t-0:UNSTABLE_OFFSET_COMMIT=-1/-1/\"\"\n");
+    EXPECT(&t, "append acks=-1 offset g t-0=1/-1/\"\" at=1000000\n"
+               "append acks=-1 offset g t-0=2/-1/\"\" at=1000000\n"
+               "A commit NONE t-0:NONE\n"
+               "F fetch NONE t-0:NONE=1/-1/\"\"\n"
+               "G fetch NONE t-0:UNSTABLE_OFFSET_COMMIT=-1/-1/\"\"\n");
     ack_one(&t);
     fetch(&t, 'F');
     fetch(&t, 'G', .stable = true);
-    EXPECT(&t,
-           "B commit NONE t-0:NONE\n"
-           "F fetch NONE t-0:NONE=2/-1/\"\"\n"
-           "G fetch NONE t-0:NONE=2/-1/\"\"\n");
+    EXPECT(&t, "B commit NONE t-0:NONE\n"
+               "F fetch NONE t-0:NONE=2/-1/\"\"\n"
+               "G fetch NONE t-0:NONE=2/-1/\"\"\n");
     trace_end(&t);
 }
 
@@ -218,37 +211,35 @@ Test(commit, failures_are_mapped_and_leave_the_old_offset)
         fail(&t, ERRORS[i], false);
     }
     fetch(&t, 'F', .stable = true);
-    EXPECT(&t,
-           "A commit NONE t-0:COORDINATOR_NOT_AVAILABLE\n"
-           "A commit NONE t-0:COORDINATOR_NOT_AVAILABLE\n"
-           "A commit NONE t-0:COORDINATOR_NOT_AVAILABLE\n"
-           "A commit NONE t-0:NOT_COORDINATOR\n"
-           "A commit NONE t-0:NOT_COORDINATOR\n"
-           "A commit NONE t-0:COORDINATOR_LOAD_IN_PROGRESS\n"
-           "A commit NONE t-0:INVALID_COMMIT_OFFSET_SIZE\n"
-           "A commit NONE t-0:INVALID_COMMIT_OFFSET_SIZE\n"
-           "A commit NONE t-0:INVALID_COMMIT_OFFSET_SIZE\n"
-           "A commit NONE t-0:CORRUPT_MESSAGE\n"
-           "F fetch NONE t-0:NONE=1/-1/\"\"\n");
+    EXPECT(&t, "A commit NONE t-0:COORDINATOR_NOT_AVAILABLE\n"
+               "A commit NONE t-0:COORDINATOR_NOT_AVAILABLE\n"
+               "A commit NONE t-0:COORDINATOR_NOT_AVAILABLE\n"
+               "A commit NONE t-0:NOT_COORDINATOR\n"
+               "A commit NONE t-0:NOT_COORDINATOR\n"
+               "A commit NONE t-0:COORDINATOR_LOAD_IN_PROGRESS\n"
+               "A commit NONE t-0:INVALID_COMMIT_OFFSET_SIZE\n"
+               "A commit NONE t-0:INVALID_COMMIT_OFFSET_SIZE\n"
+               "A commit NONE t-0:INVALID_COMMIT_OFFSET_SIZE\n"
+               "A commit NONE t-0:CORRUPT_MESSAGE\n"
+               "F fetch NONE t-0:NONE=1/-1/\"\"\n");
     trace_end(&t);
 }
 
 Test(commit, that_times_out_is_visible_once_committed_after_all)
 {
-    /* The client is told REQUEST_TIMED_OUT; the record is in the log, so the offset stays pending. */
+    /* The client is told REQUEST_TIMED_OUT; the record is in the log, so the offset stays pending.
+     */
     struct trace t = {0};
     trace_start(&t);
     commit(&t, 'A', .offset = 1);
     t.text.size = 0;
     fail(&t, ERR_REQUEST_TIMED_OUT, true);
     fetch(&t, 'F', .stable = true);
-    EXPECT(&t,
-           "A commit NONE t-0:REQUEST_TIMED_OUT\n"
-           "F fetch NONE t-0:UNSTABLE_OFFSET_COMMIT=-1/-1/\"\"\n");
+    EXPECT(&t, "A commit NONE t-0:REQUEST_TIMED_OUT\n"
+               "F fetch NONE t-0:UNSTABLE_OFFSET_COMMIT=-1/-1/\"\"\n");
     ack(&t);
     fetch(&t, 'F', .stable = true);
-    EXPECT(&t,
-           "F fetch NONE t-0:NONE=1/-1/\"\"\n");
+    EXPECT(&t, "F fetch NONE t-0:NONE=1/-1/\"\"\n");
     trace_end(&t);
 }
 
@@ -262,8 +253,7 @@ Test(commit, whose_client_is_gone_is_kept)
     t.text.size = 0;
     ack(&t);
     fetch(&t, 'F');
-    EXPECT(&t,
-           "F fetch NONE t-0:NONE=1/-1/\"\"\n");
+    EXPECT(&t, "F fetch NONE t-0:NONE=1/-1/\"\"\n");
     trace_end(&t);
 }
 
@@ -305,8 +295,7 @@ Test(commit, that_does_not_fit_memory_is_refused)
     commit(&t, 'A', .metadata = metadata);
     mem_free(metadata);
     cr_assert_eq(grp_memory_bytes(t.coord), 0);
-    EXPECT(&t,
-           "A commit NONE t-0:COORDINATOR_NOT_AVAILABLE\n");
+    EXPECT(&t, "A commit NONE t-0:COORDINATOR_NOT_AVAILABLE\n");
     trace_end(&t);
 }
 
@@ -330,12 +319,13 @@ Test(fetch, of_all_lists_every_committed_offset_by_topic)
     fetch(&t, 'H', .all = true, .group = "nobody");
     fetch(&t, 'H', .partition = 5, .group = "nobody");
     fetch(&t, 'H', .partition = 5);
-    EXPECT(&t,
-           "F fetch NONE t-0:NONE=4/-1/\"\" t-7:NONE=0/-1/\"\" t-30:NONE=2/-1/\"\" u-2:NONE=1/-1/\"\" u-4:NONE=3/-1/\"\" u-11:NONE=5/-1/\"\"\n"
-           "G fetch NONE t-0:NONE=4/-1/\"\" t-7:NONE=0/-1/\"\" t-30:UNSTABLE_OFFSET_COMMIT=-1/-1/\"\" u-2:NONE=1/-1/\"\" u-4:NONE=3/-1/\"\" u-11:NONE=5/-1/\"\"\n"
-           "H fetch NONE\n"
-           "H fetch NONE t-5:NONE=-1/-1/\"\"\n"
-           "H fetch NONE t-5:NONE=-1/-1/\"\"\n");
+    EXPECT(
+        &t,
+        "F fetch NONE t-0:NONE=4/-1/\"\" t-7:NONE=0/-1/\"\" t-30:NONE=2/-1/\"\" u-2:NONE=1/-1/\"\" u-4:NONE=3/-1/\"\" u-11:NONE=5/-1/\"\"\n"
+        "G fetch NONE t-0:NONE=4/-1/\"\" t-7:NONE=0/-1/\"\" t-30:UNSTABLE_OFFSET_COMMIT=-1/-1/\"\" u-2:NONE=1/-1/\"\" u-4:NONE=3/-1/\"\" u-11:NONE=5/-1/\"\"\n"
+        "H fetch NONE\n"
+        "H fetch NONE t-5:NONE=-1/-1/\"\"\n"
+        "H fetch NONE t-5:NONE=-1/-1/\"\"\n");
     trace_end(&t);
 }
 
@@ -351,7 +341,6 @@ Test(fetch, does_not_care_about_the_groups_state)
     join(&t, 'A');
     t.quiet = false;
     fetch(&t, 'F');
-    EXPECT(&t,
-           "F fetch NONE t-0:NONE=1/-1/\"\"\n");
+    EXPECT(&t, "F fetch NONE t-0:NONE=1/-1/\"\"\n");
     trace_end(&t);
 }

@@ -8,7 +8,14 @@
 #include "base/must.h"
 #include "group/grp_internal.h"
 
-enum { CLIENTS = 14, GROUPS = 4, TOPICS = 3, PARTITIONS = 4, REQUESTS_MAX = 60000, LOG_MAX = 60000 };
+enum {
+    CLIENTS = 14,
+    GROUPS = 4,
+    TOPICS = 3,
+    PARTITIONS = 4,
+    REQUESTS_MAX = 60000,
+    LOG_MAX = 60000
+};
 
 static const char *const GROUP_IDS[GROUPS] = {"alpha", "beta", "gamma", "delta"};
 static const char *const TOPIC_NAMES[TOPICS] = {"t0", "t1", "t2"};
@@ -74,8 +81,8 @@ static struct bytes keep(struct world *w, struct bytes b)
     return (struct bytes){copy, b.size};
 }
 
-/* Appends that fail must be those after which the machine takes its state back: commits, and groups with
- * members. */
+/* Appends that fail must be those after which the machine takes its state back: commits, and groups
+ * with members. */
 static bool may_fail(const struct grp_append *append)
 {
     struct arena arena = {0};
@@ -120,7 +127,8 @@ static void take_replies(struct world *w)
     for (const struct grp_reply *r = w->out.replies; r != NULL; r = r->next) {
         size_t token = (size_t)(uintptr_t)r->token;
         must(token < w->request_count);
-        cr_assert_eq(w->fate[token], WAITING, "token %zu is answered, fate %d", token, w->fate[token]);
+        cr_assert_eq(w->fate[token], WAITING, "token %zu is answered, fate %d", token,
+                     w->fate[token]);
         w->fate[token] = ANSWERED;
         struct client *client = &w->clients[w->owner[token]];
         mix(w, &token, sizeof(token));
@@ -231,8 +239,8 @@ static void random_leave(struct world *w, int who)
         {str_of(w->clients[rng_below(&w->rng, CLIENTS)].id), STR_NULL, STR("why")},
     };
     struct grp_event event = {.kind = GRP_EV_LEAVE, .token = new_token(w, who)};
-    event.leave = (struct grp_leave){str_of(GROUP_IDS[client->group]), leaving,
-                                     1 + rng_below(&w->rng, 2)};
+    event.leave =
+        (struct grp_leave){str_of(GROUP_IDS[client->group]), leaving, 1 + rng_below(&w->rng, 2)};
     step(w, &event);
 }
 
@@ -273,12 +281,13 @@ static void random_query(struct world *w, int who)
     static const enum grp_event_kind KINDS[] = {GRP_EV_FETCH, GRP_EV_OFFSET_DELETE, GRP_EV_DESCRIBE,
                                                 GRP_EV_LIST, GRP_EV_DELETE};
     int32_t partition = (int32_t)rng_below(&w->rng, PARTITIONS);
-    struct grp_topic_partitions topic = {str_of(TOPIC_NAMES[rng_below(&w->rng, TOPICS)]), &partition,
-                                         1};
+    struct grp_topic_partitions topic = {str_of(TOPIC_NAMES[rng_below(&w->rng, TOPICS)]),
+                                         &partition, 1};
     struct grp_event event = {.kind = KINDS[rng_below(&w->rng, 5)], .token = new_token(w, who)};
     struct str group = str_of(GROUP_IDS[w->clients[who].group]);
     if (event.kind == GRP_EV_FETCH) {
-        event.fetch = (struct grp_fetch){group, rng_one_in(&w->rng, 2), rng_one_in(&w->rng, 2), &topic, 1};
+        event.fetch =
+            (struct grp_fetch){group, rng_one_in(&w->rng, 2), rng_one_in(&w->rng, 2), &topic, 1};
     } else if (event.kind == GRP_EV_OFFSET_DELETE) {
         event.offset_delete = (struct grp_offset_delete){group, &topic, 1};
     } else if (event.kind != GRP_EV_LIST) {
@@ -412,15 +421,16 @@ static void compare_with_replay(struct world *w)
         commit_one(w);
     }
     struct grp_config config = w->config;
-    config.group_size_max = INT32_MAX; /* absent static members can make a group larger than allowed,
-                                          and a group that is too large rebalances when it is loaded */
+    config.group_size_max =
+        INT32_MAX; /* absent static members can make a group larger than allowed,
+                      and a group that is too large rebalances when it is loaded */
     struct grp_coord *fresh = grp_new(&config, 1);
     struct grp_out out;
     grp_out_init(&out);
     struct grp_event event = {.kind = GRP_EV_RECORD, .now_ms = 1, .wall_ms = 1};
     for (size_t i = 0; i < w->log_count; i++) {
-        event.record = (struct grp_record_event){
-            w->log[i].key, w->log[i].value, w->log[i].base_offset, -1};
+        event.record =
+            (struct grp_record_event){w->log[i].key, w->log[i].value, w->log[i].base_offset, -1};
         grp_step(fresh, &event, &out);
         cr_assert_null(out.notes, "%s", out.notes != NULL ? out.notes->text : "");
         grp_out_reset(&out);
@@ -513,8 +523,8 @@ Test(random, equal_seeds_decide_equally)
 
 Test(scale, a_thousand_members_rebalance_in_linear_time)
 {
-    /* 2000 members join, sync, rejoin twice, and leave one by one. With a quadratic step anywhere this takes
-     * minutes under sanitizers. */
+    /* 2000 members join, sync, rejoin twice, and leave one by one. With a quadratic step anywhere
+     * this takes minutes under sanitizers. */
     enum { MEMBERS = 2000 };
     struct world *w = mem_new(struct world);
     grp_config_default(&w->config);
@@ -548,9 +558,11 @@ Test(scale, a_thousand_members_rebalance_in_linear_time)
         if (round == 0) {
             w->now_ms = 3000;
             grp_out_reset(&w->out);
-            grp_step(w->coord, &(struct grp_event){.kind = GRP_EV_TICK, .now_ms = w->now_ms}, &w->out);
+            grp_step(w->coord, &(struct grp_event){.kind = GRP_EV_TICK, .now_ms = w->now_ms},
+                     &w->out);
             w->now_ms = 6000; /* members came during the first delay */
-            grp_step(w->coord, &(struct grp_event){.kind = GRP_EV_TICK, .now_ms = w->now_ms}, &w->out);
+            grp_step(w->coord, &(struct grp_event){.kind = GRP_EV_TICK, .now_ms = w->now_ms},
+                     &w->out);
         }
         for (const struct grp_reply *r = w->out.replies; r != NULL; r = r->next) {
             size_t i = (size_t)(uintptr_t)r->token - 1;

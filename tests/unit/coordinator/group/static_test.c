@@ -29,14 +29,16 @@ Test(static_members, get_in_at_once_and_are_named_after_their_instance)
 
 Test(static_members, follower_replaced_in_stable_keeps_generation_and_assignment)
 {
-    /* The new id is stored before the answer; the others notice nothing; the old process is fenced. */
+    /* The new id is stored before the answer; the others notice nothing; the old process is fenced.
+     */
     struct trace t = {0};
     trace_start(&t);
     to_stable_static(&t, 5);
     char *old = mem_strdup(trace_id(&t, 'B'));
     join(&t, 'B', .fresh = true, .instance = "ib");
-    EXPECT(&t,
-           "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=ia#1 [ia#1/ia:m:a ib#2/ib:m:b]\n");
+    EXPECT(
+        &t,
+        "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=ia#1 [ia#1/ia:m:a ib#2/ib:m:b]\n");
     ack(&t);
     sync_group(&t, 'B', .instance = "ib");
     heartbeat(&t, 'A', .instance = "ia");
@@ -46,16 +48,15 @@ Test(static_members, follower_replaced_in_stable_keeps_generation_and_assignment
     join(&t, 'O', .id = old, .instance = "ib");
     leave_batch(&t, 'P', "g", &(struct grp_leaving){str_of(old), STR("ib"), STR_NULL}, 1);
     heartbeat(&t, 'Q', .id = old, .generation = 1);
-    EXPECT(&t,
-           "B join NONE gen=1 type=consumer proto=range leader=ia#1 id=ib#2\n"
-           "B sync NONE type=consumer proto=range assignment=b\n"
-           "A heartbeat NONE\n"
-           "O heartbeat FENCED_INSTANCE_ID\n"
-           "O sync FENCED_INSTANCE_ID type=null proto=null assignment=\n"
-           "O commit NONE t-0:FENCED_INSTANCE_ID\n"
-           "O join FENCED_INSTANCE_ID gen=-1 type=null proto= leader= id=ib#3\n"
-           "P leave NONE ib#3/ib:FENCED_INSTANCE_ID\n"
-           "Q heartbeat UNKNOWN_MEMBER_ID\n");
+    EXPECT(&t, "B join NONE gen=1 type=consumer proto=range leader=ia#1 id=ib#2\n"
+               "B sync NONE type=consumer proto=range assignment=b\n"
+               "A heartbeat NONE\n"
+               "O heartbeat FENCED_INSTANCE_ID\n"
+               "O sync FENCED_INSTANCE_ID type=null proto=null assignment=\n"
+               "O commit NONE t-0:FENCED_INSTANCE_ID\n"
+               "O join FENCED_INSTANCE_ID gen=-1 type=null proto= leader= id=ib#3\n"
+               "P leave NONE ib#3/ib:FENCED_INSTANCE_ID\n"
+               "Q heartbeat UNKNOWN_MEMBER_ID\n");
     mem_free(old);
     trace_end(&t);
 }
@@ -69,10 +70,11 @@ Test(static_members, leader_replaced_below_version_9_takes_itself_for_a_follower
     join(&t, 'A', .version = 8, .fresh = true, .instance = "ia");
     ack(&t);
     sync_group(&t, 'A', .instance = "ia");
-    EXPECT(&t,
-           "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=ia#1 [ib#2/ib:m:b ia#1/ia:m:a]\n"
-           "A join NONE gen=1 type=consumer proto=range leader=ia#3 id=ia#1\n"
-           "A sync NONE type=consumer proto=range assignment=a\n");
+    EXPECT(
+        &t,
+        "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=ia#1 [ib#2/ib:m:b ia#1/ia:m:a]\n"
+        "A join NONE gen=1 type=consumer proto=range leader=ia#3 id=ia#1\n"
+        "A sync NONE type=consumer proto=range assignment=a\n");
     trace_end(&t);
 }
 
@@ -86,11 +88,12 @@ Test(static_members, leader_replaced_from_version_9_on_leads_but_skips_the_assig
     ack(&t);
     join(&t, 'B', .version = 9, .fresh = true, .instance = "ib");
     ack(&t);
-    EXPECT(&t,
-           "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=ia#1 [ib#2/ib:m:b ia#1/ia:m:a]\n"
-           "A join NONE gen=1 type=consumer proto=range leader=ia#1 id=ia#1 skip members=[ib#2/ib=m ia#1/ia=m]\n"
-           "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=ia#1 [ia#1/ia:m:a ib#3/ib:m:b]\n"
-           "B join NONE gen=1 type=consumer proto=range leader=ia#1 id=ib#3\n");
+    EXPECT(
+        &t,
+        "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=ia#1 [ib#2/ib:m:b ia#1/ia:m:a]\n"
+        "A join NONE gen=1 type=consumer proto=range leader=ia#1 id=ia#1 skip members=[ib#2/ib=m ia#1/ia=m]\n"
+        "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=ia#1 [ia#1/ia:m:a ib#3/ib:m:b]\n"
+        "B join NONE gen=1 type=consumer proto=range leader=ia#1 id=ib#3\n");
     trace_end(&t);
 }
 
@@ -108,19 +111,20 @@ Test(static_members, replaced_with_other_protocols_in_stable_rebalances)
     ack(&t);
     t.quiet = false;
     join(&t, 'B', .fresh = true, .instance = "ib", .protocols = "range:e,sticky:d");
-    EXPECT(&t,
-           "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=ia#1 [ia#1/ia:a:a ib#2/ib:e:b]\n");
+    EXPECT(
+        &t,
+        "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=ia#1 [ia#1/ia:a:a ib#2/ib:e:b]\n");
     ack(&t);
-    EXPECT(&t,
-           "B join NONE gen=1 type=consumer proto=range leader=ia#1 id=ib#2\n");
+    EXPECT(&t, "B join NONE gen=1 type=consumer proto=range leader=ia#1 id=ib#2\n");
     join(&t, 'B', .fresh = true, .instance = "ib", .protocols = "sticky:f");
     EXPECT(&t, "");
     heartbeat(&t, 'A', .instance = "ia");
     join(&t, 'A', .instance = "ia", .protocols = "range:a,sticky:b");
-    EXPECT(&t,
-           "A heartbeat REBALANCE_IN_PROGRESS\n"
-           "A join NONE gen=2 type=consumer proto=sticky leader=ia#1 id=ia#1 members=[ia#1/ia=b ib#3/ib=f]\n"
-           "B join NONE gen=2 type=consumer proto=sticky leader=ia#1 id=ib#3\n");
+    EXPECT(
+        &t,
+        "A heartbeat REBALANCE_IN_PROGRESS\n"
+        "A join NONE gen=2 type=consumer proto=sticky leader=ia#1 id=ia#1 members=[ia#1/ia=b ib#3/ib=f]\n"
+        "B join NONE gen=2 type=consumer proto=sticky leader=ia#1 id=ib#3\n");
     trace_end(&t);
 }
 
@@ -135,14 +139,14 @@ Test(static_members, replaced_in_completing_rebalances)
     t.text.size = 0;
     sync_group(&t, 'B', .instance = "ib");
     join(&t, 'C', .instance = "ib");
-    EXPECT(&t,
-           "B sync FENCED_INSTANCE_ID type=null proto=null assignment=\n");
+    EXPECT(&t, "B sync FENCED_INSTANCE_ID type=null proto=null assignment=\n");
     sync_group(&t, 'A', .instance = "ia", .assign = "AB");
     join(&t, 'A', .instance = "ia");
-    EXPECT(&t,
-           "A sync REBALANCE_IN_PROGRESS type=null proto=null assignment=\n"
-           "A join NONE gen=2 type=consumer proto=range leader=ia#1 id=ia#1 members=[ia#1/ia=m ib#3/ib=m]\n"
-           "C join NONE gen=2 type=consumer proto=range leader=ia#1 id=ib#3\n");
+    EXPECT(
+        &t,
+        "A sync REBALANCE_IN_PROGRESS type=null proto=null assignment=\n"
+        "A join NONE gen=2 type=consumer proto=range leader=ia#1 id=ia#1 members=[ia#1/ia=m ib#3/ib=m]\n"
+        "C join NONE gen=2 type=consumer proto=range leader=ia#1 id=ib#3\n");
     trace_end(&t);
 }
 
@@ -153,8 +157,7 @@ Test(static_members, replaced_in_preparing_waits_with_the_others)
     trace_start(&t);
     join(&t, 'A', .instance = "ia");
     join(&t, 'B', .instance = "ia");
-    EXPECT(&t,
-           "A join FENCED_INSTANCE_ID gen=-1 type=null proto= leader= id=ia#1\n");
+    EXPECT(&t, "A join FENCED_INSTANCE_ID gen=-1 type=null proto= leader= id=ia#1\n");
     advance(&t, 6000);
     EXPECT(&t,
            "at 3000:\n"
@@ -177,10 +180,11 @@ Test(static_members, failing_to_store_the_new_id_restores_the_old_one)
     cr_assert_eq(before.size, after.size);
     cr_assert_eq(memcmp(before.data, after.data, after.size), 0);
     heartbeat(&t, 'B', .instance = "ib");
-    EXPECT(&t,
-           "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=ia#1 [ia#1/ia:m:a ib#2/ib:other:b]\n"
-           "C join COORDINATOR_NOT_AVAILABLE gen=1 type=consumer proto=range leader=ia#1 id=\n"
-           "B heartbeat NONE\n");
+    EXPECT(
+        &t,
+        "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=ia#1 [ia#1/ia:m:a ib#2/ib:other:b]\n"
+        "C join COORDINATOR_NOT_AVAILABLE gen=1 type=consumer proto=range leader=ia#1 id=\n"
+        "B heartbeat NONE\n");
     buf_fini(&before);
     buf_fini(&after);
     trace_end(&t);
@@ -196,10 +200,11 @@ Test(static_members, timing_out_keeps_the_new_id)
     fail(&t, ERR_REQUEST_TIMED_OUT, true);
     heartbeat(&t, 'B', .instance = "ib");
     ack(&t);
-    EXPECT(&t,
-           "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=ia#1 [ia#1/ia:m:a ib#2/ib:m:b]\n"
-           "C join REBALANCE_IN_PROGRESS gen=-1 type=null proto= leader= id=\n"
-           "B heartbeat FENCED_INSTANCE_ID\n");
+    EXPECT(
+        &t,
+        "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=ia#1 [ia#1/ia:m:a ib#2/ib:m:b]\n"
+        "C join REBALANCE_IN_PROGRESS gen=-1 type=null proto= leader= id=\n"
+        "B heartbeat FENCED_INSTANCE_ID\n");
     trace_end(&t);
 }
 
@@ -211,15 +216,15 @@ Test(static_members, replaced_twice_before_the_store_ends_answers_the_last)
     to_stable_static(&t, 5);
     join(&t, 'C', .instance = "ib");
     join(&t, 'D', .instance = "ib");
-    EXPECT(&t,
-           "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=ia#1 [ia#1/ia:m:a ib#2/ib:m:b]\n"
-           "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=ia#1 [ia#1/ia:m:a ib#3/ib:m:b]\n"
-           "C join FENCED_INSTANCE_ID gen=-1 type=null proto= leader= id=ib#2\n");
+    EXPECT(
+        &t,
+        "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=ia#1 [ia#1/ia:m:a ib#2/ib:m:b]\n"
+        "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=ia#1 [ia#1/ia:m:a ib#3/ib:m:b]\n"
+        "C join FENCED_INSTANCE_ID gen=-1 type=null proto= leader= id=ib#2\n");
     ack_one(&t);
     EXPECT(&t, "");
     ack_one(&t);
-    EXPECT(&t,
-           "D join NONE gen=1 type=consumer proto=range leader=ia#1 id=ib#3\n");
+    EXPECT(&t, "D join NONE gen=1 type=consumer proto=range leader=ia#1 id=ib#3\n");
     trace_end(&t);
 }
 
@@ -231,10 +236,11 @@ Test(static_members, a_rebalance_before_the_store_ends_answers_the_newcomer)
     to_stable_static(&t, 5);
     join(&t, 'C', .instance = "ib");
     join(&t, 'A', .instance = "ia");
-    EXPECT(&t,
-           "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=ia#1 [ia#1/ia:m:a ib#2/ib:m:b]\n"
-           "A join NONE gen=2 type=consumer proto=range leader=ia#1 id=ia#1 members=[ia#1/ia=m ib#2/ib=m]\n"
-           "C join NONE gen=2 type=consumer proto=range leader=ia#1 id=ib#2\n");
+    EXPECT(
+        &t,
+        "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=ia#1 [ia#1/ia:m:a ib#2/ib:m:b]\n"
+        "A join NONE gen=2 type=consumer proto=range leader=ia#1 id=ia#1 members=[ia#1/ia=m ib#2/ib=m]\n"
+        "C join NONE gen=2 type=consumer proto=range leader=ia#1 id=ib#2\n");
     ack(&t);
     EXPECT(&t, "");
     trace_end(&t);
@@ -242,8 +248,8 @@ Test(static_members, a_rebalance_before_the_store_ends_answers_the_newcomer)
 
 Test(static_members, that_do_not_rejoin_keep_their_place_until_their_session_ends)
 {
-    /* B (static) stays away while A rejoins: at the rebalance timeout B is still a member, without having
-     * joined. Its session ends later. */
+    /* B (static) stays away while A rejoins: at the rebalance timeout B is still a member, without
+     * having joined. Its session ends later. */
     struct trace t = {0};
     trace_start(&t);
     t.quiet = true;
@@ -256,21 +262,23 @@ Test(static_members, that_do_not_rejoin_keep_their_place_until_their_session_end
     t.quiet = false;
     join(&t, 'A', .instance = "ia", .rebalance_ms = 5000);
     advance(&t, 5000);
-    EXPECT(&t,
-           "at 11000:\n"
-           "A join NONE gen=2 type=consumer proto=range leader=ia#1 id=ia#1 members=[ia#1/ia=m ib#2/ib=m]\n");
+    EXPECT(
+        &t,
+        "at 11000:\n"
+        "A join NONE gen=2 type=consumer proto=range leader=ia#1 id=ia#1 members=[ia#1/ia=m ib#2/ib=m]\n");
     sync_group(&t, 'A', .instance = "ia", .assign = "AB");
     ack(&t);
-    EXPECT(&t,
-           "append acks=-1 group g gen=2 at=1011000 type=consumer proto=range leader=ia#1 [ia#1/ia:m:a ib#2/ib:m:b]\n"
-           "A sync NONE type=consumer proto=range assignment=a\n");
+    EXPECT(
+        &t,
+        "append acks=-1 group g gen=2 at=1011000 type=consumer proto=range leader=ia#1 [ia#1/ia:m:a ib#2/ib:m:b]\n"
+        "A sync NONE type=consumer proto=range assignment=a\n");
     trace_end(&t);
 }
 
 Test(static_members, alone_that_do_not_rejoin_postpone_the_rebalance)
 {
-    /* The dynamic member leaves, the static one does not rejoin: the wait (its rebalance timeout) starts again
-     * each time, until its session ends. */
+    /* The dynamic member leaves, the static one does not rejoin: the wait (its rebalance timeout)
+     * starts again each time, until its session ends. */
     struct trace t = {0};
     trace_start(&t);
     t.quiet = true;
@@ -282,20 +290,16 @@ Test(static_members, alone_that_do_not_rejoin_postpone_the_rebalance)
     ack(&t);
     t.quiet = false;
     leave(&t, 'B');
-    EXPECT(&t,
-           "B leave NONE c#1/null:NONE\n");
+    EXPECT(&t, "B leave NONE c#1/null:NONE\n");
     advance_to(&t, 12000);
     heartbeat(&t, 'A', .instance = "ia");
-    EXPECT(&t,
-           "A heartbeat REBALANCE_IN_PROGRESS\n");
+    EXPECT(&t, "A heartbeat REBALANCE_IN_PROGRESS\n");
     advance_to(&t, 23999);
     heartbeat(&t, 'B', .instance = "ia");
-    EXPECT(&t,
-           "B heartbeat FENCED_INSTANCE_ID\n");
+    EXPECT(&t, "B heartbeat FENCED_INSTANCE_ID\n");
     advance_to(&t, 24000);
-    EXPECT(&t,
-           "at 24000:\n"
-           "append acks=-1 group g gen=2 at=1024000 type=consumer proto=null leader=null\n");
+    EXPECT(&t, "at 24000:\n"
+               "append acks=-1 group g gen=2 at=1024000 type=consumer proto=null leader=null\n");
     trace_end(&t);
 }
 
@@ -313,9 +317,8 @@ Test(static_members, are_evicted_by_instance_id)
     leave_batch(&t, 'Z', "g", leaving, 3);
     heartbeat(&t, 'B', .instance = "ib");
     heartbeat(&t, 'A', .instance = "ia");
-    EXPECT(&t,
-           "Z leave NONE /ib:NONE /nobody:UNKNOWN_MEMBER_ID /null:UNKNOWN_MEMBER_ID\n"
-           "B heartbeat UNKNOWN_MEMBER_ID\n"
-           "A heartbeat REBALANCE_IN_PROGRESS\n");
+    EXPECT(&t, "Z leave NONE /ib:NONE /nobody:UNKNOWN_MEMBER_ID /null:UNKNOWN_MEMBER_ID\n"
+               "B heartbeat UNKNOWN_MEMBER_ID\n"
+               "A heartbeat REBALANCE_IN_PROGRESS\n");
     trace_end(&t);
 }

@@ -3,7 +3,8 @@
 
 Test(sync, completing_group_waits_for_the_leader_and_for_the_log)
 {
-    /* A follower waits; the leader's assignment is appended; only when that is committed everyone hears. */
+    /* A follower waits; the leader's assignment is appended; only when that is committed everyone
+     * hears. */
     struct trace t = {0};
     trace_start(&t);
     to_completing(&t, "AB");
@@ -11,15 +12,17 @@ Test(sync, completing_group_waits_for_the_leader_and_for_the_log)
     EXPECT(&t, "");
     sync_group(&t, 'A', .assign = "AB");
     group_event(&t, 'Z', GRP_EV_DESCRIBE, "g");
-    EXPECT(&t,
-           "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=c#1 [c#1:m:a c#2:m:b]\n"
-           "Z describe NONE group=g state=CompletingRebalance type=consumer proto= c#1/null@c/10.0.0.1:: c#2/null@c/10.0.0.1::\n");
+    EXPECT(
+        &t,
+        "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=c#1 [c#1:m:a c#2:m:b]\n"
+        "Z describe NONE group=g state=CompletingRebalance type=consumer proto= c#1/null@c/10.0.0.1:: c#2/null@c/10.0.0.1::\n");
     ack(&t);
     group_event(&t, 'Z', GRP_EV_DESCRIBE, "g");
-    EXPECT(&t,
-           "A sync NONE type=consumer proto=range assignment=a\n"
-           "B sync NONE type=consumer proto=range assignment=b\n"
-           "Z describe NONE group=g state=Stable type=consumer proto=range c#1/null@c/10.0.0.1:m:a c#2/null@c/10.0.0.1:m:b\n");
+    EXPECT(
+        &t,
+        "A sync NONE type=consumer proto=range assignment=a\n"
+        "B sync NONE type=consumer proto=range assignment=b\n"
+        "Z describe NONE group=g state=Stable type=consumer proto=range c#1/null@c/10.0.0.1:m:a c#2/null@c/10.0.0.1:m:b\n");
     trace_end(&t);
 }
 
@@ -33,11 +36,12 @@ Test(sync, a_follower_that_comes_late_is_answered_from_the_stored_assignment)
     ack(&t);
     sync_group(&t, 'B');
     sync_group(&t, 'A');
-    EXPECT(&t,
-           "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=c#1 [c#1:m:a c#2:m:b]\n"
-           "A sync NONE type=consumer proto=range assignment=a\n"
-           "B sync NONE type=consumer proto=range assignment=b\n"
-           "A sync NONE type=consumer proto=range assignment=a\n");
+    EXPECT(
+        &t,
+        "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=c#1 [c#1:m:a c#2:m:b]\n"
+        "A sync NONE type=consumer proto=range assignment=a\n"
+        "B sync NONE type=consumer proto=range assignment=b\n"
+        "A sync NONE type=consumer proto=range assignment=a\n");
     trace_end(&t);
 }
 
@@ -51,10 +55,11 @@ Test(sync, members_that_the_leader_forgot_get_nothing)
     t.ids['X'] = (char *)"stranger";
     sync_group(&t, 'A', .assign = "XA");
     ack(&t);
-    EXPECT(&t,
-           "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=c#1 [c#1:m:a c#2:m:]\n"
-           "A sync NONE type=consumer proto=range assignment=a\n"
-           "B sync NONE type=consumer proto=range assignment=\n");
+    EXPECT(
+        &t,
+        "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=c#1 [c#1:m:a c#2:m:]\n"
+        "A sync NONE type=consumer proto=range assignment=a\n"
+        "B sync NONE type=consumer proto=range assignment=\n");
     trace_end(&t);
 }
 
@@ -66,12 +71,12 @@ Test(sync, a_leader_that_repeats_itself_does_not_store_twice)
     to_completing(&t, "A");
     sync_group(&t, 'A', .assign = "A");
     sync_group(&t, 'A', .assign = "A");
-    EXPECT(&t,
-           "append acks=-1 group g gen=1 at=1003000 type=consumer proto=range leader=c#1 [c#1:m:a]\n"
-           "A sync REBALANCE_IN_PROGRESS type=null proto=null assignment=\n");
+    EXPECT(
+        &t,
+        "append acks=-1 group g gen=1 at=1003000 type=consumer proto=range leader=c#1 [c#1:m:a]\n"
+        "A sync REBALANCE_IN_PROGRESS type=null proto=null assignment=\n");
     ack(&t);
-    EXPECT(&t,
-           "A sync NONE type=consumer proto=range assignment=a\n");
+    EXPECT(&t, "A sync NONE type=consumer proto=range assignment=a\n");
     trace_end(&t);
 }
 
@@ -90,23 +95,24 @@ Test(sync, checks_come_in_kafkas_order)
     sync_group(&t, 'A', .version = 5, .group = "", .type = "consumer");
     sync_group(&t, 'A', .version = 5, .protocol = "range");
     sync_group(&t, 'A', .version = 5, .type = "consumer", .protocol = "range", .assign = "A");
-    EXPECT(&t,
-           "X sync UNKNOWN_MEMBER_ID type=null proto=null assignment=\n"
-           "X sync UNKNOWN_MEMBER_ID type=null proto=null assignment=\n"
-           "X sync UNKNOWN_MEMBER_ID type=null proto=null assignment=\n"
-           "A sync ILLEGAL_GENERATION type=null proto=null assignment=\n"
-           "A sync INCONSISTENT_GROUP_PROTOCOL type=null proto=null assignment=\n"
-           "A sync INCONSISTENT_GROUP_PROTOCOL type=null proto=null assignment=\n"
-           "A sync INCONSISTENT_GROUP_PROTOCOL type=null proto=null assignment=\n"
-           "A sync INCONSISTENT_GROUP_PROTOCOL type=null proto=null assignment=\n"
-           "append acks=-1 group g gen=1 at=1003000 type=consumer proto=range leader=c#1 [c#1:m:a]\n");
+    EXPECT(
+        &t,
+        "X sync UNKNOWN_MEMBER_ID type=null proto=null assignment=\n"
+        "X sync UNKNOWN_MEMBER_ID type=null proto=null assignment=\n"
+        "X sync UNKNOWN_MEMBER_ID type=null proto=null assignment=\n"
+        "A sync ILLEGAL_GENERATION type=null proto=null assignment=\n"
+        "A sync INCONSISTENT_GROUP_PROTOCOL type=null proto=null assignment=\n"
+        "A sync INCONSISTENT_GROUP_PROTOCOL type=null proto=null assignment=\n"
+        "A sync INCONSISTENT_GROUP_PROTOCOL type=null proto=null assignment=\n"
+        "A sync INCONSISTENT_GROUP_PROTOCOL type=null proto=null assignment=\n"
+        "append acks=-1 group g gen=1 at=1003000 type=consumer proto=range leader=c#1 [c#1:m:a]\n");
     trace_end(&t);
 }
 
 Test(sync, every_state_answers_as_it_should)
 {
-    /* Empty and unknown: UNKNOWN_MEMBER_ID. Preparing: REBALANCE_IN_PROGRESS. Heartbeats likewise. A member id
-     * given out but not joined is no member. */
+    /* Empty and unknown: UNKNOWN_MEMBER_ID. Preparing: REBALANCE_IN_PROGRESS. Heartbeats likewise.
+     * A member id given out but not joined is no member. */
     struct trace t = {0};
     trace_start(&t);
     commit(&t, 'Z', .offset = 1);
@@ -117,12 +123,11 @@ Test(sync, every_state_answers_as_it_should)
     join(&t, 'P');
     sync_group(&t, 'P');
     heartbeat(&t, 'P');
-    EXPECT(&t,
-           "A sync UNKNOWN_MEMBER_ID type=null proto=null assignment=\n"
-           "A heartbeat UNKNOWN_MEMBER_ID\n"
-           "P join MEMBER_ID_REQUIRED gen=-1 type=null proto= leader= id=c#1\n"
-           "P sync UNKNOWN_MEMBER_ID type=null proto=null assignment=\n"
-           "P heartbeat UNKNOWN_MEMBER_ID\n");
+    EXPECT(&t, "A sync UNKNOWN_MEMBER_ID type=null proto=null assignment=\n"
+               "A heartbeat UNKNOWN_MEMBER_ID\n"
+               "P join MEMBER_ID_REQUIRED gen=-1 type=null proto= leader= id=c#1\n"
+               "P sync UNKNOWN_MEMBER_ID type=null proto=null assignment=\n"
+               "P heartbeat UNKNOWN_MEMBER_ID\n");
     t.ids['A'] = NULL;
     enter(&t, 'A');
     join(&t, 'P');
@@ -134,22 +139,22 @@ Test(sync, every_state_answers_as_it_should)
     sync_group(&t, 'P');
     ack(&t);
     heartbeat(&t, 'A');
-    EXPECT(&t,
-           "A heartbeat NONE\n"
-           "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=c#2 [c#2:m:a c#1:m:p]\n"
-           "A sync NONE type=consumer proto=range assignment=a\n"
-           "P sync NONE type=consumer proto=range assignment=p\n"
-           "A heartbeat NONE\n");
+    EXPECT(
+        &t,
+        "A heartbeat NONE\n"
+        "append acks=-1 group g gen=1 at=1006000 type=consumer proto=range leader=c#2 [c#2:m:a c#1:m:p]\n"
+        "A sync NONE type=consumer proto=range assignment=a\n"
+        "P sync NONE type=consumer proto=range assignment=p\n"
+        "A heartbeat NONE\n");
     join(&t, 'A');
     sync_group(&t, 'P');
     heartbeat(&t, 'P');
     heartbeat(&t, 'P', .generation = 7);
     heartbeat(&t, 'P', .instance = "i");
-    EXPECT(&t,
-           "P sync REBALANCE_IN_PROGRESS type=null proto=null assignment=\n"
-           "P heartbeat REBALANCE_IN_PROGRESS\n"
-           "P heartbeat ILLEGAL_GENERATION\n"
-           "P heartbeat UNKNOWN_MEMBER_ID\n");
+    EXPECT(&t, "P sync REBALANCE_IN_PROGRESS type=null proto=null assignment=\n"
+               "P heartbeat REBALANCE_IN_PROGRESS\n"
+               "P heartbeat ILLEGAL_GENERATION\n"
+               "P heartbeat UNKNOWN_MEMBER_ID\n");
     trace_end(&t);
 }
 
@@ -157,11 +162,11 @@ Test(sync, failing_to_store_tells_everyone_and_rebalances)
 {
     /* The log's errors, as clients are told them. */
     static const enum err ERRORS[] = {
-        ERR_NOT_ENOUGH_REPLICAS,     ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        ERR_NOT_ENOUGH_REPLICAS,        ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND,
         ERR_UNKNOWN_TOPIC_OR_PARTITION, ERR_NOT_LEADER_OR_FOLLOWER,
-        ERR_KAFKA_STORAGE_ERROR,     ERR_REQUEST_TIMED_OUT,
-        ERR_MESSAGE_TOO_LARGE,       ERR_RECORD_LIST_TOO_LARGE,
-        ERR_INVALID_FETCH_SIZE,      ERR_CORRUPT_MESSAGE,
+        ERR_KAFKA_STORAGE_ERROR,        ERR_REQUEST_TIMED_OUT,
+        ERR_MESSAGE_TOO_LARGE,          ERR_RECORD_LIST_TOO_LARGE,
+        ERR_INVALID_FETCH_SIZE,         ERR_CORRUPT_MESSAGE,
     };
     struct trace t = {0};
     trace_start(&t);
@@ -179,37 +184,36 @@ Test(sync, failing_to_store_tells_everyone_and_rebalances)
         join(&t, 'B');
         t.quiet = false;
     }
-    EXPECT(&t,
-           "NOT_ENOUGH_REPLICAS:\n"
-           "A sync COORDINATOR_NOT_AVAILABLE type=null proto=null assignment=\n"
-           "B sync COORDINATOR_NOT_AVAILABLE type=null proto=null assignment=\n"
-           "NOT_ENOUGH_REPLICAS_AFTER_APPEND:\n"
-           "A sync COORDINATOR_NOT_AVAILABLE type=null proto=null assignment=\n"
-           "B sync COORDINATOR_NOT_AVAILABLE type=null proto=null assignment=\n"
-           "UNKNOWN_TOPIC_OR_PARTITION:\n"
-           "A sync COORDINATOR_NOT_AVAILABLE type=null proto=null assignment=\n"
-           "B sync COORDINATOR_NOT_AVAILABLE type=null proto=null assignment=\n"
-           "NOT_LEADER_OR_FOLLOWER:\n"
-           "A sync NOT_COORDINATOR type=null proto=null assignment=\n"
-           "B sync NOT_COORDINATOR type=null proto=null assignment=\n"
-           "KAFKA_STORAGE_ERROR:\n"
-           "A sync NOT_COORDINATOR type=null proto=null assignment=\n"
-           "B sync NOT_COORDINATOR type=null proto=null assignment=\n"
-           "REQUEST_TIMED_OUT:\n"
-           "A sync REBALANCE_IN_PROGRESS type=null proto=null assignment=\n"
-           "B sync REBALANCE_IN_PROGRESS type=null proto=null assignment=\n"
-           "MESSAGE_TOO_LARGE:\n"
-           "A sync UNKNOWN_SERVER_ERROR type=null proto=null assignment=\n"
-           "B sync UNKNOWN_SERVER_ERROR type=null proto=null assignment=\n"
-           "RECORD_LIST_TOO_LARGE:\n"
-           "A sync UNKNOWN_SERVER_ERROR type=null proto=null assignment=\n"
-           "B sync UNKNOWN_SERVER_ERROR type=null proto=null assignment=\n"
-           "INVALID_FETCH_SIZE:\n"
-           "A sync UNKNOWN_SERVER_ERROR type=null proto=null assignment=\n"
-           "B sync UNKNOWN_SERVER_ERROR type=null proto=null assignment=\n"
-           "CORRUPT_MESSAGE:\n"
-           "A sync CORRUPT_MESSAGE type=null proto=null assignment=\n"
-           "B sync CORRUPT_MESSAGE type=null proto=null assignment=\n");
+    EXPECT(&t, "NOT_ENOUGH_REPLICAS:\n"
+               "A sync COORDINATOR_NOT_AVAILABLE type=null proto=null assignment=\n"
+               "B sync COORDINATOR_NOT_AVAILABLE type=null proto=null assignment=\n"
+               "NOT_ENOUGH_REPLICAS_AFTER_APPEND:\n"
+               "A sync COORDINATOR_NOT_AVAILABLE type=null proto=null assignment=\n"
+               "B sync COORDINATOR_NOT_AVAILABLE type=null proto=null assignment=\n"
+               "UNKNOWN_TOPIC_OR_PARTITION:\n"
+               "A sync COORDINATOR_NOT_AVAILABLE type=null proto=null assignment=\n"
+               "B sync COORDINATOR_NOT_AVAILABLE type=null proto=null assignment=\n"
+               "NOT_LEADER_OR_FOLLOWER:\n"
+               "A sync NOT_COORDINATOR type=null proto=null assignment=\n"
+               "B sync NOT_COORDINATOR type=null proto=null assignment=\n"
+               "KAFKA_STORAGE_ERROR:\n"
+               "A sync NOT_COORDINATOR type=null proto=null assignment=\n"
+               "B sync NOT_COORDINATOR type=null proto=null assignment=\n"
+               "REQUEST_TIMED_OUT:\n"
+               "A sync REBALANCE_IN_PROGRESS type=null proto=null assignment=\n"
+               "B sync REBALANCE_IN_PROGRESS type=null proto=null assignment=\n"
+               "MESSAGE_TOO_LARGE:\n"
+               "A sync UNKNOWN_SERVER_ERROR type=null proto=null assignment=\n"
+               "B sync UNKNOWN_SERVER_ERROR type=null proto=null assignment=\n"
+               "RECORD_LIST_TOO_LARGE:\n"
+               "A sync UNKNOWN_SERVER_ERROR type=null proto=null assignment=\n"
+               "B sync UNKNOWN_SERVER_ERROR type=null proto=null assignment=\n"
+               "INVALID_FETCH_SIZE:\n"
+               "A sync UNKNOWN_SERVER_ERROR type=null proto=null assignment=\n"
+               "B sync UNKNOWN_SERVER_ERROR type=null proto=null assignment=\n"
+               "CORRUPT_MESSAGE:\n"
+               "A sync CORRUPT_MESSAGE type=null proto=null assignment=\n"
+               "B sync CORRUPT_MESSAGE type=null proto=null assignment=\n");
     trace_end(&t);
 }
 
@@ -223,10 +227,9 @@ Test(sync, a_member_that_leaves_while_its_sync_waits_is_answered)
     sync_group(&t, 'C');
     struct grp_leaving one = {.member_id = str_of(trace_id(&t, 'B'))};
     leave_batch(&t, 'L', "g", &one, 1);
-    EXPECT(&t,
-           "B sync UNKNOWN_MEMBER_ID type=null proto=null assignment=\n"
-           "C sync REBALANCE_IN_PROGRESS type=null proto=null assignment=\n"
-           "L leave NONE c#1/null:NONE\n");
+    EXPECT(&t, "B sync UNKNOWN_MEMBER_ID type=null proto=null assignment=\n"
+               "C sync REBALANCE_IN_PROGRESS type=null proto=null assignment=\n"
+               "L leave NONE c#1/null:NONE\n");
     trace_end(&t);
 }
 
@@ -248,19 +251,20 @@ Test(sync, an_assignment_that_does_not_fit_memory_is_refused)
                                    .assignments = &one,
                                    .assignment_count = 1};
     step(&t, &event);
-    EXPECT(&t,
-           "A sync COORDINATOR_NOT_AVAILABLE type=null proto=null assignment=\n");
+    EXPECT(&t, "A sync COORDINATOR_NOT_AVAILABLE type=null proto=null assignment=\n");
     sync_group(&t, 'A', .assign = "A");
     ack(&t);
-    EXPECT(&t,
-           "append acks=-1 group g gen=1 at=1003000 type=consumer proto=range leader=c#1 [c#1:m:a]\n"
-           "A sync NONE type=consumer proto=range assignment=a\n");
+    EXPECT(
+        &t,
+        "append acks=-1 group g gen=1 at=1003000 type=consumer proto=range leader=c#1 [c#1:m:a]\n"
+        "A sync NONE type=consumer proto=range assignment=a\n");
     trace_end(&t);
 }
 
 Test(leave, single_members_and_batches)
 {
-    /* Order of the request; unknown members by themselves; pending ids can leave; repeated ones are gone. */
+    /* Order of the request; unknown members by themselves; pending ids can leave; repeated ones are
+     * gone. */
     struct trace t = {0};
     trace_start(&t);
     struct grp_leaving ghost = {.member_id = STR("ghost")};
@@ -270,30 +274,30 @@ Test(leave, single_members_and_batches)
     struct grp_leaving batch[] = {
         {.member_id = str_of(trace_id(&t, 'C'))}, ghost,
         {.member_id = str_of(trace_id(&t, 'P'))}, {.member_id = str_of(trace_id(&t, 'B'))},
-        {.member_id = str_of(trace_id(&t, 'B'))},
-        {str_of(trace_id(&t, 'A')), STR("i"), STR_NULL},
+        {.member_id = str_of(trace_id(&t, 'B'))}, {str_of(trace_id(&t, 'A')), STR("i"), STR_NULL},
     };
     leave_batch(&t, 'Z', "g", batch, 6);
     heartbeat(&t, 'A');
     join(&t, 'A');
-    EXPECT(&t,
-           "Z leave NONE ghost/null:UNKNOWN_MEMBER_ID\n"
-           "P join MEMBER_ID_REQUIRED gen=-1 type=null proto= leader= id=c#1\n"
-           "Z leave NONE c#2/null:NONE ghost/null:UNKNOWN_MEMBER_ID c#1/null:NONE c#3/null:NONE c#3/null:UNKNOWN_MEMBER_ID c#4/i:UNKNOWN_MEMBER_ID\n"
-           "A heartbeat REBALANCE_IN_PROGRESS\n"
-           "A join NONE gen=2 type=consumer proto=range leader=c#4 id=c#4 members=[c#4=m]\n");
+    EXPECT(
+        &t,
+        "Z leave NONE ghost/null:UNKNOWN_MEMBER_ID\n"
+        "P join MEMBER_ID_REQUIRED gen=-1 type=null proto= leader= id=c#1\n"
+        "Z leave NONE c#2/null:NONE ghost/null:UNKNOWN_MEMBER_ID c#1/null:NONE c#3/null:NONE c#3/null:UNKNOWN_MEMBER_ID c#4/i:UNKNOWN_MEMBER_ID\n"
+        "A heartbeat REBALANCE_IN_PROGRESS\n"
+        "A join NONE gen=2 type=consumer proto=range leader=c#4 id=c#4 members=[c#4=m]\n");
     leave(&t, 'A');
     leave(&t, 'A');
-    EXPECT(&t,
-           "append acks=-1 group g gen=3 at=1006000 type=consumer proto=null leader=null\n"
-           "A leave NONE c#4/null:NONE\n"
-           "A leave NONE c#4/null:UNKNOWN_MEMBER_ID\n");
+    EXPECT(&t, "append acks=-1 group g gen=3 at=1006000 type=consumer proto=null leader=null\n"
+               "A leave NONE c#4/null:NONE\n"
+               "A leave NONE c#4/null:UNKNOWN_MEMBER_ID\n");
     trace_end(&t);
 }
 
 Test(leave, the_last_one_missing_completes_the_rebalance)
 {
-    /* A and B have joined, C leaves instead: the join completes at once. The same for an unused id. */
+    /* A and B have joined, C leaves instead: the join completes at once. The same for an unused id.
+     */
     struct trace t = {0};
     trace_start(&t);
     to_stable(&t, "ABC");
@@ -302,8 +306,7 @@ Test(leave, the_last_one_missing_completes_the_rebalance)
     join(&t, 'B');
     t.text.size = 0;
     leave(&t, 'C');
-    EXPECT(&t,
-           "C leave NONE c#2/null:NONE\n");
+    EXPECT(&t, "C leave NONE c#2/null:NONE\n");
     leave(&t, 'P');
     EXPECT(&t,
            "A join NONE gen=2 type=consumer proto=range leader=c#3 id=c#3 members=[c#3=m c#4=m]\n"
