@@ -50,6 +50,17 @@ struct part_hooks {
     void (*on_free)(void *arg); /* with the last reference; on any thread */
 };
 
+/* Of the topic's configuration, what checks on other loops need; each value stands for itself. */
+struct part_rules {
+    _Atomic int64_t before_max_ms;
+    _Atomic int64_t after_max_ms;
+    _Atomic int32_t max_message_bytes;
+    _Atomic int32_t min_insync_replicas;
+    _Atomic int compression_type; /* enum topic_compression */
+    _Atomic bool append_time;
+    _Atomic bool keys_required;
+};
+
 struct part {
     struct actor actor;
     _Atomic int32_t count;
@@ -58,32 +69,47 @@ struct part {
     struct uuid topic_id;
     int32_t index;
     struct clock *clock;
+    struct loop *home; /* frees it */
+    struct loop_msg reap;
 
     /* Published. */
     _Atomic uint64_t now; /* struct part_now, packed */
     _Atomic int64_t offset_hw;
+    _Atomic int64_t offset_epoch_start; /* offset_end when this leader epoch began */
+    _Atomic bool enough;                /* the ISR has min.insync.replicas members */
+    struct part_rules rules;
     struct plog *log;
 
     /* @actor */
     int32_t leader_id;
+    int32_t leader_epoch;
     int32_t partition_epoch;
-    int64_t offset_epoch_start; /* offset_end when this leader epoch began */
     int32_t replicas[PART_REPLICAS_MAX];
     int32_t isr[PART_REPLICAS_MAX];
     int32_t replicas_count;
     int32_t isr_count;
-    int32_t min_insync_replicas;
     const struct part_hooks *hooks;
     void *hooks_arg;
     struct part_append *gathered; /* appends of this turn, oldest first */
     struct part_append **gathered_end;
-    bool wake;    /* something was published in this turn */
-    bool deleted; /* the log is gone; everything is refused */
+    int gathered_count;
+    bool hw_moved; /* and the hooks have not been told */
+    bool wake;     /* something was published in this turn */
+    bool deleted;  /* the log is gone; everything is refused */
 };
 
-/* Takes the log. The caller holds the one reference. */
-struct part *part_new(struct str topic, struct uuid topic_id, int32_t index, struct plog *log,
-                      int64_t offset_hw, int loop_count, struct clock *clock);
+struct part_options {
+    struct str topic;
+    struct uuid topic_id;
+    int32_t index;
+    int loop_count; /* of network loops */
+    struct clock *clock;
+    struct loop *home;
+};
+
+/* The log stays open until part_close(). The caller holds the one reference. `offset_hw` is the one
+ * checkpointed; it is brought into the log's range. */
+struct part *part_new(const struct part_options *options, struct plog *log, int64_t offset_hw);
 struct part *part_get(struct part *part);
 void part_put(struct part *part);
 
@@ -97,6 +123,19 @@ static inline struct part_now part_now(const struct part *part)
 /* @any What a client must be told when it names `current_leader_epoch` (-1: none): ERR_OK,
  * FENCED_LEADER_EPOCH (the client is behind) or UNKNOWN_LEADER_EPOCH (we are). */
 enum err part_check_epoch(struct part_now now, int32_t current_leader_epoch);
+
+/* @any Has the ISR min.insync.replicas members? */
+bool part_enough_replicas(const struct part *part);
+
+/* @any Has the high watermark reached what this leader found in its log? Before, an earlier leader may
+ * have shown clients more. */
+bool part_high_watermark_is_current(const struct part *part);
+
+/* @any Up to where a read_committed consumer may read. There are no transactions yet. */
+static inline int64_t part_offset_stable(const struct part *part)
+{
+    return atomic_load_explicit(&part->offset_hw, memory_order_acquire);
+}
 
 /* Records from a client or a coordinator, on their way through the actor. Memory is the sender's. */
 struct part_append {
@@ -146,6 +185,9 @@ struct part_state {
 
 /* @actor Take over or give up leadership. STALE_CONTROLLER_EPOCH when the epoch is not newer. */
 MUST_USE enum err part_apply(struct part *part, const struct part_state *state, int32_t my_id);
+
+/* @actor The log or its directory has failed: offline until the broker restarts. */
+void part_fail(struct part *part);
 
 /* @actor Another set of topic configs is in force. */
 void part_configure(struct part *part, const struct topic_config *config);

@@ -1,0 +1,151 @@
+#include "log/epochs.h"
+
+#include "base/mem.h"
+
+void epochs_init(struct epochs *epochs)
+{
+    *epochs = (struct epochs){0};
+    pthread_mutex_init(&epochs->lock, NULL);
+}
+
+void epochs_fini(struct epochs *epochs)
+{
+    pthread_mutex_destroy(&epochs->lock);
+    mem_free(epochs->entries);
+    epochs->entries = NULL;
+}
+
+/* With the lock held. */
+static void push(struct epochs *epochs, int32_t epoch, int64_t offset)
+{
+    if (epochs->count == epochs->capacity) {
+        epochs->capacity = epochs->capacity > 0 ? epochs->capacity * 2 : 4;
+        epochs->entries =
+            mem_realloc(epochs->entries, (size_t)epochs->capacity * sizeof(*epochs->entries));
+    }
+    epochs->entries[epochs->count++] = (struct epoch_entry){epoch, offset};
+    epochs->dirty = true;
+}
+
+void epochs_load(struct epochs *epochs, const struct epoch_entry *entries, int32_t count)
+{
+    pthread_mutex_lock(&epochs->lock);
+    epochs->count = 0;
+    for (int32_t i = 0; i < count; i++) {
+        const struct epoch_entry *last =
+            epochs->count > 0 ? &epochs->entries[epochs->count - 1] : NULL;
+        if (last == NULL ||
+            (entries[i].epoch > last->epoch && entries[i].start_offset > last->start_offset)) {
+            push(epochs, entries[i].epoch, entries[i].start_offset);
+        }
+    }
+    epochs->dirty = epochs->count != count;
+    pthread_mutex_unlock(&epochs->lock);
+}
+
+void epochs_assign(struct epochs *epochs, int32_t epoch, int64_t offset)
+{
+    if (epoch < 0) {
+        return;
+    }
+    pthread_mutex_lock(&epochs->lock);
+    const struct epoch_entry *last = epochs->count > 0 ? &epochs->entries[epochs->count - 1] : NULL;
+    if (last == NULL || epoch != last->epoch || offset < last->start_offset) {
+        while (epochs->count > 0 && (epochs->entries[epochs->count - 1].epoch >= epoch ||
+                                     epochs->entries[epochs->count - 1].start_offset >= offset)) {
+            epochs->count--;
+        }
+        push(epochs, epoch, offset);
+    }
+    pthread_mutex_unlock(&epochs->lock);
+}
+
+void epochs_truncate_end(struct epochs *epochs, int64_t offset)
+{
+    pthread_mutex_lock(&epochs->lock);
+    while (epochs->count > 0 && epochs->entries[epochs->count - 1].start_offset >= offset) {
+        epochs->count--;
+        epochs->dirty = true;
+    }
+    pthread_mutex_unlock(&epochs->lock);
+}
+
+void epochs_truncate_start(struct epochs *epochs, int64_t offset)
+{
+    pthread_mutex_lock(&epochs->lock);
+    int32_t drop = 0;
+    while (drop + 1 < epochs->count && epochs->entries[drop + 1].start_offset <= offset) {
+        drop++;
+    }
+    if (drop > 0) {
+        epochs->count -= drop;
+        memmove(epochs->entries, epochs->entries + drop,
+                (size_t)epochs->count * sizeof(*epochs->entries));
+        epochs->dirty = true;
+    }
+    if (epochs->count > 0 && epochs->entries[0].start_offset < offset) {
+        epochs->entries[0].start_offset = offset;
+        epochs->dirty = true;
+    }
+    pthread_mutex_unlock(&epochs->lock);
+}
+
+void epochs_end_of(struct epochs *epochs, int32_t epoch, int64_t offset_end, int32_t *found,
+                   int64_t *end)
+{
+    *found = -1;
+    *end = -1;
+    pthread_mutex_lock(&epochs->lock);
+    int32_t above = 0; /* the first entry of a higher epoch */
+    while (above < epochs->count && epochs->entries[above].epoch <= epoch) {
+        above++;
+    }
+    if (epoch >= 0 && epochs->count > 0) {
+        if (above == epochs->count) {
+            /* Only the latest epoch itself is known to end at the log's end. */
+            if (epochs->entries[above - 1].epoch == epoch) {
+                *found = epoch;
+                *end = offset_end;
+            }
+        } else if (above == 0) {
+            *found = epoch;
+            *end = epochs->entries[0].start_offset;
+        } else {
+            *found = epochs->entries[above - 1].epoch;
+            *end = epochs->entries[above].start_offset;
+        }
+    }
+    pthread_mutex_unlock(&epochs->lock);
+}
+
+int32_t epochs_at(struct epochs *epochs, int64_t offset)
+{
+    int32_t epoch = -1;
+    pthread_mutex_lock(&epochs->lock);
+    for (int32_t i = 0; i < epochs->count && epochs->entries[i].start_offset <= offset; i++) {
+        epoch = epochs->entries[i].epoch;
+    }
+    pthread_mutex_unlock(&epochs->lock);
+    return epoch;
+}
+
+int32_t epochs_latest(struct epochs *epochs)
+{
+    pthread_mutex_lock(&epochs->lock);
+    int32_t epoch = epochs->count > 0 ? epochs->entries[epochs->count - 1].epoch : -1;
+    pthread_mutex_unlock(&epochs->lock);
+    return epoch;
+}
+
+enum err epochs_save(struct epochs *epochs, struct fs *fs, const char *path)
+{
+    /* Only the actor changes entries, and it is the actor that calls: no lock around the write. */
+    if (!epochs->dirty) {
+        return ERR_OK;
+    }
+    enum err err = epoch_checkpoint_write(fs, path, epochs->entries, epochs->count);
+    if (err == ERR_OK) {
+        epochs->dirty = false;
+    }
+    return err;
+}

@@ -1,0 +1,252 @@
+#include "log/logdir.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#define LOGGER "kafka.log.LogManager"
+
+#define CLEAN_NAME ".kafka_cleanshutdown"
+#define META_NAME  "meta.properties"
+
+enum { META_FILE_MAX = 1 << 20 };
+
+static char *in_dir(const struct logdir *dir, const char *name)
+{
+    return mem_printf("%s/%s", dir->path, name);
+}
+
+/* ---- meta.properties ---- */
+
+/* One line "key=value" of Java's dialect, as far as this file uses it. */
+static void meta_line(struct logdir *dir, struct str line, int32_t *version)
+{
+    while (line.size > 0 && (line.ptr[line.size - 1] == '\r' || line.ptr[line.size - 1] == ' ')) {
+        line.size--;
+    }
+    const char *equals = line.size > 0 ? memchr(line.ptr, '=', line.size) : NULL;
+    if (equals == NULL || line.ptr[0] == '#' || line.ptr[0] == '!') {
+        return;
+    }
+    struct str key = {line.ptr, (size_t)(equals - line.ptr)};
+    char value[128];
+    snprintf(value, sizeof(value), "%.*s", (int)(line.size - key.size - 1), equals + 1);
+    if (str_is(key, "broker.id")) {
+        dir->stored_broker_id = (int32_t)strtol(value, NULL, 10);
+    } else if (str_is(key, "cluster.id")) {
+        snprintf(dir->stored_cluster_id, sizeof(dir->stored_cluster_id), "%.63s", value);
+    } else if (str_is(key, "directory.id")) {
+        snprintf(dir->stored_directory_id, sizeof(dir->stored_directory_id), "%.31s", value);
+    } else if (str_is(key, "version")) {
+        *version = (int32_t)strtol(value, NULL, 10);
+    }
+}
+
+static enum err meta_read(struct logdir *dir, struct errmsg *msg)
+{
+    char *path = in_dir(dir, META_NAME);
+    char *data;
+    size_t size;
+    int32_t version = 0;
+    enum err err = fs_read_all(dir->fs, path, META_FILE_MAX, &data, &size);
+    if (err == ERR_OK) {
+        size_t from = 0;
+        for (size_t i = 0; i <= size; i++) {
+            if (i == size || data[i] == '\n') {
+                meta_line(dir, (struct str){data + from, i - from}, &version);
+                from = i + 1;
+            }
+        }
+        mem_free(data);
+    }
+    if (err == ERR_OK && version != 0) {
+        errmsg_set(
+            msg,
+            "error[E-DATA-02]: %s has version=%d; a broker in ZooKeeper mode uses version=0.\n"
+            "  This directory belongs to a KRaft broker. Point log.dirs at another directory.",
+            path, version);
+        err = ERR_INVALID;
+    }
+    mem_free(path);
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
+enum err logdir_set_identity(struct logdir *dir, int32_t broker_id, const char *cluster_id)
+{
+    if (dir->stored_broker_id == broker_id && strcmp(dir->stored_cluster_id, cluster_id) == 0) {
+        return ERR_OK;
+    }
+    struct buf text = {0};
+    buf_printf(&text, "#\n#written by Barnabas\nbroker.id=%d\nversion=0\ncluster.id=%s\n",
+               broker_id, cluster_id);
+    if (dir->stored_directory_id[0] != '\0') {
+        buf_printf(&text, "directory.id=%s\n", dir->stored_directory_id);
+    }
+    char *path = in_dir(dir, META_NAME);
+    enum err err = fs_replace(dir->fs, path, text.data, text.size);
+    mem_free(path);
+    buf_fini(&text);
+    if (err == ERR_OK) {
+        dir->stored_broker_id = broker_id;
+        snprintf(dir->stored_cluster_id, sizeof(dir->stored_cluster_id), "%s", cluster_id);
+    }
+    return err;
+}
+
+/* ---- opening ---- */
+
+static void explain_permission(const char *path, struct errmsg *msg)
+{
+    struct stat st = {0};
+    int rc = stat(path, &st);
+    errmsg_set(msg,
+               "error[E-DATA-03]: cannot write to the log directory %s.\n"
+               "  owner %u:%u mode %o, but this process runs as %u:%u\n"
+               "  Give it to the broker, for example:\n      chown -R %u:%u %s",
+               path, rc == 0 ? st.st_uid : 0, rc == 0 ? st.st_gid : 0, st.st_mode & 07777, getuid(),
+               getgid(), getuid(), getgid(), path);
+}
+
+static enum err take_lock(struct logdir *dir, struct errmsg *msg)
+{
+    char *path = in_dir(dir, ".lock");
+    enum err err = fs_open(dir->fs, path, FS_WRITE | FS_CREATE, &dir->lock);
+    if (err == ERR_PERMISSION) {
+        explain_permission(dir->path, msg);
+    } else if (err == ERR_OK) {
+        err = fs_lock(dir->lock);
+        if (err == ERR_LOCKED) {
+            errmsg_set(
+                msg,
+                "error[E-DATA-04]: %s is in use by another broker process.\n"
+                "  Each broker needs a directory of its own in log.dirs; stop the other one, or "
+                "choose another directory.",
+                dir->path);
+        }
+    }
+    mem_free(path);
+    return err;
+}
+
+/* The mark counts once: a crash from now on is a crash. */
+static enum err take_clean_mark(struct logdir *dir)
+{
+    char *path = in_dir(dir, CLEAN_NAME);
+    enum err err = fs_unlink(dir->fs, path);
+    mem_free(path);
+    dir->clean = err == ERR_OK;
+    if (err == ERR_OK) {
+        err = fs_sync_dir(dir->fs, dir->path);
+    }
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
+static enum err read_checkpoint(struct logdir *dir, const char *name, struct checkpoint *out)
+{
+    char *path = in_dir(dir, name);
+    enum err err = checkpoint_read(dir->fs, path, out);
+    if (err == ERR_CORRUPT) {
+        log_warn(LOGGER, "skipping a damaged checkpoint", "file=%s", path);
+        dir->clean = false; /* without it, only the logs themselves can tell */
+        err = ERR_OK;
+    }
+    mem_free(path);
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
+enum err logdir_open(struct logdir *dir, struct fs *fs, const char *path, struct errmsg *msg)
+{
+    *dir = (struct logdir){.fs = fs, .path = mem_strdup(path), .stored_broker_id = -1};
+    msg->text[0] = '\0';
+    enum err err = fs_mkdir_all(fs, path);
+    if (err == ERR_PERMISSION) {
+        explain_permission(path, msg);
+    }
+    if (err == ERR_OK) {
+        err = take_lock(dir, msg);
+    }
+    if (err == ERR_OK) {
+        err = meta_read(dir, msg);
+    }
+    if (err == ERR_OK) {
+        err = take_clean_mark(dir);
+    }
+    if (err == ERR_OK) {
+        err = read_checkpoint(dir, LOGDIR_RECOVERY_POINTS, &dir->recovery_points);
+    }
+    if (err == ERR_OK) {
+        err = read_checkpoint(dir, LOGDIR_LOG_STARTS, &dir->log_starts);
+    }
+    if (err == ERR_OK) {
+        err = read_checkpoint(dir, LOGDIR_HIGH_WATERMARKS, &dir->high_watermarks);
+    }
+    if (err != ERR_OK && msg->text[0] == '\0') {
+        errmsg_set(msg, "error[E-DATA-05]: cannot use the log directory %s: %s.", path,
+                   err_text(err));
+    }
+    return err;
+}
+
+void logdir_close(struct logdir *dir)
+{
+    fs_close(dir->lock);
+    checkpoint_fini(&dir->recovery_points);
+    checkpoint_fini(&dir->log_starts);
+    checkpoint_fini(&dir->high_watermarks);
+    mem_free(dir->path);
+}
+
+/* ---- while running ---- */
+
+enum err logdir_write_checkpoint(struct logdir *dir, const char *name,
+                                 const struct checkpoint *checkpoint)
+{
+    char *path = in_dir(dir, name);
+    enum err err = checkpoint_write(dir->fs, path, checkpoint);
+    mem_free(path);
+    return err;
+}
+
+enum err logdir_mark_clean(struct logdir *dir)
+{
+    static const char text[] = "{\"version\":0,\"brokerEpoch\":-1}";
+    char *path = in_dir(dir, CLEAN_NAME);
+    enum err err = fs_replace(dir->fs, path, text, sizeof(text) - 1);
+    mem_free(path);
+    return err;
+}
+
+bool logdir_offline(const struct logdir *dir)
+{
+    return atomic_load_explicit(&dir->offline, memory_order_acquire);
+}
+
+bool logdir_fail(struct logdir *dir)
+{
+    bool first = !atomic_exchange(&dir->offline, true);
+    if (first) {
+        log_error(LOGGER, "log directory is offline",
+                  "dir=%s; its partitions are not served until the broker is restarted", dir->path);
+    }
+    return first;
+}
+
+bool logdir_parse_name(const char *name, struct str *topic, int32_t *partition)
+{
+    const char *dash = strrchr(name, '-');
+    if (dash == NULL || dash == name || dash[1] < '0' || dash[1] > '9') {
+        return false;
+    }
+    char *end;
+    long value = strtol(dash + 1, &end, 10);
+    if (*end != '\0' || value > INT32_MAX) {
+        return false;
+    }
+    *topic = (struct str){name, (size_t)(dash - name)};
+    *partition = (int32_t)value;
+    return true;
+}

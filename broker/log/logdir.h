@@ -1,0 +1,60 @@
+/* logdir.h: one directory of `log.dirs`: who it belongs to, its lock, its checkpoints, whether it
+ * works.
+ *
+ *   .lock                 held while the process lives
+ *   meta.properties       version=0, broker.id, cluster.id
+ *   .kafka_cleanshutdown  present only while the broker is stopped after a clean stop
+ *   *-checkpoint          recovery points, log start offsets, high watermarks
+ *
+ * Failure: the first write or sync that fails takes the whole directory offline until the broker is
+ * restarted; its partitions are refused, those of other directories are served.
+ *
+ * Threads: the control loop, or a worker while loading; logdir_fail() and logdir_offline() from
+ * any. Source: kafka-zk-mode facts 2.2, 5.1, 5.2. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "log/checkpoint.h"
+#include "log/plog.h"
+
+struct logdir {
+    struct fs *fs;
+    char *path;
+    struct fs_file *lock;
+    bool clean; /* the last stop was clean */
+    _Atomic bool offline;
+    struct checkpoint recovery_points; /* as read at start */
+    struct checkpoint log_starts;
+    struct checkpoint high_watermarks;
+    int32_t stored_broker_id; /* of meta.properties; -1: none */
+    char stored_cluster_id[64];
+    char stored_directory_id[32]; /* kept when meta.properties is rewritten */
+    int32_t logs_count;
+};
+
+/* Make the directory if it is absent, lock it, read what it says. The clean-shutdown mark is
+ * removed as soon as it has been seen. ERR_LOCKED: another broker uses it. */
+MUST_USE enum err logdir_open(struct logdir *dir, struct fs *fs, const char *path,
+                              struct errmsg *msg);
+void logdir_close(struct logdir *dir);
+
+/* Write meta.properties, unless it says so already. */
+MUST_USE enum err logdir_set_identity(struct logdir *dir, int32_t broker_id,
+                                      const char *cluster_id);
+
+MUST_USE enum err logdir_write_checkpoint(struct logdir *dir, const char *name,
+                                          const struct checkpoint *checkpoint);
+MUST_USE enum err logdir_mark_clean(struct logdir *dir);
+
+bool logdir_offline(const struct logdir *dir);
+
+/* True for the call that took it offline. */
+bool logdir_fail(struct logdir *dir);
+
+/* "topic-3" -> topic, 3; false for anything that is no partition's directory. */
+bool logdir_parse_name(const char *name, struct str *topic, int32_t *partition);
+
+#define LOGDIR_RECOVERY_POINTS "recovery-point-offset-checkpoint"
+#define LOGDIR_LOG_STARTS      "log-start-offset-checkpoint"
+#define LOGDIR_HIGH_WATERMARKS "replication-offset-checkpoint"

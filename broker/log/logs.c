@@ -1,0 +1,552 @@
+#include "log/logs.h"
+
+#include <inttypes.h>
+#include <uthash.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+
+#define LOGGER "kafka.log.LogManager"
+
+enum { TOPIC_NAME_MAX = 249, METADATA_FILE_MAX = 4096 };
+
+struct logs_item {
+    UT_hash_handle hh;
+    struct logs_entry entry;
+    char *name; /* "topic-3", also the directory's */
+};
+
+struct logs {
+    struct logs_options options;
+    struct logdir *dirs;
+    int32_t dirs_count;
+    struct logs_item *by_name;
+    uint64_t deletions; /* makes names of deleted directories unique */
+};
+
+struct removal {
+    struct work work;
+    struct fs *fs;
+    char *path;
+};
+
+/* ---- directories ---- */
+
+enum err logs_open(const struct logs_options *options, struct logs **out, struct errmsg *msg)
+{
+    struct logs *logs = mem_new(struct logs);
+    logs->options = *options;
+    logs->dirs_count = options->dirs_count;
+    logs->dirs = mem_zalloc((size_t)options->dirs_count, sizeof(*logs->dirs));
+    int32_t usable = 0;
+    enum err err = ERR_OK;
+    for (int32_t i = 0; i < options->dirs_count; i++) {
+        struct errmsg why;
+        enum err one = logdir_open(&logs->dirs[i], options->fs, options->dirs[i], &why);
+        if (one == ERR_LOCKED || one == ERR_INVALID) {
+            *msg = why;
+            err = one;
+        } else if (one != ERR_OK) {
+            log_error(LOGGER, "cannot use a log directory", "%s", why.text);
+            logdir_fail(&logs->dirs[i]);
+            *msg = why;
+        } else {
+            usable++;
+        }
+    }
+    if (err == ERR_OK && usable == 0) {
+        err = ERR_KAFKA_STORAGE_ERROR;
+    }
+    if (err != ERR_OK) {
+        logs_free(logs);
+        return err;
+    }
+    *out = logs;
+    return ERR_OK;
+}
+
+static void item_free(struct logs *logs, struct logs_item *item)
+{
+    HASH_DEL(logs->by_name, item);
+    mem_free(item->name);
+    mem_free(item);
+}
+
+void logs_free(struct logs *logs)
+{
+    if (logs == NULL) {
+        return;
+    }
+    struct logs_item *item;
+    struct logs_item *next;
+    HASH_ITER (hh, logs->by_name, item, next) {
+        plog_abandon(item->entry.log);
+        item_free(logs, item);
+    }
+    for (int32_t i = 0; i < logs->dirs_count; i++) {
+        logdir_close(&logs->dirs[i]);
+    }
+    mem_free(logs->dirs);
+    mem_free(logs);
+}
+
+int32_t logs_dirs_count(const struct logs *logs)
+{
+    return logs->dirs_count;
+}
+
+struct logdir *logs_dir(struct logs *logs, int32_t i)
+{
+    must(i >= 0);
+    must(i < logs->dirs_count);
+    return &logs->dirs[i];
+}
+
+enum err logs_stored_identity(struct logs *logs, int32_t *broker_id, const char **cluster_id,
+                              struct errmsg *msg)
+{
+    const struct logdir *first = NULL;
+    *broker_id = -1;
+    *cluster_id = "";
+    for (int32_t i = 0; i < logs->dirs_count; i++) {
+        const struct logdir *dir = &logs->dirs[i];
+        if (dir->stored_broker_id < 0 && dir->stored_cluster_id[0] == '\0') {
+            continue;
+        }
+        if (first == NULL) {
+            first = dir;
+            *broker_id = dir->stored_broker_id;
+            *cluster_id = dir->stored_cluster_id;
+        } else if (dir->stored_broker_id != *broker_id ||
+                   strcmp(dir->stored_cluster_id, *cluster_id) != 0) {
+            errmsg_set(msg,
+                       "error[E-DATA-06]: two log directories belong to different brokers.\n"
+                       "  %s: broker.id=%d cluster.id=%s\n  %s: broker.id=%d cluster.id=%s\n"
+                       "  Correct log.dirs: every directory in it must be this broker's.",
+                       first->path, first->stored_broker_id, first->stored_cluster_id, dir->path,
+                       dir->stored_broker_id, dir->stored_cluster_id);
+            return ERR_INVALID;
+        }
+    }
+    return ERR_OK;
+}
+
+enum err logs_set_identity(struct logs *logs, int32_t broker_id, const char *cluster_id,
+                           struct errmsg *msg)
+{
+    for (int32_t i = 0; i < logs->dirs_count; i++) {
+        struct logdir *dir = &logs->dirs[i];
+        if (logdir_offline(dir)) {
+            continue;
+        }
+        enum err err = logdir_set_identity(dir, broker_id, cluster_id);
+        if (err != ERR_OK) {
+            errmsg_set(msg, "error[E-DATA-05]: cannot write %s/meta.properties: %s.", dir->path,
+                       err_text(err));
+            return err;
+        }
+    }
+    return ERR_OK;
+}
+
+/* ---- the registry ---- */
+
+static struct logs_item *find_item(struct logs *logs, struct str topic, int32_t partition)
+{
+    char name[TOPIC_NAME_MAX + 16];
+    if (topic.size > TOPIC_NAME_MAX) {
+        return NULL;
+    }
+    snprintf(name, sizeof(name), "%.*s-%" PRId32, STR_ARG(topic), partition);
+    struct logs_item *item;
+    HASH_FIND_STR(logs->by_name, name, item);
+    return item;
+}
+
+struct logs_entry *logs_find(struct logs *logs, struct str topic, int32_t partition)
+{
+    struct logs_item *item = find_item(logs, topic, partition);
+    return item != NULL ? &item->entry : NULL;
+}
+
+static struct logs_item *add_item(struct logs *logs, const char *name, struct plog *log,
+                                  struct logdir *dir)
+{
+    struct logs_item *item = mem_new(struct logs_item);
+    item->name = mem_strdup(name);
+    item->entry.log = log;
+    item->entry.dir = dir;
+    item->entry.offset_hw = -1;
+    dir->logs_count++;
+    HASH_ADD_KEYPTR(hh, logs->by_name, item->name, strlen(item->name), item);
+    return item;
+}
+
+void logs_each(struct logs *logs, void (*fn)(void *arg, struct logs_entry *entry), void *arg)
+{
+    struct logs_item *item;
+    struct logs_item *next;
+    HASH_ITER (hh, logs->by_name, item, next) {
+        fn(arg, &item->entry);
+    }
+}
+
+/* ---- partition.metadata ---- */
+
+static enum err metadata_read(struct fs *fs, const char *dir, struct uuid *id)
+{
+    char *path = mem_printf("%s/partition.metadata", dir);
+    char *data;
+    size_t size;
+    *id = (struct uuid){{0}};
+    enum err err = fs_read_all(fs, path, METADATA_FILE_MAX, &data, &size);
+    if (err == ERR_OK) {
+        const char *key = strstr(data, "topic_id: ");
+        if (key != NULL) {
+            struct str text = {key + 10, strcspn(key + 10, "\r\n ")};
+            bool parsed = uuid_parse(text, id);
+            err = parsed ? ERR_OK : ERR_CORRUPT;
+        }
+        mem_free(data);
+    }
+    if (err == ERR_CORRUPT) {
+        log_warn(LOGGER, "skipping damaged partition metadata", "file=%s", path);
+        err = ERR_OK;
+    }
+    mem_free(path);
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
+enum err logs_set_topic_id(struct logs_entry *entry, struct uuid topic_id)
+{
+    char text[UUID_TEXT_SIZE + 1];
+    char content[64];
+    uuid_format(topic_id, text);
+    int size = snprintf(content, sizeof(content), "version: 0\ntopic_id: %s", text);
+    char *path = mem_printf("%s/partition.metadata", plog_dir(entry->log));
+    enum err err = fs_replace(entry->dir->fs, path, content, (size_t)size);
+    mem_free(path);
+    if (err == ERR_OK) {
+        entry->topic_id = topic_id;
+    }
+    return err;
+}
+
+/* ---- loading ---- */
+
+static void on_log_failure(void *arg, enum err err)
+{
+    (void)err;
+    struct logdir *dir = arg;
+    (void)logdir_fail(dir);
+}
+
+struct loading {
+    struct logs *logs;
+    struct logdir *dir;
+    logs_config_fn *config_of;
+    void *arg;
+    struct errmsg *msg;
+    int32_t loaded;
+};
+
+static enum err open_log(struct logs *logs, struct logdir *dir, const char *name, struct str topic,
+                         int32_t partition, const struct topic_config *config, struct plog **out,
+                         struct errmsg *msg)
+{
+    char *path = mem_printf("%s/%s", dir->path, name);
+    struct plog_options options = {
+        .fs = dir->fs,
+        .clock = logs->options.clock,
+        .workers = logs->options.workers,
+        .dir = path,
+        .topic = topic,
+        .partition = partition,
+        .config = *config,
+        .recovery_point = checkpoint_find(&dir->recovery_points, topic, partition),
+        .log_start_offset = checkpoint_find(&dir->log_starts, topic, partition),
+        .clean = dir->clean,
+        .producer_expiration_ms = logs->options.producer_expiration_ms,
+        .on_failure = on_log_failure,
+        .arg = dir,
+    };
+    enum err err = plog_open(&options, out, msg);
+    mem_free(path);
+    return err;
+}
+
+static enum err load_one(struct loading *loading, const char *name, struct str topic,
+                         int32_t partition)
+{
+    struct topic_config config;
+    struct plog *log;
+    loading->config_of(loading->arg, topic, &config);
+    if (find_item(loading->logs, topic, partition) != NULL) {
+        errmsg_set(loading->msg,
+                   "error[E-DATA-07]: partition %s is in two log directories, one of them %s.\n"
+                   "  Move one of the two directories away.",
+                   name, loading->dir->path);
+        return ERR_EXISTS;
+    }
+    enum err err =
+        open_log(loading->logs, loading->dir, name, topic, partition, &config, &log, loading->msg);
+    if (err != ERR_OK) {
+        return err;
+    }
+    struct logs_item *item = add_item(loading->logs, name, log, loading->dir);
+    item->entry.offset_hw = checkpoint_find(&loading->dir->high_watermarks, topic, partition);
+    loading->loaded++;
+    return metadata_read(loading->dir->fs, plog_dir(log), &item->entry.topic_id);
+}
+
+static bool name_ends(const char *name, const char *end)
+{
+    size_t size = strlen(name);
+    size_t tail = strlen(end);
+    return size > tail && strcmp(name + size - tail, end) == 0;
+}
+
+static void remove_later(struct logs *logs, struct fs *fs, const char *path);
+
+static enum err on_dir_entry(void *arg, const char *name, bool is_dir)
+{
+    struct loading *loading = arg;
+    struct str topic;
+    int32_t partition;
+    if (!is_dir || strcmp(name, "remote-log-index-cache") == 0 || name_ends(name, "-stray") ||
+        name_ends(name, "-future") || strncmp(name, "__cluster_metadata-", 19) == 0 ||
+        strcmp(name, "lost+found") == 0) {
+        return ERR_OK;
+    }
+    if (name_ends(name, "-delete")) {
+        char *path = mem_printf("%s/%s", loading->dir->path, name);
+        remove_later(loading->logs, loading->dir->fs, path);
+        mem_free(path);
+        return ERR_OK;
+    }
+    if (!logdir_parse_name(name, &topic, &partition)) {
+        errmsg_set(loading->msg,
+                   "error[E-DATA-08]: %s/%s is not a partition's directory.\n"
+                   "  A log directory holds only what the broker puts there: directories named "
+                   "topic-number. Move it away.",
+                   loading->dir->path, name);
+        return ERR_INVALID;
+    }
+    return load_one(loading, name, topic, partition);
+}
+
+enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg, struct errmsg *msg)
+{
+    for (int32_t i = 0; i < logs->dirs_count; i++) {
+        struct logdir *dir = &logs->dirs[i];
+        struct loading loading = {logs, dir, config_of, arg, msg, 0};
+        if (logdir_offline(dir)) {
+            continue;
+        }
+        int64_t begin_ms = clock_mono_ms(logs->options.clock);
+        enum err err = fs_list(dir->fs, dir->path, on_dir_entry, &loading);
+        if (err == ERR_INVALID || err == ERR_EXISTS) {
+            return err;
+        }
+        if (err != ERR_OK) {
+            log_error(LOGGER, "cannot load logs", "%s", msg->text);
+            (void)logdir_fail(dir);
+        } else if (loading.loaded > 0) {
+            log_info(LOGGER, "loaded logs", "dir=%s count=%d after=%s ms=%" PRId64, dir->path,
+                     loading.loaded, dir->clean ? "clean stop" : "crash",
+                     clock_mono_ms(logs->options.clock) - begin_ms);
+        }
+    }
+    return ERR_OK;
+}
+
+/* ---- making and deleting ---- */
+
+static struct logdir *choose_dir(struct logs *logs)
+{
+    struct logdir *best = NULL;
+    for (int32_t i = 0; i < logs->dirs_count; i++) {
+        struct logdir *dir = &logs->dirs[i];
+        if (!logdir_offline(dir) && (best == NULL || dir->logs_count < best->logs_count)) {
+            best = dir;
+        }
+    }
+    return best;
+}
+
+enum err logs_create(struct logs *logs, struct str topic, int32_t partition, struct uuid topic_id,
+                     const struct topic_config *config, struct logs_entry **out)
+{
+    struct logdir *dir = choose_dir(logs);
+    struct errmsg msg = {""};
+    struct plog *log;
+    if (dir == NULL) {
+        return ERR_KAFKA_STORAGE_ERROR;
+    }
+    char *name = mem_printf("%.*s-%" PRId32, STR_ARG(topic), partition);
+    enum err err = open_log(logs, dir, name, topic, partition, config, &log, &msg);
+    if (err == ERR_OK) {
+        struct logs_item *item = add_item(logs, name, log, dir);
+        *out = &item->entry;
+        if (!uuid_is_zero(topic_id)) {
+            err = logs_set_topic_id(&item->entry, topic_id);
+        }
+    }
+    if (err != ERR_OK) {
+        log_error(LOGGER, "cannot make a log", "name=%s error=%s %s", name, err_text(err),
+                  msg.text);
+        (void)logdir_fail(dir);
+        err = ERR_KAFKA_STORAGE_ERROR;
+    }
+    mem_free(name);
+    return err;
+}
+
+static void removal_run(struct work *work)
+{
+    struct removal *removal = container_of(work, struct removal, work);
+    enum err err = fs_remove_tree(removal->fs, removal->path);
+    if (err != ERR_OK) {
+        log_warn(LOGGER, "cannot remove a deleted log", "dir=%s error=%s", removal->path,
+                 err_text(err));
+    }
+    mem_free(removal->path);
+    mem_free(removal);
+}
+
+static void remove_later(struct logs *logs, struct fs *fs, const char *path)
+{
+    struct removal *removal = mem_new(struct removal);
+    removal->fs = fs;
+    removal->path = mem_strdup(path);
+    removal->work.run = removal_run;
+    worker_submit(logs->options.workers, &removal->work);
+}
+
+void logs_delete(struct logs *logs, struct str topic, int32_t partition)
+{
+    struct logs_item *item = find_item(logs, topic, partition);
+    if (item == NULL) {
+        return;
+    }
+    /* The topic is cut so that the name fits into 255 bytes. */
+    char *to =
+        mem_printf("%s/%.*s-%" PRId32 ".%016" PRIx64 "%016" PRIx64 "-delete", item->entry.dir->path,
+                   (int)(topic.size < 200 ? topic.size : 200), topic.ptr, partition,
+                   (uint64_t)clock_wall_ms(logs->options.clock), ++logs->deletions);
+    char *from = mem_printf("%s/%s", item->entry.dir->path, item->name);
+    plog_abandon(item->entry.log);
+    enum err err = fs_rename(item->entry.dir->fs, from, to);
+    if (err == ERR_OK) {
+        remove_later(logs, item->entry.dir->fs, to);
+    } else {
+        log_warn(LOGGER, "cannot rename a deleted log", "dir=%s error=%s", from, err_text(err));
+    }
+    item->entry.dir->logs_count--;
+    item_free(logs, item);
+    mem_free(from);
+    mem_free(to);
+}
+
+/* ---- checkpoints ---- */
+
+struct checkpoints {
+    struct checkpoint recovery_points;
+    struct checkpoint log_starts;
+    struct checkpoint high_watermarks;
+};
+
+static enum err write_checkpoints(struct logs *logs, struct logdir *dir, logs_hw_fn *hw_of,
+                                  void *arg)
+{
+    struct checkpoints all = {0};
+    struct logs_item *item;
+    struct logs_item *next;
+    HASH_ITER (hh, logs->by_name, item, next) {
+        struct plog *log = item->entry.log;
+        if (item->entry.dir != dir) {
+            continue;
+        }
+        struct str topic = plog_topic(log);
+        int32_t partition = plog_partition(log);
+        checkpoint_add(&all.recovery_points, topic, partition, plog_recovery_point(log));
+        if (plog_log_start(log) > 0) {
+            checkpoint_add(&all.log_starts, topic, partition, plog_log_start(log));
+        }
+        int64_t offset_hw = hw_of(arg, &item->entry);
+        if (offset_hw >= 0) {
+            checkpoint_add(&all.high_watermarks, topic, partition, offset_hw);
+        }
+    }
+    enum err err = logdir_write_checkpoint(dir, LOGDIR_RECOVERY_POINTS, &all.recovery_points);
+    if (err == ERR_OK) {
+        err = logdir_write_checkpoint(dir, LOGDIR_LOG_STARTS, &all.log_starts);
+    }
+    if (err == ERR_OK) {
+        err = logdir_write_checkpoint(dir, LOGDIR_HIGH_WATERMARKS, &all.high_watermarks);
+    }
+    checkpoint_fini(&all.recovery_points);
+    checkpoint_fini(&all.log_starts);
+    checkpoint_fini(&all.high_watermarks);
+    return err;
+}
+
+void logs_checkpoint(struct logs *logs, logs_hw_fn *hw_of, void *arg)
+{
+    for (int32_t i = 0; i < logs->dirs_count; i++) {
+        struct logdir *dir = &logs->dirs[i];
+        if (!logdir_offline(dir) && write_checkpoints(logs, dir, hw_of, arg) != ERR_OK) {
+            (void)logdir_fail(dir);
+        }
+    }
+}
+
+/* Flush every log, so that the recovery points written next are the ends. */
+static bool flush_dir(struct logs *logs, struct logdir *dir)
+{
+    bool good = true;
+    struct logs_item *item;
+    struct logs_item *next;
+    HASH_ITER (hh, logs->by_name, item, next) {
+        if (item->entry.dir == dir && plog_flush(item->entry.log) != ERR_OK) {
+            good = false;
+        }
+    }
+    return good;
+}
+
+static bool close_dir(struct logs *logs, struct logdir *dir)
+{
+    bool good = true;
+    struct logs_item *item;
+    struct logs_item *next;
+    HASH_ITER (hh, logs->by_name, item, next) {
+        if (item->entry.dir != dir) {
+            continue;
+        }
+        if (plog_close(item->entry.log) != ERR_OK) {
+            good = false;
+        }
+        item_free(logs, item);
+    }
+    return good;
+}
+
+bool logs_close(struct logs *logs, logs_hw_fn *hw_of, void *arg)
+{
+    bool all = true;
+    for (int32_t i = 0; i < logs->dirs_count; i++) {
+        struct logdir *dir = &logs->dirs[i];
+        bool good = !logdir_offline(dir) && flush_dir(logs, dir) &&
+                    write_checkpoints(logs, dir, hw_of, arg) == ERR_OK;
+        good = close_dir(logs, dir) && good;
+        good = good && logdir_mark_clean(dir) == ERR_OK;
+        if (!good) {
+            log_error(LOGGER, "no clean stop", "dir=%s; it will be recovered at the next start",
+                      dir->path);
+        }
+        all = all && good;
+    }
+    return all;
+}

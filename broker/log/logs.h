@@ -1,0 +1,86 @@
+/* logs.h: all logs of a broker, over all its directories.
+ *
+ * Opening: every directory is locked and read; what they say about their owner is checked by the
+ * caller (logs_stored_*); then every partition found is loaded, on workers. A directory that cannot
+ * be used is offline; the broker starts with the others, unless none is left. Closing: logs are
+ * flushed and closed, checkpoints written, and a directory gets its clean-shutdown mark when all of
+ * that went well.
+ *
+ * Threads: the control loop owns the registry; logs_load() and logs_close() block and are for a
+ * worker, while nothing else touches it. Each log itself belongs to its partition's actor from
+ * logs_take() on. */
+#pragma once
+
+#include "base/uuid.h"
+#include "log/logdir.h"
+
+struct logs;
+
+struct logs_options {
+    struct fs *fs;
+    struct clock *clock;
+    struct worker_pool *workers;
+    const char *const *dirs;
+    int32_t dirs_count;
+    int64_t producer_expiration_ms;
+    /* A directory went offline: on any thread, once per directory. */
+    void (*on_dir_failed)(void *arg, const char *dir);
+    void *arg;
+};
+
+/* Lock and read the directories. ERR_*: none is usable, or one is somebody else's; *msg says all.
+ */
+MUST_USE enum err logs_open(const struct logs_options *options, struct logs **out,
+                            struct errmsg *msg);
+void logs_free(struct logs *logs);
+
+int32_t logs_dirs_count(const struct logs *logs);
+struct logdir *logs_dir(struct logs *logs, int32_t i);
+
+/* What the directories' meta.properties say: -1 and "" when none says anything. ERR_INVALID when
+ * they contradict each other. */
+MUST_USE enum err logs_stored_identity(struct logs *logs, int32_t *broker_id,
+                                       const char **cluster_id, struct errmsg *msg);
+MUST_USE enum err logs_set_identity(struct logs *logs, int32_t broker_id, const char *cluster_id,
+                                    struct errmsg *msg);
+
+/* The configuration of a topic's logs, from a worker. */
+typedef void logs_config_fn(void *arg, struct str topic, struct topic_config *out);
+
+/* Load every partition's log that is there. */
+MUST_USE enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg,
+                            struct errmsg *msg);
+
+/* One partition's log. */
+struct logs_entry {
+    struct plog *log;
+    struct logdir *dir;
+    struct uuid topic_id; /* of partition.metadata; zero: none */
+    int64_t offset_hw;    /* checkpointed; -1: none */
+};
+
+/* NULL when it is not here. */
+struct logs_entry *logs_find(struct logs *logs, struct str topic, int32_t partition);
+
+/* Make a new log in the directory that has the fewest. ERR_KAFKA_STORAGE_ERROR. */
+MUST_USE enum err logs_create(struct logs *logs, struct str topic, int32_t partition,
+                              struct uuid topic_id, const struct topic_config *config,
+                              struct logs_entry **out);
+
+/* Remember the id of a log that has none yet. */
+MUST_USE enum err logs_set_topic_id(struct logs_entry *entry, struct uuid topic_id);
+
+/* The partition is gone: its directory is renamed at once and removed later, by a worker. The log
+ * must not be in use any more; views may be. */
+void logs_delete(struct logs *logs, struct str topic, int32_t partition);
+
+/* Call for every log. */
+void logs_each(struct logs *logs, void (*fn)(void *arg, struct logs_entry *entry), void *arg);
+
+/* Write the high watermarks' checkpoint (hw_of gives a log's), and the recovery points and log
+ * starts. */
+typedef int64_t logs_hw_fn(void *arg, struct logs_entry *entry);
+void logs_checkpoint(struct logs *logs, logs_hw_fn *hw_of, void *arg);
+
+/* Blocks. True when every directory was marked clean. */
+bool logs_close(struct logs *logs, logs_hw_fn *hw_of, void *arg);

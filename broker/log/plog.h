@@ -1,0 +1,131 @@
+/* plog.h: one partition's log: ordered segments, offset -> bytes, and what goes with them: leader
+ * epochs, producer state.
+ *
+ * Order of publication after an append: bytes, the segment's end, offset_end. Readers load
+ * offset_end first and take a view after it.
+ *
+ * Invariant: log start <= offset_end; segments are contiguous from the first to the last, which is
+ * written.
+ * Failure: after the first write or sync error the log is failed for good: every later change says
+ * ERR_KAFKA_STORAGE_ERROR, and the host was told through `on_failure`.
+ *
+ * Threads: changes in the partition's actor (before there is one: by whoever opened it);
+ * plog_view_get(), the offsets and the epochs from any. Source: kafka-zk-mode facts 5. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "config/topic_config.h"
+#include "log/epochs.h"
+#include "log/producers.h"
+#include "log/view.h"
+#include "rt/clock.h"
+#include "rt/worker.h"
+
+struct plog;
+
+struct plog_options {
+    struct fs *fs;
+    struct clock *clock;
+    struct worker_pool *workers; /* flushes rolled segments; NULL: flushed by plog_close() only */
+    const char *dir;             /* of the partition; made when absent */
+    struct str topic;
+    int32_t partition;
+    struct topic_config config;
+    int64_t recovery_point;   /* from the checkpoint; -1: unknown, so everything is recovered */
+    int64_t log_start_offset; /* from the checkpoint; -1: the first segment's */
+    bool clean;               /* the broker had stopped cleanly */
+    int64_t producer_expiration_ms;
+    /* A write or a sync has failed. On the thread where it happened. */
+    void (*on_failure)(void *arg, enum err err);
+    void *arg;
+};
+
+/* Open, and recover what a crash left: torn tails are cut, indexes and producer state made anew.
+ * Takes time in proportion to what lies behind the recovery point. */
+MUST_USE enum err plog_open(const struct plog_options *options, struct plog **out,
+                            struct errmsg *msg);
+
+/* Flush, write indexes and a producer snapshot. The log is closed whatever happens. */
+MUST_USE enum err plog_close(struct plog *log);
+
+/* Close without flushing: the directory has failed, or the files are to be deleted. */
+void plog_abandon(struct plog *log);
+
+/* ---- published ---- */
+
+int64_t plog_offset_end(const struct plog *log);
+int64_t plog_log_start(const struct plog *log);
+int64_t plog_recovery_point(const struct plog *log);
+int64_t plog_size_bytes(struct plog *log);
+struct view *plog_view_get(struct plog *log);
+bool plog_failed(const struct plog *log);
+const char *plog_dir(const struct plog *log);
+struct str plog_topic(const struct plog *log);
+int32_t plog_partition(const struct plog *log);
+struct epochs *plog_epochs(struct plog *log);
+
+/* ---- appending ---- */
+
+/* Batches in one call, as many as an actor takes in one turn. */
+enum { PLOG_BATCHES_MAX = 32 };
+
+struct plog_batch {
+    /* In. One whole batch of magic 2, validated; base offset, leader epoch and, for topics that
+     * stamp, the time are rewritten in place. */
+    uint8_t *data;
+    size_t size;
+    struct batch_header header;
+    enum producers_origin origin;
+    /* Out. A duplicate is ERR_OK with the offsets of the batch that it repeats. */
+    enum err err;
+    int64_t base_offset;
+    int64_t last_offset;
+    int64_t append_time_ms; /* -1: the producer's times stand */
+};
+
+/* Append as leader, in order; each batch has its own result. Batches that go to one segment go
+ * there in one write. */
+void plog_append_leader(struct plog *log, struct plog_batch *batches, int count,
+                        int32_t leader_epoch, int64_t now_ms);
+
+/* Append a run of whole batches as they come from the leader: offsets and epochs as they are, from
+ * offset_end on. ERR_CORRUPT: a batch is damaged or does not follow; nothing of it or behind it was
+ * written. */
+MUST_USE enum err plog_append_follower(struct plog *log, struct bytes batches, int64_t now_ms);
+
+/* A leader epoch begins at offset_end; it reaches the disk before its first record. */
+MUST_USE enum err plog_begin_epoch(struct plog *log, int32_t epoch);
+
+/* ---- shortening ---- */
+
+/* Remove everything from `offset` on; a no-op at or behind the end. */
+MUST_USE enum err plog_truncate_to(struct plog *log, int64_t offset);
+
+/* Remove everything and begin anew at `offset`. */
+MUST_USE enum err plog_restart_at(struct plog *log, int64_t offset);
+
+/* DeleteRecords: nothing below `offset` is served any more. Never goes back. */
+MUST_USE enum err plog_set_log_start(struct plog *log, int64_t offset);
+bool plog_may_delete_records(const struct plog *log);
+
+/* Delete whole segments by the topic's retention, only below `offset_hw`. `now_ms` since 1970. */
+MUST_USE enum err plog_delete_old_segments(struct plog *log, int64_t offset_hw, int64_t now_ms);
+
+/* ---- the rest ---- */
+
+void plog_configure(struct plog *log, const struct topic_config *config);
+
+/* Sync everything written so far; the recovery point moves. */
+MUST_USE enum err plog_flush(struct plog *log);
+
+/* Finish the segment that is written, if it holds anything, and begin another. */
+MUST_USE enum err plog_roll(struct plog *log, int64_t now_ms);
+
+/* ---- looking for times; may read from the disk ---- */
+
+/* The first record at or after `timestamp_ms`; offset -1 when there is none. */
+MUST_USE enum err plog_offset_for_time(struct plog *log, int64_t timestamp_ms, int64_t *found_ms,
+                                       int64_t *offset, int32_t *epoch);
+MUST_USE enum err plog_offset_of_max_timestamp(struct plog *log, int64_t *found_ms, int64_t *offset,
+                                               int32_t *epoch);

@@ -1,0 +1,53 @@
+/* producers.h: what a log remembers of its idempotent producers: epoch, and the last five batches.
+ *
+ * A batch that was written already is answered with its original offset; a gap in the sequence, or
+ * a producer of an older epoch, is refused. The state is a function of the log: it is rebuilt from
+ * a snapshot and the batches behind it.
+ *
+ * Threads: the log's actor. Source: kafka-zk-mode facts 5.8; the snapshot's format 5.4.
+ * Limits: an entry lives until producer.id.expiration.ms after its last batch. */
+#pragma once
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "record/batch.h"
+
+struct producers;
+
+enum producers_origin {
+    PRODUCERS_CLIENT,      /* sequences are checked */
+    PRODUCERS_COORDINATOR, /* only the epoch is */
+    PRODUCERS_REPLICATION, /* nothing is: the leader has done it, or the log is being read back */
+};
+
+struct producers *producers_new(void);
+void producers_free(struct producers *producers);
+void producers_clear(struct producers *producers);
+int32_t producers_count(const struct producers *producers);
+
+/* The batch that this one repeats. */
+struct producers_duplicate {
+    bool found;
+    int64_t base_offset;
+    int64_t last_offset;
+    int64_t timestamp_ms;
+};
+
+/* May this batch be appended? With ERR_OK, `duplicate` may say that it is in the log already.
+ * Errors: OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH. A batch without producer is always
+ * fine. */
+MUST_USE enum err producers_check(const struct producers *producers,
+                                  const struct batch_header *header, enum producers_origin origin,
+                                  struct producers_duplicate *duplicate);
+
+/* It has been appended; header.base_offset is its offset in the log. Control batches count too. */
+void producers_update(struct producers *producers, const struct batch_header *header);
+
+/* Forget producers whose last batch is older. */
+void producers_expire(struct producers *producers, int64_t now_ms, int64_t expiration_ms);
+
+/* Append the content of a .snapshot file. */
+void producers_snapshot_write(const struct producers *producers, struct buf *out);
+
+/* Replace the state by a snapshot's. ERR_CORRUPT: the state is empty then. */
+MUST_USE enum err producers_snapshot_read(struct producers *producers, struct bytes in);

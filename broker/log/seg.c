@@ -1,0 +1,549 @@
+#include "log/seg.h"
+
+#include <inttypes.h>
+
+#include "base/mem.h"
+#include "base/must.h"
+#include "record/msgset.h"
+
+enum { INDEX_ENTRY_BYTES = 8, TIME_ENTRY_BYTES = 12, INDEX_FILE_MAX = 256 << 20 };
+
+static char *seg_path(const struct seg *seg, const char *extension)
+{
+    return mem_printf("%s.%s", seg->stem, extension);
+}
+
+static struct seg *seg_new(struct fs *fs, const char *dir, int64_t base_offset)
+{
+    struct seg *seg = mem_new(struct seg);
+    atomic_init(&seg->count, 1);
+    pthread_mutex_init(&seg->lock, NULL);
+    seg->fs = fs;
+    seg->stem = mem_printf("%s/%020" PRId64, dir, base_offset);
+    seg->base_offset = base_offset;
+    seg->next_offset = base_offset;
+    seg->hint_offset = base_offset;
+    seg->max_timestamp_ms = -1;
+    seg->max_timestamp_offset = base_offset;
+    seg->first_timestamp_ms = -1;
+    return seg;
+}
+
+static enum err seg_open_file(struct seg *seg, int flags)
+{
+    char *path = seg_path(seg, "log");
+    enum err err = fs_open(seg->fs, path, flags, &seg->file);
+    if (err == ERR_OK) {
+        err = fs_size(seg->file, &seg->size_bytes);
+    }
+    mem_free(path);
+    return err;
+}
+
+enum err seg_create(struct fs *fs, const char *dir, int64_t base_offset, int64_t now_ms,
+                    struct seg **out)
+{
+    struct seg *seg = seg_new(fs, dir, base_offset);
+    seg->created_ms = now_ms;
+    seg->index_loaded = true;
+    seg->index_dirty = true;
+    enum err err = seg_open_file(seg, FS_WRITE | FS_CREATE | FS_TRUNCATE);
+    if (err != ERR_OK) {
+        seg_put(seg);
+        return err;
+    }
+    *out = seg;
+    return ERR_OK;
+}
+
+enum err seg_open(struct fs *fs, const char *dir, int64_t base_offset, struct seg **out)
+{
+    struct seg *seg = seg_new(fs, dir, base_offset);
+    enum err err = seg_open_file(seg, FS_WRITE);
+    if (err != ERR_OK) {
+        seg_put(seg);
+        return err;
+    }
+    *out = seg;
+    return ERR_OK;
+}
+
+struct seg *seg_get(struct seg *seg)
+{
+    atomic_fetch_add_explicit(&seg->count, 1, memory_order_relaxed);
+    return seg;
+}
+
+void seg_put(struct seg *seg)
+{
+    if (seg == NULL || atomic_fetch_sub_explicit(&seg->count, 1, memory_order_acq_rel) > 1) {
+        return;
+    }
+    fs_close(seg->file);
+    pthread_mutex_destroy(&seg->lock);
+    mem_free(seg->index);
+    mem_free(seg->times);
+    mem_free(seg->stem);
+    mem_free(seg);
+}
+
+/* ---- indexes in memory; the lock is held ---- */
+
+static void index_push(struct seg *seg, int64_t offset, int64_t position)
+{
+    if (seg->index_count == seg->index_capacity) {
+        seg->index_capacity = seg->index_capacity > 0 ? seg->index_capacity * 2 : 16;
+        seg->index = mem_realloc(seg->index, seg->index_capacity * sizeof(*seg->index));
+    }
+    seg->index[seg->index_count++] =
+        (struct index_entry){(uint32_t)(offset - seg->base_offset), (uint32_t)position};
+}
+
+static void times_push(struct seg *seg, int64_t timestamp_ms, int64_t offset)
+{
+    if (seg->times_count > 0 && timestamp_ms <= seg->times[seg->times_count - 1].timestamp_ms) {
+        return;
+    }
+    if (seg->times_count == seg->times_capacity) {
+        seg->times_capacity = seg->times_capacity > 0 ? seg->times_capacity * 2 : 16;
+        seg->times = mem_realloc(seg->times, seg->times_capacity * sizeof(*seg->times));
+    }
+    seg->times[seg->times_count++] =
+        (struct time_entry){timestamp_ms, (uint32_t)(offset - seg->base_offset)};
+}
+
+/* Entries of an index file that make sense: growing, within the log file. What follows the first
+ * that does not is left out: less index means more scanning, never a wrong answer. */
+static void index_parse(struct seg *seg, struct bytes in)
+{
+    uint32_t last_offset = 0;
+    uint32_t last_position = 0;
+    for (size_t at = 0; at + INDEX_ENTRY_BYTES <= in.size; at += INDEX_ENTRY_BYTES) {
+        uint32_t offset = be32_get(in.data + at);
+        uint32_t position = be32_get(in.data + at + 4);
+        bool first = seg->index_count == 0;
+        if (offset > INT32_MAX || (int64_t)position >= seg->size_bytes ||
+            (!first && (offset <= last_offset || position <= last_position)) ||
+            (offset == 0 && position == 0)) {
+            return;
+        }
+        index_push(seg, seg->base_offset + offset, position);
+        last_offset = offset;
+        last_position = position;
+    }
+}
+
+static void times_parse(struct seg *seg, struct bytes in)
+{
+    for (size_t at = 0; at + TIME_ENTRY_BYTES <= in.size; at += TIME_ENTRY_BYTES) {
+        int64_t timestamp_ms = (int64_t)be64_get(in.data + at);
+        uint32_t offset = be32_get(in.data + at + 8);
+        bool grows =
+            seg->times_count == 0 || timestamp_ms > seg->times[seg->times_count - 1].timestamp_ms;
+        if (offset > INT32_MAX || !grows || (timestamp_ms == 0 && offset == 0 && at > 0)) {
+            return;
+        }
+        times_push(seg, timestamp_ms, seg->base_offset + offset);
+    }
+}
+
+static void load_file(struct seg *seg, const char *extension,
+                      void (*parse)(struct seg *seg, struct bytes in))
+{
+    char *path = seg_path(seg, extension);
+    char *data;
+    size_t size;
+    if (fs_read_all(seg->fs, path, INDEX_FILE_MAX, &data, &size) == ERR_OK) {
+        parse(seg, (struct bytes){(const uint8_t *)data, size});
+        mem_free(data);
+    }
+    mem_free(path);
+}
+
+/* An older segment's indexes are read when first needed. Reading under the lock makes others of the
+ * same segment wait, once. */
+static void index_load(struct seg *seg)
+{
+    if (!seg->index_loaded) {
+        seg->index_loaded = true;
+        load_file(seg, "index", index_parse);
+        load_file(seg, "timeindex", times_parse);
+        const struct time_entry *last =
+            seg->times_count > 0 ? &seg->times[seg->times_count - 1] : NULL;
+        if (last != NULL && last->timestamp_ms > seg->max_timestamp_ms) {
+            seg->max_timestamp_ms = last->timestamp_ms;
+            seg->max_timestamp_offset = seg->base_offset + last->relative_offset;
+        }
+    }
+}
+
+int64_t seg_load_indexes(struct seg *seg)
+{
+    pthread_mutex_lock(&seg->lock);
+    index_load(seg);
+    int64_t position = seg->index_count > 0 ? seg->index[seg->index_count - 1].position : 0;
+    pthread_mutex_unlock(&seg->lock);
+    return position;
+}
+
+/* The largest position known to be at or before the batch that holds `offset`. */
+static int64_t index_floor(const struct seg *seg, int64_t offset)
+{
+    uint32_t low = 0;
+    uint32_t high = seg->index_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (seg->base_offset + seg->index[middle].relative_offset <= offset) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low > 0 ? seg->index[low - 1].position : 0;
+}
+
+/* ---- the writer ---- */
+
+void seg_note(struct seg *seg, const struct batch_header *header, int64_t position)
+{
+    int64_t last_offset = batch_last_offset(header);
+    pthread_mutex_lock(&seg->lock);
+    if (seg->first_timestamp_ms < 0) {
+        seg->first_timestamp_ms = header->max_timestamp_ms;
+    }
+    if (header->max_timestamp_ms > seg->max_timestamp_ms) {
+        seg->max_timestamp_ms = header->max_timestamp_ms;
+        seg->max_timestamp_offset = last_offset;
+    }
+    if (seg->bytes_since_index > seg->index_interval_bytes) {
+        index_push(seg, last_offset, position);
+        times_push(seg, seg->max_timestamp_ms, seg->max_timestamp_offset);
+        seg->bytes_since_index = 0;
+    }
+    seg->bytes_since_index += (int64_t)batch_size_bytes(header);
+    seg->hint_offset = header->base_offset;
+    seg->hint_position = position;
+    seg->index_dirty = true;
+    pthread_mutex_unlock(&seg->lock);
+}
+
+void seg_publish(struct seg *seg, int64_t size_bytes, int64_t next_offset)
+{
+    pthread_mutex_lock(&seg->lock);
+    seg->size_bytes = size_bytes;
+    seg->next_offset = next_offset;
+    pthread_mutex_unlock(&seg->lock);
+}
+
+void seg_bounds(struct seg *seg, int64_t *size_bytes, int64_t *next_offset)
+{
+    pthread_mutex_lock(&seg->lock);
+    *size_bytes = seg->size_bytes;
+    *next_offset = seg->next_offset;
+    pthread_mutex_unlock(&seg->lock);
+}
+
+void seg_reset_indexes(struct seg *seg)
+{
+    pthread_mutex_lock(&seg->lock);
+    seg->index_count = 0;
+    seg->times_count = 0;
+    seg->index_loaded = true;
+    seg->index_dirty = true;
+    seg->bytes_since_index = 0;
+    seg->max_timestamp_ms = -1;
+    seg->max_timestamp_offset = seg->base_offset;
+    seg->first_timestamp_ms = -1;
+    seg->hint_offset = seg->base_offset;
+    seg->hint_position = 0;
+    pthread_mutex_unlock(&seg->lock);
+}
+
+enum err seg_truncate(struct seg *seg, int64_t position, int64_t next_offset)
+{
+    pthread_mutex_lock(&seg->lock);
+    index_load(seg);
+    while (seg->index_count > 0 && seg->index[seg->index_count - 1].position >= position) {
+        seg->index_count--;
+    }
+    while (seg->times_count > 0 &&
+           seg->base_offset + seg->times[seg->times_count - 1].relative_offset >= next_offset) {
+        seg->times_count--;
+    }
+    const struct time_entry *last = seg->times_count > 0 ? &seg->times[seg->times_count - 1] : NULL;
+    seg->max_timestamp_ms = last != NULL ? last->timestamp_ms : -1;
+    seg->max_timestamp_offset = seg->base_offset + (last != NULL ? last->relative_offset : 0);
+    seg->index_dirty = true;
+    seg->bytes_since_index = 0;
+    seg->size_bytes = position;
+    seg->next_offset = next_offset;
+    seg->hint_offset = seg->base_offset;
+    seg->hint_position = 0;
+    if (position == 0) {
+        seg->first_timestamp_ms = -1;
+    }
+    pthread_mutex_unlock(&seg->lock);
+    return fs_truncate(seg->file, position);
+}
+
+static enum err save_file(struct seg *seg, const char *extension, const struct buf *content)
+{
+    char *path = seg_path(seg, extension);
+    struct fs_file *file;
+    enum err err = fs_open(seg->fs, path, FS_WRITE | FS_CREATE | FS_TRUNCATE, &file);
+    if (err == ERR_OK) {
+        if (content->size > 0) {
+            err = fs_pwrite(file, content->data, content->size, 0);
+        }
+        fs_close(file);
+    }
+    mem_free(path);
+    return err;
+}
+
+enum err seg_save_indexes(struct seg *seg)
+{
+    if (!seg->index_dirty) {
+        return ERR_OK;
+    }
+    struct buf index = {0};
+    struct buf times = {0};
+    pthread_mutex_lock(&seg->lock);
+    if (seg->max_timestamp_ms >= 0) {
+        times_push(seg, seg->max_timestamp_ms, seg->max_timestamp_offset);
+    }
+    for (uint32_t i = 0; i < seg->index_count; i++) {
+        buf_put_be32(&index, seg->index[i].relative_offset);
+        buf_put_be32(&index, seg->index[i].position);
+    }
+    for (uint32_t i = 0; i < seg->times_count; i++) {
+        buf_put_be64(&times, (uint64_t)seg->times[i].timestamp_ms);
+        buf_put_be32(&times, seg->times[i].relative_offset);
+    }
+    pthread_mutex_unlock(&seg->lock);
+    enum err err = save_file(seg, "index", &index);
+    if (err == ERR_OK) {
+        err = save_file(seg, "timeindex", &times);
+    }
+    buf_fini(&index);
+    buf_fini(&times);
+    seg->index_dirty = err != ERR_OK;
+    return err;
+}
+
+void seg_delete_files(struct seg *seg)
+{
+    static const char *const extensions[] = {"log", "index", "timeindex", "txnindex"};
+    for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]); i++) {
+        char *path = seg_path(seg, extensions[i]);
+        enum err err = fs_unlink(seg->fs, path);
+        (void)err; /* absent, or gone with its directory */
+        mem_free(path);
+    }
+}
+
+/* ---- readers ---- */
+
+enum err seg_header_at(struct seg *seg, int64_t position, struct batch_header *header)
+{
+    uint8_t bytes[BATCH_HEADER_SIZE];
+    size_t got;
+    enum err err = fs_pread(seg->file, bytes, sizeof(bytes), position, &got);
+    if (err != ERR_OK) {
+        return err;
+    }
+    if (got == 0) {
+        return ERR_NOT_FOUND;
+    }
+    err = entry_read_header((struct bytes){bytes, got}, header);
+    return err == ERR_AGAIN ? ERR_CORRUPT : err;
+}
+
+/* Walk headers from `position` on, reading the file in pieces: small batches come many to a read.
+ */
+static enum err scan(struct seg *seg, int64_t position, int64_t end, int64_t offset, int64_t *found,
+                     struct batch_header *header)
+{
+    uint8_t piece[SEG_SCAN_BYTES];
+    int64_t piece_at = 0;
+    size_t piece_size = 0;
+    /* The first read is short: the batch looked for is often the first. */
+    size_t want = 512;
+    while (position < end) {
+        if (position < piece_at || position + BATCH_HEADER_SIZE > piece_at + (int64_t)piece_size) {
+            enum err err = fs_pread(seg->file, piece, want, position, &piece_size);
+            if (err != ERR_OK) {
+                return err;
+            }
+            piece_at = position;
+            want = SEG_SCAN_BYTES;
+        }
+        size_t at = (size_t)(position - piece_at);
+        enum err err = entry_read_header((struct bytes){piece + at, piece_size - at}, header);
+        if (err != ERR_OK) {
+            return ERR_CORRUPT;
+        }
+        if (batch_last_offset(header) >= offset) {
+            *found = position;
+            return ERR_OK;
+        }
+        position += (int64_t)batch_size_bytes(header);
+    }
+    return ERR_NOT_FOUND;
+}
+
+enum err seg_find(struct seg *seg, int64_t offset, int64_t *position, struct batch_header *header)
+{
+    pthread_mutex_lock(&seg->lock);
+    index_load(seg);
+    int64_t end = seg->size_bytes;
+    bool past = offset >= seg->next_offset;
+    int64_t start = index_floor(seg, offset);
+    if (offset >= seg->hint_offset && seg->hint_position > start) {
+        start = seg->hint_position;
+    }
+    pthread_mutex_unlock(&seg->lock);
+    if (past) {
+        return ERR_NOT_FOUND;
+    }
+    return scan(seg, start, end, offset, position, header);
+}
+
+/* A position at or before the first batch whose max timestamp can reach `timestamp_ms`. */
+static int64_t time_floor(struct seg *seg, int64_t timestamp_ms)
+{
+    pthread_mutex_lock(&seg->lock);
+    index_load(seg);
+    uint32_t low = 0;
+    uint32_t high = seg->times_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (seg->times[middle].timestamp_ms < timestamp_ms) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    /* Everything up to this entry's offset is older than wanted. */
+    int64_t offset = low > 0 ? seg->base_offset + seg->times[low - 1].relative_offset : 0;
+    int64_t position = low > 0 ? index_floor(seg, offset) : 0;
+    pthread_mutex_unlock(&seg->lock);
+    return position;
+}
+
+/* The whole batch at `position`, in memory. */
+static enum err read_batch(struct seg *seg, int64_t position, const struct batch_header *header,
+                           struct buf *out)
+{
+    size_t got;
+    buf_clear(out);
+    uint8_t *to = buf_extend(out, batch_size_bytes(header));
+    enum err err = fs_pread(seg->file, to, batch_size_bytes(header), position, &got);
+    if (err == ERR_OK && got < batch_size_bytes(header)) {
+        err = ERR_CORRUPT;
+    }
+    return err;
+}
+
+enum { INFLATED_MAX = 256 << 20 };
+
+/* The wanted record within one batch (or message of an old format, which is a record by itself). */
+static enum err find_in_batch(struct seg *seg, int64_t position, const struct batch_header *header,
+                              const struct record_wanted *wanted, struct record_place *place)
+{
+    if (header->magic < 2) {
+        *place = (struct record_place){batch_last_offset(header), header->max_timestamp_ms};
+        return ERR_OK;
+    }
+    struct buf batch = {0};
+    enum err err = read_batch(seg, position, header, &batch);
+    if (err == ERR_OK) {
+        err = record_find((struct bytes){batch.data, batch.size}, wanted, INFLATED_MAX, place);
+    }
+    buf_fini(&batch);
+    return err;
+}
+
+enum err seg_find_time(struct seg *seg, int64_t timestamp_ms, int64_t offset_min, int64_t *offset,
+                       int64_t *found_ms)
+{
+    struct record_wanted wanted = {.offset_min = offset_min, .timestamp_min_ms = timestamp_ms};
+    int64_t end;
+    int64_t next_offset;
+    int64_t position = time_floor(seg, timestamp_ms);
+    seg_bounds(seg, &end, &next_offset);
+    while (position < end) {
+        struct batch_header header;
+        struct record_place place;
+        enum err err = seg_header_at(seg, position, &header);
+        if (err != ERR_OK) {
+            return err;
+        }
+        if (header.max_timestamp_ms >= timestamp_ms && batch_last_offset(&header) >= offset_min) {
+            err = find_in_batch(seg, position, &header, &wanted, &place);
+            if (err == ERR_OK) {
+                *offset = place.offset;
+                *found_ms = place.timestamp_ms;
+            }
+            if (err != ERR_NOT_FOUND) {
+                return err;
+            }
+        }
+        position += (int64_t)batch_size_bytes(&header);
+    }
+    return ERR_NOT_FOUND;
+}
+
+enum err seg_find_max_time(struct seg *seg, int64_t *offset, int64_t *found_ms)
+{
+    int64_t end;
+    int64_t next_offset;
+    int64_t best_position = -1;
+    struct batch_header best = {0};
+    seg_bounds(seg, &end, &next_offset);
+    for (int64_t position = 0; position < end;) {
+        struct batch_header header;
+        enum err err = seg_header_at(seg, position, &header);
+        if (err != ERR_OK) {
+            return err;
+        }
+        if (best_position < 0 || header.max_timestamp_ms > best.max_timestamp_ms) {
+            best = header;
+            best_position = position;
+        }
+        position += (int64_t)batch_size_bytes(&header);
+    }
+    if (best_position < 0) {
+        return ERR_NOT_FOUND;
+    }
+    struct record_place place = {batch_last_offset(&best), best.max_timestamp_ms};
+    enum err err = ERR_OK;
+    if (best.magic == 2) {
+        struct buf batch = {0};
+        err = read_batch(seg, best_position, &best, &batch);
+        if (err == ERR_OK) {
+            err = record_find_max_timestamp((struct bytes){batch.data, batch.size}, INFLATED_MAX,
+                                            &place);
+        }
+        buf_fini(&batch);
+    }
+    *offset = place.offset;
+    *found_ms = place.timestamp_ms;
+    return err;
+}
+
+int64_t seg_largest_timestamp_ms(struct seg *seg)
+{
+    pthread_mutex_lock(&seg->lock);
+    index_load(seg);
+    int64_t largest = seg->max_timestamp_ms;
+    pthread_mutex_unlock(&seg->lock);
+    if (largest >= 0) {
+        return largest;
+    }
+    char *path = seg_path(seg, "log");
+    struct fs_stat stat = {0};
+    enum err err = fs_stat(seg->fs, path, &stat);
+    mem_free(path);
+    return err == ERR_OK ? stat.mtime_ms : INT64_MAX;
+}

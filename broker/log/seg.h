@@ -1,0 +1,124 @@
+/* seg.h: one segment of a partition's log: a file of batches, and where to look in it.
+ *
+ *   <base offset, 20 digits>.log         batches, one after the other
+ *                           .index       sparse: i32 offset - base, i32 position (of the batch that
+ * ends there) .timeindex   sparse: i64 timestamp, i32 offset - base; timestamps strictly grow
+ *                           .txnindex    aborted transactions: kept as found, deleted with the
+ * segment
+ *
+ * The indexes of the segment that is written live in memory and reach their files when it is closed
+ * or rolled: after a crash they are made anew from the batches anyway. Those of older segments are
+ * read when first needed. Files hold only entries, never the zeros that Kafka preallocates.
+ *
+ * Ownership: counted; the log holds one reference, each view one. Files are unlinked, never reused,
+ * so a reader of a view may go on. Threads: seg_append(), seg_truncate() and seg_close() in the
+ * log's actor; seg_find() and seg_bounds() from any: they meet at a leaf lock that covers the
+ * indexes and the published end. Source: kafka-zk-mode facts 5.1 and 5.4. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "fs/fs.h"
+#include "record/batch.h"
+
+enum {
+    SEG_POSITION_MAX = INT32_MAX, /* positions and relative offsets are 32 bits in the index */
+    SEG_SCAN_BYTES = 16 * 1024,   /* headers are looked for in pieces of this size */
+};
+
+struct index_entry {
+    uint32_t relative_offset;
+    uint32_t position;
+};
+
+struct time_entry {
+    int64_t timestamp_ms;
+    uint32_t relative_offset;
+};
+
+struct seg {
+    _Atomic int32_t count;
+    struct fs *fs;
+    char *stem; /* path without extension */
+    int64_t base_offset;
+    struct fs_file *file;
+
+    pthread_mutex_t lock; /* a leaf; guards what follows up to the blank line */
+    struct index_entry *index;
+    struct time_entry *times;
+    uint32_t index_count;
+    uint32_t index_capacity;
+    uint32_t times_count;
+    uint32_t times_capacity;
+    bool index_loaded;
+    int64_t size_bytes;    /* published end of the file */
+    int64_t next_offset;   /* published: the offset after the last batch */
+    int64_t hint_offset;   /* the newest batch begins at this offset ... */
+    int64_t hint_position; /* ... and position: where a reader at the tail looks */
+
+    /* The actor's. */
+    bool index_dirty; /* memory differs from the files */
+    int64_t bytes_since_index;
+    int64_t max_timestamp_ms; /* -1: none */
+    int64_t max_timestamp_offset;
+    int64_t first_timestamp_ms; /* of the first batch; -1: none */
+    int64_t created_ms;
+    int32_t index_interval_bytes;
+};
+
+/* Make a new, empty segment. */
+MUST_USE enum err seg_create(struct fs *fs, const char *dir, int64_t base_offset, int64_t now_ms,
+                             struct seg **out);
+
+/* Open one that exists; its end is the file's, its next offset is not known yet (see recover.c). */
+MUST_USE enum err seg_open(struct fs *fs, const char *dir, int64_t base_offset, struct seg **out);
+
+struct seg *seg_get(struct seg *seg);
+void seg_put(struct seg *seg);
+
+/* A batch was written at `position`, which was the end: enter it into the indexes. The bytes are
+ * published by seg_publish(). */
+void seg_note(struct seg *seg, const struct batch_header *header, int64_t position);
+
+/* Readers may see up to here. */
+void seg_publish(struct seg *seg, int64_t size_bytes, int64_t next_offset);
+void seg_bounds(struct seg *seg, int64_t *size_bytes, int64_t *next_offset);
+
+/* Where the first batch stands whose last offset is `offset` or more, and its header.
+ * ERR_NOT_FOUND: the segment ends before. */
+MUST_USE enum err seg_find(struct seg *seg, int64_t offset, int64_t *position,
+                           struct batch_header *header);
+
+/* The offset and timestamp of the first record at or after `timestamp_ms`, not below `offset_min`.
+ * ERR_NOT_FOUND: none here. */
+MUST_USE enum err seg_find_time(struct seg *seg, int64_t timestamp_ms, int64_t offset_min,
+                                int64_t *offset, int64_t *found_ms);
+
+/* The record with the largest timestamp. ERR_NOT_FOUND in an empty segment. */
+MUST_USE enum err seg_find_max_time(struct seg *seg, int64_t *offset, int64_t *found_ms);
+
+/* Read the header of the batch at `position`; ERR_NOT_FOUND at or behind the end. */
+MUST_USE enum err seg_header_at(struct seg *seg, int64_t position, struct batch_header *header);
+
+/* Cut the file: everything from `position` on goes, and with it the index entries that lead there.
+ */
+MUST_USE enum err seg_truncate(struct seg *seg, int64_t position, int64_t next_offset);
+
+/* Read the index files now; returns the position of the last entry, a batch's. */
+int64_t seg_load_indexes(struct seg *seg);
+
+/* Forget the indexes, to note every batch again. */
+void seg_reset_indexes(struct seg *seg);
+
+/* Largest timestamp, for retention: the file's age where no batch has one. */
+int64_t seg_largest_timestamp_ms(struct seg *seg);
+
+/* Write the index files if memory differs. No more appends are expected (a roll or a clean close).
+ */
+MUST_USE enum err seg_save_indexes(struct seg *seg);
+
+/* Unlink all files; readers that hold the segment may go on. */
+void seg_delete_files(struct seg *seg);

@@ -1,0 +1,100 @@
+#include "log/view.h"
+
+#include "base/mem.h"
+#include "base/must.h"
+
+struct view *view_new(struct seg *const *segs, int32_t count)
+{
+    must(count > 0);
+    struct view *view = mem_alloc(sizeof(*view) + (size_t)count * sizeof(view->segs[0]));
+    atomic_init(&view->count, 1);
+    view->segs_count = count;
+    for (int32_t i = 0; i < count; i++) {
+        view->segs[i] = seg_get(segs[i]);
+    }
+    return view;
+}
+
+struct view *view_hold(struct view *view)
+{
+    atomic_fetch_add_explicit(&view->count, 1, memory_order_relaxed);
+    return view;
+}
+
+void view_put(struct view *view)
+{
+    if (view == NULL || atomic_fetch_sub_explicit(&view->count, 1, memory_order_acq_rel) > 1) {
+        return;
+    }
+    for (int32_t i = 0; i < view->segs_count; i++) {
+        seg_put(view->segs[i]);
+    }
+    mem_free(view);
+}
+
+/* The last segment that begins at or before `offset`; -1 when all begin behind it. */
+static int32_t find_seg(const struct view *view, int64_t offset)
+{
+    int32_t low = 0;
+    int32_t high = view->segs_count;
+    while (low < high) {
+        int32_t middle = low + (high - low) / 2;
+        if (view->segs[middle]->base_offset <= offset) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low - 1;
+}
+
+/* Where reading has to end: at the segment's end, or at the first batch that begins at the limit.
+ */
+static enum err find_end(struct seg *seg, int64_t offset_limit, int64_t *end)
+{
+    int64_t next_offset;
+    seg_bounds(seg, end, &next_offset);
+    if (offset_limit >= next_offset) {
+        return ERR_OK;
+    }
+    struct batch_header header;
+    enum err err = seg_find(seg, offset_limit, end, &header);
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
+enum err view_read(struct view *view, int64_t offset, int64_t offset_limit, size_t max_bytes,
+                   bool min_one, struct view_range *out)
+{
+    *out = (struct view_range){0};
+    int32_t at = find_seg(view, offset);
+    if (at < 0) {
+        return ERR_OFFSET_OUT_OF_RANGE;
+    }
+    struct batch_header header;
+    int64_t start = 0;
+    enum err err = ERR_NOT_FOUND;
+    /* A segment may end before the next begins (compaction, an emptied one): look in the next. */
+    for (; at < view->segs_count && err == ERR_NOT_FOUND; at++) {
+        err = seg_find(view->segs[at], offset, &start, &header);
+    }
+    if (err == ERR_NOT_FOUND) {
+        return ERR_OK; /* at the end of the log */
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    struct seg *seg = view->segs[at - 1];
+    int64_t end;
+    err = find_end(seg, offset_limit, &end);
+    if (err != ERR_OK || end <= start) {
+        return err;
+    }
+    size_t first = batch_size_bytes(&header);
+    size_t size = (size_t)(end - start);
+    size = size < max_bytes ? size : max_bytes;
+    if (size < first) {
+        size = min_one ? first : 0;
+    }
+    *out = (struct view_range){seg->file, start, size, header.base_offset};
+    return ERR_OK;
+}

@@ -1,0 +1,467 @@
+#include "partition/part.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+
+#define LOGGER "kafka.cluster.Partition"
+
+static void part_turn_end(struct actor *actor);
+static void part_on_reap(struct loop_msg *msg);
+
+/* ---- life ---- */
+
+static struct part *of_wait(struct wait_source *source)
+{
+    return container_of(source, struct part, wait);
+}
+
+static void wait_get(struct wait_source *source)
+{
+    part_get(of_wait(source));
+}
+
+static void wait_put(struct wait_source *source)
+{
+    part_put(of_wait(source));
+}
+
+struct part *part_new(const struct part_options *options, struct plog *log, int64_t offset_hw)
+{
+    struct part *part = mem_new(struct part);
+    actor_init(&part->actor, part_turn_end);
+    atomic_init(&part->count, 1);
+    wait_source_init(&part->wait, options->loop_count, wait_get, wait_put);
+    part->topic = (struct str){str_dup(options->topic), options->topic.size};
+    part->topic_id = options->topic_id;
+    part->index = options->index;
+    part->clock = options->clock;
+    part->home = options->home;
+    part->reap.fn = part_on_reap;
+    part->leader_id = -1;
+    part->leader_epoch = -1;
+    part->partition_epoch = -1;
+    part->log = log;
+    part->gathered_end = &part->gathered;
+    atomic_init(&part->now, 0);
+    int64_t start = plog_log_start(log);
+    int64_t end = plog_offset_end(log);
+    offset_hw = offset_hw < start ? start : offset_hw > end ? end : offset_hw;
+    atomic_init(&part->offset_hw, offset_hw);
+    return part;
+}
+
+struct part *part_get(struct part *part)
+{
+    int32_t before = atomic_fetch_add_explicit(&part->count, 1, memory_order_relaxed);
+    must(before > 0);
+    return part;
+}
+
+static void part_free(struct part *part)
+{
+    if (part->hooks != NULL) {
+        part->hooks->on_free(part->hooks_arg);
+    }
+    wait_source_fini(&part->wait);
+    actor_fini(&part->actor);
+    mem_free((void *)(uintptr_t)part->topic.ptr);
+    mem_free(part);
+}
+
+/* The last reference may have been dropped by a message inside the actor, which is still on its way out. */
+static void part_on_reap(struct loop_msg *msg)
+{
+    struct part *part = container_of(msg, struct part, reap);
+    if (actor_idle(&part->actor)) {
+        part_free(part);
+    } else {
+        loop_post(part->home, &part->reap);
+    }
+}
+
+void part_put(struct part *part)
+{
+    if (part == NULL) {
+        return;
+    }
+    int32_t before = atomic_fetch_sub_explicit(&part->count, 1, memory_order_acq_rel);
+    must(before > 0);
+    if (before == 1) {
+        loop_post(part->home, &part->reap);
+    }
+}
+
+/* ---- what is published ---- */
+
+static void publish_role(struct part *part, enum part_role role)
+{
+    uint64_t packed = (uint64_t)(uint32_t)part->leader_epoch << 32 | (uint64_t)role;
+    atomic_store_explicit(&part->now, packed, memory_order_release);
+    part->wake = true;
+}
+
+static void publish_hw(struct part *part, int64_t offset_hw)
+{
+    int64_t before = atomic_load_explicit(&part->offset_hw, memory_order_relaxed);
+    if (offset_hw == before) {
+        return;
+    }
+    must(offset_hw <= plog_offset_end(part->log)); /* P1 */
+    atomic_store_explicit(&part->offset_hw, offset_hw, memory_order_release);
+    part->wake = true;
+    part->hw_moved = true;
+}
+
+enum err part_check_epoch(struct part_now now, int32_t current_leader_epoch)
+{
+    if (current_leader_epoch < 0 || current_leader_epoch == now.leader_epoch) {
+        return ERR_OK;
+    }
+    return current_leader_epoch < now.leader_epoch ? ERR_FENCED_LEADER_EPOCH
+                                                   : ERR_UNKNOWN_LEADER_EPOCH;
+}
+
+/* min.insync.replicas never asks for more than there are replicas. */
+static bool enough_replicas(const struct part *part, int32_t isr_count)
+{
+    int32_t wanted = atomic_load_explicit(&part->rules.min_insync_replicas, memory_order_relaxed);
+    int32_t replicas = part->replicas_count > 0 ? part->replicas_count : 1;
+    return isr_count >= (wanted < replicas ? wanted : replicas);
+}
+
+bool part_enough_replicas(const struct part *part)
+{
+    return atomic_load_explicit(&part->enough, memory_order_acquire);
+}
+
+static void publish_enough(struct part *part)
+{
+    atomic_store_explicit(&part->enough, enough_replicas(part, part->isr_count), memory_order_release);
+}
+
+bool part_high_watermark_is_current(const struct part *part)
+{
+    return atomic_load_explicit(&part->offset_hw, memory_order_acquire) >=
+           atomic_load_explicit(&part->offset_epoch_start, memory_order_acquire);
+}
+
+/* Until brokers replicate, the leader is the whole ISR: what it has is committed. P2, P3 */
+static void advance_hw(struct part *part)
+{
+    if (part_now(part).role == PART_LEADER) {
+        publish_hw(part, plog_offset_end(part->log));
+    }
+}
+
+/* ---- appending ---- */
+
+static void append_done(struct part_append *append)
+{
+    struct part *part = append->part;
+    append->done(append);
+    part_put(part);
+}
+
+static void on_append_msg(struct loop_msg *msg)
+{
+    append_done(container_of(msg, struct part_append, done_msg));
+}
+
+static void on_append_task(struct loop_task *task)
+{
+    append_done(container_of(task, struct part_append, done_task));
+}
+
+/* Tell the sender, on its own loop. */
+static void append_report(struct part_append *append)
+{
+    if (append->loop == loop_current()) {
+        loop_task_init(&append->done_task, on_append_task);
+        loop_defer(append->loop, &append->done_task);
+    } else {
+        append->done_msg.fn = on_append_msg;
+        loop_post(append->loop, &append->done_msg);
+    }
+}
+
+/* P4 */
+static enum err append_check(struct part *part, const struct part_append *append)
+{
+    struct part_now now = part_now(part);
+    if (now.role == PART_OFFLINE) {
+        return ERR_KAFKA_STORAGE_ERROR;
+    }
+    if (now.role != PART_LEADER) {
+        return ERR_NOT_LEADER_OR_FOLLOWER;
+    }
+    if (append->expected_epoch >= 0 && append->expected_epoch != now.leader_epoch) {
+        return ERR_NOT_LEADER_OR_FOLLOWER;
+    }
+    if (append->acks == -1 && !enough_replicas(part, part->isr_count)) {
+        return ERR_NOT_ENOUGH_REPLICAS;
+    }
+    return ERR_OK;
+}
+
+static void on_append(struct actor *actor, struct actor_msg *msg)
+{
+    struct part *part = container_of(actor, struct part, actor);
+    struct part_append *append = container_of(msg, struct part_append, msg);
+    append->err = append_check(part, append);
+    if (append->err != ERR_OK) {
+        append_report(append);
+        return;
+    }
+    append->next = NULL;
+    *part->gathered_end = append;
+    part->gathered_end = &append->next;
+    part->gathered_count++;
+}
+
+void part_append(struct part *part, struct part_append *append)
+{
+    append->part = part_get(part);
+    append->msg = (struct actor_msg){.fn = on_append, .cost_bytes = (uint32_t)append->records.size};
+    actor_post(&part->actor, &append->msg);
+}
+
+static void append_fill(struct part_append *append, const struct plog_batch *batch, int32_t leader_epoch,
+                        int64_t log_start)
+{
+    append->err = batch->err;
+    append->base_offset = batch->base_offset;
+    append->offset_end = batch->last_offset + 1;
+    append->append_time_ms = batch->append_time_ms;
+    append->log_start_offset = log_start;
+    append->leader_epoch = leader_epoch;
+}
+
+/* Write `count` appends, oldest first, in as few writes as the log can. */
+static void append_write(struct part *part, struct part_append *first, int count)
+{
+    struct plog_batch batches[ACTOR_TURN_MESSAGES];
+    must(count <= ACTOR_TURN_MESSAGES);
+    struct part_append *append = first;
+    for (int i = 0; i < count; i++, append = append->next) {
+        batches[i] = (struct plog_batch){
+            .data = (uint8_t *)(uintptr_t)append->records.data,
+            .size = append->records.size,
+            .header = append->header,
+            .origin = append->coordinator ? PLOG_FROM_COORDINATOR : PLOG_FROM_CLIENT,
+        };
+    }
+    int32_t epoch = part_now(part).leader_epoch;
+    plog_append_leader(part->log, batches, count, epoch, clock_wall_ms(part->clock));
+    append = first;
+    for (int i = 0; i < count; i++, append = append->next) {
+        append_fill(append, &batches[i], epoch, plog_log_start(part->log));
+    }
+    part->wake = true;
+    advance_hw(part);
+}
+
+static void write_gathered(struct part *part)
+{
+    struct part_append *append = part->gathered;
+    if (append == NULL) {
+        return;
+    }
+    append_write(part, append, part->gathered_count);
+    part->gathered = NULL;
+    part->gathered_end = &part->gathered;
+    part->gathered_count = 0;
+    while (append != NULL) {
+        struct part_append *next = append->next;
+        append_report(append);
+        append = next;
+    }
+}
+
+enum err part_append_here(struct part *part, struct part_append *append)
+{
+    must(actor_here(&part->actor));
+    append->err = append_check(part, append);
+    if (append->err == ERR_OK) {
+        write_gathered(part); /* what came before stays before */
+        append->next = NULL;
+        append_write(part, append, 1);
+    }
+    return append->err;
+}
+
+/* The end of a turn: write, publish, wake, and tell the coordinator that lives here. */
+static void part_turn_end(struct actor *actor)
+{
+    struct part *part = container_of(actor, struct part, actor);
+    write_gathered(part);
+    while (part->hw_moved) {
+        part->hw_moved = false;
+        if (part->hooks != NULL && part_now(part).role == PART_LEADER) {
+            /* It may append, which moves the high watermark again. */
+            part->hooks->on_high_watermark(part->hooks_arg, atomic_load(&part->offset_hw));
+        }
+    }
+    if (part->wake) {
+        part->wake = false;
+        wait_wake(&part->wait);
+    }
+}
+
+/* ---- leadership ---- */
+
+static void copy_ids(int32_t *to, int32_t *to_count, const int32_t *from, int32_t count)
+{
+    must(count <= PART_REPLICAS_MAX);
+    memcpy(to, from, (size_t)count * sizeof(*to));
+    *to_count = count;
+}
+
+static enum err become_leader(struct part *part)
+{
+    int64_t end = plog_offset_end(part->log);
+    /* Before any append of this epoch: followers compare logs by where epochs begin. */
+    enum err err = plog_begin_epoch(part->log, part->leader_epoch);
+    if (err != ERR_OK) {
+        return err;
+    }
+    atomic_store_explicit(&part->offset_epoch_start, end, memory_order_release);
+    publish_role(part, PART_LEADER);
+    advance_hw(part);
+    if (part->hooks != NULL) {
+        part->hooks->on_leader(part->hooks_arg, part->leader_epoch);
+    }
+    return ERR_OK;
+}
+
+static void become_follower(struct part *part)
+{
+    bool led = part_now(part).role == PART_LEADER;
+    publish_role(part, PART_FOLLOWER);
+    if (led && part->hooks != NULL) {
+        part->hooks->on_not_leader(part->hooks_arg, part->leader_epoch);
+    }
+}
+
+enum err part_apply(struct part *part, const struct part_state *state, int32_t my_id)
+{
+    must(actor_here(&part->actor));
+    if (part->deleted) {
+        return ERR_UNKNOWN_TOPIC_OR_PARTITION;
+    }
+    if (state->leader_epoch <= part->leader_epoch || state->replicas_count > PART_REPLICAS_MAX ||
+        state->isr_count > PART_REPLICAS_MAX) {
+        return ERR_STALE_CONTROLLER_EPOCH;
+    }
+    part->leader_epoch = state->leader_epoch;
+    part->leader_id = state->leader;
+    part->partition_epoch = state->partition_epoch;
+    copy_ids(part->replicas, &part->replicas_count, state->replicas, state->replicas_count);
+    copy_ids(part->isr, &part->isr_count, state->isr, state->isr_count);
+    publish_enough(part);
+    if (state->leader != my_id) {
+        become_follower(part);
+        return ERR_OK;
+    }
+    enum err err = become_leader(part);
+    if (err != ERR_OK) {
+        log_error(LOGGER, "cannot lead", "tp=%s-%d epoch=%d error=%s", part->topic.ptr, part->index,
+                  part->leader_epoch, err_text(err));
+        part_fail(part);
+        return ERR_KAFKA_STORAGE_ERROR;
+    }
+    return ERR_OK;
+}
+
+void part_fail(struct part *part)
+{
+    must(actor_here(&part->actor));
+    bool led = part_now(part).role == PART_LEADER;
+    publish_role(part, PART_OFFLINE);
+    if (led && part->hooks != NULL) {
+        part->hooks->on_not_leader(part->hooks_arg, part->leader_epoch);
+    }
+}
+
+struct plog *part_close(struct part *part)
+{
+    must(actor_here(&part->actor));
+    write_gathered(part);
+    bool led = part_now(part).role == PART_LEADER;
+    part->deleted = true;
+    publish_role(part, PART_NONE);
+    if (led && part->hooks != NULL) {
+        part->hooks->on_not_leader(part->hooks_arg, part->leader_epoch);
+    }
+    return part->log;
+}
+
+void part_hook(struct part *part, const struct part_hooks *hooks, void *arg)
+{
+    must(part->hooks == NULL);
+    part->hooks = hooks;
+    part->hooks_arg = arg;
+}
+
+/* ---- configuration and maintenance ---- */
+
+void part_configure(struct part *part, const struct topic_config *config)
+{
+    struct part_rules *rules = &part->rules;
+    atomic_store_explicit(&rules->max_message_bytes, config->max_message_bytes, memory_order_relaxed);
+    atomic_store_explicit(&rules->before_max_ms, config->message_timestamp_before_max_ms,
+                          memory_order_relaxed);
+    atomic_store_explicit(&rules->after_max_ms, config->message_timestamp_after_max_ms,
+                          memory_order_relaxed);
+    atomic_store_explicit(&rules->compression_type, (int)config->compression_type,
+                          memory_order_relaxed);
+    atomic_store_explicit(&rules->append_time,
+                          config->message_timestamp_type == TOPIC_LOG_APPEND_TIME,
+                          memory_order_relaxed);
+    atomic_store_explicit(&rules->keys_required, (config->cleanup_policy & TOPIC_CLEANUP_COMPACT) != 0,
+                          memory_order_relaxed);
+    atomic_store_explicit(&rules->min_insync_replicas, config->min_insync_replicas,
+                          memory_order_relaxed);
+    publish_enough(part);
+    plog_configure(part->log, config);
+}
+
+enum err part_delete_records(struct part *part, int64_t offset, int64_t *log_start_offset)
+{
+    must(actor_here(&part->actor));
+    *log_start_offset = -1;
+    struct part_now now = part_now(part);
+    if (now.role != PART_LEADER) {
+        return now.role == PART_OFFLINE ? ERR_KAFKA_STORAGE_ERROR : ERR_NOT_LEADER_OR_FOLLOWER;
+    }
+    if (!plog_may_delete_records(part->log)) {
+        return ERR_POLICY_VIOLATION;
+    }
+    int64_t offset_hw = atomic_load(&part->offset_hw);
+    int64_t target = offset == -1 ? offset_hw : offset;
+    if (target < 0 || target > offset_hw) {
+        return ERR_OFFSET_OUT_OF_RANGE;
+    }
+    enum err err = plog_set_log_start(part->log, target);
+    part->wake = true;
+    *log_start_offset = err == ERR_OK ? plog_log_start(part->log) : -1;
+    return err;
+}
+
+void part_retain(struct part *part)
+{
+    must(actor_here(&part->actor));
+    if (part->deleted || part_now(part).role == PART_OFFLINE) {
+        return;
+    }
+    enum err err = plog_delete_old_segments(part->log, atomic_load(&part->offset_hw),
+                                            clock_wall_ms(part->clock));
+    if (err != ERR_OK) {
+        log_error(LOGGER, "retention failed", "tp=%s-%d error=%s", part->topic.ptr, part->index,
+                  err_text(err));
+        part_fail(part);
+    }
+    part->wake = true;
+}
