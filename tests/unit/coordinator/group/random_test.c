@@ -521,92 +521,108 @@ Test(random, equal_seeds_decide_equally)
 
 /* ---- scale ---- */
 
-Test(scale, a_thousand_members_rebalance_in_linear_time)
+enum { MEMBERS = 2000 };
+
+struct crowd {
+    struct world *w;
+    char ids[MEMBERS][48];
+};
+
+static void crowd_step(struct crowd *crowd, struct grp_event event)
+{
+    event.now_ms = crowd->w->now_ms;
+    grp_out_reset(&crowd->w->out);
+    grp_step(crowd->w->coord, &event, &crowd->w->out);
+}
+
+/* Everyone joins; the answers, which give the ids, come with the last one, or when the delay is
+ * over. */
+static void crowd_joins(struct crowd *crowd)
+{
+    struct world *w = crowd->w;
+    struct grp_protocol protocol = {STR("range"), {SUBSCRIBED[0], 14}};
+    for (size_t i = 0; i < MEMBERS; i++) {
+        struct grp_event event = {.kind = GRP_EV_JOIN, .token = (void *)(uintptr_t)(i + 1)};
+        event.join = (struct grp_join){.version = 3,
+                                       .group_id = STR("g"),
+                                       .member_id = str_of(crowd->ids[i]),
+                                       .client_id = STR("c"),
+                                       .client_host = STR("/h"),
+                                       .session_timeout_ms = 1800000,
+                                       .rebalance_timeout_ms = 300000,
+                                       .protocol_type = STR("consumer"),
+                                       .protocols = &protocol,
+                                       .protocol_count = 1};
+        crowd_step(crowd, event);
+    }
+    while (w->out.replies == NULL) {
+        w->now_ms = grp_wake_at_ms(w->coord);
+        crowd_step(crowd, (struct grp_event){.kind = GRP_EV_TICK});
+    }
+    size_t joined = 0;
+    for (const struct grp_reply *r = w->out.replies; r != NULL; r = r->next) {
+        size_t i = (size_t)(uintptr_t)r->token - 1;
+        cr_assert_eq(r->join.err, ERR_OK);
+        snprintf(crowd->ids[i], sizeof(crowd->ids[i]), "%.*s", STR_ARG(r->join.member_id));
+        joined++;
+    }
+    cr_assert_eq(joined, MEMBERS);
+}
+
+/* Everyone syncs, the leader (member 0) last, and is answered when its assignment is stored. */
+static void crowd_syncs(struct crowd *crowd, int32_t generation)
+{
+    struct grp_assignment *assignments = mem_zalloc(MEMBERS, sizeof(*assignments));
+    for (size_t i = MEMBERS; i-- > 0;) {
+        assignments[i] = (struct grp_assignment){str_of(crowd->ids[i]), {SUBSCRIBED[0], 14}};
+        struct grp_event event = {.kind = GRP_EV_SYNC, .token = (void *)(uintptr_t)(i + 1)};
+        event.sync = (struct grp_sync){.group_id = STR("g"),
+                                       .member_id = str_of(crowd->ids[i]),
+                                       .generation = generation,
+                                       .assignments = i == 0 ? assignments : NULL,
+                                       .assignment_count = i == 0 ? MEMBERS : 0};
+        crowd_step(crowd, event);
+    }
+    cr_assert_not_null(crowd->w->out.appends);
+    struct grp_event event = {.kind = GRP_EV_APPENDED};
+    event.appended = (struct grp_appended){.op = crowd->w->out.appends->op};
+    crowd_step(crowd, event);
+    size_t synced = 0;
+    for (const struct grp_reply *r = crowd->w->out.replies; r != NULL; r = r->next) {
+        cr_assert_eq(r->sync.err, ERR_OK);
+        cr_assert_eq(r->sync.assignment.size, 14);
+        synced++;
+    }
+    cr_assert_eq(synced, MEMBERS);
+    mem_free(assignments);
+}
+
+Test(scale, two_thousand_members_rebalance_in_linear_time)
 {
     /* 2000 members join, sync, rejoin twice, and leave one by one. With a quadratic step anywhere
      * this takes minutes under sanitizers. */
-    enum { MEMBERS = 2000 };
-    struct world *w = mem_new(struct world);
+    struct crowd *crowd = mem_new(struct crowd);
+    struct world *w = crowd->w = mem_new(struct world);
     grp_config_default(&w->config);
     w->config.retention_check_interval_ms = 0;
     w->coord = grp_new(&w->config, 1);
     grp_out_init(&w->out);
-    char(*ids)[48] = mem_zalloc(MEMBERS, sizeof(*ids));
-    struct grp_protocol protocol = {STR("range"), {SUBSCRIBED[0], 14}};
-    struct grp_event event = {.kind = GRP_EV_LOADED};
-    grp_step(w->coord, &event, &w->out);
-    size_t synced = 0;
-    for (int round = 0; round < 3; round++) {
-        struct grp_assignment *assignments = mem_zalloc(MEMBERS, sizeof(*assignments));
-        size_t joined = 0;
-        for (size_t i = 0; i < MEMBERS; i++) {
-            event = (struct grp_event){
-                .kind = GRP_EV_JOIN, .now_ms = w->now_ms, .token = (void *)(uintptr_t)(i + 1)};
-            event.join = (struct grp_join){.version = 3,
-                                           .group_id = STR("g"),
-                                           .member_id = str_of(ids[i]),
-                                           .client_id = STR("c"),
-                                           .client_host = STR("/h"),
-                                           .session_timeout_ms = 1800000,
-                                           .rebalance_timeout_ms = 300000,
-                                           .protocol_type = STR("consumer"),
-                                           .protocols = &protocol,
-                                           .protocol_count = 1};
-            grp_out_reset(&w->out);
-            grp_step(w->coord, &event, &w->out);
-        }
-        if (round == 0) {
-            w->now_ms = 3000;
-            grp_out_reset(&w->out);
-            grp_step(w->coord, &(struct grp_event){.kind = GRP_EV_TICK, .now_ms = w->now_ms},
-                     &w->out);
-            w->now_ms = 6000; /* members came during the first delay */
-            grp_step(w->coord, &(struct grp_event){.kind = GRP_EV_TICK, .now_ms = w->now_ms},
-                     &w->out);
-        }
-        for (const struct grp_reply *r = w->out.replies; r != NULL; r = r->next) {
-            size_t i = (size_t)(uintptr_t)r->token - 1;
-            cr_assert_eq(r->join.err, ERR_OK);
-            snprintf(ids[i], sizeof(ids[i]), "%.*s", STR_ARG(r->join.member_id));
-            assignments[i] = (struct grp_assignment){str_of(ids[i]), {SUBSCRIBED[0], 14}};
-            joined++;
-        }
-        cr_assert_eq(joined, MEMBERS);
-        for (size_t i = MEMBERS; i-- > 0;) { /* the leader, member 0, last */
-            event = (struct grp_event){
-                .kind = GRP_EV_SYNC, .now_ms = w->now_ms, .token = (void *)(uintptr_t)(i + 1)};
-            event.sync = (struct grp_sync){.group_id = STR("g"),
-                                           .member_id = str_of(ids[i]),
-                                           .generation = round + 1,
-                                           .assignments = i == 0 ? assignments : NULL,
-                                           .assignment_count = i == 0 ? MEMBERS : 0};
-            grp_out_reset(&w->out);
-            grp_step(w->coord, &event, &w->out);
-        }
-        cr_assert_not_null(w->out.appends);
-        event = (struct grp_event){.kind = GRP_EV_APPENDED, .now_ms = w->now_ms};
-        event.appended = (struct grp_appended){.op = w->out.appends->op};
-        grp_out_reset(&w->out);
-        grp_step(w->coord, &event, &w->out);
-        for (const struct grp_reply *r = w->out.replies; r != NULL; r = r->next) {
-            synced += r->sync.err == ERR_OK;
-        }
-        mem_free(assignments);
+    crowd_step(crowd, (struct grp_event){.kind = GRP_EV_LOADED});
+    for (int32_t round = 1; round <= 3; round++) {
+        crowd_joins(crowd);
+        crowd_syncs(crowd, round);
+        grp_check(w->coord);
     }
-    cr_assert_eq(synced, 3 * MEMBERS);
-    grp_check(w->coord);
     for (size_t i = 0; i < MEMBERS; i++) {
-        struct grp_leaving one = {.member_id = str_of(ids[i])};
-        event = (struct grp_event){.kind = GRP_EV_LEAVE, .now_ms = w->now_ms};
-        event.leave = (struct grp_leave){STR("g"), &one, 1};
-        grp_out_reset(&w->out);
-        grp_step(w->coord, &event, &w->out);
+        struct grp_leaving one = {.member_id = str_of(crowd->ids[i])};
+        struct grp_event event = {.kind = GRP_EV_LEAVE, .leave = {STR("g"), &one, 1}};
+        crowd_step(crowd, event);
     }
     cr_assert_eq(grp_group_find(w->coord, STR("g"))->state, GRP_EMPTY);
-    mem_free(ids);
     grp_free(w->coord);
     grp_out_fini(&w->out);
     mem_free(w);
+    mem_free(crowd);
 }
 
 Test(scale, thousands_of_groups)
