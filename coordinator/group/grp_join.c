@@ -340,8 +340,7 @@ static void join_member(struct grp_member *member, const struct grp_event *event
         must_not_get_here(); /* I3 */
     }
     reply_joined(group, event->token, join->version, member->id,
-                 (struct join_answer){.leader = grp_leader_id(group),
-                                      .with_members = leads && group->state == GRP_COMPLETING});
+                 (struct join_answer){.leader = grp_leader_id(group), .with_members = leads});
 }
 
 static void join_known(struct grp_group *group, const struct grp_event *event)

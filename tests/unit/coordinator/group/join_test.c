@@ -63,9 +63,9 @@ Test(join, version_4_gets_a_member_id_first)
     /* A dynamic member of version 4 and later is sent away with an id, and comes back with it. */
     struct trace t = {0};
     trace_start(&t);
-    join(&t, 'A');
+    join(&t, 'A', .version = 4);
     group_event(&t, 'Z', GRP_EV_DESCRIBE, "g");
-    join(&t, 'A');
+    join(&t, 'A', .version = 4);
     advance(&t, 3000);
     EXPECT(&t, "A join MEMBER_ID_REQUIRED gen=-1 type=null proto= leader= id=c#1\n"
                "Z describe NONE group=g state=Empty type= proto=\n"

@@ -344,3 +344,21 @@ Test(load, records_that_make_no_sense_are_left_out)
                "A join NONE gen=1 type=p proto=range leader=c#1 id=c#1 members=[c#1=m]\n");
     trace_end(&t);
 }
+
+Test(load, a_group_record_without_a_type_is_a_simple_group)
+{
+    /* Its offsets' age counts from their commits (time 5), not from the record's state (now). */
+    struct trace t = {0};
+    grp_config_default(&t.config);
+    t.config.offsets_retention_ms = 999000;
+    t.config.retention_check_interval_ms = 0;
+    trace_start_loading(&t);
+    struct grp_group_record group = {STR(""), 1, STR_NULL, STR_NULL, t.wall_ms, NULL, 0};
+    record(&t, grp_record_group_key(&t.arena, STR("g")), grp_record_group_value(&t.arena, &group),
+           0, -1);
+    load_offset(&t, "g", 0, 7, 1, -1);
+    simple(&t, GRP_EV_LOADED);
+    simple(&t, GRP_EV_EXPIRE);
+    EXPECT(&t, "append acks=0 offset g t-0 tombstone group g tombstone\n");
+    trace_end(&t);
+}

@@ -104,10 +104,14 @@ Test(commit, metadata_is_limited_in_utf16_units)
     char *fits = mem_printf("%04096d", 1);
     char *too_long = mem_printf("%04097d", 1);
     struct buf wide = {0};
+    struct buf widest = {0};
     for (int i = 0; i < 2048; i++) {
         buf_put_text(&wide, "\xf0\x9f\x98\x80");
+        buf_put_text(&widest, "\xf0\x9f\x98\x80");
     }
     buf_put_byte(&wide, 0);
+    buf_put_text(&widest, "\xf0\x9f\x98\x80");
+    buf_put_byte(&widest, 0);
     struct buf wider = {0};
     for (int i = 0; i < 4096; i++) {
         buf_put_text(&wider, "\xc3\xa4");
@@ -115,8 +119,9 @@ Test(commit, metadata_is_limited_in_utf16_units)
     buf_put_text(&wider, "!");
     buf_put_byte(&wider, 0);
     t.quiet = true;
-    const char *metadata[] = {fits, too_long, (char *)wide.data, (char *)wider.data};
-    for (int i = 0; i < 4; i++) {
+    const char *metadata[] = {fits, too_long, (char *)wide.data, (char *)wider.data,
+                              (char *)widest.data};
+    for (int i = 0; i < 5; i++) {
         commit(&t, 'A', .partition = i, .metadata = metadata[i], .offset = i);
         ack(&t);
     }
@@ -146,6 +151,7 @@ Test(commit, metadata_is_limited_in_utf16_units)
     mem_free(too_long);
     buf_fini(&wide);
     buf_fini(&wider);
+    buf_fini(&widest);
     trace_end(&t);
 }
 

@@ -322,3 +322,51 @@ Test(static_members, are_evicted_by_instance_id)
                "A heartbeat REBALANCE_IN_PROGRESS\n");
     trace_end(&t);
 }
+
+Test(static_members, replaced_start_a_new_session)
+{
+    /* One millisecond before the old process's session ends the new one appears. */
+    struct trace t = {0};
+    trace_start(&t);
+    to_stable_static(&t, 5);
+    advance(&t, 9999);
+    heartbeat(&t, 'A', .instance = "ia");
+    join(&t, 'B', .fresh = true, .instance = "ib");
+    ack(&t);
+    t.text.size = 0;
+    advance(&t, 9000);
+    heartbeat(&t, 'B', .instance = "ib");
+    EXPECT(&t, "B heartbeat NONE\n");
+    trace_end(&t);
+}
+
+Test(static_members, that_did_not_rejoin_get_a_new_session_all_the_same)
+{
+    /* Rebalance timeout 20 s, B's session 12 s. B's last heartbeat is 9 s old when the join
+     * completes without it: it has 12 s from there. */
+    struct trace t = {0};
+    trace_start(&t);
+    t.quiet = true;
+    join(&t, 'A', .instance = "ia", .rebalance_ms = 20000);
+    join(&t, 'B', .instance = "ib", .rebalance_ms = 20000, .session_ms = 12000);
+    advance_to(&t, 6000);
+    sync_group(&t, 'A', .instance = "ia", .assign = "AB");
+    sync_group(&t, 'B', .instance = "ib");
+    ack(&t);
+    join(&t, 'A', .instance = "ia", .rebalance_ms = 20000);
+    advance_to(&t, 17000);
+    heartbeat(&t, 'B', .instance = "ib");
+    advance_to(&t, 26000);
+    sync_group(&t, 'A', .instance = "ia", .assign = "AB");
+    ack(&t);
+    advance_to(&t, 35000);
+    heartbeat(&t, 'A', .instance = "ia");
+    t.quiet = false;
+    advance_to(&t, 37999);
+    heartbeat(&t, 'A', .instance = "ia");
+    advance_to(&t, 38000);
+    heartbeat(&t, 'A', .instance = "ia");
+    EXPECT(&t, "A heartbeat NONE\n"
+               "A heartbeat REBALANCE_IN_PROGRESS\n");
+    trace_end(&t);
+}
