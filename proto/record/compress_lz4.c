@@ -65,12 +65,8 @@ static enum err dctx_prepare(struct compress_contexts *contexts)
     return LZ4F_isError(result) ? ERR_NO_MEMORY : ERR_OK;
 }
 
-enum err lz4_decompress(struct compress_contexts *contexts, struct bytes in, struct sink *sink)
+static enum err decompress_frame(LZ4F_dctx *dctx, struct bytes in, struct sink *sink)
 {
-    enum err err = dctx_prepare(contexts);
-    if (err != ERR_OK) {
-        return err;
-    }
     size_t least = in.size < FIRST_ROOM_MAX / RATIO_GUESS ? in.size * RATIO_GUESS : FIRST_ROOM_MAX;
     size_t at = 0;
     for (;;) {
@@ -78,8 +74,7 @@ enum err lz4_decompress(struct compress_contexts *contexts, struct bytes in, str
         uint8_t *to = sink_room(sink, least, &room);
         size_t written = room;
         size_t taken = in.size - at;
-        size_t expected =
-            LZ4F_decompress(contexts->lz4_dctx, to, &written, in.data + at, &taken, NULL);
+        size_t expected = LZ4F_decompress(dctx, to, &written, in.data + at, &taken, NULL);
         if (LZ4F_isError(expected)) {
             return ERR_CORRUPT;
         }
@@ -96,6 +91,22 @@ enum err lz4_decompress(struct compress_contexts *contexts, struct bytes in, str
             return ERR_CORRUPT; /* wants more input, and there is none */
         }
     }
+}
+
+enum err lz4_decompress(struct compress_contexts *contexts, struct bytes in, struct sink *sink)
+{
+    enum err err = dctx_prepare(contexts);
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = decompress_frame(contexts->lz4_dctx, in, sink);
+    if (err != ERR_OK) {
+        /* liblz4 1.9.4 resets not everything: a frame with a content size that was given up leaves
+         * what remained of it, and the next good frame would fail for that. */
+        LZ4F_freeDecompressionContext(contexts->lz4_dctx);
+        contexts->lz4_dctx = NULL;
+    }
+    return err;
 }
 
 enum err lz4_repair_header(struct bytes in, struct buf *out, size_t *skip)

@@ -2,6 +2,7 @@
 #include <pthread.h>
 
 #include "base/rng.h"
+#include "golden.h"
 #include "support.h"
 
 static const enum compress_codec codecs[] = {COMPRESS_NONE, COMPRESS_GZIP, COMPRESS_SNAPPY,
@@ -271,6 +272,27 @@ Test(compress, recovers_after_damaged_input)
         buf_fini(&packed);
         buf_fini(&unpacked);
     }
+}
+
+Test(compress, forgets_the_content_size_of_a_frame_given_up)
+{
+    /* Found by fuzzing: liblz4's context kept how much was missing of a damaged frame that declares
+     * its content size, and refused the thread's next frame for it. */
+    struct buf damaged = {0};
+    struct buf unpacked = {0};
+    put_hex(&damaged, GOLDEN_PYTHON_LZ4);
+    struct bytes frame = {damaged.data + BATCH_HEADER_SIZE, damaged.size - BATCH_HEADER_SIZE};
+    EXPECT_OK(record_decompress(COMPRESS_LZ4, frame, 1000, &unpacked));
+    for (size_t size = 1; size < frame.size; size++) {
+        EXPECT_ERR(
+            record_decompress(COMPRESS_LZ4, (struct bytes){frame.data, size}, 1000, &unpacked),
+            ERR_CORRUPT);
+        expect_round_trip(COMPRESS_LZ4, COMPRESS_LEVEL_DEFAULT, text("no content size here"));
+        EXPECT_ERR(record_decompress(COMPRESS_LZ4, frame, 10, &unpacked), ERR_MESSAGE_TOO_LARGE);
+        expect_round_trip(COMPRESS_LZ4, COMPRESS_LEVEL_DEFAULT, text("no content size here"));
+    }
+    buf_fini(&damaged);
+    buf_fini(&unpacked);
 }
 
 static void *round_trips(void *arg)
