@@ -1,0 +1,167 @@
+#include "support/zk_server.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/must.h"
+#include "rt/clock.h"
+
+static const char class_path[] = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar";
+
+enum { START_TIMEOUT_MS = 30000, PROBE_PAUSE_MS = 20 };
+
+const char *zk_server_missing(void)
+{
+    if (access("/usr/share/java/zookeeper.jar", R_OK) != 0) {
+        return "no /usr/share/java/zookeeper.jar (package zookeeper)";
+    }
+    if (system("command -v java >/dev/null 2>&1") != 0) {
+        return "no java";
+    }
+    return NULL;
+}
+
+static struct sockaddr_in loopback(int port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return address;
+}
+
+/* A port that was free a moment ago: ZooKeeper cannot choose one itself. */
+static int free_port(void)
+{
+    struct sockaddr_in address = loopback(0);
+    socklen_t size = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    must(fd >= 0);
+    must(bind(fd, (struct sockaddr *)&address, size) == 0);
+    must(getsockname(fd, (struct sockaddr *)&address, &size) == 0);
+    close(fd);
+    return ntohs(address.sin_port);
+}
+
+/* Does it answer "srvr" with a mode? */
+static bool answers(int port)
+{
+    char reply[1024];
+    struct sockaddr_in address = loopback(port);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool ok =
+        connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && write(fd, "srvr", 4) == 4;
+    size_t size = 0;
+    while (ok && size < sizeof(reply) - 1) {
+        ssize_t got = read(fd, reply + size, sizeof(reply) - 1 - size);
+        if (got <= 0) {
+            break;
+        }
+        size += (size_t)got;
+    }
+    reply[size] = '\0';
+    close(fd);
+    return ok && strstr(reply, "Mode:") != NULL;
+}
+
+static bool wait_until_up(const struct zk_server *server)
+{
+    int64_t deadline_ms = clock_mono_ms(clock_system()) + START_TIMEOUT_MS;
+    while (!answers(server->port)) {
+        if (clock_mono_ms(clock_system()) > deadline_ms ||
+            waitpid(server->pid, NULL, WNOHANG) == server->pid) {
+            return false;
+        }
+        poll(NULL, 0, PROBE_PAUSE_MS);
+    }
+    return true;
+}
+
+static void write_config(const struct zk_server *server)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/zoo.cfg", server->folder);
+    FILE *file = fopen(path, "w");
+    must(file != NULL);
+    fprintf(file,
+            "tickTime=500\ndataDir=%s/data\nclientPort=%d\nclientPortAddress=127.0.0.1\n"
+            "admin.enableServer=false\n4lw.commands.whitelist=srvr\nmaxClientCnxns=0\n",
+            server->folder, server->port);
+    must(fclose(file) == 0);
+}
+
+static void run_server(const struct zk_server *server)
+{
+    char config[128];
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    close_range(3, ~0U, 0); /* what the test framework talks through is not for the server */
+    int null = open("/dev/null", O_RDWR);
+    dup2(null, 0);
+    dup2(null, 1);
+    dup2(null, 2);
+    snprintf(config, sizeof(config), "%s/zoo.cfg", server->folder);
+    execlp("java", "java", "-Xms32m", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+           "-Dzookeeper.jmx.log4j.disable=true", "-cp", class_path,
+           "org.apache.zookeeper.server.quorum.QuorumPeerMain", config, (char *)NULL);
+    _exit(127);
+}
+
+static bool launch(struct zk_server *server)
+{
+    write_config(server);
+    server->pid = fork();
+    must(server->pid >= 0);
+    if (server->pid == 0) {
+        run_server(server);
+    }
+    return wait_until_up(server);
+}
+
+bool zk_server_start(struct zk_server *server)
+{
+    snprintf(server->folder, sizeof(server->folder), "/tmp/barnabas-zk-XXXXXX");
+    must(mkdtemp(server->folder) != NULL);
+    server->port = free_port();
+    return launch(server);
+}
+
+void zk_server_kill(struct zk_server *server)
+{
+    if (server->pid > 0) {
+        kill(server->pid, SIGKILL);
+        waitpid(server->pid, NULL, 0);
+    }
+    server->pid = 0;
+}
+
+static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *at)
+{
+    (void)info, (void)kind, (void)at;
+    return remove(path);
+}
+
+static void remove_tree(const char *path)
+{
+    nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+bool zk_server_restart(struct zk_server *server)
+{
+    must(server->pid == 0);
+    return launch(server);
+}
+
+void zk_server_stop(struct zk_server *server)
+{
+    zk_server_kill(server);
+    remove_tree(server->folder);
+}
