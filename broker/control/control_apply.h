@@ -13,12 +13,17 @@
 
 struct broker;
 struct control_apply;
+struct replicas;
 
 /* `response` is packed, borrowed for the call. */
 typedef void control_reply_fn(void *arg, struct bytes response);
 
-struct control_apply *control_apply_new(struct broker *broker);
+/* `on_metadata` is called after each new snapshot of the metadata. */
+struct control_apply *control_apply_new(struct broker *broker, void (*on_metadata)(void *arg), void *arg);
 void control_apply_free(struct control_apply *apply);
+
+/* The replicas of this broker. */
+struct replicas *control_apply_replicas(struct control_apply *apply);
 
 /* The epoch of our registration: requests made for an older one are refused. */
 void control_apply_set_broker_epoch(struct control_apply *apply, int64_t broker_epoch);

@@ -1,6 +1,7 @@
 #include "log/logs.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <uthash.h>
 
 #include "base/log.h"

@@ -26,9 +26,23 @@ static void plog_free(struct plog *log)
     mem_free(log);
 }
 
+struct plog *plog_hold(struct plog *log)
+{
+    atomic_fetch_add_explicit(&log->count, 1, memory_order_relaxed);
+    return log;
+}
+
+void plog_release(struct plog *log)
+{
+    if (atomic_fetch_sub_explicit(&log->count, 1, memory_order_acq_rel) == 1) {
+        plog_free(log);
+    }
+}
+
 enum err plog_open(const struct plog_options *options, struct plog **out, struct errmsg *msg)
 {
     struct plog *log = mem_new(struct plog);
+    atomic_init(&log->count, 1);
     log->fs = options->fs;
     log->clock = options->clock;
     log->workers = options->workers;
@@ -77,8 +91,8 @@ enum err plog_close(struct plog *log)
 void plog_abandon(struct plog *log)
 {
     if (log != NULL) {
-        must(atomic_load(&log->flushes) == 0);
-        plog_free(log);
+        atomic_store(&log->closed, true);
+        plog_release(log);
     }
 }
 
@@ -285,13 +299,14 @@ static void flush_run(struct work *work)
     }
     if (err == ERR_OK) {
         advance_recovery_point(log, flush->offset_end);
-    } else {
+    } else if (!atomic_load(&log->closed)) {
         enum err failed = plog_fail(log, err, "sync of a finished segment");
         (void)failed;
     }
     seg_put(flush->seg);
     mem_free(flush);
     atomic_fetch_sub(&log->flushes, 1);
+    plog_release(log);
 }
 
 /* A finished segment goes to the disk in the background; the recovery point follows. Segments are
@@ -309,6 +324,7 @@ static void flush_later(struct plog *log, struct seg *seg, int64_t offset_end)
     flush->offset_end = offset_end;
     flush->work.run = flush_run;
     atomic_fetch_add(&log->flushes, 1);
+    (void)plog_hold(log);
     worker_submit(log->workers, &flush->work);
 }
 

@@ -37,7 +37,9 @@ struct plog {
         view_lock; /* a leaf: guards `view` against its replacement while it is counted */
     struct view *view;
     struct epochs epochs;    /* with a lock of its own */
+    _Atomic int32_t count;   /* the owner, each partition that holds it, each flush with a worker */
     _Atomic int32_t flushes; /* with workers now */
+    _Atomic bool closed;     /* the owner is gone: failures do not matter any more */
 
     /* The actor's. */
     struct seg **segs; /* by base offset; the last one is written */

@@ -43,7 +43,7 @@ struct part *part_new(const struct part_options *options, struct plog *log, int6
     part->leader_id = -1;
     part->leader_epoch = -1;
     part->partition_epoch = -1;
-    part->log = log;
+    part->log = plog_hold(log);
     part->gathered_end = &part->gathered;
     atomic_init(&part->now, 0);
     int64_t start = plog_log_start(log);
@@ -65,6 +65,7 @@ static void part_free(struct part *part)
     if (part->hooks != NULL) {
         part->hooks->on_free(part->hooks_arg);
     }
+    plog_release(part->log);
     wait_source_fini(&part->wait);
     actor_fini(&part->actor);
     mem_free((void *)(uintptr_t)part->topic.ptr);
@@ -250,7 +251,7 @@ static void append_write(struct part *part, struct part_append *first, int count
             .data = (uint8_t *)(uintptr_t)append->records.data,
             .size = append->records.size,
             .header = append->header,
-            .origin = append->coordinator ? PLOG_FROM_COORDINATOR : PLOG_FROM_CLIENT,
+            .origin = append->coordinator ? PRODUCERS_COORDINATOR : PRODUCERS_CLIENT,
         };
     }
     int32_t epoch = part_now(part).leader_epoch;
@@ -385,7 +386,7 @@ void part_fail(struct part *part)
     }
 }
 
-struct plog *part_close(struct part *part)
+void part_close(struct part *part)
 {
     must(actor_here(&part->actor));
     write_gathered(part);
@@ -395,7 +396,6 @@ struct plog *part_close(struct part *part)
     if (led && part->hooks != NULL) {
         part->hooks->on_not_leader(part->hooks_arg, part->leader_epoch);
     }
-    return part->log;
 }
 
 void part_hook(struct part *part, const struct part_hooks *hooks, void *arg)
@@ -464,4 +464,31 @@ void part_retain(struct part *part)
         part_fail(part);
     }
     part->wake = true;
+}
+
+/* ---- epochs, for readers on any loop ---- */
+
+void part_epoch_end(struct part *part, int32_t epoch, int32_t *found, int64_t *end)
+{
+    epochs_end_of(plog_epochs(part->log), epoch, plog_offset_end(part->log), found, end);
+}
+
+int32_t part_epoch_of(struct part *part, int64_t offset)
+{
+    return epochs_at(plog_epochs(part->log), offset);
+}
+
+void part_batch_rules(struct part *part, int64_t now_ms, struct batch_rules *out)
+{
+    const struct part_rules *rules = &part->rules;
+    *out = batch_rules_default();
+    out->size_bytes_max =
+        (size_t)atomic_load_explicit(&rules->max_message_bytes, memory_order_relaxed);
+    out->codec = atomic_load_explicit(&rules->codec, memory_order_relaxed);
+    out->level = atomic_load_explicit(&rules->level, memory_order_relaxed);
+    out->keys_required = atomic_load_explicit(&rules->keys_required, memory_order_relaxed);
+    out->log_append_time = atomic_load_explicit(&rules->append_time, memory_order_relaxed);
+    out->before_max_ms = atomic_load_explicit(&rules->before_max_ms, memory_order_relaxed);
+    out->after_max_ms = atomic_load_explicit(&rules->after_max_ms, memory_order_relaxed);
+    out->now_ms = now_ms;
 }

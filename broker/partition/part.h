@@ -56,7 +56,8 @@ struct part_rules {
     _Atomic int64_t after_max_ms;
     _Atomic int32_t max_message_bytes;
     _Atomic int32_t min_insync_replicas;
-    _Atomic int compression_type; /* enum topic_compression */
+    _Atomic int codec;   /* as in struct batch_rules */
+    _Atomic int32_t level;
     _Atomic bool append_time;
     _Atomic bool keys_required;
 };
@@ -107,7 +108,7 @@ struct part_options {
     struct loop *home;
 };
 
-/* The log stays open until part_close(). The caller holds the one reference. `offset_hw` is the one
+/* Holds the log. The caller holds the one reference. `offset_hw` is the one
  * checkpointed; it is brought into the log's range. */
 struct part *part_new(const struct part_options *options, struct plog *log, int64_t offset_hw);
 struct part *part_get(struct part *part);
@@ -198,9 +199,17 @@ MUST_USE enum err part_delete_records(struct part *part, int64_t offset, int64_t
 /* @actor Drop what retention says may go. */
 void part_retain(struct part *part);
 
-/* @actor The replica leaves this broker: readers and writers are refused from now on. The log is the
- * caller's again. */
-struct plog *part_close(struct part *part);
+/* @actor The replica leaves this broker: readers and writers are refused from now on. */
+void part_close(struct part *part);
+
+/* @any Where the largest epoch not above `epoch` ends; both -1 when nobody can tell. */
+void part_epoch_end(struct part *part, int32_t epoch, int32_t *found, int64_t *end);
+
+/* @any The leader epoch of the record at `offset`; -1. */
+int32_t part_epoch_of(struct part *part, int64_t offset);
+
+/* @any What the topic allows producers to send. */
+void part_batch_rules(struct part *part, int64_t now_ms, struct batch_rules *out);
 
 /* @actor */
 void part_hook(struct part *part, const struct part_hooks *hooks, void *arg);

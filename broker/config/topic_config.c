@@ -1,0 +1,239 @@
+#include "config/topic_config.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#include "base/must.h"
+
+static const struct topic_key_info infos[TOPIC_KEY_COUNT] = {
+#define TOPIC_KEY(id, name_, type_, value_, minimum_, broker_keys_)                                \
+    [TOPIC_##id] = {name_, value_, minimum_, CONFIG_##type_, broker_keys_},
+#include "config/topic_keys.def"
+#undef TOPIC_KEY
+};
+
+const struct topic_key_info *topic_key_info(enum topic_key key)
+{
+    must(key < TOPIC_KEY_COUNT);
+    return &infos[key];
+}
+
+enum topic_key topic_key_find(const char *name)
+{
+    for (int i = 0; i < TOPIC_KEY_COUNT; i++) {
+        if (strcmp(infos[i].name, name) == 0) {
+            return (enum topic_key)i;
+        }
+    }
+    return TOPIC_KEY_COUNT;
+}
+
+/* ---- checks ---- */
+
+static bool one_of(const char *value, const char *const *allowed)
+{
+    for (; *allowed != NULL; allowed++) {
+        if (strcmp(value, *allowed) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum err bad(const char *name, const char *value, const char *rule, struct errmsg *msg)
+{
+    errmsg_set(msg, "Invalid value %s for configuration %s: %s", value, name, rule);
+    return ERR_INVALID_CONFIG;
+}
+
+/* Every item of a comma-separated list. */
+static bool items_one_of(const char *value, const char *const *allowed)
+{
+    char item[64];
+    while (*value != '\0') {
+        size_t size = strcspn(value, ",");
+        while (size > 0 && *value == ' ') {
+            value++;
+            size--;
+        }
+        snprintf(item, sizeof(item), "%.*s", (int)size, value);
+        if (!one_of(item, allowed)) {
+            return false;
+        }
+        value += size + (value[size] == ',');
+    }
+    return true;
+}
+
+static enum err check_words(enum topic_key key, const char *value, struct errmsg *msg)
+{
+    static const char *const policies[] = {"compact", "delete", NULL};
+    static const char *const codecs[] = {"uncompressed", "zstd",     "lz4", "snappy",
+                                         "gzip",         "producer", NULL};
+    static const char *const types[] = {"CreateTime", "LogAppendTime", NULL};
+    const char *name = infos[key].name;
+    if (key == TOPIC_cleanup_policy && !items_one_of(value, policies)) {
+        return bad(name, value, "String must be one of: compact, delete", msg);
+    }
+    if (key == TOPIC_compression_type && !one_of(value, codecs)) {
+        return bad(name, value,
+                   "String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer", msg);
+    }
+    if (key == TOPIC_message_timestamp_type && !one_of(value, types)) {
+        return bad(name, value, "String must be one of: CreateTime, LogAppendTime", msg);
+    }
+    return ERR_OK;
+}
+
+enum err topic_config_check(const char *name, const char *value, struct errmsg *msg)
+{
+    enum topic_key key = topic_key_find(name);
+    if (key == TOPIC_KEY_COUNT) {
+        errmsg_set(msg, "Unknown topic config name: %s", name);
+        return ERR_INVALID_CONFIG;
+    }
+    struct errmsg ignored;
+    const struct topic_key_info *info = &infos[key];
+    if (config_check_value(name, info->type, info->minimum, value, &ignored) != ERR_OK) {
+        char rule[96];
+        if (info->minimum != INT64_MIN) {
+            snprintf(rule, sizeof(rule), "Value must be at least %" PRId64, info->minimum);
+        } else {
+            snprintf(rule, sizeof(rule), "Not a value of the right type");
+        }
+        return bad(name, value, rule, msg);
+    }
+    if (key == TOPIC_compression_gzip_level && strcmp(value, "-1") != 0 &&
+        (atoi(value) < 1 || atoi(value) > 9)) {
+        return bad(name, value, "Value must be between 1 and 9 or equal to -1", msg);
+    }
+    if (key == TOPIC_remote_storage_enable && strcasecmp(value, "true") == 0) {
+        return bad(name, value, "Tiered Storage functionality is disabled in the broker.", msg);
+    }
+    return check_words(key, value, msg);
+}
+
+/* ---- values in force ---- */
+
+/* A broker key's value in the topic key's unit: minutes and hours become milliseconds. */
+static const char *broker_value(const struct config *config, const char *name, char *scratch,
+                                size_t scratch_size, enum config_source *source)
+{
+    enum config_key key = config_find(name);
+    must(key < KEY_COUNT);
+    const char *value = config_str(config, key);
+    if (value == NULL) {
+        return NULL;
+    }
+    *source = config_source(config, key);
+    int64_t unit = strstr(name, ".minutes") != NULL ? 60000
+                   : strstr(name, ".hours") != NULL ? 3600000
+                                                    : 1;
+    if (unit == 1) {
+        return value;
+    }
+    int64_t number = config_long(config, key);
+    snprintf(scratch, scratch_size, "%" PRId64, number < 0 ? -1 : number * unit);
+    return scratch;
+}
+
+const char *topic_config_value(const struct config *config, const struct config_pair *overrides,
+                               int count, enum topic_key key, char *scratch, size_t scratch_size,
+                               enum config_source *source)
+{
+    enum config_source ignored;
+    source = source != NULL ? source : &ignored;
+    const struct topic_key_info *info = topic_key_info(key);
+    struct errmsg msg;
+    for (int i = 0; i < count; i++) {
+        if (strcmp(overrides[i].name, info->name) == 0 &&
+            topic_config_check(info->name, overrides[i].value, &msg) == ERR_OK) {
+            *source = SOURCE_TOPIC;
+            return overrides[i].value;
+        }
+    }
+    char name[64];
+    for (const char *at = info->broker_keys; *at != '\0';) {
+        size_t size = strcspn(at, ",");
+        snprintf(name, sizeof(name), "%.*s", (int)size, at);
+        const char *value = broker_value(config, name, scratch, scratch_size, source);
+        if (value != NULL) {
+            return value;
+        }
+        at += size + (at[size] == ',');
+    }
+    *source = SOURCE_DEFAULT;
+    return info->value;
+}
+
+struct builder {
+    const struct config *config;
+    const struct config_pair *overrides;
+    int count;
+    char scratch[32];
+};
+
+static const char *text_of(struct builder *b, enum topic_key key)
+{
+    return topic_config_value(b->config, b->overrides, b->count, key, b->scratch,
+                              sizeof(b->scratch), NULL);
+}
+
+static int64_t long_of(struct builder *b, enum topic_key key)
+{
+    return strtoll(text_of(b, key), NULL, 10);
+}
+
+static bool bool_of(struct builder *b, enum topic_key key)
+{
+    return strcasecmp(text_of(b, key), "true") == 0;
+}
+
+static void build_compression(struct builder *b, struct topic_config *out)
+{
+    static const char *const names[] = {"uncompressed", "gzip", "snappy", "lz4", "zstd"};
+    static const enum topic_key levels[] = {TOPIC_KEY_COUNT, TOPIC_compression_gzip_level,
+                                            TOPIC_KEY_COUNT, TOPIC_compression_lz4_level,
+                                            TOPIC_compression_zstd_level};
+    out->compression_codec = TOPIC_CODEC_PRODUCER;
+    out->compression_level = INT32_MIN;
+    for (int i = 0; i < 5; i++) {
+        if (strcmp(text_of(b, TOPIC_compression_type), names[i]) == 0) {
+            out->compression_codec = i;
+            if (levels[i] != TOPIC_KEY_COUNT) {
+                out->compression_level = (int32_t)long_of(b, levels[i]);
+            }
+        }
+    }
+}
+
+void topic_config_build(const struct config *config, const struct config_pair *overrides, int count,
+                        struct topic_config *out)
+{
+    struct builder b = {.config = config, .overrides = overrides, .count = count};
+    *out = (struct topic_config){
+        .segment_bytes = long_of(&b, TOPIC_segment_bytes),
+        .segment_ms = long_of(&b, TOPIC_segment_ms),
+        .segment_jitter_ms = long_of(&b, TOPIC_segment_jitter_ms),
+        .index_interval_bytes = long_of(&b, TOPIC_index_interval_bytes),
+        .retention_ms = long_of(&b, TOPIC_retention_ms),
+        .retention_bytes = long_of(&b, TOPIC_retention_bytes),
+        .flush_messages = long_of(&b, TOPIC_flush_messages),
+        .message_timestamp_before_max_ms = long_of(&b, TOPIC_message_timestamp_before_max_ms),
+        .message_timestamp_after_max_ms = long_of(&b, TOPIC_message_timestamp_after_max_ms),
+        .max_message_bytes = (int32_t)long_of(&b, TOPIC_max_message_bytes),
+        .min_insync_replicas = (int32_t)long_of(&b, TOPIC_min_insync_replicas),
+        .unclean_leader_election = bool_of(&b, TOPIC_unclean_leader_election_enable),
+        .preallocate = bool_of(&b, TOPIC_preallocate),
+    };
+    const char *policy = text_of(&b, TOPIC_cleanup_policy);
+    out->cleanup_policy = (strstr(policy, "delete") != NULL ? TOPIC_CLEANUP_DELETE : 0) |
+                          (strstr(policy, "compact") != NULL ? TOPIC_CLEANUP_COMPACT : 0);
+    out->message_timestamp_type =
+        strcmp(text_of(&b, TOPIC_message_timestamp_type), "LogAppendTime") == 0
+            ? TOPIC_LOG_APPEND_TIME
+            : TOPIC_CREATE_TIME;
+    build_compression(&b, out);
+}

@@ -1,0 +1,195 @@
+#include "control/control_apply.h"
+
+#include "api/broker.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "control/control.h"
+#include "control/replicas.h"
+#include "control/update_metadata.h"
+
+#define LOGGER "state.change.logger"
+
+/* One request, waiting or in work. */
+struct pending {
+    struct list link;
+    struct arena arena;
+    const Barnabas__Control__Request *request;
+    control_reply_fn *fn;
+    void *arg;
+    struct control_apply *apply;
+};
+
+struct control_apply {
+    struct broker *broker;
+    struct replicas *replicas;
+    int64_t broker_epoch;
+    int32_t controller_epoch; /* the last accepted */
+    struct list queue;        /* of struct pending; the head is in work */
+    bool working;
+    void (*on_metadata)(void *arg);
+    void *on_metadata_arg;
+};
+
+struct control_apply *control_apply_new(struct broker *broker, void (*on_metadata)(void *arg), void *arg)
+{
+    struct control_apply *apply = mem_new(struct control_apply);
+    apply->broker = broker;
+    apply->replicas = replicas_new(broker);
+    apply->broker_epoch = -1;
+    apply->controller_epoch = -1;
+    apply->on_metadata = on_metadata;
+    apply->on_metadata_arg = arg;
+    list_init(&apply->queue);
+    return apply;
+}
+
+static void pending_free(struct pending *pending)
+{
+    arena_fini(&pending->arena);
+    mem_free(pending);
+}
+
+void control_apply_free(struct control_apply *apply)
+{
+    struct list *link;
+    while ((link = list_pop_front(&apply->queue)) != NULL) {
+        pending_free(container_of(link, struct pending, link));
+    }
+    replicas_free(apply->replicas);
+    mem_free(apply);
+}
+
+struct replicas *control_apply_replicas(struct control_apply *apply)
+{
+    return apply->replicas;
+}
+
+void control_apply_set_broker_epoch(struct control_apply *apply, int64_t broker_epoch)
+{
+    apply->broker_epoch = broker_epoch;
+}
+
+bool control_kind_is_for_controller(int kind)
+{
+    return kind == BARNABAS__CONTROL__KIND__ALTER_PARTITION ||
+           kind == BARNABAS__CONTROL__KIND__CONTROLLED_SHUTDOWN;
+}
+
+static void reply(struct pending *pending, Barnabas__Control__Response *response)
+{
+    struct buf out = {0};
+    control_set(response, kind, pending->request->kind);
+    control_response_pack(response, &out);
+    pending->fn(pending->arg, (struct bytes){out.data, out.size});
+    buf_fini(&out);
+}
+
+static void reply_error(struct pending *pending, enum err err)
+{
+    Barnabas__Control__Response response = BARNABAS__CONTROL__RESPONSE__INIT;
+    control_set(&response, error, err_wire(err));
+    reply(pending, &response);
+}
+
+static void work_next(struct control_apply *apply);
+
+/* The request at the head has been answered. */
+static void work_done(struct pending *pending)
+{
+    struct control_apply *apply = pending->apply;
+    must(apply->working);
+    apply->working = false;
+    list_remove(&pending->link);
+    pending_free(pending);
+    work_next(apply);
+}
+
+static void on_replicas_done(void *arg, Barnabas__Control__Response *response)
+{
+    struct pending *pending = arg;
+    reply(pending, response);
+    work_done(pending);
+}
+
+/* Whose request is it? */
+static enum err check_sender(struct control_apply *apply, const Barnabas__Control__Request *request)
+{
+    if (request->broker_epoch >= 0 && request->broker_epoch < apply->broker_epoch) {
+        log_warn(LOGGER, "refusing a request for an earlier life of this broker",
+                 "kind=%s epoch=%lld mine=%lld", control_kind_name((int)request->kind),
+                 (long long)request->broker_epoch, (long long)apply->broker_epoch);
+        return ERR_STALE_BROKER_EPOCH;
+    }
+    if (request->controller_epoch < apply->controller_epoch) {
+        log_warn(LOGGER, "refusing a request of a deposed controller",
+                 "kind=%s controller=%d epoch=%d current=%d", control_kind_name((int)request->kind),
+                 request->controller_id, request->controller_epoch, apply->controller_epoch);
+        return ERR_STALE_CONTROLLER_EPOCH;
+    }
+    apply->controller_epoch = request->controller_epoch;
+    return ERR_OK;
+}
+
+static void update_metadata(struct control_apply *apply, struct pending *pending)
+{
+    update_metadata_apply(&apply->broker->meta, pending->request->controller_id,
+                          pending->request->update_metadata);
+    apply->on_metadata(apply->on_metadata_arg);
+    reply_error(pending, ERR_OK);
+    work_done(pending);
+}
+
+static void work_start(struct control_apply *apply, struct pending *pending)
+{
+    enum err err = check_sender(apply, pending->request);
+    if (err != ERR_OK) {
+        reply_error(pending, err);
+        work_done(pending);
+        return;
+    }
+    switch (pending->request->kind) {
+    case BARNABAS__CONTROL__KIND__LEADER_AND_ISR:
+        replicas_lead(apply->replicas, pending->request->leader_and_isr, on_replicas_done, pending);
+        return;
+    case BARNABAS__CONTROL__KIND__STOP_REPLICA:
+        replicas_stop(apply->replicas, pending->request->stop_replica, on_replicas_done, pending);
+        return;
+    case BARNABAS__CONTROL__KIND__UPDATE_METADATA:
+        update_metadata(apply, pending);
+        return;
+    default:
+        reply_error(pending, ERR_UNSUPPORTED_VERSION);
+        work_done(pending);
+        return;
+    }
+}
+
+static void work_next(struct control_apply *apply)
+{
+    if (!apply->working && !list_empty(&apply->queue)) {
+        apply->working = true;
+        work_start(apply, container_of(apply->queue.next, struct pending, link));
+    }
+}
+
+void control_apply_request(struct control_apply *apply, struct bytes bytes, control_reply_fn *fn,
+                           void *arg)
+{
+    struct pending *pending = mem_new(struct pending);
+    struct errmsg msg;
+    pending->apply = apply;
+    pending->fn = fn;
+    pending->arg = arg;
+    enum err err = control_request_unpack(&pending->arena, bytes, &pending->request, &msg);
+    if (err != ERR_OK) {
+        Barnabas__Control__Request none = BARNABAS__CONTROL__REQUEST__INIT;
+        log_warn(LOGGER, "malformed control message", "%s", msg.text);
+        pending->request = &none;
+        reply_error(pending, err);
+        pending_free(pending);
+        return;
+    }
+    list_push_back(&apply->queue, &pending->link);
+    work_next(apply);
+}

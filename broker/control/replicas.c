@@ -1,0 +1,497 @@
+#include "control/replicas.h"
+
+#include "api/broker.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "config/config.h"
+#include "groups/groups.h"
+#include "topics/topic_configs.h"
+
+#define LOGGER "kafka.server.ReplicaManager"
+
+/* One partition of the request in work. */
+struct task {
+    struct actor_msg msg;
+    struct loop_msg back;
+    struct batch_of_tasks *batch;
+    struct part *part; /* referenced; NULL: nothing to do in an actor */
+    struct part_state state;
+    struct str topic;
+    struct uuid topic_id;
+    int32_t index;
+    bool delete_log;
+    enum err err;
+};
+
+/* A request in work. */
+struct batch_of_tasks {
+    struct replicas *replicas;
+    struct arena arena;
+    struct task *tasks;
+    int32_t count;
+    int32_t outstanding;
+    replicas_done_fn *fn;
+    void *arg;
+    void (*finish)(struct batch_of_tasks *batch);
+};
+
+struct replicas {
+    struct broker *broker;
+    struct loop_timer retention_timer;
+    struct loop_timer checkpoint_timer;
+    bool stopped;
+};
+
+static void on_retention(struct loop_timer *timer);
+static void on_checkpoint(struct loop_timer *timer);
+
+struct replicas *replicas_new(struct broker *broker)
+{
+    struct replicas *replicas = mem_new(struct replicas);
+    replicas->broker = broker;
+    loop_timer_init(&replicas->retention_timer, on_retention);
+    loop_timer_init(&replicas->checkpoint_timer, on_checkpoint);
+    return replicas;
+}
+
+void replicas_free(struct replicas *replicas)
+{
+    replicas_stop_timers(replicas);
+    mem_free(replicas);
+}
+
+/* ---- requests: a task per partition, each in its actor, then one reply ---- */
+
+static struct batch_of_tasks *batch_new(struct replicas *replicas, int32_t count, replicas_done_fn *fn,
+                                        void *arg)
+{
+    struct batch_of_tasks *batch = mem_new(struct batch_of_tasks);
+    batch->replicas = replicas;
+    batch->tasks = mem_zalloc((size_t)count, sizeof(*batch->tasks));
+    batch->fn = fn;
+    batch->arg = arg;
+    return batch;
+}
+
+static void batch_free(struct batch_of_tasks *batch)
+{
+    for (int32_t i = 0; i < batch->count; i++) {
+        part_put(batch->tasks[i].part);
+    }
+    mem_free(batch->tasks);
+    arena_fini(&batch->arena);
+    mem_free(batch);
+}
+
+static void batch_settle(struct batch_of_tasks *batch)
+{
+    must(batch->outstanding > 0);
+    if (--batch->outstanding == 0) {
+        batch->finish(batch);
+    }
+}
+
+static void on_task_back(struct loop_msg *msg)
+{
+    struct task *task = container_of(msg, struct task, back);
+    batch_settle(task->batch);
+}
+
+static void task_return(struct task *task)
+{
+    task->back.fn = on_task_back;
+    loop_post(task->batch->replicas->broker->control, &task->back);
+}
+
+static void batch_run(struct batch_of_tasks *batch,
+                      void (*in_actor)(struct actor *actor, struct actor_msg *msg))
+{
+    batch->outstanding = 1;
+    for (int32_t i = 0; i < batch->count; i++) {
+        struct task *task = &batch->tasks[i];
+        if (task->part != NULL) {
+            batch->outstanding++;
+            task->msg.fn = in_actor;
+            part_post(task->part, &task->msg);
+        }
+    }
+    batch_settle(batch);
+}
+
+/* The results, grouped by topic as the tasks are. */
+static Barnabas__Control__TopicErrors **batch_errors(struct batch_of_tasks *batch, size_t *topics_count)
+{
+    struct arena *arena = &batch->arena;
+    Barnabas__Control__TopicErrors **topics =
+        arena_array(arena, Barnabas__Control__TopicErrors *, (size_t)batch->count);
+    *topics_count = 0;
+    Barnabas__Control__TopicErrors *topic = NULL;
+    for (int32_t i = 0; i < batch->count; i++) {
+        const struct task *task = &batch->tasks[i];
+        if (topic == NULL || !str_is(task->topic, topic->name)) {
+            topic = arena_new(arena, Barnabas__Control__TopicErrors);
+            barnabas__control__topic_errors__init(topic);
+            topic->name = arena_cstr(arena, task->topic);
+            topic->topic_id = control_topic_id(arena, task->topic_id);
+            topic->has_topic_id = true;
+            topic->partitions = arena_array(arena, Barnabas__Control__PartitionError *,
+                                            (size_t)(batch->count - i));
+            topics[(*topics_count)++] = topic;
+        }
+        Barnabas__Control__PartitionError *error =
+            arena_new(arena, Barnabas__Control__PartitionError);
+        barnabas__control__partition_error__init(error);
+        control_set(error, partition, task->index);
+        control_set(error, error, err_wire(task->err));
+        topic->partitions[topic->n_partitions++] = error;
+    }
+    return topics;
+}
+
+/* ---- LeaderAndIsr ---- */
+
+static struct part *make_part(struct replicas *replicas, struct logs_entry *entry, struct str topic,
+                              struct uuid topic_id, int32_t index, const struct topic_config *config)
+{
+    struct broker *broker = replicas->broker;
+    struct part_options options = {
+        .topic = topic,
+        .topic_id = topic_id,
+        .index = index,
+        .loop_count = broker->netloops_count,
+        .clock = broker->env.clock,
+        .home = broker->control,
+    };
+    struct part *part = part_new(&options, entry->log, entry->offset_hw);
+    part_configure(part, config);
+    if (str_is(topic, "__consumer_offsets")) {
+        groups_attach(broker->groups, part);
+    }
+    return part;
+}
+
+/* The partition's log, found or made, with the right topic id. */
+static enum err find_log(struct replicas *replicas, const struct task *task,
+                         const struct topic_config *config, struct logs_entry **out)
+{
+    struct logs *logs = replicas->broker->logs;
+    *out = logs_find(logs, task->topic, task->index);
+    if (*out == NULL) {
+        return logs_create(logs, task->topic, task->index, task->topic_id, config, out);
+    }
+    if (plog_failed((*out)->log) || logdir_offline((*out)->dir)) {
+        return ERR_KAFKA_STORAGE_ERROR;
+    }
+    if (uuid_is_zero(task->topic_id)) {
+        return ERR_OK;
+    }
+    if (uuid_is_zero((*out)->topic_id)) {
+        return logs_set_topic_id(*out, task->topic_id) == ERR_OK ? ERR_OK : ERR_KAFKA_STORAGE_ERROR;
+    }
+    return uuid_eq((*out)->topic_id, task->topic_id) ? ERR_OK : ERR_INCONSISTENT_TOPIC_ID;
+}
+
+/* The partition of a task; one that is new is added to `changes`. */
+static void task_prepare(struct replicas *replicas, struct task *task, struct parts_change *changes,
+                         int32_t *changes_count)
+{
+    struct broker *broker = replicas->broker;
+    struct logs_entry *entry;
+    struct topic_config config;
+    task->part = parts_lookup(&broker->parts, task->topic, task->index);
+    if (task->part != NULL) {
+        entry = logs_find(broker->logs, task->topic, task->index);
+        bool other = entry != NULL && !uuid_is_zero(entry->topic_id) &&
+                     !uuid_is_zero(task->topic_id) && !uuid_eq(entry->topic_id, task->topic_id);
+        if (other) {
+            task->err = ERR_INCONSISTENT_TOPIC_ID;
+            part_put(task->part);
+            task->part = NULL;
+        }
+        return;
+    }
+    topic_configs_get(broker->topic_configs, task->topic, &config);
+    task->err = find_log(replicas, task, &config, &entry);
+    if (task->err != ERR_OK) {
+        return;
+    }
+    struct part *part =
+        make_part(replicas, entry, task->topic, task->topic_id, task->index, &config);
+    task->part = part_get(part);
+    changes[(*changes_count)++] =
+        (struct parts_change){.topic = task->topic, .index = task->index, .part = part};
+}
+
+static void lead_in_actor(struct actor *actor, struct actor_msg *msg)
+{
+    struct part *part = container_of(actor, struct part, actor);
+    struct task *task = container_of(msg, struct task, msg);
+    task->err = part_apply(part, &task->state, task->batch->replicas->broker->id);
+    task_return(task);
+}
+
+static void lead_finish(struct batch_of_tasks *batch)
+{
+    Barnabas__Control__Response response = BARNABAS__CONTROL__RESPONSE__INIT;
+    Barnabas__Control__LeaderAndIsrResponse body = BARNABAS__CONTROL__LEADER_AND_ISR_RESPONSE__INIT;
+    body.topics = batch_errors(batch, &body.n_topics);
+    response.leader_and_isr = &body;
+    control_set(&response, error, 0);
+    int32_t leading = 0;
+    for (int32_t i = 0; i < batch->count; i++) {
+        bool led = batch->tasks[i].err == ERR_OK &&
+                   batch->tasks[i].state.leader == batch->replicas->broker->id;
+        leading += led ? 1 : 0;
+    }
+    log_info(LOGGER, "applied leadership", "partitions=%d leading=%d", batch->count, leading);
+    batch->fn(batch->arg, &response);
+    batch_free(batch);
+}
+
+static void lead_fill(struct task *task, const Barnabas__Control__LeaderAndIsrTopic *topic,
+                      const Barnabas__Control__LeaderAndIsrPartition *partition)
+{
+    task->topic = control_str(topic->name);
+    task->topic_id = control_topic_id_get(topic->topic_id);
+    task->index = partition->partition;
+    task->state = (struct part_state){
+        .controller_epoch = partition->controller_epoch,
+        .leader = partition->leader,
+        .leader_epoch = partition->leader_epoch,
+        .partition_epoch = partition->partition_epoch,
+        .isr = partition->isr,
+        .isr_count = (int32_t)partition->n_isr,
+        .replicas = partition->replicas,
+        .replicas_count = (int32_t)partition->n_replicas,
+    };
+}
+
+void replicas_lead(struct replicas *replicas, const Barnabas__Control__LeaderAndIsr *request,
+                   replicas_done_fn *fn, void *arg)
+{
+    int32_t total = 0;
+    for (size_t i = 0; i < request->n_topics; i++) {
+        total += (int32_t)request->topics[i]->n_partitions;
+    }
+    struct batch_of_tasks *batch = batch_new(replicas, total, fn, arg);
+    struct parts_change *changes = mem_zalloc((size_t)total, sizeof(*changes));
+    int32_t changes_count = 0;
+    for (size_t i = 0; i < request->n_topics; i++) {
+        for (size_t j = 0; j < request->topics[i]->n_partitions; j++) {
+            struct task *task = &batch->tasks[batch->count++];
+            task->batch = batch;
+            lead_fill(task, request->topics[i], request->topics[i]->partitions[j]);
+            task_prepare(replicas, task, changes, &changes_count);
+        }
+    }
+    if (changes_count > 0) {
+        parts_edit(&replicas->broker->parts, changes, changes_count);
+    }
+    mem_free(changes);
+    batch->finish = lead_finish;
+    batch_run(batch, lead_in_actor);
+}
+
+/* ---- StopReplica ---- */
+
+static void stop_in_actor(struct actor *actor, struct actor_msg *msg)
+{
+    struct part *part = container_of(actor, struct part, actor);
+    struct task *task = container_of(msg, struct task, msg);
+    (void)part_close(part);
+    task_return(task);
+}
+
+/* Everybody has been sent away; now the files. */
+static void stop_finish(struct batch_of_tasks *batch)
+{
+    struct broker *broker = batch->replicas->broker;
+    struct parts_change *changes = mem_zalloc((size_t)batch->count, sizeof(*changes));
+    int32_t changes_count = 0;
+    for (int32_t i = 0; i < batch->count; i++) {
+        struct task *task = &batch->tasks[i];
+        if (task->part != NULL) {
+            changes[changes_count++] =
+                (struct parts_change){.topic = task->topic, .index = task->index};
+        }
+    }
+    if (changes_count > 0) {
+        parts_edit(&broker->parts, changes, changes_count);
+    }
+    mem_free(changes);
+    for (int32_t i = 0; i < batch->count; i++) {
+        struct task *task = &batch->tasks[i];
+        if (task->delete_log) {
+            log_info(LOGGER, "deleting log", "tp=%.*s-%d", STR_ARG(task->topic), task->index);
+            logs_delete(broker->logs, task->topic, task->index);
+        }
+    }
+    Barnabas__Control__Response response = BARNABAS__CONTROL__RESPONSE__INIT;
+    Barnabas__Control__StopReplicaResponse body = BARNABAS__CONTROL__STOP_REPLICA_RESPONSE__INIT;
+    body.topics = batch_errors(batch, &body.n_topics);
+    response.stop_replica = &body;
+    control_set(&response, error, 0);
+    batch->fn(batch->arg, &response);
+    batch_free(batch);
+}
+
+/* Is the request about the leadership that we know, or a later one? */
+static enum err check_stop_epoch(const struct part *part, int32_t leader_epoch)
+{
+    if (leader_epoch == CONTROL_EPOCH_DURING_DELETE || leader_epoch == CONTROL_EPOCH_UNKNOWN) {
+        return ERR_OK;
+    }
+    return leader_epoch < part_now(part).leader_epoch ? ERR_FENCED_LEADER_EPOCH : ERR_OK;
+}
+
+void replicas_stop(struct replicas *replicas, const Barnabas__Control__StopReplica *request,
+                   replicas_done_fn *fn, void *arg)
+{
+    int32_t total = 0;
+    for (size_t i = 0; i < request->n_topics; i++) {
+        total += (int32_t)request->topics[i]->n_partitions;
+    }
+    struct batch_of_tasks *batch = batch_new(replicas, total, fn, arg);
+    for (size_t i = 0; i < request->n_topics; i++) {
+        const Barnabas__Control__StopReplicaTopic *topic = request->topics[i];
+        for (size_t j = 0; j < topic->n_partitions; j++) {
+            struct task *task = &batch->tasks[batch->count++];
+            task->batch = batch;
+            task->topic = control_str(topic->name);
+            task->index = topic->partitions[j]->partition;
+            task->part = parts_lookup(&replicas->broker->parts, task->topic, task->index);
+            task->delete_log = topic->partitions[j]->delete_;
+            if (task->part != NULL) {
+                task->err = check_stop_epoch(task->part, topic->partitions[j]->leader_epoch);
+            }
+            if (task->err != ERR_OK) {
+                part_put(task->part);
+                task->part = NULL;
+                task->delete_log = false;
+            }
+        }
+    }
+    batch->finish = stop_finish;
+    batch_run(batch, stop_in_actor);
+}
+
+/* ---- configuration ---- */
+
+struct configure_msg {
+    struct actor_msg msg;
+    struct part *part;
+    struct topic_config config;
+};
+
+static void configure_in_actor(struct actor *actor, struct actor_msg *msg)
+{
+    struct part *part = container_of(actor, struct part, actor);
+    struct configure_msg *configure = container_of(msg, struct configure_msg, msg);
+    if (!part->deleted) {
+        part_configure(part, &configure->config);
+    }
+    part_put(part);
+    mem_free(configure);
+}
+
+struct configure_walk {
+    struct replicas *replicas;
+    struct str topic;
+};
+
+static void configure_part(void *arg, struct part *part)
+{
+    const struct configure_walk *walk = arg;
+    if (walk->topic.ptr != NULL && !str_eq(walk->topic, part->topic)) {
+        return;
+    }
+    struct configure_msg *configure = mem_new(struct configure_msg);
+    configure->msg.fn = configure_in_actor;
+    configure->part = part_get(part);
+    topic_configs_get(walk->replicas->broker->topic_configs, part->topic, &configure->config);
+    part_post(part, &configure->msg);
+}
+
+void replicas_configure(struct replicas *replicas, struct str topic)
+{
+    struct configure_walk walk = {replicas, topic};
+    parts_each(&replicas->broker->parts, configure_part, &walk);
+}
+
+/* ---- timers ---- */
+
+struct retain_msg {
+    struct actor_msg msg;
+};
+
+static void retain_in_actor(struct actor *actor, struct actor_msg *msg)
+{
+    struct part *part = container_of(actor, struct part, actor);
+    part_retain(part);
+    part_put(part);
+    mem_free(container_of(msg, struct retain_msg, msg));
+}
+
+static void retain_part(void *arg, struct part *part)
+{
+    (void)arg;
+    struct retain_msg *retain = mem_new(struct retain_msg);
+    retain->msg.fn = retain_in_actor;
+    part_post(part_get(part), &retain->msg);
+}
+
+static int64_t setting(struct replicas *replicas, enum config_key key)
+{
+    const struct config *config = config_cell_get(replicas->broker->config);
+    int64_t value = config_long(config, key);
+    config_put(config);
+    return value;
+}
+
+static void on_retention(struct loop_timer *timer)
+{
+    struct replicas *replicas = container_of(timer, struct replicas, retention_timer);
+    struct loop *loop = replicas->broker->control;
+    parts_each(&replicas->broker->parts, retain_part, NULL);
+    loop_timer_set(loop, timer,
+                   loop_now_ms(loop) + setting(replicas, KEY_log_retention_check_interval_ms));
+}
+
+int64_t replicas_high_watermark(void *arg, struct logs_entry *entry)
+{
+    struct replicas *replicas = arg;
+    struct part *part = parts_lookup(&replicas->broker->parts, plog_topic(entry->log),
+                                     plog_partition(entry->log));
+    if (part == NULL) {
+        return entry->offset_hw;
+    }
+    int64_t offset_hw = atomic_load(&part->offset_hw);
+    part_put(part);
+    return offset_hw;
+}
+
+static void on_checkpoint(struct loop_timer *timer)
+{
+    struct replicas *replicas = container_of(timer, struct replicas, checkpoint_timer);
+    struct loop *loop = replicas->broker->control;
+    logs_checkpoint(replicas->broker->logs, replicas_high_watermark, replicas);
+    int64_t period_ms = setting(replicas, KEY_replica_high_watermark_checkpoint_interval_ms);
+    loop_timer_set(loop, timer, loop_now_ms(loop) + period_ms);
+}
+
+void replicas_start(struct replicas *replicas)
+{
+    struct loop *loop = replicas->broker->control;
+    int64_t now = loop_now_ms(loop);
+    loop_timer_set(loop, &replicas->retention_timer,
+                   now + setting(replicas, KEY_log_initial_task_delay_ms));
+    loop_timer_set(loop, &replicas->checkpoint_timer,
+                   now + setting(replicas, KEY_replica_high_watermark_checkpoint_interval_ms));
+}
+
+void replicas_stop_timers(struct replicas *replicas)
+{
+    loop_timer_cancel(&replicas->retention_timer);
+    loop_timer_cancel(&replicas->checkpoint_timer);
+}

@@ -1,0 +1,34 @@
+/* replicas.h: the partitions that live on this broker: made, led, followed, stopped, deleted, and looked
+ * after: retention, checkpoints, configuration.
+ *
+ * Threads: the control loop. What concerns one partition is posted to its actor and reported back. */
+#pragma once
+
+#include "control/control.h"
+#include "config/topic_config.h"
+#include "log/logs.h"
+
+struct broker;
+struct replicas;
+
+/* `response` is borrowed for the call. */
+typedef void replicas_done_fn(void *arg, Barnabas__Control__Response *response);
+
+struct replicas *replicas_new(struct broker *broker);
+void replicas_free(struct replicas *replicas);
+
+/* One request at a time: the next only after `fn`. */
+void replicas_lead(struct replicas *replicas, const Barnabas__Control__LeaderAndIsr *request,
+                   replicas_done_fn *fn, void *arg);
+void replicas_stop(struct replicas *replicas, const Barnabas__Control__StopReplica *request,
+                   replicas_done_fn *fn, void *arg);
+
+/* Timers: retention and checkpoints. */
+void replicas_start(struct replicas *replicas);
+void replicas_stop_timers(struct replicas *replicas);
+
+/* The configuration of a topic (null: of every topic) has changed. */
+void replicas_configure(struct replicas *replicas, struct str topic);
+
+/* For logs_checkpoint() and logs_close(). */
+int64_t replicas_high_watermark(void *arg, struct logs_entry *entry);
