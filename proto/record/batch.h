@@ -235,7 +235,7 @@ struct record_error {
 MUST_USE enum err batch_validate_produce(struct bytes records, const struct batch_rules *rules,
                                          struct batch_header *out, struct record_error *detail);
 
-/* The i-th named record's own message, as Kafka words it. Cut to `size`, NUL-terminated. */
+/* The i-th named record's own message. Cut to `size`, NUL-terminated. */
 void record_error_text(const struct record_error *detail, int32_t i,
                        const struct batch_rules *rules, char *text, size_t size);
 

@@ -14,7 +14,7 @@ struct rewrite {
 static enum err rewrite_records(const struct batch_header *header, struct bytes records,
                                 struct rewrite *out)
 {
-    struct scan scan = {records.data, records.data + records.size};
+    struct scan scan = scan_of(records);
     struct record_raw raw;
     out->max_timestamp_ms = BATCH_NONE;
     for (int32_t i = 0; i < header->record_count; i++) {

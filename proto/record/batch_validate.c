@@ -93,10 +93,14 @@ static enum err blame_finish(struct record_error *detail, bool timestamps)
     must(detail->total > 0);
     if (timestamps) {
         return refuse(detail, ERR_INVALID_TIMESTAMP,
-                      "One or more records have been rejected due to invalid timestamp");
+                      "Records have timestamps that the topic does not allow: %" PRId32
+                      " in total, the "
+                      "first at index %" PRId32,
+                      detail->total, detail->batch_indexes[0]);
     }
     return refuse(detail, ERR_INVALID_RECORD,
-                  "One or more records have been rejected: %" PRId32 " in total, the first at "
+                  "Records lack the key that a compacted topic needs: %" PRId32
+                  " in total, the first at "
                   "index %" PRId32,
                   detail->total, detail->batch_indexes[0]);
 }
@@ -106,17 +110,17 @@ void record_error_text(const struct record_error *detail, int32_t i,
 {
     must(i >= 0 && i < detail->count);
     if (detail->errs[i] != ERR_INVALID_TIMESTAMP) {
-        snprintf(text, size, "Compacted topic cannot accept message without key");
+        snprintf(text, size, "A compacted topic needs a key in every record");
         return;
     }
     struct range range = create_range(rules);
     if (in_range(range, detail->timestamps_ms[i])) {
-        snprintf(text, size, "Producer should not set timestamp type to LogAppendTime");
+        snprintf(text, size, "Log append time is set by the broker, not by producers");
         return;
     }
     snprintf(text, size,
-             "Timestamp %" PRId64 " of message with offset %" PRId32
-             " is out of range. The timestamp should be within [%" PRId64 ", %" PRId64 "]",
+             "Timestamp %" PRId64 " of the record at index %" PRId32
+             " is outside of what the topic allows, %" PRId64 " to %" PRId64,
              detail->timestamps_ms[i], detail->batch_indexes[i], range.first_ms, range.last_ms);
 }
 
@@ -234,7 +238,7 @@ struct walk {
 /* False: malformed, or not exactly as many as the header counts. */
 static bool walk_records(const struct batch_header *header, struct bytes records, struct walk *out)
 {
-    struct scan scan = {records.data, records.data + records.size};
+    struct scan scan = scan_of(records);
     struct record_raw raw;
     struct walk walk = {INT64_MAX, BATCH_NONE, false, true};
     for (int32_t i = 0; i < header->record_count; i++) {
@@ -260,7 +264,7 @@ static enum err name_bad_records(const struct batch_header *header, struct bytes
                                  const struct batch_rules *rules, struct record_error *detail)
 {
     struct range range = create_range(rules);
-    struct scan scan = {records.data, records.data + records.size};
+    struct scan scan = scan_of(records);
     struct record_raw raw;
     bool timestamps = false;
     for (int32_t i = 0; i < header->record_count; i++) {

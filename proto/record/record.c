@@ -5,6 +5,22 @@
 
 /* ---- one record ---- */
 
+bool scan_long_varint(struct scan *scan, int size_max, uint64_t *out)
+{
+    uint64_t value = 0;
+    const uint8_t *at = scan->at;
+    for (int i = 0; i < size_max && at < scan->end; i++) {
+        uint8_t byte = *at++;
+        value |= (uint64_t)(byte & 0x7f) << (7 * i);
+        if (byte < 0x80) {
+            scan->at = at;
+            *out = value;
+            return true;
+        }
+    }
+    return false;
+}
+
 bool scan_header(struct scan *scan, struct record_header *out)
 {
     struct bytes name;
@@ -32,7 +48,7 @@ bool record_headers_next(struct record *record, struct record_header *out)
     if (record->header_count <= 0) {
         return false;
     }
-    struct scan scan = {record->headers.data, record->headers.data + record->headers.size};
+    struct scan scan = scan_of(record->headers);
     if (!scan_header(&scan, out)) {
         record->header_count = 0;
         return false;
@@ -108,13 +124,14 @@ bool record_iter_next(struct record_iter *it, struct record *out)
         return false;
     }
     must(it->at <= it->records.size);
-    struct scan scan = {it->records.data + it->at, it->records.data + it->records.size};
+    struct scan scan = scan_of(it->records);
+    scan.at += it->at;
     struct record_raw raw;
     if (!record_scan(&scan, &raw)) {
         it->err = ERR_CORRUPT;
         return false;
     }
-    it->at = (size_t)(scan.at - it->records.data);
+    it->at = it->records.size - (size_t)(scan.end - scan.at);
     it->index++;
     fill(&it->header, &raw, out);
     return true;

@@ -228,7 +228,7 @@ Test(batch_validate, refuses_append_time_from_producers)
     cr_assert_eq(detail.batch_indexes[3], 3);
     char message[100];
     record_error_text(&detail, 0, &rules, message, sizeof(message));
-    cr_assert_str_eq(message, "Producer should not set timestamp type to LogAppendTime");
+    cr_assert_str_eq(message, "Log append time is set by the broker, not by producers");
 }
 
 Test(batch_validate, bounds_create_times)
@@ -246,8 +246,9 @@ Test(batch_validate, bounds_create_times)
     cr_assert_eq(detail.timestamps_ms[0], NOW_MS + 2);
     char message[200];
     record_error_text(&detail, 0, &rules, message, sizeof(message));
-    cr_assert_str_eq(message, "Timestamp 1700000002 of message with offset 2 is out of range. The "
-                              "timestamp should be within [1700000000, 1700000001]");
+    cr_assert_str_eq(message,
+                     "Timestamp 1700000002 of the record at index 2 is outside of what the "
+                     "topic allows, 1700000000 to 1700000001");
     rules.now_ms = NOW_MS + 1;
     EXPECT_ERR(validate(), ERR_INVALID_TIMESTAMP);
     cr_assert_eq(detail.batch_indexes[0], 0);
@@ -319,7 +320,7 @@ Test(batch_validate, wants_keys_where_the_topic_is_compacted)
         cr_assert_eq(detail.batch_indexes[1], 3);
         char message[100];
         record_error_text(&detail, 0, &rules, message, sizeof(message));
-        cr_assert_str_eq(message, "Compacted topic cannot accept message without key");
+        cr_assert_str_eq(message, "A compacted topic needs a key in every record");
         make((enum compress_codec)codec, 3);
         EXPECT_OK(validate());
     }
@@ -368,6 +369,24 @@ Test(batch_validate, refuses_what_does_not_decompress)
         rules.deep = false;
         EXPECT_OK(validate_fixed());
     }
+}
+
+Test(batch_validate, refuses_records_that_decompress_to_nothing)
+{
+    /* Found by fuzzing: a xerial stream may be a header alone, which is no bytes and no memory. */
+    make(COMPRESS_SNAPPY, 1);
+    batch.size = BATCH_HEADER_SIZE + 16;
+    be32_put(batch.data + BATCH_AT_LENGTH, (uint32_t)batch.size - BATCH_LENGTH_OVERHEAD);
+    rules.deep = true;
+    EXPECT_ERR(validate_fixed(), ERR_INVALID_RECORD);
+    struct buf inflated = {0};
+    struct record_iter it;
+    struct record record;
+    EXPECT_OK(record_iter_init(&it, bytes_of(&batch), 100, &inflated));
+    cr_assert_not(record_iter_next(&it, &record));
+    EXPECT_ERR(record_iter_end(&it), ERR_CORRUPT);
+    EXPECT_ERR(batch_rebuild(bytes_of(&batch), &rules, &inflated), ERR_INVALID_RECORD);
+    buf_fini(&inflated);
 }
 
 Test(batch_validate, says_when_the_max_timestamp_is_wrong)

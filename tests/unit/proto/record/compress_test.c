@@ -18,7 +18,7 @@ static void expect_round_trip(enum compress_codec codec, int32_t level, struct b
     EXPECT_OK(record_compress(codec, level, in, &packed));
     struct bytes exact = exact_copy((struct bytes){packed.data + 6, packed.size - 6});
     EXPECT_OK(record_decompress(codec, exact, in.size, &unpacked));
-    cr_assert_eq(unpacked.size, in.size + 6, "%s level %d", compress_codec_name(codec), level);
+    cr_assert_eq(unpacked.size, in.size + 6, "%s level %d", compress_codec_name((int)codec), level);
     cr_assert(memcmp(unpacked.data, "before", 6) == 0);
     cr_assert(in.size == 0 || memcmp(unpacked.data + 6, in.data, in.size) == 0);
     mem_free((void *)exact.data);
@@ -166,7 +166,7 @@ Test(compress, stops_at_the_bound)
         EXPECT_ERR(record_decompress(codecs[c], bytes_of(&packed), MIB, &unpacked),
                    ERR_MESSAGE_TOO_LARGE);
         cr_assert_eq(unpacked.size, 0);
-        cr_assert_leq(unpacked.capacity, 4 * MIB, "%s", compress_codec_name(codecs[c]));
+        cr_assert_leq(unpacked.capacity, 4 * MIB, "%s", compress_codec_name((int)codecs[c]));
         EXPECT_ERR(
             record_decompress(codecs[c], bytes_of(&packed), (size_t)MIBS * MIB - 1, &unpacked),
             ERR_MESSAGE_TOO_LARGE);
