@@ -330,6 +330,7 @@ enum err batch_validate_produce(struct bytes records, const struct batch_rules *
                                 struct batch_header *out, struct record_error *detail)
 {
     detail->fix = BATCH_FIX_NONE;
+    detail->max_timestamp_ms = BATCH_NONE;
     detail->message[0] = '\0';
     detail->count = 0;
     detail->total = 0;

@@ -152,7 +152,7 @@ Test(compress, reads_streams_one_after_the_other)
 
 Test(compress, stops_at_the_bound)
 {
-    /* A gigabyte of zeros packed small: refused after the bound, with memory in proportion to the
+    /* 100 MiB of zeros packed small: refused after the bound, with memory in proportion to the
      * bound; the exact size is still accepted. */
     enum { MIB = 1 << 20, MIBS = 100 };
     uint8_t *zeros = mem_zalloc(MIB, MIBS);
