@@ -1,15 +1,16 @@
 /* broker.h: what a request handler can reach: the broker's parts, each with its own header.
  *
- * server/ builds this at start-up and takes it apart at shutdown; handlers only read it. Nothing here is
- * process-wide: a test runs several brokers side by side.
+ * server/ builds this at start-up and takes it apart at shutdown; handlers only read it. Nothing
+ * here is process-wide: a test runs several brokers side by side.
  *
- * Threads: fields are set before the first request and never change; what they point to says itself which
- * threads may use it. */
+ * Threads: fields are set before the first request and never change; what they point to says itself
+ * which threads may use it. */
 #pragma once
 
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "admin/meta_wait.h"
 #include "base/rng.h"
 #include "base/uuid.h"
 #include "config/config.h"
@@ -22,6 +23,8 @@
 #include "rt/worker.h"
 
 struct admin_service;
+struct control_apply;
+struct ctl_driver;
 struct fetch_sessions;
 struct groups;
 struct producer_ids;
@@ -53,8 +56,12 @@ struct netloop {
     struct broker *broker;
     struct list clients;
     int clients_count;
+    _Atomic int
+        placed; /* connections given to this loop and not yet gone: counted by the accepter */
     struct meta_reader meta;
     struct parts_reader parts;
+    struct config_reader config;
+    struct fetch_sessions *fetch_sessions;
     struct budget_lease client_memory;
     struct budget_lease internal_memory;
     struct loop_timer idle_timer; /* closes connections after connections.max.idle.ms */
@@ -71,7 +78,9 @@ struct broker {
     struct parts parts;
     struct groups *groups;
     struct admin_service *admin; /* what goes to ZooKeeper, on the control loop */
-    struct fetch_sessions *fetch_sessions;
+    struct meta_waits meta_waits;
+    struct control_apply *control_apply;
+    struct ctl_driver *ctl_driver;
     struct producer_ids *producer_ids;
     struct topic_configs *topic_configs;
     struct loop *control;
@@ -82,6 +91,6 @@ struct broker {
     int listeners_count;
     struct budget client_memory;
     struct budget internal_memory;
-    _Atomic bool ready; /* requests are served */
+    _Atomic bool ready;            /* requests are served */
     _Atomic int64_t feature_epoch; /* version of /feature, -1: none */
 };

@@ -39,6 +39,7 @@ static void client_maybe_free(struct client *client)
     client->freed = true;
     loop_task_cancel(&client->flush);
     client->netloop->clients_count--;
+    atomic_fetch_sub(&client->netloop->placed, 1);
     list_remove(&client->link);
     mem_free(client);
 }
@@ -86,8 +87,7 @@ void client_close(struct client *client)
         client->granted_bytes = 0;
     }
     client->requests_count++; /* keeps the client while its requests go */
-    list_for_each_safe(link, &client->requests)
-    {
+    list_for_each_safe (link, &client->requests) {
         struct req *req = container_of(link, struct req, link);
         if (!req->answered && req->on_cancel != NULL) {
             req->on_cancel(req);
@@ -127,8 +127,8 @@ static void client_send(struct client *client, struct req *req)
         }
     }
     req->splices_count = 0;
-    /* Fragments are released in order, so the request lives as long as anything before its last byte. A
-     * reply that ends in a file range gets an empty last fragment to carry the release. */
+    /* Fragments are released in order, so the request lives as long as anything before its last
+     * byte. A reply that ends in a file range gets an empty last fragment to carry the release. */
     outq_put_mem(outq, req->out.data + from, req->out.size - from, release_reply, req);
 }
 
@@ -150,7 +150,8 @@ static void client_regulate(struct client *client)
     }
 }
 
-/* At the end of the turn: send what has been answered, oldest first, then see whether to read on. */
+/* At the end of the turn: send what has been answered, oldest first, then see whether to read on.
+ */
 static void client_on_flush(struct loop_task *task)
 {
     struct client *client = container_of(task, struct client, flush);
@@ -216,17 +217,19 @@ static const char *foreign_protocol(int32_t size, const uint8_t *first4)
     return NULL;
 }
 
-static void report_bad_frame(struct client *client, int32_t size, const uint8_t *first4, int32_t size_max)
+static void report_bad_frame(struct client *client, int32_t size, const uint8_t *first4,
+                             int32_t size_max)
 {
     static struct log_limit limit;
     const char *protocol = foreign_protocol(size, first4);
     const char *peer = conn_peer(client->conn);
     if (protocol != NULL) {
-        log_limited(&limit, LOG_WARN, LOGGER, "wrong protocol",
-                    "[W-NET-01] %s speaks %s to listener %s, which expects Kafka's protocol in plain "
-                    "text; connection closed. Point the client at the right port, or remove its TLS "
-                    "or HTTP settings.",
-                    peer, protocol, client->listener->name);
+        log_limited(
+            &limit, LOG_WARN, LOGGER, "wrong protocol",
+            "[W-NET-01] %s speaks %s to listener %s, which expects Kafka's protocol in plain "
+            "text; connection closed. Point the client at the right port, or remove its TLS "
+            "or HTTP settings.",
+            peer, protocol, client->listener->name);
     } else {
         log_limited(&limit, LOG_WARN, LOGGER, "bad frame size",
                     "[W-NET-02] %s announced a request of %" PRId32
@@ -244,12 +247,12 @@ static void client_on_granted(struct budget_waiter *waiter)
     conn_resume(client->conn);
 }
 
-static enum conn_verdict client_on_frame_size(struct conn *conn, int32_t size, const uint8_t *first4)
+static enum conn_verdict client_on_frame_size(struct conn *conn, int32_t size,
+                                              const uint8_t *first4)
 {
     struct client *client = conn_arg(conn);
-    const struct config *config = config_cell_get(client->netloop->broker->config);
-    int32_t size_max = (int32_t)config_int(config, KEY_socket_request_max_bytes);
-    config_put(config);
+    const struct config *config = config_reader_now(&client->netloop->config);
+    int32_t size_max = config_int(config, KEY_socket_request_max_bytes);
     if (size < 0 || size > size_max) {
         report_bad_frame(client, size, first4, size_max);
         return CONN_REFUSE;
@@ -315,7 +318,8 @@ static const struct conn_events client_events = {
     .on_closed = client_on_closed,
 };
 
-void client_new(struct netloop *netloop, const struct listener *listener, struct net_accepted *accepted)
+void client_new(struct netloop *netloop, const struct listener *listener,
+                struct net_accepted *accepted)
 {
     struct client *client = mem_new(struct client);
     client->netloop = netloop;

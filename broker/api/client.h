@@ -1,20 +1,21 @@
 /* client.h: one client's connection: frames in, requests in order, replies in order.
  *
- * Kafka answers a connection's requests strictly in order and works on one at a time. We keep the order of
- * replies, and let the next request start as soon as the one before is only waiting: produce, offset
- * commit, join and sync are two-stage (dispatch.c says which); any other request holds its connection
- * until it is answered.
+ * Kafka answers a connection's requests strictly in order and works on one at a time. We keep the
+ * order of replies, and let the next request start as soon as the one before is only waiting:
+ * produce, offset commit, join and sync are two-stage (dispatch.c says which); any other request
+ * holds its connection until it is answered.
  *
  * Threads: everything on the connection's loop. Limits: api/limits.h. */
 #pragma once
 
 #include "api/req.h"
 #include "net/conn.h"
+#include "rt/budget.h"
 
 struct listener;
 
 struct client {
-    struct list link; /* in netloop.clients */
+    struct list link;  /* in netloop.clients */
     struct conn *conn; /* NULL once closed */
     struct netloop *netloop;
     const struct listener *listener;
@@ -32,7 +33,8 @@ struct client {
 };
 
 /* Take an accepted connection over. */
-void client_new(struct netloop *netloop, const struct listener *listener, struct net_accepted *accepted);
+void client_new(struct netloop *netloop, const struct listener *listener,
+                struct net_accepted *accepted);
 
 /* Close now; requests in work are cancelled or orphaned. */
 void client_close(struct client *client);

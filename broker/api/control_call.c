@@ -14,8 +14,8 @@ static void on_back(struct loop_msg *msg)
     call->done(call);
 }
 
-void control_call_start(struct control_call *call, struct req *req, void (*run)(struct control_call *),
-                        void (*done)(struct control_call *))
+void control_call_start(struct control_call *call, struct req *req,
+                        void (*run)(struct control_call *), void (*done)(struct control_call *))
 {
     *call = (struct control_call){.req = req, .run = run, .done = done};
     call->there.fn = on_there;

@@ -8,8 +8,8 @@ enum { ENDPOINT_BROKERS = 1, ENDPOINT_CONTROLLERS = 2, CLUSTER_OPERATIONS = 8096
 static void fill_brokers(struct req *req, const struct meta *meta,
                          struct describe_cluster_response *reply)
 {
-    reply->brokers =
-        req_array(req, struct describe_cluster_response_describe_cluster_broker, meta->brokers_count);
+    reply->brokers = req_array(req, struct describe_cluster_response_describe_cluster_broker,
+                               meta->brokers_count);
     for (int32_t i = 0; i < meta->brokers_count; i++) {
         const struct meta_broker *broker = &meta->brokers[i];
         const struct meta_endpoint *endpoint =

@@ -26,8 +26,8 @@ struct dispatch_entry {
     void (*handler)(struct req *req);
 };
 
-/* Versions that are offered but answered with an error (old message sets, offsets in ZooKeeper) are the
- * minima that clients insist on: they probe for them before they use newer ones. */
+/* Versions that are offered but answered with an error (old message sets, offsets in ZooKeeper) are
+ * the minima that clients insist on: they probe for them before they use newer ones. */
 static const struct dispatch_entry entries[] = {
     {API_PRODUCE, 0, 11, TWO_STAGE, api_produce},
     {API_FETCH, 0, 17, 0, api_fetch},
@@ -104,8 +104,8 @@ static void report(struct req *req, const char *event, int16_t key, int16_t vers
                 conn_peer(req->client->conn), key, version, req->client->listener->name);
 }
 
-/* A control message travels in a frame with an ordinary request header and protobuf behind it. Only peers
- * on the inter-broker listener may send one. */
+/* A control message travels in a frame with an ordinary request header and protobuf behind it. Only
+ * peers on the inter-broker listener may send one. */
 static enum err decode_control(struct req *req, struct bytes frame)
 {
     struct request_header header;
@@ -126,7 +126,8 @@ static enum err decode_control(struct req *req, struct bytes frame)
     return ERR_OK;
 }
 
-/* ApiVersions of a version that we do not know is answered, not refused, and its body is not read. */
+/* ApiVersions of a version that we do not know is answered, not refused, and its body is not read.
+ */
 static bool is_unknown_api_versions(int16_t key, int16_t version)
 {
     return key == API_API_VERSIONS && !dispatch_serves(key, version);
@@ -155,7 +156,7 @@ enum err dispatch_decode(struct req *req)
         report(req, "unsupported request", header.api_key, header.api_version);
         return ERR_UNSUPPORTED_VERSION;
     }
-    void *body = arena_alloc(&req->arena, req->api->request->size);
+    void *body = codec_array(req->api->request, &req->arena, 1);
     size_t used;
     err = codec_decode(req->api->request, req->version,
                        (struct bytes){req->frame + header.used, req->frame_bytes - header.used},

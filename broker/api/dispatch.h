@@ -1,14 +1,16 @@
 /* dispatch.h: from a frame to the handler of its API.
  *
- * The table in dispatch.c is the whole list of what this broker serves; what is not in it is not offered.
+ * The table in dispatch.c is the whole list of what this broker serves; what is not in it is not
+ * offered.
  *
  * Threads: the client's loop. */
 #pragma once
 
 #include "api/req.h"
 
-/* Decode header and body of a frame just received. Anything but ERR_OK: the connection is to be closed
- * without an answer (an unknown API, a version not offered, a malformed body), as Kafka does. */
+/* Decode header and body of a frame just received. Anything but ERR_OK: the connection is to be
+ * closed without an answer (an unknown API, a version not offered, a malformed body), as Kafka
+ * does. */
 MUST_USE enum err dispatch_decode(struct req *req);
 
 /* Call the handler. */

@@ -1,14 +1,16 @@
 /* Fetch: records out of partitions, by long poll.
  *
- *   request -> session (which partitions) -> read every partition's view: errors, offsets, a file range
- *   -> enough, or an error, or no time to wait: reply; else wait on all partitions (wait.h), read again.
+ *   request -> session (which partitions) -> read every partition's view: errors, offsets, a file
+ * range
+ *   -> enough, or an error, or no time to wait: reply; else wait on all partitions (wait.h), read
+ * again.
  *
- * Nothing is copied: the reply refers to ranges of segment files, which the views that are held until they
- * have left keep in place. A range that is not in memory is read once by a worker first (fetch_warm.h), so
- * that sending it does not stop the loop.
+ * Nothing is copied: the reply refers to ranges of segment files, which the views that are held
+ * until they have left keep in place. A range that is not in memory is read once by a worker first
+ * (fetch_warm.h), so that sending it does not stop the loop.
  *
- * Source: kafka-zk-mode facts 8.5, 4.8, 4.9. Versions 0 to 3 promise magic 0 and 1, to which this broker
- * does not convert: they are offered because clients probe for them, and answered with
+ * Source: kafka-zk-mode facts 8.5, 4.8, 4.9. Versions 0 to 3 promise magic 0 and 1, to which this
+ * broker does not convert: they are offered because clients probe for them, and answered with
  * UNSUPPORTED_FOR_MESSAGE_FORMAT. */
 #include "api/broker.h"
 #include "api/client.h"
@@ -46,7 +48,8 @@ struct fetch_op {
     struct req *req;
     struct fetch_context context;
     struct fetch_limits limits;
-    struct fetch_item **items; /* in the order to serve; the session's own order changes meanwhile */
+    struct fetch_item *
+        *items; /* in the order to serve; the session's own order changes meanwhile */
     struct fetch_read *reads;
     int32_t count;
     bool must_answer; /* an error or other news that does not wait */
@@ -72,7 +75,8 @@ static void release_view(void *arg)
 
 static enum err reply_error(const struct req *req, enum err err)
 {
-    if (err_wire(err) == err_wire(ERR_KAFKA_STORAGE_ERROR) && req->version < STORAGE_ERROR_VERSION_MIN) {
+    if (err_wire(err) == err_wire(ERR_KAFKA_STORAGE_ERROR) &&
+        req->version < STORAGE_ERROR_VERSION_MIN) {
         return ERR_NOT_LEADER_OR_FOLLOWER;
     }
     return err;
@@ -101,8 +105,8 @@ static void fill_partition(struct fetch_op *op, struct fetch_read *read,
         struct str topic = read->item->want.topic.size > 0
                                ? read->item->want.topic
                                : locate_topic_name(req, read->item->want.topic_id);
-        locate_current_leader(req, topic, read->item->want.partition, &out->current_leader.leader_id,
-                              &out->current_leader.leader_epoch);
+        locate_current_leader(req, topic, read->item->want.partition,
+                              &out->current_leader.leader_id, &out->current_leader.leader_epoch);
     }
 }
 
@@ -112,8 +116,8 @@ static bool same_topic(const struct fetch_want *a, const struct fetch_want *b)
 }
 
 /* Neighbours of one topic share an entry, as Kafka groups them. */
-static void fill_responses(struct fetch_op *op, struct fetch_response *reply, struct req_file *files,
-                           int32_t *files_count)
+static void fill_responses(struct fetch_op *op, struct fetch_response *reply,
+                           struct req_file *files, int32_t *files_count)
 {
     struct req *req = op->req;
     struct fetch_response_partition_data *parts =
@@ -124,8 +128,9 @@ static void fill_responses(struct fetch_op *op, struct fetch_response *reply, st
     int32_t used = 0;
     for (int32_t i = 0; i < op->count; i++) {
         struct fetch_read *read = &op->reads[i];
-        if (!fetch_context_include(&op->context, read->item, read->err != ERR_OK, read->view != NULL,
-                                   read->diverging, read->offset_hw, read->log_start)) {
+        if (!fetch_context_include(&op->context, read->item, read->err != ERR_OK,
+                                   read->view != NULL, read->diverging, read->offset_hw,
+                                   read->log_start)) {
             continue;
         }
         const struct fetch_want *want = &read->item->want;
@@ -160,7 +165,6 @@ static void fetch_reply(struct fetch_op *op)
     int32_t files_count = 0;
     fill_responses(op, &reply, files, &files_count);
     reply.session_id = op->context.session_id;
-    locate_fill_fetch_endpoints(req, &reply);
     fetch_context_end(req->netloop->fetch_sessions, &op->context);
     req->on_cancel = NULL;
     req_reply_spliced(req, &reply, files, files_count);
@@ -199,11 +203,12 @@ static void fetch_read_all(struct fetch_op *op)
 
 /* ---- waiting ---- */
 
-/* Bytes that this partition could give now. A consumer that asks for one byte needs no measuring. */
+/* Bytes that this partition could give now. A consumer that asks for one byte needs no measuring.
+ */
 static int64_t wait_measure(const struct fetch_wait *fetch)
 {
     const struct fetch_limits *limits = &fetch->op->limits;
-    int64_t bound = limits->replica_id != -1  ? plog_offset_end(fetch->part->log)
+    int64_t bound = limits->replica_id != -1 ? plog_offset_end(fetch->part->log)
                     : limits->read_committed ? part_offset_stable(fetch->part)
                                              : atomic_load(&fetch->part->offset_hw);
     if (bound <= fetch->fetch_offset) {
@@ -329,7 +334,7 @@ static struct fetch_want *collect_forgotten(struct req *req, int32_t *count)
 static void limits_fill(struct req *req, struct fetch_limits *limits)
 {
     const struct fetch_request *request = req->body;
-    int64_t fetch_max = config_int(netloop_config(req->netloop), KEY_fetch_max_bytes);
+    int64_t fetch_max = config_int(config_reader_now(&req->netloop->config), KEY_fetch_max_bytes);
     limits->max_bytes = request->max_bytes < fetch_max ? request->max_bytes : fetch_max;
     limits->min_bytes =
         request->min_bytes < limits->max_bytes ? request->min_bytes : limits->max_bytes;
@@ -395,8 +400,7 @@ void api_fetch(struct req *req)
         return;
     }
     op->items = req_array(req, struct fetch_item *, op->context.items_count);
-    list_for_each(link, op->context.items)
-    {
+    list_for_each (link, op->context.items) {
         op->items[op->count++] = container_of(link, struct fetch_item, link);
     }
     op->reads = req_array(req, struct fetch_read, op->count);

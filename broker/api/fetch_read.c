@@ -37,7 +37,7 @@ static int64_t read_bound(const struct fetch_limits *limits, const struct fetch_
 }
 
 /* Does the client's log end in an epoch that ours knows to have ended earlier? */
-static enum err check_divergence(const struct part *part, const struct fetch_want *want,
+static enum err check_divergence(struct part *part, const struct fetch_want *want,
                                  struct fetch_read *out)
 {
     if (want->last_fetched_epoch < 0) {
@@ -61,7 +61,8 @@ static enum err read_records(const struct fetch_limits *limits, const struct fet
                              int64_t room, bool first, struct fetch_read *out)
 {
     struct part *part = out->part;
-    /* The bound first, then the view: the view is then at least as new (part.h, order of publication). */
+    /* The bound first, then the view: the view is then at least as new (part.h, order of
+     * publication). */
     int64_t offset_end = plog_offset_end(part->log);
     int64_t bound = read_bound(limits, out, offset_end);
     struct view *view = plog_view_get(part->log);
@@ -107,8 +108,8 @@ static enum err read_partition(struct req *req, const struct fetch_limits *limit
     return read_records(limits, want, room, first, out);
 }
 
-void fetch_read_partition(struct req *req, const struct fetch_limits *limits, struct fetch_item *item,
-                          int64_t room, bool first, struct fetch_read *out)
+void fetch_read_partition(struct req *req, const struct fetch_limits *limits,
+                          struct fetch_item *item, int64_t room, bool first, struct fetch_read *out)
 {
     *out = (struct fetch_read){.item = item, .diverging_epoch = -1, .diverging_end = -1};
     out->err = read_partition(req, limits, room, first, out);

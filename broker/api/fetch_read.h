@@ -8,11 +8,12 @@
 #include "session/fetch_session.h"
 
 struct fetch_limits {
-    int64_t max_bytes;    /* of the whole reply; hard once something has been taken */
-    int64_t min_bytes;    /* to answer before the time is over */
-    int32_t replica_id;   /* -1: a consumer, -2: a debugger, which reads up to the end; else a follower */
+    int64_t max_bytes; /* of the whole reply; hard once something has been taken */
+    int64_t min_bytes; /* to answer before the time is over */
+    int32_t
+        replica_id; /* -1: a consumer, -2: a debugger, which reads up to the end; else a follower */
     bool read_committed;
-    bool leader_only;     /* old consumers: a follower must not serve them */
+    bool leader_only;      /* old consumers: a follower must not serve them */
     bool hard_limit_first; /* versions below 3: not even the first batch may exceed the limits */
 };
 
@@ -21,18 +22,19 @@ struct fetch_read {
     struct fetch_item *item;
     struct part *part; /* borrowed from the table; NULL with an error */
     enum err err;
-    int64_t offset_hw;     /* -1 with an error */
+    int64_t offset_hw; /* -1 with an error */
     int64_t offset_stable;
     int64_t log_start;
-    struct view *view;     /* held while `range` is used; NULL when there is nothing to send */
+    struct view *view; /* held while `range` is used; NULL when there is nothing to send */
     struct view_range range;
-    bool diverging;        /* the client's log differs: see epoch and end */
+    bool diverging; /* the client's log differs: see epoch and end */
     int32_t diverging_epoch;
     int64_t diverging_end;
 };
 
 /* Read one partition: at most `room` bytes, at least one batch when `first`. */
-void fetch_read_partition(struct req *req, const struct fetch_limits *limits, struct fetch_item *item,
-                          int64_t room, bool first, struct fetch_read *out);
+void fetch_read_partition(struct req *req, const struct fetch_limits *limits,
+                          struct fetch_item *item, int64_t room, bool first,
+                          struct fetch_read *out);
 
 void fetch_read_release(struct fetch_read *read);

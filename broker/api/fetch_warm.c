@@ -11,7 +11,8 @@ static bool read_is_cold(const struct fetch_read *read)
            !fs_cached(read->range.file, read->range.position, read->range.size_bytes);
 }
 
-/* On a worker: the bytes are thrown away, what counts is that they are in the page cache afterwards. */
+/* On a worker: the bytes are thrown away, what counts is that they are in the page cache
+ * afterwards. */
 static void warm_run(struct work *work)
 {
     struct fetch_warm *warm = container_of(work, struct fetch_warm, work);
@@ -40,8 +41,8 @@ static void warm_done(struct work *work)
     warm->done(warm);
 }
 
-bool fetch_warm_start(struct fetch_warm *warm, struct req *req, struct fetch_read *reads, int32_t count,
-                      void (*done)(struct fetch_warm *warm))
+bool fetch_warm_start(struct fetch_warm *warm, struct req *req, struct fetch_read *reads,
+                      int32_t count, void (*done)(struct fetch_warm *warm))
 {
     bool cold = false;
     for (int32_t i = 0; i < count && !cold; i++) {

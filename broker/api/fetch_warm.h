@@ -1,8 +1,9 @@
 /* fetch_warm.h: bring file ranges into memory before a loop sends them.
  *
- * sendfile of pages that are not in the page cache would stop the loop, and every connection on it, for a
- * disk's time. So ranges are probed first (fs_cached, a quarter of a microsecond); cold ones are read once
- * by a worker, whose pool is thus also what keeps a lagging consumer from slowing the others.
+ * sendfile of pages that are not in the page cache would stop the loop, and every connection on it,
+ * for a disk's time. So ranges are probed first (fs_cached, a quarter of a microsecond); cold ones
+ * are read once by a worker, whose pool is thus also what keeps a lagging consumer from slowing the
+ * others.
  *
  * Threads: started on the client's loop; `done` is called there. */
 #pragma once
@@ -17,7 +18,7 @@ struct fetch_warm {
     void (*done)(struct fetch_warm *warm);
 };
 
-/* False, and nothing is started, when everything is in memory already. The reads must keep their views
- * until `done`. */
-bool fetch_warm_start(struct fetch_warm *warm, struct req *req, struct fetch_read *reads, int32_t count,
-                      void (*done)(struct fetch_warm *warm));
+/* False, and nothing is started, when everything is in memory already. The reads must keep their
+ * views until `done`. */
+bool fetch_warm_start(struct fetch_warm *warm, struct req *req, struct fetch_read *reads,
+                      int32_t count, void (*done)(struct fetch_warm *warm));

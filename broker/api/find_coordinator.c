@@ -42,8 +42,9 @@ static struct found find_leader(struct req *req, struct str topic_name, struct s
     }
     int32_t index = coordinator_partition(key, topic->partitions_count);
     const struct meta_partition *partition = meta_topic_partition(topic, index);
-    const struct meta_broker *leader =
-        partition != NULL && partition->leader >= 0 ? meta_find_broker(meta, partition->leader) : NULL;
+    const struct meta_broker *leader = partition != NULL && partition->leader >= 0
+                                           ? meta_find_broker(meta, partition->leader)
+                                           : NULL;
     const struct meta_endpoint *endpoint =
         leader != NULL ? meta_broker_endpoint(leader, req->client->listener->name) : NULL;
     if (endpoint == NULL) {

@@ -1,7 +1,8 @@
-/* group_common.h: what the handlers of the group APIs share: finding the coordinator, copying answers.
+/* group_common.h: what the handlers of the group APIs share: finding the coordinator, copying
+ * answers.
  *
- * Threads: the client's loop, but for the copy functions, which run in the coordinator's actor and touch
- * only the call's own arena. */
+ * Threads: the client's loop, but for the copy functions, which run in the coordinator's actor and
+ * touch only the call's own arena. */
 #pragma once
 
 #include "api/req.h"
@@ -14,7 +15,8 @@ struct group_req {
     void *response; /* the wire's struct, in call.arena */
 };
 
-/* The local partition of __consumer_offsets that holds the group, borrowed; else NULL and the error. */
+/* The local partition of __consumer_offsets that holds the group, borrowed; else NULL and the
+ * error. */
 struct part *group_coordinator(struct req *req, struct str group_id, enum err *err);
 
 /* "/10.0.0.5": the client's address as Java prints it, in the request's arena. */
@@ -23,8 +25,8 @@ struct str group_client_host(struct req *req);
 /* The request's client id; "" when it had none. */
 struct str group_client_id(struct req *req);
 
-/* Send `call.event` to the coordinator; `copy` fills call.arena, and the struct that `response` then
- * points to is encoded as the reply. */
+/* Send `call.event` to the coordinator; `copy` fills call.arena, and the struct that `response`
+ * then points to is encoded as the reply. */
 void group_req_submit(struct group_req *group, struct req *req, struct part *part,
                       void (*copy)(struct group_call *call, const struct grp_reply *reply));
 

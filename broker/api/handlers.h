@@ -1,5 +1,5 @@
-/* handlers.h: one function per API, each in the file of its name. All run on the client's loop and follow
- * the rules of req.h. */
+/* handlers.h: one function per API, each in the file of its name. All run on the client's loop and
+ * follow the rules of req.h. */
 #pragma once
 
 #include "api/req.h"

@@ -31,9 +31,8 @@ static void copy_reply(struct group_call *call, const struct grp_reply *reply)
     out->skip_assignment = group->req->version >= 9 && join->skip_assignment;
     out->member_id = group_copy_str(call, join->member_id);
     out->members_count = (int32_t)join->member_count;
-    out->members =
-        arena_array(&call->arena, struct join_group_response_join_group_response_member,
-                    join->member_count);
+    out->members = arena_array(&call->arena, struct join_group_response_join_group_response_member,
+                               join->member_count);
     for (size_t i = 0; i < join->member_count; i++) {
         out->members[i] = (struct join_group_response_join_group_response_member){
             .member_id = group_copy_str(call, join->members[i].member_id),
@@ -57,8 +56,7 @@ void api_join_group(struct req *req)
         refuse(req, err);
         return;
     }
-    struct grp_protocol *protocols =
-        req_array(req, struct grp_protocol, request->protocols_count);
+    struct grp_protocol *protocols = req_array(req, struct grp_protocol, request->protocols_count);
     for (int32_t i = 0; i < request->protocols_count; i++) {
         protocols[i].name = request->protocols[i].name;
         protocols[i].metadata = request->protocols[i].metadata;

@@ -1,4 +1,5 @@
-/* LeaveGroup: one member up to version 2, a list from version 3 on. Source: kafka-zk-mode facts 6.5. */
+/* LeaveGroup: one member up to version 2, a list from version 3 on. Source: kafka-zk-mode
+ * facts 6.5. */
 #include "api/broker.h"
 #include "api/group_common.h"
 #include "api/handlers.h"

@@ -1,7 +1,7 @@
 /* limits.h: every limit of the client side, with what happens at it.
  *
- * Source of the shares: the table in architecture notes of the budget (rt/budget.h): clients can neither
- * exhaust memory nor starve replication. */
+ * Source of the shares: the table in architecture notes of the budget (rt/budget.h): clients can
+ * neither exhaust memory nor starve replication. */
 #pragma once
 
 enum {
@@ -9,13 +9,16 @@ enum {
     CLIENT_REQUESTS_MAX = 8,
     /* Bytes of replies queued in memory on one connection; above it the connection is not read. */
     CLIENT_OUTQ_MAX_BYTES = 128 * 1024,
-    /* A frame up to this size costs no budget: its memory is counted in the connection's own share. */
+    /* A frame up to this size costs no budget: its memory is counted in the connection's own share.
+     */
     CLIENT_FREE_FRAME_BYTES = 4096,
     /* Partitions in one fetch request or fetch session; more are answered with INVALID_REQUEST. */
     FETCH_PARTITIONS_MAX = 100000,
-    /* Bytes that a request's decoded form may take for each byte of its frame: see codec_decode(). */
+    /* Bytes that a request's decoded form may take for each byte of its frame: see codec_decode().
+     */
 };
 
-/* Memory for clients' requests when `queued.max.request.bytes` is not set: a share of the machine's. */
+/* Memory for clients' requests when `queued.max.request.bytes` is not set: a share of the
+ * machine's. */
 #define BUDGET_CLIENT_DEFAULT_BYTES   ((int64_t)256 << 20)
 #define BUDGET_INTERNAL_DEFAULT_BYTES ((int64_t)128 << 20)

@@ -1,8 +1,8 @@
-/* ListOffsets: the earliest, the latest, or the first offset at or after a time. Source: kafka-zk-mode
- * facts 8.6.
+/* ListOffsets: the earliest, the latest, or the first offset at or after a time. Source:
+ * kafka-zk-mode facts 8.6.
  *
- * Looking for a time reads indexes and batches, maybe from a disk: requests that ask for one are worked
- * off by a worker; the others are answered at once. */
+ * Looking for a time reads indexes and batches, maybe from a disk: requests that ask for one are
+ * worked off by a worker; the others are answered at once. */
 #include "api/broker.h"
 #include "api/handlers.h"
 #include "api/locate.h"
@@ -78,7 +78,8 @@ static int64_t list_bound(const struct list_offsets_request *request, struct par
                : atomic_load_explicit(&part->offset_hw, memory_order_acquire);
 }
 
-/* After an election, clients must not be told an end that lies before what earlier leaders showed. */
+/* After an election, clients must not be told an end that lies before what earlier leaders showed.
+ */
 static enum err check_available(struct req *req, const struct list_offsets_request *request,
                                 struct part *part)
 {
@@ -89,7 +90,8 @@ static enum err check_available(struct req *req, const struct list_offsets_reque
                                                             : ERR_LEADER_NOT_AVAILABLE;
 }
 
-static void answer(struct req *req, const struct list_offsets_request *request, struct list_item *item)
+static void answer(struct req *req, const struct list_offsets_request *request,
+                   struct list_item *item)
 {
     struct part *part = item->part;
     struct part_now now = part_now(part);
@@ -118,8 +120,8 @@ static void answer(struct req *req, const struct list_offsets_request *request, 
     }
 }
 
-static void start_item(struct req *req, const struct list_offsets_request *request, struct str topic,
-                       struct list_item *item)
+static void start_item(struct req *req, const struct list_offsets_request *request,
+                       struct str topic, struct list_item *item)
 {
     enum err err;
     if (!timestamp_supported(req->version, item->want->timestamp)) {
@@ -192,7 +194,8 @@ static bool is_duplicate(const struct list_offsets_request_list_offsets_topic *t
     return false;
 }
 
-static void start_topic(struct list_op *op, const struct list_offsets_request_list_offsets_topic *topic,
+static void start_topic(struct list_op *op,
+                        const struct list_offsets_request_list_offsets_topic *topic,
                         struct list_offsets_response_list_offsets_topic_response *out)
 {
     struct req *req = op->req;

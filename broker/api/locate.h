@@ -6,8 +6,9 @@
 #include "api/req.h"
 #include "partition/part.h"
 
-/* The local replica of a partition, borrowed until the next call. When it is not here: NULL, and *err says
- * NOT_LEADER_OR_FOLLOWER (it exists elsewhere) or UNKNOWN_TOPIC_OR_PARTITION (nobody has heard of it). */
+/* The local replica of a partition, borrowed until the next call. When it is not here: NULL, and
+ * *err says NOT_LEADER_OR_FOLLOWER (it exists elsewhere) or UNKNOWN_TOPIC_OR_PARTITION (nobody has
+ * heard of it). */
 struct part *locate_part(struct req *req, struct str topic, int32_t index, enum err *err);
 
 /* As above, and it must lead. */

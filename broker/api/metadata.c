@@ -1,5 +1,5 @@
-/* Metadata: brokers, topics, partitions and their leaders, and the creation of topics that are asked for
- * and do not exist. Source: kafka-zk-mode facts 8.3 (17-23) and 3.7. */
+/* Metadata: brokers, topics, partitions and their leaders, and the creation of topics that are
+ * asked for and do not exist. Source: kafka-zk-mode facts 8.3 (17-23) and 3.7. */
 #include <string.h>
 
 #include "admin/admin_service.h"
@@ -169,7 +169,8 @@ static void fill_all(struct req *req, const struct meta *meta, struct metadata_r
 }
 
 /* Versions 10 and 11 have the field for ids but may not use it. */
-static bool topic_refers_badly(struct req *req, const struct metadata_request_metadata_request_topic *t)
+static bool topic_refers_badly(struct req *req,
+                               const struct metadata_request_metadata_request_topic *t)
 {
     return req->version < 12 && (t->name.ptr == NULL || !uuid_is_zero(t->topic_id));
 }
@@ -211,12 +212,13 @@ static void fill_brokers(struct req *req, const struct meta *meta, struct metada
         if (endpoint == NULL) {
             continue;
         }
-        reply->brokers[reply->brokers_count++] = (struct metadata_response_metadata_response_broker){
-            .node_id = broker->id,
-            .host = str_of(endpoint->host),
-            .port = endpoint->port,
-            .rack = str_of(broker->rack),
-        };
+        reply->brokers[reply->brokers_count++] =
+            (struct metadata_response_metadata_response_broker){
+                .node_id = broker->id,
+                .host = str_of(endpoint->host),
+                .port = endpoint->port,
+                .rack = str_of(broker->rack),
+            };
     }
 }
 

@@ -1,4 +1,5 @@
-/* OffsetForLeaderEpoch: where an epoch of the leader's log ends. Source: kafka-zk-mode facts 4.2, 8.11.71. */
+/* OffsetForLeaderEpoch: where an epoch of the leader's log ends. Source: kafka-zk-mode
+ * facts 4.2, 8.11.71. */
 #include "api/broker.h"
 #include "api/handlers.h"
 #include "api/locate.h"
@@ -28,9 +29,9 @@ void api_offset_for_leader_epoch(struct req *req)
     const struct offset_for_leader_epoch_request *request = req->body;
     struct offset_for_leader_epoch_response reply;
     codec_init(&offset_for_leader_epoch_response_desc, &reply);
-    reply.topics = req_array(
-        req, struct offset_for_leader_epoch_response_offset_for_leader_topic_result,
-        request->topics_count);
+    reply.topics =
+        req_array(req, struct offset_for_leader_epoch_response_offset_for_leader_topic_result,
+                  request->topics_count);
     reply.topics_count = request->topics_count;
     for (int32_t i = 0; i < request->topics_count; i++) {
         const struct offset_for_leader_epoch_request_offset_for_leader_topic *topic =

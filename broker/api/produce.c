@@ -1,11 +1,13 @@
 /* Produce: records from a client into partitions.
  *
- *   frame -> check each batch (everything that needs no partition state) -> the partition's actor appends
- *   -> acks 0 and 1: reply; acks -1: wait until the high watermark has passed the last record -> reply.
+ *   frame -> check each batch (everything that needs no partition state) -> the partition's actor
+ * appends
+ *   -> acks 0 and 1: reply; acks -1: wait until the high watermark has passed the last record ->
+ * reply.
  *
- * Source: kafka-zk-mode facts 8.4 and 4.6. Versions 0 to 2 carry message sets of magic 0 and 1, which this
- * broker does not take: they are offered because clients probe for them, and answered with
- * UNSUPPORTED_FOR_MESSAGE_FORMAT. */
+ * Source: kafka-zk-mode facts 8.4 and 4.6. Versions 0 to 2 carry message sets of magic 0 and 1,
+ * which this broker does not take: they are offered because clients probe for them, and answered
+ * with UNSUPPORTED_FOR_MESSAGE_FORMAT. */
 #include "api/broker.h"
 #include "api/client.h"
 #include "api/handlers.h"
@@ -23,7 +25,8 @@ struct produce_item {
     struct part_append append;
     struct wait wait;
     struct produce_op *op;
-    struct part *part; /* referenced until the request is answered; NULL when it was refused at once */
+    struct part
+        *part; /* referenced until the request is answered; NULL when it was refused at once */
     struct str topic;
     int32_t index;
     enum err err;
@@ -123,7 +126,6 @@ static void produce_reply(struct produce_op *op)
             fill_item(req, &op->items[at++], &out->partition_responses[j]);
         }
     }
-    locate_fill_produce_endpoints(req, &reply);
     op_release(op);
     req_reply(req, &reply);
 }
@@ -153,7 +155,8 @@ static enum wait_result produce_poll(struct wait *wait)
         item->err = ERR_NOT_LEADER_OR_FOLLOWER;
         return WAIT_SATISFIED;
     }
-    if (atomic_load_explicit(&item->part->offset_hw, memory_order_acquire) < item->append.offset_end) {
+    if (atomic_load_explicit(&item->part->offset_hw, memory_order_acquire) <
+        item->append.offset_end) {
         return WAIT_PENDING;
     }
     item->err = part_enough_replicas(item->part) ? ERR_OK : ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND;
@@ -178,8 +181,9 @@ static void produce_cancel(struct req *req)
 
 static bool needs_wait(const struct produce_item *item)
 {
-    return item->err == ERR_OK && atomic_load_explicit(&item->part->offset_hw, memory_order_acquire) <
-                                      item->append.offset_end;
+    return item->err == ERR_OK &&
+           atomic_load_explicit(&item->part->offset_hw, memory_order_acquire) <
+               item->append.offset_end;
 }
 
 static void produce_wait(struct produce_op *op)

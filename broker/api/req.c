@@ -57,15 +57,25 @@ void req_reply(struct req *req, const void *body)
     reply_end(req);
 }
 
-void req_reply_spliced(struct req *req, const void *body, const struct req_file *files, int32_t count)
+void req_reply_spliced(struct req *req, const void *body, const struct req_file *files,
+                       int32_t count)
 {
     struct splice_context context = {.req = req, .files = files, .files_count = count};
     req->splices = req_array(req, struct req_splice, count);
     reply_begin(req);
-    enum err err =
-        codec_encode_spliced(req->api->response, req->version, body, &req->out, splice_add, &context);
+    enum err err = codec_encode_spliced(req->api->response, req->version, body, &req->out,
+                                        splice_add, &context);
     must(err == ERR_OK);
     must(context.used == count);
+    reply_end(req);
+}
+
+void req_reply_raw(struct req *req, struct bytes body)
+{
+    must(!req->answered);
+    buf_put_be32(&req->out, 0);
+    buf_put_be32(&req->out, (uint32_t)req->correlation_id);
+    buf_put(&req->out, body.data, body.size);
     reply_end(req);
 }
 

@@ -1,12 +1,13 @@
 /* req.h: one request of a client, from its frame to its reply.
  *
- * A request owns its frame (everything decoded points into it), an arena (decoded arrays, what a handler
- * makes) and its encoded reply. Replies leave in the order of the requests, however they finish.
+ * A request owns its frame (everything decoded points into it), an arena (decoded arrays, what a
+ * handler makes) and its encoded reply. Replies leave in the order of the requests, however they
+ * finish.
  *
  * A handler runs on the client's loop and ends in exactly one of req_reply(), req_reply_spliced(),
- * req_drop() or req_close(), now or later, on that loop. Until then it may park the request anywhere; when
- * the client goes away meanwhile, `on_cancel` is called if set (and the request dies), else the request
- * stays until its handler answers, and the answer is thrown away.
+ * req_drop() or req_close(), now or later, on that loop. Until then it may park the request
+ * anywhere; when the client goes away meanwhile, `on_cancel` is called if set (and the request
+ * dies), else the request stays until its handler answers, and the answer is thrown away.
  *
  * Threads: the client's loop. */
 #pragma once
@@ -66,13 +67,18 @@ struct req {
     int32_t splices_count;
 };
 
-/* Encode and queue. `body` is the response struct of the request's API; it must fit the version: anything
- * else is a bug of ours. */
+/* Encode and queue. `body` is the response struct of the request's API; it must fit the version:
+ * anything else is a bug of ours. */
 void req_reply(struct req *req, const void *body);
 
-/* As req_reply, for messages with `records` fields: files[i] supplies the bytes of the i-th such field
- * whose size is not zero, in wire order; a file of NULL means the bytes are in the field itself. */
-void req_reply_spliced(struct req *req, const void *body, const struct req_file *files, int32_t count);
+/* As req_reply, for messages with `records` fields: files[i] supplies the bytes of the i-th such
+ * field whose size is not zero, in wire order; a file of NULL means the bytes are in the field
+ * itself. */
+void req_reply_spliced(struct req *req, const void *body, const struct req_file *files,
+                       int32_t count);
+
+/* A body that is encoded already, behind a plain response header (control messages). Copied. */
+void req_reply_raw(struct req *req, struct bytes body);
 
 /* No reply at all (acks=0). */
 void req_drop(struct req *req);

@@ -31,7 +31,8 @@ struct control_apply {
     void *on_metadata_arg;
 };
 
-struct control_apply *control_apply_new(struct broker *broker, void (*on_metadata)(void *arg), void *arg)
+struct control_apply *control_apply_new(struct broker *broker, void (*on_metadata)(void *arg),
+                                        void *arg)
 {
     struct control_apply *apply = mem_new(struct control_apply);
     apply->broker = broker;

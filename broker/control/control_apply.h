@@ -1,8 +1,9 @@
 /* control_apply.h: what this broker does when the controller speaks.
  *
  * LeaderAndIsr makes and leads (or follows) partitions, StopReplica stops and deletes them,
- * UpdateMetadata replaces what clients are told. Requests of a deposed controller and those meant for an
- * earlier life of this broker are refused as Kafka does: STALE_CONTROLLER_EPOCH, STALE_BROKER_EPOCH.
+ * UpdateMetadata replaces what clients are told. Requests of a deposed controller and those meant
+ * for an earlier life of this broker are refused as Kafka does: STALE_CONTROLLER_EPOCH,
+ * STALE_BROKER_EPOCH.
  *
  * Threads: the control loop. Source: kafka-zk-mode facts 3.6 "Broker handling", and 2.4. */
 #pragma once
@@ -19,7 +20,8 @@ struct replicas;
 typedef void control_reply_fn(void *arg, struct bytes response);
 
 /* `on_metadata` is called after each new snapshot of the metadata. */
-struct control_apply *control_apply_new(struct broker *broker, void (*on_metadata)(void *arg), void *arg);
+struct control_apply *control_apply_new(struct broker *broker, void (*on_metadata)(void *arg),
+                                        void *arg);
 void control_apply_free(struct control_apply *apply);
 
 /* The replicas of this broker. */
@@ -28,8 +30,9 @@ struct replicas *control_apply_replicas(struct control_apply *apply);
 /* The epoch of our registration: requests made for an older one are refused. */
 void control_apply_set_broker_epoch(struct control_apply *apply, int64_t broker_epoch);
 
-/* Answer one packed request from a controller; exactly one reply, from inside the call or later. Requests
- * are worked off one after the other: a later one starts when the one before has been answered. */
+/* Answer one packed request from a controller; exactly one reply, from inside the call or later.
+ * Requests are worked off one after the other: a later one starts when the one before has been
+ * answered. */
 void control_apply_request(struct control_apply *apply, struct bytes request, control_reply_fn *fn,
                            void *arg);
 

@@ -63,8 +63,8 @@ void replicas_free(struct replicas *replicas)
 
 /* ---- requests: a task per partition, each in its actor, then one reply ---- */
 
-static struct batch_of_tasks *batch_new(struct replicas *replicas, int32_t count, replicas_done_fn *fn,
-                                        void *arg)
+static struct batch_of_tasks *batch_new(struct replicas *replicas, int32_t count,
+                                        replicas_done_fn *fn, void *arg)
 {
     struct batch_of_tasks *batch = mem_new(struct batch_of_tasks);
     batch->replicas = replicas;
@@ -120,7 +120,8 @@ static void batch_run(struct batch_of_tasks *batch,
 }
 
 /* The results, grouped by topic as the tasks are. */
-static Barnabas__Control__TopicErrors **batch_errors(struct batch_of_tasks *batch, size_t *topics_count)
+static Barnabas__Control__TopicErrors **batch_errors(struct batch_of_tasks *batch,
+                                                     size_t *topics_count)
 {
     struct arena *arena = &batch->arena;
     Barnabas__Control__TopicErrors **topics =
@@ -135,8 +136,8 @@ static Barnabas__Control__TopicErrors **batch_errors(struct batch_of_tasks *batc
             topic->name = arena_cstr(arena, task->topic);
             topic->topic_id = control_topic_id(arena, task->topic_id);
             topic->has_topic_id = true;
-            topic->partitions = arena_array(arena, Barnabas__Control__PartitionError *,
-                                            (size_t)(batch->count - i));
+            topic->partitions =
+                arena_array(arena, Barnabas__Control__PartitionError *, (size_t)(batch->count - i));
             topics[(*topics_count)++] = topic;
         }
         Barnabas__Control__PartitionError *error =
@@ -152,7 +153,8 @@ static Barnabas__Control__TopicErrors **batch_errors(struct batch_of_tasks *batc
 /* ---- LeaderAndIsr ---- */
 
 static struct part *make_part(struct replicas *replicas, struct logs_entry *entry, struct str topic,
-                              struct uuid topic_id, int32_t index, const struct topic_config *config)
+                              struct uuid topic_id, int32_t index,
+                              const struct topic_config *config)
 {
     struct broker *broker = replicas->broker;
     struct part_options options = {
@@ -461,8 +463,8 @@ static void on_retention(struct loop_timer *timer)
 int64_t replicas_high_watermark(void *arg, struct logs_entry *entry)
 {
     struct replicas *replicas = arg;
-    struct part *part = parts_lookup(&replicas->broker->parts, plog_topic(entry->log),
-                                     plog_partition(entry->log));
+    struct part *part =
+        parts_lookup(&replicas->broker->parts, plog_topic(entry->log), plog_partition(entry->log));
     if (part == NULL) {
         return entry->offset_hw;
     }

@@ -1,11 +1,12 @@
-/* replicas.h: the partitions that live on this broker: made, led, followed, stopped, deleted, and looked
- * after: retention, checkpoints, configuration.
+/* replicas.h: the partitions that live on this broker: made, led, followed, stopped, deleted, and
+ * looked after: retention, checkpoints, configuration.
  *
- * Threads: the control loop. What concerns one partition is posted to its actor and reported back. */
+ * Threads: the control loop. What concerns one partition is posted to its actor and reported back.
+ */
 #pragma once
 
-#include "control/control.h"
 #include "config/topic_config.h"
+#include "control/control.h"
 #include "log/logs.h"
 
 struct broker;

@@ -21,7 +21,8 @@ struct group_part {
     struct grp_driver *driver;
     bool dying; /* nothing may be referenced any more */
 
-    /* The driver's timer runs on the groups' loop; the actor tells the loop, the loop tells the actor. */
+    /* The driver's timer runs on the groups' loop; the actor tells the loop, the loop tells the
+     * actor. */
     _Atomic int64_t timer_at_ms; /* INT64_MAX: none */
     _Atomic bool timer_posted;
     struct loop_msg timer_msg;
@@ -89,7 +90,8 @@ static int64_t host_wall_ms(struct grp_host *host)
     return clock_wall_ms(of_host(host)->part->clock);
 }
 
-/* Tell the loop that the wanted time has changed; one message at a time carries the newest value. */
+/* Tell the loop that the wanted time has changed; one message at a time carries the newest value.
+ */
 static void timer_changed(struct group_part *gp, int64_t at_ms)
 {
     if (gp->dying) {
@@ -182,7 +184,8 @@ static void load_run(struct work *work)
     buf_clear(&gp->chunk);
     struct view *view = plog_view_get(gp->part->log);
     struct view_range range;
-    gp->load_err = view_read(view, gp->load_offset, gp->load_end, GROUPS_LOAD_CHUNK_BYTES, true, &range);
+    gp->load_err =
+        view_read(view, gp->load_offset, gp->load_end, GROUPS_LOAD_CHUNK_BYTES, true, &range);
     if (gp->load_err == ERR_OK && range.size_bytes > 0) {
         size_t got;
         uint8_t *at = buf_extend(&gp->chunk, range.size_bytes);

@@ -1,8 +1,8 @@
 /* groups.h: group coordinators, one per partition of __consumer_offsets that this broker leads.
  *
- * Each lives in the actor of its partition: a request is posted there, runs to completion, and its answer
- * comes back to the client's loop. Loading reads the partition's log on a worker, chunk by chunk, and
- * feeds it to the machine in the actor.
+ * Each lives in the actor of its partition: a request is posted there, runs to completion, and its
+ * answer comes back to the client's loop. Loading reads the partition's log on a worker, chunk by
+ * chunk, and feeds it to the machine in the actor.
  *
  * Threads: groups_attach() on the control loop; group_call_submit() on a network loop;
  * everything else in the partitions' actors. */
@@ -14,8 +14,8 @@
 
 struct groups;
 
-/* One chunk of a log while loading (offsets.load.buffer.size is the limit that Kafka sets; ours is fixed:
- * larger chunks would only hold the actor longer). */
+/* One chunk of a log while loading (offsets.load.buffer.size is the limit that Kafka sets; ours is
+ * fixed: larger chunks would only hold the actor longer). */
 enum { GROUPS_LOAD_CHUNK_BYTES = 1 << 20 };
 
 struct groups_options {
@@ -28,8 +28,8 @@ struct groups_options {
 struct groups *groups_new(const struct groups_options *options);
 void groups_free(struct groups *groups);
 
-/* A replica of __consumer_offsets has come to this broker: give it a coordinator, which wakes up when the
- * partition becomes leader and dies with it. */
+/* A replica of __consumer_offsets has come to this broker: give it a coordinator, which wakes up
+ * when the partition becomes leader and dies with it. */
 void groups_attach(struct groups *groups, struct part *part);
 
 /* One request to one coordinator. Embedded in the caller's own struct; lives until `done`. */
@@ -46,5 +46,6 @@ struct group_call {
     void (*done)(struct group_call *call);
 };
 
-/* The partition is referenced until `done`. When it has no coordinator, the reply says NOT_COORDINATOR. */
+/* The partition is referenced until `done`. When it has no coordinator, the reply says
+ * NOT_COORDINATOR. */
 void group_call_submit(struct part *part, struct group_call *call);

@@ -49,8 +49,8 @@ MUST_USE enum err plog_open(const struct plog_options *options, struct plog **ou
 /* Flush, write indexes and a producer snapshot. The log is closed whatever happens. */
 MUST_USE enum err plog_close(struct plog *log);
 
-/* Whoever may still look at a closed log holds it: a partition, which readers hold. Released from any
- * thread. */
+/* Whoever may still look at a closed log holds it: a partition, which readers hold. Released from
+ * any thread. */
 struct plog *plog_hold(struct plog *log);
 void plog_release(struct plog *log);
 

@@ -13,7 +13,8 @@ struct meta_brokers_block {
     struct meta_broker *brokers;
 };
 
-static int32_t *ids_dup(const int32_t *ids, int32_t count) {
+static int32_t *ids_dup(const int32_t *ids, int32_t count)
+{
     must(count >= 0);
     int32_t *copy = mem_alloc((size_t)count * sizeof(*copy));
     if (count > 0) {
@@ -22,29 +23,34 @@ static int32_t *ids_dup(const int32_t *ids, int32_t count) {
     return copy;
 }
 
-static char *text_dup(const char *text) {
+static char *text_dup(const char *text)
+{
     return text != NULL ? mem_strdup(text) : NULL;
 }
 
 /* Strings and arrays are declared const for readers; their owner frees them here. */
-static void free_const(const void *ptr) {
+static void free_const(const void *ptr)
+{
     mem_free((void *)(uintptr_t)ptr);
 }
 
-static void partition_copy(struct meta_partition *to, const struct meta_partition *from) {
+static void partition_copy(struct meta_partition *to, const struct meta_partition *from)
+{
     *to = *from;
     to->replicas = ids_dup(from->replicas, from->replicas_count);
     to->isr = ids_dup(from->isr, from->isr_count);
     to->offline = ids_dup(from->offline, from->offline_count);
 }
 
-static void partition_fini(struct meta_partition *partition) {
+static void partition_fini(struct meta_partition *partition)
+{
     free_const(partition->replicas);
     free_const(partition->isr);
     free_const(partition->offline);
 }
 
-static void topic_put(struct meta_topic *topic) {
+static void topic_put(struct meta_topic *topic)
+{
     int32_t before = atomic_fetch_sub_explicit(&topic->count, 1, memory_order_acq_rel);
     must(before > 0);
     if (before > 1) {
@@ -58,12 +64,14 @@ static void topic_put(struct meta_topic *topic) {
     mem_free(topic);
 }
 
-static struct meta_topic *topic_hold(struct meta_topic *topic) {
+static struct meta_topic *topic_hold(struct meta_topic *topic)
+{
     atomic_fetch_add_explicit(&topic->count, 1, memory_order_relaxed);
     return topic;
 }
 
-static struct meta_brokers_block *block_new(const struct meta_broker *brokers, int32_t count) {
+static struct meta_brokers_block *block_new(const struct meta_broker *brokers, int32_t count)
+{
     struct meta_brokers_block *block = mem_new(struct meta_brokers_block);
     atomic_init(&block->count, 1);
     block->brokers_count = count;
@@ -87,7 +95,8 @@ static struct meta_brokers_block *block_new(const struct meta_broker *brokers, i
     return block;
 }
 
-static void block_put(struct meta_brokers_block *block) {
+static void block_put(struct meta_brokers_block *block)
+{
     if (atomic_fetch_sub_explicit(&block->count, 1, memory_order_acq_rel) > 1) {
         return;
     }
@@ -104,39 +113,46 @@ static void block_put(struct meta_brokers_block *block) {
     mem_free(block);
 }
 
-static int broker_order(const void *a, const void *b) {
+static int broker_order(const void *a, const void *b)
+{
     const struct meta_broker *left = a;
     const struct meta_broker *right = b;
     return (left->id > right->id) - (left->id < right->id);
 }
 
-static int name_order(const void *key, const void *slot) {
+static int name_order(const void *key, const void *slot)
+{
     const struct str *name = key;
     return str_cmp(*name, (*(struct meta_topic *const *)slot)->name);
 }
 
-static int id_order(const void *key, const void *slot) {
+static int id_order(const void *key, const void *slot)
+{
     const struct uuid *id = key;
     return memcmp(id->raw, (*(struct meta_topic *const *)slot)->id.raw, sizeof(id->raw));
 }
 
-static int topic_id_order(const void *a, const void *b) {
+static int topic_id_order(const void *a, const void *b)
+{
     return id_order(&(*(struct meta_topic *const *)a)->id, b);
 }
 
-const struct meta_topic *meta_find(const struct meta *meta, struct str name) {
+const struct meta_topic *meta_find(const struct meta *meta, struct str name)
+{
     struct meta_topic **slot =
         bsearch(&name, meta->by_name, (size_t)meta->topics_count, sizeof(*slot), name_order);
     return slot != NULL ? *slot : NULL;
 }
 
-const struct meta_topic *meta_find_id(const struct meta *meta, struct uuid id) {
+const struct meta_topic *meta_find_id(const struct meta *meta, struct uuid id)
+{
     struct meta_topic **slot =
         bsearch(&id, meta->by_id, (size_t)meta->by_id_count, sizeof(*slot), id_order);
     return slot != NULL ? *slot : NULL;
 }
 
-const struct meta_partition *meta_topic_partition(const struct meta_topic *topic, int32_t index) {
+const struct meta_partition *meta_topic_partition(const struct meta_topic *topic, int32_t index)
+{
     /* Nearly always the partitions are 0..n-1, each at its own place. */
     if (index >= 0 && index < topic->partitions_count && topic->partitions[index].index == index) {
         return &topic->partitions[index];
@@ -149,13 +165,15 @@ const struct meta_partition *meta_topic_partition(const struct meta_topic *topic
     return NULL;
 }
 
-const struct meta_broker *meta_find_broker(const struct meta *meta, int32_t id) {
+const struct meta_broker *meta_find_broker(const struct meta *meta, int32_t id)
+{
     struct meta_broker key = {.id = id};
     return bsearch(&key, meta->brokers, (size_t)meta->brokers_count, sizeof(key), broker_order);
 }
 
 const struct meta_endpoint *meta_broker_endpoint(const struct meta_broker *broker,
-                                                 const char *listener) {
+                                                 const char *listener)
+{
     for (int32_t i = 0; i < broker->endpoints_count; i++) {
         if (strcmp(broker->endpoints[i].listener, listener) == 0) {
             return &broker->endpoints[i];
@@ -164,7 +182,8 @@ const struct meta_endpoint *meta_broker_endpoint(const struct meta_broker *broke
     return NULL;
 }
 
-static struct meta *meta_empty(void) {
+static struct meta *meta_empty(void)
+{
     struct meta *meta = mem_new(struct meta);
     atomic_init(&meta->count, 1);
     meta->controller_id = -1;
@@ -175,7 +194,8 @@ static struct meta *meta_empty(void) {
     return meta;
 }
 
-void meta_put(struct meta *meta) {
+void meta_put(struct meta *meta)
+{
     if (meta == NULL || atomic_fetch_sub_explicit(&meta->count, 1, memory_order_acq_rel) > 1) {
         return;
     }
@@ -188,41 +208,48 @@ void meta_put(struct meta *meta) {
     mem_free(meta);
 }
 
-struct meta *meta_hold(const struct meta *meta) {
+struct meta *meta_hold(const struct meta *meta)
+{
     struct meta *held = (struct meta *)(uintptr_t)meta;
     atomic_fetch_add_explicit(&held->count, 1, memory_order_relaxed);
     return held;
 }
 
-void meta_cell_init(struct meta_cell *cell) {
+void meta_cell_init(struct meta_cell *cell)
+{
     pthread_mutex_init(&cell->lock, NULL);
     cell->current = meta_empty();
     atomic_init(&cell->generation, 1);
 }
 
-void meta_cell_fini(struct meta_cell *cell) {
+void meta_cell_fini(struct meta_cell *cell)
+{
     meta_put(cell->current);
     cell->current = NULL;
     pthread_mutex_destroy(&cell->lock);
 }
 
-struct meta *meta_cell_get(struct meta_cell *cell) {
+struct meta *meta_cell_get(struct meta_cell *cell)
+{
     pthread_mutex_lock(&cell->lock);
     struct meta *meta = meta_hold(cell->current);
     pthread_mutex_unlock(&cell->lock);
     return meta;
 }
 
-void meta_reader_init(struct meta_reader *reader, struct meta_cell *cell) {
+void meta_reader_init(struct meta_reader *reader, struct meta_cell *cell)
+{
     *reader = (struct meta_reader){.cell = cell};
 }
 
-void meta_reader_fini(struct meta_reader *reader) {
+void meta_reader_fini(struct meta_reader *reader)
+{
     meta_put(reader->meta);
     reader->meta = NULL;
 }
 
-const struct meta *meta_reader_now(struct meta_reader *reader) {
+const struct meta *meta_reader_now(struct meta_reader *reader)
+{
     /* Read before the snapshot: an older number only means one refresh too many. */
     uint64_t generation = atomic_load_explicit(&reader->cell->generation, memory_order_acquire);
     if (reader->meta == NULL || generation != reader->generation) {
@@ -239,7 +266,8 @@ struct meta_edit {
     int32_t capacity;
 };
 
-struct meta_edit *meta_edit_begin(struct meta_cell *cell) {
+struct meta_edit *meta_edit_begin(struct meta_cell *cell)
+{
     const struct meta *old = cell->current;
     struct meta_edit *edit = mem_new(struct meta_edit);
     struct meta *next = mem_new(struct meta);
@@ -260,11 +288,13 @@ struct meta_edit *meta_edit_begin(struct meta_cell *cell) {
     return edit;
 }
 
-void meta_edit_controller(struct meta_edit *edit, int32_t controller_id) {
+void meta_edit_controller(struct meta_edit *edit, int32_t controller_id)
+{
     edit->next->controller_id = controller_id;
 }
 
-void meta_edit_brokers(struct meta_edit *edit, const struct meta_broker *brokers, int32_t count) {
+void meta_edit_brokers(struct meta_edit *edit, const struct meta_broker *brokers, int32_t count)
+{
     block_put(edit->next->block);
     edit->next->block = block_new(brokers, count);
     edit->next->brokers = edit->next->block->brokers;
@@ -275,7 +305,8 @@ void meta_edit_brokers(struct meta_edit *edit, const struct meta_broker *brokers
 }
 
 /* Where the topic stands, or would be inserted. */
-static int32_t edit_position(const struct meta *next, struct str name, bool *found) {
+static int32_t edit_position(const struct meta *next, struct str name, bool *found)
+{
     int32_t low = 0;
     int32_t high = next->topics_count;
     while (low < high) {
@@ -290,7 +321,8 @@ static int32_t edit_position(const struct meta *next, struct str name, bool *fou
     return low;
 }
 
-static struct meta_topic *topic_new(struct str name, struct uuid id) {
+static struct meta_topic *topic_new(struct str name, struct uuid id)
+{
     struct meta_topic *topic = mem_new(struct meta_topic);
     atomic_init(&topic->count, 1);
     topic->name = (struct str){str_dup(name), name.size};
@@ -298,7 +330,8 @@ static struct meta_topic *topic_new(struct str name, struct uuid id) {
     return topic;
 }
 
-static struct meta_topic *topic_copy(const struct meta_topic *from) {
+static struct meta_topic *topic_copy(const struct meta_topic *from)
+{
     struct meta_topic *topic = topic_new(from->name, from->id);
     topic->partitions_count = from->partitions_count;
     topic->partitions = mem_zalloc((size_t)from->partitions_count, sizeof(*topic->partitions));
@@ -309,7 +342,8 @@ static struct meta_topic *topic_copy(const struct meta_topic *from) {
 }
 
 /* The topic at `at`, as a copy that only this edit holds. */
-static struct meta_topic *edit_own(struct meta *next, int32_t at) {
+static struct meta_topic *edit_own(struct meta *next, int32_t at)
+{
     struct meta_topic *topic = next->by_name[at];
     /* A topic that only `next` holds was made by this edit: published ones are also held by the
      * cell. */
@@ -322,7 +356,8 @@ static struct meta_topic *edit_own(struct meta *next, int32_t at) {
     return topic;
 }
 
-static void topic_set_partition(struct meta_topic *topic, const struct meta_partition *partition) {
+static void topic_set_partition(struct meta_topic *topic, const struct meta_partition *partition)
+{
     int32_t at = 0;
     while (at < topic->partitions_count && topic->partitions[at].index < partition->index) {
         at++;
@@ -340,7 +375,8 @@ static void topic_set_partition(struct meta_topic *topic, const struct meta_part
     partition_copy(&topic->partitions[at], partition);
 }
 
-static void edit_insert(struct meta_edit *edit, int32_t at, struct meta_topic *topic) {
+static void edit_insert(struct meta_edit *edit, int32_t at, struct meta_topic *topic)
+{
     struct meta *next = edit->next;
     if (next->topics_count == edit->capacity) {
         edit->capacity *= 2;
@@ -352,7 +388,8 @@ static void edit_insert(struct meta_edit *edit, int32_t at, struct meta_topic *t
     next->topics_count++;
 }
 
-static void edit_erase(struct meta *next, int32_t at) {
+static void edit_erase(struct meta *next, int32_t at)
+{
     topic_put(next->by_name[at]);
     next->topics_count--;
     memmove(&next->by_name[at], &next->by_name[at + 1],
@@ -360,7 +397,8 @@ static void edit_erase(struct meta *next, int32_t at) {
 }
 
 void meta_edit_partition(struct meta_edit *edit, struct str name, struct uuid id,
-                         const struct meta_partition *partition) {
+                         const struct meta_partition *partition)
+{
     bool found;
     int32_t at = edit_position(edit->next, name, &found);
     if (!found) {
@@ -373,7 +411,8 @@ void meta_edit_partition(struct meta_edit *edit, struct str name, struct uuid id
     topic_set_partition(topic, partition);
 }
 
-void meta_edit_remove(struct meta_edit *edit, struct str name, int32_t partition) {
+void meta_edit_remove(struct meta_edit *edit, struct str name, int32_t partition)
+{
     bool found;
     int32_t at = edit_position(edit->next, name, &found);
     if (!found) {
@@ -394,7 +433,8 @@ void meta_edit_remove(struct meta_edit *edit, struct str name, int32_t partition
     }
 }
 
-static void edit_index_ids(struct meta *next) {
+static void edit_index_ids(struct meta *next)
+{
     next->by_id = mem_alloc((size_t)next->topics_count * sizeof(*next->by_id));
     for (int32_t i = 0; i < next->topics_count; i++) {
         if (!uuid_is_zero(next->by_name[i]->id)) {
@@ -406,7 +446,8 @@ static void edit_index_ids(struct meta *next) {
     }
 }
 
-void meta_edit_commit(struct meta_edit *edit) {
+void meta_edit_commit(struct meta_edit *edit)
+{
     struct meta_cell *cell = edit->cell;
     edit_index_ids(edit->next);
     pthread_mutex_lock(&cell->lock);

@@ -72,7 +72,8 @@ static void part_free(struct part *part)
     mem_free(part);
 }
 
-/* The last reference may have been dropped by a message inside the actor, which is still on its way out. */
+/* The last reference may have been dropped by a message inside the actor, which is still on its way
+ * out. */
 static void part_on_reap(struct loop_msg *msg)
 {
     struct part *part = container_of(msg, struct part, reap);
@@ -140,7 +141,8 @@ bool part_enough_replicas(const struct part *part)
 
 static void publish_enough(struct part *part)
 {
-    atomic_store_explicit(&part->enough, enough_replicas(part, part->isr_count), memory_order_release);
+    atomic_store_explicit(&part->enough, enough_replicas(part, part->isr_count),
+                          memory_order_release);
 }
 
 bool part_high_watermark_is_current(const struct part *part)
@@ -229,8 +231,8 @@ void part_append(struct part *part, struct part_append *append)
     actor_post(&part->actor, &append->msg);
 }
 
-static void append_fill(struct part_append *append, const struct plog_batch *batch, int32_t leader_epoch,
-                        int64_t log_start)
+static void append_fill(struct part_append *append, const struct plog_batch *batch,
+                        int32_t leader_epoch, int64_t log_start)
 {
     append->err = batch->err;
     append->base_offset = batch->base_offset;
@@ -410,17 +412,19 @@ void part_hook(struct part *part, const struct part_hooks *hooks, void *arg)
 void part_configure(struct part *part, const struct topic_config *config)
 {
     struct part_rules *rules = &part->rules;
-    atomic_store_explicit(&rules->max_message_bytes, config->max_message_bytes, memory_order_relaxed);
+    atomic_store_explicit(&rules->max_message_bytes, config->max_message_bytes,
+                          memory_order_relaxed);
     atomic_store_explicit(&rules->before_max_ms, config->message_timestamp_before_max_ms,
                           memory_order_relaxed);
     atomic_store_explicit(&rules->after_max_ms, config->message_timestamp_after_max_ms,
                           memory_order_relaxed);
-    atomic_store_explicit(&rules->compression_type, (int)config->compression_type,
-                          memory_order_relaxed);
+    atomic_store_explicit(&rules->codec, config->compression_codec, memory_order_relaxed);
+    atomic_store_explicit(&rules->level, config->compression_level, memory_order_relaxed);
     atomic_store_explicit(&rules->append_time,
                           config->message_timestamp_type == TOPIC_LOG_APPEND_TIME,
                           memory_order_relaxed);
-    atomic_store_explicit(&rules->keys_required, (config->cleanup_policy & TOPIC_CLEANUP_COMPACT) != 0,
+    atomic_store_explicit(&rules->keys_required,
+                          (config->cleanup_policy & TOPIC_CLEANUP_COMPACT) != 0,
                           memory_order_relaxed);
     atomic_store_explicit(&rules->min_insync_replicas, config->min_insync_replicas,
                           memory_order_relaxed);
@@ -484,7 +488,7 @@ void part_batch_rules(struct part *part, int64_t now_ms, struct batch_rules *out
     *out = batch_rules_default();
     out->size_bytes_max =
         (size_t)atomic_load_explicit(&rules->max_message_bytes, memory_order_relaxed);
-    out->codec = atomic_load_explicit(&rules->codec, memory_order_relaxed);
+    out->codec = atomic_load_explicit(&rules->codec, memory_order_relaxed); /* the same numbers */
     out->level = atomic_load_explicit(&rules->level, memory_order_relaxed);
     out->keys_required = atomic_load_explicit(&rules->keys_required, memory_order_relaxed);
     out->log_append_time = atomic_load_explicit(&rules->append_time, memory_order_relaxed);

@@ -1,20 +1,21 @@
-/* part.h: one replica of a partition on this broker: leadership, the log behind it, the high watermark.
+/* part.h: one replica of a partition on this broker: leadership, the log behind it, the high
+ * watermark.
  *
- * A partition is an actor: everything that changes runs in it, one message at a time, and what a turn's
- * messages append goes to the log in one write. What readers on other loops need is published in atomics,
- * in this order after an append: the log's bytes and offset_end (plog.h), then offset_hw, then the waiters
- * are woken. Offsets only grow within a leader epoch, except that a follower may truncate, which happens
- * only after the new role has been published.
+ * A partition is an actor: everything that changes runs in it, one message at a time, and what a
+ * turn's messages append goes to the log in one write. What readers on other loops need is
+ * published in atomics, in this order after an append: the log's bytes and offset_end (plog.h),
+ * then offset_hw, then the waiters are woken. Offsets only grow within a leader epoch, except that
+ * a follower may truncate, which happens only after the new role has been published.
  *
- * Invariants: P1 log start <= offset_hw <= offset_end. P2 only a leader advances offset_hw by itself, and
- * only over the maximal ISR while that is at least min.insync.replicas (P3). P4 records are appended by
- * clients only while the role says leader, in the epoch that the role says.
+ * Invariants: P1 log start <= offset_hw <= offset_end. P2 only a leader advances offset_hw by
+ * itself, and only over the maximal ISR while that is at least min.insync.replicas (P3). P4 records
+ * are appended by clients only while the role says leader, in the epoch that the role says.
  *
  * Until brokers replicate, the ISR of a led partition is the leader alone, so offset_hw follows
  * offset_end at once.
  *
- * Ownership: counted. The table of partitions holds one, each request, wait and message under way one.
- * Threads: as marked. @actor: inside the partition's actor. @any: any loop. */
+ * Ownership: counted. The table of partitions holds one, each request, wait and message under way
+ * one. Threads: as marked. @actor: inside the partition's actor. @any: any loop. */
 #pragma once
 
 #include <stdatomic.h>
@@ -41,8 +42,8 @@ struct part_now {
     int32_t leader_epoch;
 };
 
-/* Who wants to know when this partition's leadership or high watermark changes: the coordinator that
- * lives in it. Called in the actor. */
+/* Who wants to know when this partition's leadership or high watermark changes: the coordinator
+ * that lives in it. Called in the actor. */
 struct part_hooks {
     void (*on_leader)(void *arg, int32_t leader_epoch);
     void (*on_not_leader)(void *arg, int32_t leader_epoch);
@@ -56,7 +57,7 @@ struct part_rules {
     _Atomic int64_t after_max_ms;
     _Atomic int32_t max_message_bytes;
     _Atomic int32_t min_insync_replicas;
-    _Atomic int codec;   /* as in struct batch_rules */
+    _Atomic int codec; /* as in struct batch_rules */
     _Atomic int32_t level;
     _Atomic bool append_time;
     _Atomic bool keys_required;
@@ -128,8 +129,8 @@ enum err part_check_epoch(struct part_now now, int32_t current_leader_epoch);
 /* @any Has the ISR min.insync.replicas members? */
 bool part_enough_replicas(const struct part *part);
 
-/* @any Has the high watermark reached what this leader found in its log? Before, an earlier leader may
- * have shown clients more. */
+/* @any Has the high watermark reached what this leader found in its log? Before, an earlier leader
+ * may have shown clients more. */
 bool part_high_watermark_is_current(const struct part *part);
 
 /* @any Up to where a read_committed consumer may read. There are no transactions yet. */
@@ -138,13 +139,14 @@ static inline int64_t part_offset_stable(const struct part *part)
     return atomic_load_explicit(&part->offset_hw, memory_order_acquire);
 }
 
-/* Records from a client or a coordinator, on their way through the actor. Memory is the sender's. */
+/* Records from a client or a coordinator, on their way through the actor. Memory is the sender's.
+ */
 struct part_append {
     struct actor_msg msg;
     struct part_append *next;
     struct part *part;
-    /* In. The bytes of whole batches; base offset and leader epoch are rewritten in place. They must stay
-     * until done. */
+    /* In. The bytes of whole batches; base offset and leader epoch are rewritten in place. They
+     * must stay until done. */
     struct bytes records;
     struct batch_header header; /* of the first batch, as validated */
     int16_t acks;               /* -1, 0 or 1: -1 asks for min.insync.replicas */
@@ -153,12 +155,12 @@ struct part_append {
     /* Out. */
     enum err err;
     int64_t base_offset;
-    int64_t offset_end;         /* of this append, exclusive: what acks=all waits for */
-    int64_t append_time_ms;     /* -1 unless the topic stamps (or a duplicate is answered) */
+    int64_t offset_end;     /* of this append, exclusive: what acks=all waits for */
+    int64_t append_time_ms; /* -1 unless the topic stamps (or a duplicate is answered) */
     int64_t log_start_offset;
     int32_t leader_epoch;
-    /* Called when the append has been written or refused: on `loop`, or, when that is NULL, inside the
-     * actor. */
+    /* Called when the append has been written or refused: on `loop`, or, when that is NULL, inside
+     * the actor. */
     void (*done)(struct part_append *append);
     struct loop *loop;
     struct loop_msg done_msg;
@@ -168,8 +170,8 @@ struct part_append {
 /* @any Post an append. Takes a reference to the partition until done() has been called. */
 void part_append(struct part *part, struct part_append *append);
 
-/* @actor The same for code that already runs in the actor (a coordinator): written before it returns;
- * `done` is not used. */
+/* @actor The same for code that already runs in the actor (a coordinator): written before it
+ * returns; `done` is not used. */
 MUST_USE enum err part_append_here(struct part *part, struct part_append *append);
 
 /* What the controller decided. */

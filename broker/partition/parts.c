@@ -68,7 +68,8 @@ static void table_put(struct parts_table *table)
 }
 
 /* The slot that holds the topic, or the empty one where it belongs. */
-static struct parts_topic **table_slot(const struct parts_table *table, struct str name, uint64_t hash)
+static struct parts_topic **table_slot(const struct parts_table *table, struct str name,
+                                       uint64_t hash)
 {
     uint32_t mask = table->slots_count - 1;
     uint32_t at = (uint32_t)hash & mask;

@@ -1,7 +1,7 @@
 /* parts.h: which partitions live on this broker: (topic, index) -> struct part, by name.
  *
- * As meta.h: an immutable counted snapshot, replaced whole by the control loop, read by every loop through
- * a cached copy, so that finding a partition takes one atomic load and one hash, no lock.
+ * As meta.h: an immutable counted snapshot, replaced whole by the control loop, read by every loop
+ * through a cached copy, so that finding a partition takes one atomic load and one hash, no lock.
  *
  * Threads: parts_edit_* on the control loop; readers on their own loop. */
 #pragma once

@@ -43,12 +43,14 @@ struct peers {
     struct loop_task fail_task;
 };
 
-static void call_free(struct peer_call *call) {
+static void call_free(struct peer_call *call)
+{
     buf_fini(&call->frame);
     mem_free(call);
 }
 
-static void peers_on_fail(struct loop_task *task) {
+static void peers_on_fail(struct loop_task *task)
+{
     struct peers *peers = container_of(task, struct peers, fail_task);
     struct list *link;
     while ((link = list_pop_front(&peers->failed)) != NULL) {
@@ -58,7 +60,8 @@ static void peers_on_fail(struct loop_task *task) {
     }
 }
 
-struct peers *peers_new(struct loop *loop, struct net *net, int32_t my_id, int64_t timeout_ms) {
+struct peers *peers_new(struct loop *loop, struct net *net, int32_t my_id, int64_t timeout_ms)
+{
     struct peers *peers = mem_new(struct peers);
     peers->loop = loop;
     peers->net = net;
@@ -70,7 +73,8 @@ struct peers *peers_new(struct loop *loop, struct net *net, int32_t my_id, int64
 }
 
 /* Drop the connection; what waits fails in a later turn. */
-static void peer_break(struct peer *peer) {
+static void peer_break(struct peer *peer)
+{
     if (peer->conn != NULL) {
         conn_free(peer->conn);
         peer->conn = NULL;
@@ -83,7 +87,8 @@ static void peer_break(struct peer *peer) {
     }
 }
 
-static void peer_watch_timeout(struct peer *peer) {
+static void peer_watch_timeout(struct peer *peer)
+{
     if (list_empty(&peer->calls)) {
         loop_timer_cancel(&peer->timer);
         return;
@@ -92,15 +97,18 @@ static void peer_watch_timeout(struct peer *peer) {
     loop_timer_set(peer->peers->loop, &peer->timer, oldest->deadline_ms);
 }
 
-static void peer_on_timer(struct loop_timer *timer) {
+static void peer_on_timer(struct loop_timer *timer)
+{
     peer_break(container_of(timer, struct peer, timer));
 }
 
-static void peer_queue_frame(struct peer *peer, struct peer_call *call) {
+static void peer_queue_frame(struct peer *peer, struct peer_call *call)
+{
     outq_put_mem(conn_outq(peer->conn), call->frame.data, call->frame.size, NULL, NULL);
 }
 
-static void peer_on_connected(struct conn *conn) {
+static void peer_on_connected(struct conn *conn)
+{
     struct peer *peer = conn_arg(conn);
     peer->connected = true;
     list_for_each (link, &peer->calls) {
@@ -109,14 +117,15 @@ static void peer_on_connected(struct conn *conn) {
     conn_flush(conn);
 }
 
-static enum conn_verdict peer_on_frame_size(struct conn *conn, int32_t size,
-                                            const uint8_t *first4) {
+static enum conn_verdict peer_on_frame_size(struct conn *conn, int32_t size, const uint8_t *first4)
+{
     (void)conn;
     (void)first4;
     return size >= 4 && size <= PEER_FRAME_MAX ? CONN_ACCEPT : CONN_REFUSE;
 }
 
-static void peer_on_frame(struct conn *conn, uint8_t *frame, size_t size) {
+static void peer_on_frame(struct conn *conn, uint8_t *frame, size_t size)
+{
     struct peer *peer = conn_arg(conn);
     struct peer_call *call =
         list_empty(&peer->calls) ? NULL : container_of(peer->calls.next, struct peer_call, link);
@@ -132,11 +141,13 @@ static void peer_on_frame(struct conn *conn, uint8_t *frame, size_t size) {
     mem_free(frame);
 }
 
-static void peer_on_drained(struct conn *conn) {
+static void peer_on_drained(struct conn *conn)
+{
     (void)conn;
 }
 
-static void peer_on_closed(struct conn *conn, enum err why) {
+static void peer_on_closed(struct conn *conn, enum err why)
+{
     (void)why;
     peer_break(conn_arg(conn));
 }
@@ -149,14 +160,16 @@ static const struct conn_events peer_events = {
     .on_closed = peer_on_closed,
 };
 
-static struct peer *peer_find(struct peers *peers, int32_t broker_id) {
+static struct peer *peer_find(struct peers *peers, int32_t broker_id)
+{
     struct peer *peer;
     HASH_FIND_INT(peers->by_id, &broker_id, peer);
     return peer;
 }
 
 static struct peer *peer_make(struct peers *peers, int32_t broker_id, const char *host,
-                              uint16_t port) {
+                              uint16_t port)
+{
     struct peer *peer = peer_find(peers, broker_id);
     if (peer == NULL) {
         peer = mem_new(struct peer);
@@ -174,7 +187,8 @@ static struct peer *peer_make(struct peers *peers, int32_t broker_id, const char
 }
 
 /* Size, request header version 1, body. */
-static void call_encode(struct peer_call *call, int32_t my_id, struct bytes body) {
+static void call_encode(struct peer_call *call, int32_t my_id, struct bytes body)
+{
     char client_id[32];
     snprintf(client_id, sizeof(client_id), "broker-%d", my_id);
     struct buf *frame = &call->frame;
@@ -189,7 +203,8 @@ static void call_encode(struct peer_call *call, int32_t my_id, struct bytes body
 }
 
 void peers_send(struct peers *peers, int32_t broker_id, const char *host, uint16_t port,
-                struct bytes request, peer_done_fn *fn, void *arg) {
+                struct bytes request, peer_done_fn *fn, void *arg)
+{
     must(request.size <= CONTROL_MESSAGE_MAX);
     struct peer *peer = peer_make(peers, broker_id, host, port);
     struct peer_call *call = mem_new(struct peer_call);
@@ -211,14 +226,16 @@ void peers_send(struct peers *peers, int32_t broker_id, const char *host, uint16
     }
 }
 
-void peers_disconnect(struct peers *peers, int32_t broker_id) {
+void peers_disconnect(struct peers *peers, int32_t broker_id)
+{
     struct peer *peer = peer_find(peers, broker_id);
     if (peer != NULL) {
         peer_break(peer);
     }
 }
 
-void peers_free(struct peers *peers) {
+void peers_free(struct peers *peers)
+{
     struct peer *peer;
     struct peer *next;
     HASH_ITER (hh, peers->by_id, peer, next) {

@@ -1,14 +1,15 @@
 /* server.h: one broker: everything it is made of, its start and its end.
  *
- * start: ZooKeeper -> cluster id -> meta.properties -> broker id -> dynamic configuration -> logs ->
- *        sockets -> registration -> controller election -> serving
- * stop:  no new requests -> logs flushed and closed, clean-shutdown marks -> office and session given up
+ * start: ZooKeeper -> cluster id -> meta.properties -> broker id -> dynamic configuration -> logs
+ * -> sockets -> registration -> controller election -> serving stop:  no new requests -> logs
+ * flushed and closed, clean-shutdown marks -> office and session given up
  *
- * Both are sequences of steps on the control loop, each of which may wait (startup.c, shutdown.c); the
- * caller is told at the end. Nothing here is process-wide: tests run several brokers in one process.
+ * Both are sequences of steps on the control loop, each of which may wait (startup.c, shutdown.c);
+ * the caller is told at the end. Nothing here is process-wide: tests run several brokers in one
+ * process.
  *
- * Threads: server_new() and server_free() on the caller's; server_start() and server_stop() post to the
- * control loop; callbacks come from it. */
+ * Threads: server_new() and server_free() on the caller's; server_start() and server_stop() post to
+ * the control loop; callbacks come from it. */
 #pragma once
 
 #include "api/broker.h"

@@ -20,7 +20,7 @@ struct session {
     struct admin *admin;
     struct loop_timer connect_timer;
     struct loop_task reopen; /* outside of the session's own callback */
-    bool started; /* in this session: a reconnection starts nothing again */
+    bool started;            /* in this session: a reconnection starts nothing again */
     bool identified;
     bool closed;
     /* From session_join() on. */
@@ -79,8 +79,8 @@ static void session_connected(struct session *session)
     if (session->registration != NULL) {
         registration_start(session->registration, session->zk);
     } else if (!session->identified) {
-        registration_setup(session->loop, session->zk, str_of(session->proposed_cluster_id), on_setup,
-                           session);
+        registration_setup(session->loop, session->zk, str_of(session->proposed_cluster_id),
+                           on_setup, session);
     }
 }
 
@@ -135,7 +135,8 @@ static void on_session_event(void *arg, enum zk_session_event event)
 static void on_watch(void *arg, enum zk_watch_event event, struct str path)
 {
     struct session *session = arg;
-    if (session->registration == NULL || registration_on_watch(session->registration, event, path) ||
+    if (session->registration == NULL ||
+        registration_on_watch(session->registration, event, path) ||
         ctl_driver_on_watch(session->driver, event, path)) {
         return;
     }
@@ -159,12 +160,13 @@ static void on_connect_timeout(struct loop_timer *timer)
 {
     struct session *session = container_of(timer, struct session, connect_timer);
     char text[1024];
-    snprintf(text, sizeof(text),
-             "error[E-ZK-01]: no ZooKeeper answered at %s within %d ms.\n"
-             "  zookeeper.connect=%s\n"
-             "  A broker needs ZooKeeper to join its cluster. Start it, or correct the address, for "
-             "example:\n      zookeeper.connect=localhost:2181",
-             session->connect, session->connection_timeout_ms, session->connect);
+    snprintf(
+        text, sizeof(text),
+        "error[E-ZK-01]: no ZooKeeper answered at %s within %d ms.\n"
+        "  zookeeper.connect=%s\n"
+        "  A broker needs ZooKeeper to join its cluster. Start it, or correct the address, for "
+        "example:\n      zookeeper.connect=localhost:2181",
+        session->connect, session->connection_timeout_ms, session->connect);
     session->host->failed(session->host, ERR_TIMEOUT, text);
 }
 

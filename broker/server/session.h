@@ -20,7 +20,8 @@
 struct session;
 
 struct session_host {
-    /* Connected for the first time, the cluster's id is known: check it, then call session_join(). */
+    /* Connected for the first time, the cluster's id is known: check it, then call session_join().
+     */
     void (*identified)(struct session_host *host, struct str cluster_id);
     /* In the cluster, with this broker epoch; again after every lost session. */
     void (*registered)(struct session_host *host, int64_t broker_epoch);

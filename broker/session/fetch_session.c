@@ -36,14 +36,16 @@ struct fetch_sessions {
     struct rng *rng;
 };
 
-struct fetch_sessions *fetch_sessions_new(int32_t slots_max, struct rng *rng) {
+struct fetch_sessions *fetch_sessions_new(int32_t slots_max, struct rng *rng)
+{
     struct fetch_sessions *cache = mem_new(struct fetch_sessions);
     cache->slots_max = slots_max;
     cache->rng = rng;
     return cache;
 }
 
-static void entry_free(struct fetch_session *session, struct session_entry *entry) {
+static void entry_free(struct fetch_session *session, struct session_entry *entry)
+{
     HASH_DEL(session->entries, entry);
     list_remove(&entry->item.link);
     session->items_count--;
@@ -51,7 +53,8 @@ static void entry_free(struct fetch_session *session, struct session_entry *entr
     mem_free(entry);
 }
 
-static void session_free(struct fetch_session *session) {
+static void session_free(struct fetch_session *session)
+{
     struct session_entry *entry;
     struct session_entry *next;
     HASH_ITER (hh, session->entries, entry, next) {
@@ -61,7 +64,8 @@ static void session_free(struct fetch_session *session) {
 }
 
 /* Out of the cache; freed now, or when the request that uses it is done. */
-static void session_close(struct fetch_sessions *cache, struct fetch_session *session) {
+static void session_close(struct fetch_sessions *cache, struct fetch_session *session)
+{
     must(!session->closed);
     HASH_DEL(cache->sessions, session);
     session->closed = true;
@@ -70,7 +74,8 @@ static void session_close(struct fetch_sessions *cache, struct fetch_session *se
     }
 }
 
-void fetch_sessions_free(struct fetch_sessions *cache) {
+void fetch_sessions_free(struct fetch_sessions *cache)
+{
     struct fetch_session *session;
     struct fetch_session *next;
     HASH_ITER (hh, cache->sessions, session, next) {
@@ -79,18 +84,21 @@ void fetch_sessions_free(struct fetch_sessions *cache) {
     mem_free(cache);
 }
 
-int32_t fetch_sessions_count(const struct fetch_sessions *cache) {
+int32_t fetch_sessions_count(const struct fetch_sessions *cache)
+{
     return (int32_t)HASH_COUNT(cache->sessions);
 }
 
-static struct fetch_session *session_find(struct fetch_sessions *cache, int32_t id) {
+static struct fetch_session *session_find(struct fetch_sessions *cache, int32_t id)
+{
     struct fetch_session *session;
     HASH_FIND(hh, cache->sessions, &id, sizeof(id), session);
     return session;
 }
 
 /* Key of a partition: its index, then the topic's id or its name. */
-static size_t want_key(const struct fetch_want *want, bool uses_ids, struct buf *key) {
+static size_t want_key(const struct fetch_want *want, bool uses_ids, struct buf *key)
+{
     buf_clear(key);
     buf_put_be32(key, (uint32_t)want->partition);
     if (uses_ids) {
@@ -102,7 +110,8 @@ static size_t want_key(const struct fetch_want *want, bool uses_ids, struct buf 
 }
 
 static struct session_entry *session_entry(struct fetch_session *session,
-                                           const struct fetch_want *want, struct buf *key) {
+                                           const struct fetch_want *want, struct buf *key)
+{
     struct session_entry *entry;
     size_t size = want_key(want, session->uses_ids, key);
     HASH_FIND(hh, session->entries, key->data, size, entry);
@@ -110,7 +119,8 @@ static struct session_entry *session_entry(struct fetch_session *session,
 }
 
 static void session_put(struct fetch_session *session, const struct fetch_want *want,
-                        struct buf *key) {
+                        struct buf *key)
+{
     struct session_entry *entry = session_entry(session, want, key);
     if (entry == NULL) {
         entry = mem_zalloc(1, sizeof(*entry) + key->size);
@@ -130,7 +140,8 @@ static void session_put(struct fetch_session *session, const struct fetch_want *
 
 /* Which of two sessions is worth keeping: followers before consumers, then the one with more
  * partitions. */
-static bool session_less(const struct fetch_session *a, bool follower, int32_t count) {
+static bool session_less(const struct fetch_session *a, bool follower, int32_t count)
+{
     if (a->follower != follower) {
         return follower;
     }
@@ -139,7 +150,8 @@ static bool session_less(const struct fetch_session *a, bool follower, int32_t c
 
 /* Room for one more session of that worth; false when there is none. */
 static bool cache_make_room(struct fetch_sessions *cache, bool follower, int32_t count,
-                            int64_t now_ms) {
+                            int64_t now_ms)
+{
     if (fetch_sessions_count(cache) < cache->slots_max) {
         return true;
     }
@@ -171,7 +183,8 @@ static bool cache_make_room(struct fetch_sessions *cache, bool follower, int32_t
 
 static struct fetch_session *session_new(struct fetch_sessions *cache,
                                          const struct fetch_session_request *request,
-                                         int64_t now_ms) {
+                                         int64_t now_ms)
+{
     struct fetch_session *session = mem_new(struct fetch_session);
     do {
         session->id = (int32_t)(rng_below(cache->rng, INT32_MAX) + 1);
@@ -187,7 +200,8 @@ static struct fetch_session *session_new(struct fetch_sessions *cache,
 }
 
 static void session_update(struct fetch_session *session,
-                           const struct fetch_session_request *request) {
+                           const struct fetch_session_request *request)
+{
     struct buf key = {0};
     for (int32_t i = 0; i < request->wants_count; i++) {
         session_put(session, &request->wants[i], &key);
@@ -201,7 +215,8 @@ static void session_update(struct fetch_session *session,
     buf_fini(&key);
 }
 
-static void context_use(struct fetch_context *out, struct fetch_session *session, int64_t now_ms) {
+static void context_use(struct fetch_context *out, struct fetch_session *session, int64_t now_ms)
+{
     session->pinned = true;
     session->used_ms = now_ms;
     out->session = session;
@@ -212,7 +227,8 @@ static void context_use(struct fetch_context *out, struct fetch_session *session
 
 /* The request's own list of partitions, remembered by nobody. */
 static void context_own(struct fetch_context *out, const struct fetch_session_request *request,
-                        struct fetch_item *items) {
+                        struct fetch_item *items)
+{
     out->items = &out->own;
     out->items_count = request->wants_count;
     for (int32_t i = 0; i < request->wants_count; i++) {
@@ -225,7 +241,8 @@ static void context_own(struct fetch_context *out, const struct fetch_session_re
 static enum err context_incremental(struct fetch_sessions *cache,
                                     const struct fetch_session_request *request,
                                     struct fetch_item *items, int64_t now_ms,
-                                    struct fetch_context *out) {
+                                    struct fetch_context *out)
+{
     struct fetch_session *session = session_find(cache, request->session_id);
     if (session == NULL) {
         return ERR_FETCH_SESSION_ID_NOT_FOUND;
@@ -250,7 +267,8 @@ static enum err context_incremental(struct fetch_sessions *cache,
 
 enum err fetch_context_begin(struct fetch_sessions *cache,
                              const struct fetch_session_request *request, struct fetch_item *items,
-                             int64_t now_ms, struct fetch_context *out) {
+                             int64_t now_ms, struct fetch_context *out)
+{
     *out = (struct fetch_context){0};
     list_init(&out->own);
     out->items = &out->own;
@@ -274,7 +292,8 @@ enum err fetch_context_begin(struct fetch_sessions *cache,
 }
 
 bool fetch_context_include(struct fetch_context *context, struct fetch_item *item, bool failed,
-                           bool has_data, bool other_news, int64_t hw, int64_t log_start) {
+                           bool has_data, bool other_news, int64_t hw, int64_t log_start)
+{
     bool include = !context->incremental || failed || has_data || other_news ||
                    item->sent_hw != hw || item->sent_log_start != log_start;
     /* After an error the client must be told the offsets again, whatever they are by then. */
@@ -287,7 +306,8 @@ bool fetch_context_include(struct fetch_context *context, struct fetch_item *ite
     return include;
 }
 
-void fetch_context_end(struct fetch_sessions *cache, struct fetch_context *context) {
+void fetch_context_end(struct fetch_sessions *cache, struct fetch_context *context)
+{
     (void)cache;
     struct fetch_session *session = context->session;
     if (session == NULL) {

@@ -14,7 +14,8 @@ struct wait_watch {
 };
 
 void wait_source_init(struct wait_source *source, int loop_count, void (*get)(struct wait_source *),
-                      void (*put)(struct wait_source *)) {
+                      void (*put)(struct wait_source *))
+{
     must(loop_count > 0);
     must(loop_count <= LOOP_INDEX_MAX);
     atomic_init(&source->mask, 0);
@@ -24,7 +25,8 @@ void wait_source_init(struct wait_source *source, int loop_count, void (*get)(st
     source->put = put;
 }
 
-void wait_source_fini(struct wait_source *source) {
+void wait_source_fini(struct wait_source *source)
+{
     for (int i = 0; i < source->loop_count; i++) {
         struct wait_watch *watch = atomic_load(&source->watches[i]);
         if (watch != NULL) {
@@ -38,7 +40,8 @@ void wait_source_fini(struct wait_source *source) {
     source->watches = NULL;
 }
 
-void wait_wake(struct wait_source *source) {
+void wait_wake(struct wait_source *source)
+{
     uint64_t mask = atomic_exchange_explicit(&source->mask, 0, memory_order_acq_rel);
     while (mask != 0) {
         int index = __builtin_ctzll(mask);
@@ -53,7 +56,8 @@ void wait_wake(struct wait_source *source) {
     }
 }
 
-static void wait_unlink(struct wait *wait) {
+static void wait_unlink(struct wait *wait)
+{
     list_remove(&wait->watch_link);
     list_remove(&wait->op_link);
     wait->op->pending_count--;
@@ -61,7 +65,8 @@ static void wait_unlink(struct wait *wait) {
     wait->source->put(wait->source);
 }
 
-static void op_unlink_all(struct wait_op *op) {
+static void op_unlink_all(struct wait_op *op)
+{
     list_for_each_safe (link, &op->waits) {
         wait_unlink(container_of(link, struct wait, op_link));
     }
@@ -69,7 +74,8 @@ static void op_unlink_all(struct wait_op *op) {
     loop_timer_cancel(&op->timer);
 }
 
-static void op_complete(struct wait_op *op, bool timed_out) {
+static void op_complete(struct wait_op *op, bool timed_out)
+{
     must(!op->completed);
     op->completed = true;
     op_unlink_all(op);
@@ -77,7 +83,8 @@ static void op_complete(struct wait_op *op, bool timed_out) {
 }
 
 /* Poll one wait; true when its operation is to complete. */
-static bool wait_poll_one(struct wait *wait, enum wait_result *result) {
+static bool wait_poll_one(struct wait *wait, enum wait_result *result)
+{
     struct wait_op *op = wait->op;
     *result = wait->poll(wait);
     if (*result == WAIT_SATISFIED) {
@@ -89,7 +96,8 @@ static bool wait_poll_one(struct wait *wait, enum wait_result *result) {
 
 /* Poll the waits of one list; operations that are to complete are gathered, since completing one
  * unlinks waits and may start new ones. */
-static void watch_poll(struct list *waits, bool stop_at_pending, struct list *ready) {
+static void watch_poll(struct list *waits, bool stop_at_pending, struct list *ready)
+{
     list_for_each_safe (link, waits) {
         struct wait *wait = container_of(link, struct wait, watch_link);
         struct wait_op *op = wait->op;
@@ -103,7 +111,8 @@ static void watch_poll(struct list *waits, bool stop_at_pending, struct list *re
     }
 }
 
-static void watch_on_message(struct loop_msg *msg) {
+static void watch_on_message(struct loop_msg *msg)
+{
     struct wait_watch *watch = container_of(msg, struct wait_watch, msg);
     struct wait_source *source = watch->source;
     struct list ready;
@@ -123,7 +132,8 @@ static void watch_on_message(struct loop_msg *msg) {
 }
 
 /* The watch of the operation's loop on a source. Only that loop ever makes it. */
-static struct wait_watch *watch_of(struct wait_source *source, struct loop *loop) {
+static struct wait_watch *watch_of(struct wait_source *source, struct loop *loop)
+{
     int index = loop_index(loop);
     must(index >= 0);
     must(index < source->loop_count);
@@ -140,12 +150,14 @@ static struct wait_watch *watch_of(struct wait_source *source, struct loop *loop
     return watch;
 }
 
-static void op_on_timer(struct loop_timer *timer) {
+static void op_on_timer(struct loop_timer *timer)
+{
     op_complete(container_of(timer, struct wait_op, timer), true);
 }
 
 void wait_op_init(struct wait_op *op, struct loop *loop,
-                  void (*done)(struct wait_op *, bool timed_out)) {
+                  void (*done)(struct wait_op *, bool timed_out))
+{
     *op = (struct wait_op){.loop = loop, .done = done};
     list_init(&op->waits);
     list_init(&op->ready_link);
@@ -153,7 +165,8 @@ void wait_op_init(struct wait_op *op, struct loop *loop,
 }
 
 void wait_add(struct wait_op *op, struct wait *wait, struct wait_source *source,
-              enum wait_order order, wait_poll_fn *poll) {
+              enum wait_order order, wait_poll_fn *poll)
+{
     struct wait_watch *watch = watch_of(source, op->loop);
     source->get(source);
     *wait = (struct wait){.op = op, .source = source, .poll = poll};
@@ -164,7 +177,8 @@ void wait_add(struct wait_op *op, struct wait *wait, struct wait_source *source,
     atomic_fetch_or_explicit(&source->mask, bit, memory_order_acq_rel);
 }
 
-void wait_op_start(struct wait_op *op, int64_t deadline_ms) {
+void wait_op_start(struct wait_op *op, int64_t deadline_ms)
+{
     bool complete = list_empty(&op->waits);
     list_for_each_safe (link, &op->waits) {
         enum wait_result result;
@@ -179,7 +193,8 @@ void wait_op_start(struct wait_op *op, int64_t deadline_ms) {
     }
 }
 
-void wait_op_cancel(struct wait_op *op) {
+void wait_op_cancel(struct wait_op *op)
+{
     if (!op->completed) {
         op->completed = true;
         op_unlink_all(op);

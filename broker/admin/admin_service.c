@@ -1,0 +1,283 @@
+#include "admin/admin_service.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include "admin/admin_host.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "config/config.h"
+
+#define LOGGER "kafka.server.DefaultAutoTopicCreationManager"
+
+struct admin_service {
+    struct admin *admin;
+    struct admin_host host;
+    struct rng rng;
+    struct list creations; /* of struct creation: in ZooKeeper now */
+    _Atomic int under_way;
+};
+
+/* One automatic creation, from the asker's loop through ZooKeeper. */
+struct creation {
+    struct list link;
+    struct loop_msg msg;
+    struct admin_service *service;
+    char *name;
+};
+
+struct admin_service *admin_service_new(const struct admin_host *host, struct admin *admin)
+{
+    struct admin_service *service = mem_new(struct admin_service);
+    service->admin = admin;
+    service->host = *host;
+    rng_seed(&service->rng, host->seed);
+    list_init(&service->creations);
+    return service;
+}
+
+void admin_service_free(struct admin_service *service)
+{
+    list_for_each_safe(link, &service->creations)
+    {
+        struct creation *creation = container_of(link, struct creation, link);
+        list_remove(&creation->link);
+        mem_free(creation->name);
+        mem_free(creation);
+    }
+    mem_free(service);
+}
+
+struct admin *admin_service_admin(struct admin_service *service)
+{
+    return service->admin;
+}
+
+struct rng *admin_service_rng(struct admin_service *service)
+{
+    return &service->rng;
+}
+
+/* ---- names ---- */
+
+static bool name_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
+}
+
+bool topic_name_valid(struct str name)
+{
+    if (name.ptr == NULL || name.size == 0 || name.size > TOPIC_NAME_MAX_BYTES || str_is(name, ".") ||
+        str_is(name, "..")) {
+        return false;
+    }
+    for (size_t i = 0; i < name.size; i++) {
+        if (!name_char(name.ptr[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool collides(struct str a, struct str b)
+{
+    if (a.size != b.size) {
+        return false;
+    }
+    for (size_t i = 0; i < a.size; i++) {
+        char x = a.ptr[i] == '.' ? '_' : a.ptr[i];
+        char y = b.ptr[i] == '.' ? '_' : b.ptr[i];
+        if (x != y) {
+            return false;
+        }
+    }
+    return true;
+}
+
+const struct meta_topic *topic_name_collision(const struct meta *meta, struct str name)
+{
+    for (int32_t i = 0; i < meta->topics_count; i++) {
+        struct str other = meta->by_name[i]->name;
+        if (!str_eq(other, name) && collides(other, name)) {
+            return meta->by_name[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- placing replicas ---- */
+
+enum err admin_assign(struct admin_service *service, struct arena *arena, const struct meta *meta,
+                      const struct assign_request *wanted, struct znode_ids *placed,
+                      struct errmsg *msg)
+{
+    struct assign_broker *brokers =
+        arena_array(arena, struct assign_broker, (size_t)meta->brokers_count);
+    struct assign_request request = *wanted;
+    for (int32_t i = 0; i < meta->brokers_count; i++) {
+        brokers[i] = (struct assign_broker){meta->brokers[i].id, str_of(meta->brokers[i].rack)};
+    }
+    request.brokers = brokers;
+    request.brokers_count = meta->brokers_count;
+    return assign_replicas(arena, &service->rng, &request, placed, msg);
+}
+
+/* ---- creating what is asked for ---- */
+
+/* What a topic of that name gets when nobody says. */
+struct defaults {
+    int32_t partitions;
+    int32_t replication_factor;
+    bool offsets;
+};
+
+static struct defaults defaults_of(struct admin_service *service, struct str name)
+{
+    const struct config *config = config_cell_get(service->host.config);
+    bool offsets = str_is(name, "__consumer_offsets");
+    struct defaults defaults = {
+        .partitions = config_int(config, offsets ? KEY_offsets_topic_num_partitions
+                                                 : KEY_num_partitions),
+        .replication_factor = config_int(config, offsets ? KEY_offsets_topic_replication_factor
+                                                         : KEY_default_replication_factor),
+        .offsets = offsets,
+    };
+    config_put(config);
+    return defaults;
+}
+
+static void creation_end(struct creation *creation)
+{
+    atomic_fetch_sub(&creation->service->under_way, 1);
+    list_remove(&creation->link);
+    mem_free(creation->name);
+    mem_free(creation);
+}
+
+static void on_created(void *arg, enum err err, const char *text)
+{
+    struct creation *creation = arg;
+    if (err == ERR_OK) {
+        log_info(LOGGER, "created topic on request", "topic=%s", creation->name);
+    } else if (err != ERR_TOPIC_ALREADY_EXISTS) {
+        log_warn(LOGGER, "cannot create topic on request", "topic=%s error=%s %s", creation->name,
+                 err_text(err), text);
+    }
+    creation_end(creation);
+}
+
+/* The internal topics' own settings. */
+static struct znode_config internal_config(struct admin_service *service, struct arena *arena)
+{
+    const struct config *config = config_cell_get(service->host.config);
+    struct znode_pair *pairs = arena_array(arena, struct znode_pair, 3);
+    pairs[0] = (struct znode_pair){STR("compression.type"), STR("producer")};
+    pairs[1] = (struct znode_pair){STR("cleanup.policy"), STR("compact")};
+    pairs[2] = (struct znode_pair){
+        STR("segment.bytes"),
+        str_of(arena_printf(arena, "%d", config_int(config, KEY_offsets_topic_segment_bytes)))};
+    config_put(config);
+    return (struct znode_config){pairs, 3};
+}
+
+static enum err create_now(struct creation *creation, struct arena *arena, const struct meta *meta)
+{
+    struct admin_service *service = creation->service;
+    struct defaults defaults = defaults_of(service, str_of(creation->name));
+    struct assign_request wanted = {.partitions_count = defaults.partitions,
+                                    .replication_factor = defaults.replication_factor,
+                                    .first_replica_of_0 = -1};
+    struct znode_ids *placed = arena_array(arena, struct znode_ids, (size_t)defaults.partitions);
+    enum err err = admin_assign(service, arena, meta, &wanted, placed, NULL);
+    if (err != ERR_OK) {
+        return err;
+    }
+    struct znode_partition *partitions =
+        arena_array(arena, struct znode_partition, (size_t)defaults.partitions);
+    for (int32_t i = 0; i < defaults.partitions; i++) {
+        partitions[i].index = i;
+        partitions[i].replicas = placed[i];
+    }
+    struct admin_topic topic = {
+        .name = str_of(creation->name),
+        .id = uuid_random(&service->rng),
+        .partitions = partitions,
+        .partitions_count = defaults.partitions,
+    };
+    if (defaults.offsets) {
+        topic.config = internal_config(service, arena);
+    }
+    admin_create_topic(service->admin, &topic, on_created, creation);
+    return ERR_OK;
+}
+
+static bool already_under_way(const struct admin_service *service, const struct creation *creation)
+{
+    list_for_each(link, &service->creations)
+    {
+        const struct creation *other = container_of(link, struct creation, link);
+        if (other != creation && strcmp(other->name, creation->name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* On the control loop. */
+static void on_creation(struct loop_msg *msg)
+{
+    struct creation *creation = container_of(msg, struct creation, msg);
+    struct admin_service *service = creation->service;
+    struct meta *meta = meta_cell_get(service->host.meta);
+    struct arena arena = {0};
+    list_push_back(&service->creations, &creation->link);
+    bool needless = already_under_way(service, creation) ||
+                    meta_find(meta, str_of(creation->name)) != NULL ||
+                    topic_name_collision(meta, str_of(creation->name)) != NULL;
+    if (needless || create_now(creation, &arena, meta) != ERR_OK) {
+        creation_end(creation);
+    }
+    arena_fini(&arena);
+    meta_put(meta);
+}
+
+static void warn_too_few(struct str name, const struct defaults *defaults, int32_t brokers)
+{
+    static struct log_limit limit;
+    if (defaults->offsets) {
+        log_limited(&limit, LOG_WARN, LOGGER, "consumer groups cannot work yet",
+                    "[W-TOPIC-02] offsets.topic.replication.factor=%d but %d broker(s) are alive: "
+                    "groups work when %d brokers have joined, or set it to %d.",
+                    defaults->replication_factor, brokers, defaults->replication_factor, brokers);
+    } else {
+        log_limited(&limit, LOG_WARN, LOGGER, "cannot create topic on request",
+                    "[W-TOPIC-03] topic %.*s wants default.replication.factor=%d but %d broker(s) are "
+                    "alive.",
+                    STR_ARG(name), defaults->replication_factor, brokers);
+    }
+}
+
+enum err admin_auto_create(struct admin_service *service, struct str name, const struct meta *meta)
+{
+    if (!topic_name_valid(name)) {
+        return ERR_INVALID_TOPIC_EXCEPTION;
+    }
+    struct defaults defaults = defaults_of(service, name);
+    if (defaults.replication_factor > meta->brokers_count) {
+        warn_too_few(name, &defaults, meta->brokers_count);
+        return ERR_INVALID_REPLICATION_FACTOR;
+    }
+    if (atomic_fetch_add(&service->under_way, 1) >= ADMIN_AUTO_CREATE_MAX) {
+        atomic_fetch_sub(&service->under_way, 1);
+        return ERR_LEADER_NOT_AVAILABLE;
+    }
+    struct creation *creation = mem_new(struct creation);
+    creation->service = service;
+    creation->name = str_dup(name);
+    creation->msg.fn = on_creation;
+    list_init(&creation->link);
+    loop_post(service->host.control, &creation->msg);
+    return ERR_LEADER_NOT_AVAILABLE;
+}

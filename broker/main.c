@@ -1,0 +1,222 @@
+/* barnabasd: the broker. Reads its configuration, runs a server until SIGTERM or SIGINT, stops
+ * cleanly. */
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "config/config.h"
+#include "net/net.h"
+#include "server/server.h"
+#include "zk/zk.h"
+
+#define LOGGER "kafka.server.KafkaServer"
+
+#ifndef BARNABAS_VERSION
+#define BARNABAS_VERSION "0.1.0"
+#endif
+
+extern char **environ;
+
+enum { EXIT_USAGE = 2, OVERRIDES_MAX = 256 };
+
+struct arguments {
+    const char *file;
+    const char *overrides[OVERRIDES_MAX];
+    int overrides_count;
+    bool check;
+};
+
+static int usage(FILE *to)
+{
+    fprintf(
+        to,
+        "Example:  barnabasd server.properties --override broker.id=1\n\n"
+        "usage: barnabasd FILE [--override key=value]...\n"
+        "       barnabasd start [--config FILE] [--override key=value]...\n"
+        "       barnabasd --check-config FILE\n"
+        "       barnabasd --version | --help\n\n"
+        "The file is Kafka's server.properties. Variables KAFKA_* set keys too, by the rules of the\n"
+        "Docker image; `barnabasd start` without a file takes everything from them.\n");
+    return to == stdout ? 0 : EXIT_USAGE;
+}
+
+/* Returns -1 to go on, else the exit status. */
+static int parse_arguments(int argc, char **argv, struct arguments *out)
+{
+    *out = (struct arguments){0};
+    bool start = false;
+    for (int i = 1; i < argc; i++) {
+        const char *arg = argv[i];
+        if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
+            return usage(stdout);
+        }
+        if (strcmp(arg, "--version") == 0) {
+            printf("barnabasd %s\n", BARNABAS_VERSION);
+            return 0;
+        }
+        if (strcmp(arg, "start") == 0 && i == 1) {
+            start = true;
+        } else if ((strcmp(arg, "--config") == 0 || strcmp(arg, "--check-config") == 0) &&
+                   i + 1 < argc) {
+            out->check = strcmp(arg, "--check-config") == 0;
+            out->file = argv[++i];
+        } else if (strcmp(arg, "--override") == 0 && i + 1 < argc &&
+                   out->overrides_count < OVERRIDES_MAX) {
+            out->overrides[out->overrides_count++] = argv[++i];
+        } else if (arg[0] != '-' && out->file == NULL) {
+            out->file = arg;
+        } else {
+            fprintf(stderr, "barnabasd: unexpected argument: %s\n\n", arg);
+            return usage(stderr);
+        }
+    }
+    if (out->file == NULL && !start) {
+        return usage(stderr);
+    }
+    return -1;
+}
+
+/* Print the value in force of every key, and where it comes from. */
+static void print_config(const struct config *config)
+{
+    static const char *const sources[] = {"",     "topic",  "dynamic", "dynamic default",
+                                          "file", "default"};
+    for (int i = 0; i < KEY_COUNT; i++) {
+        enum config_key key = (enum config_key)i;
+        const struct config_info *info = config_info(key);
+        const char *value = config_str(config, key);
+        bool secret = info->type == CONFIG_PASSWORD && value != NULL;
+        printf("%s=%s\t(%s)\n", info->name,
+               secret          ? "[hidden]"
+               : value != NULL ? value
+                               : "",
+               sources[config_source(config, key)]);
+    }
+}
+
+/* What the main thread waits for: a step's end. */
+struct outcome {
+    sem_t done;
+    enum err err;
+    char text[2048];
+};
+
+static void on_done(void *arg, enum err err, const char *text)
+{
+    struct outcome *outcome = arg;
+    outcome->err = err;
+    snprintf(outcome->text, sizeof(outcome->text), "%s", text);
+    sem_post(&outcome->done);
+}
+
+/* A broker holds a file per segment and a socket per client: take what the system allows. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* Wait for the start to end, or for a signal that ends it. True when the broker is ready. */
+static bool wait_start(struct outcome *started, sigset_t *signals)
+{
+    struct timespec step = {.tv_nsec = 20 * 1000 * 1000};
+    for (;;) {
+        if (sem_trywait(&started->done) == 0) {
+            return started->err == ERR_OK;
+        }
+        if (sigtimedwait(signals, NULL, &step) > 0) {
+            started->err = ERR_CLOSED;
+            snprintf(started->text, sizeof(started->text), "stopped while starting");
+            return false;
+        }
+    }
+}
+
+static int run(const struct config *config)
+{
+    struct net_tcp_options sockets = {
+        .send_buffer_bytes = config_int(config, KEY_socket_send_buffer_bytes),
+        .receive_buffer_bytes = config_int(config, KEY_socket_receive_buffer_bytes),
+    };
+    struct net *net = net_tcp_new(&sockets);
+    struct env env = {
+        .clock = clock_system(),
+        .fs = fs_posix(),
+        .net = net,
+        .zk = zk_client_factory(),
+        .threads = true,
+    };
+    struct outcome started = {.err = ERR_OK};
+    struct outcome stopped = {.err = ERR_OK};
+    sigset_t signals;
+    int number;
+    sem_init(&started.done, 0, 0);
+    sem_init(&stopped.done, 0, 0);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    /* Before any thread: all of them inherit it, and only this one waits for signals. */
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    struct server *server = server_new(&env, config);
+    server_start(server, on_done, &started);
+    bool ready = wait_start(&started, &signals);
+    if (ready) {
+        log_info(LOGGER, "started", "%s", started.text);
+        sigwait(&signals, &number);
+        log_info(LOGGER, "stopping", "signal=%s", strsignal(number));
+    } else {
+        fprintf(stderr, "%s\n", started.text);
+    }
+    server_stop(server, on_done, &stopped);
+    while (sem_wait(&stopped.done) != 0) {
+        must(errno == EINTR);
+    }
+    server_free(server);
+    net_tcp_free(net);
+    return ready || started.err == ERR_CLOSED ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments;
+    int status = parse_arguments(argc, argv, &arguments);
+    if (status >= 0) {
+        return status;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    raise_file_limit();
+    struct config_load_options options = {
+        .file = arguments.file,
+        .environ_ = (const char *const *)environ,
+        .overrides = arguments.overrides,
+        .overrides_count = arguments.overrides_count,
+    };
+    struct config *config;
+    struct errmsg msg;
+    if (config_load(&options, &config, &msg) != ERR_OK) {
+        fprintf(stderr, "%s\n", msg.text);
+        return 1;
+    }
+    if (arguments.check) {
+        print_config(config);
+        config_put(config);
+        return 0;
+    }
+    log_info(LOGGER, "starting", "Barnabas %s, a Kafka-compatible broker", BARNABAS_VERSION);
+    config_log_warnings(config);
+    status = run(config);
+    config_put(config);
+    return status;
+}

@@ -1,0 +1,69 @@
+/* server_internal.h: a broker from the inside, for server.c (what it is made of), startup.c and
+ * shutdown.c (the sequences). */
+#pragma once
+
+#include "config/listeners.h"
+#include "control/control_apply.h"
+#include "control/replicas.h"
+#include "groups/groups.h"
+#include "peer/peer.h"
+#include "server/server.h"
+#include "server/session.h"
+#include "topics/topic_configs.h"
+
+struct server {
+    struct broker broker;
+    struct config_cell config;
+    struct listeners listeners;
+    struct session *session;
+    struct session_host session_host;
+    struct ctl_driver *driver;
+    struct ctl_host ctl_host;
+    struct config_changes *changes;
+    struct config_changes_host changes_host;
+    struct peers *peers;
+    struct topic_configs *topic_configs;
+    char **log_dirs;
+    int log_dirs_count;
+    int64_t start_ms;
+    int64_t zookeeper_ms; /* when the first session was there */
+
+    /* Dynamic broker configuration as last seen; NULL: none. */
+    struct config_pair *dynamic_all;
+    int dynamic_all_count;
+    struct config_pair *dynamic_mine;
+    int dynamic_mine_count;
+
+    bool registered;
+    bool configs_loaded;
+    bool serving;
+    bool stopping;
+    bool session_open;
+    char waiting_line[512];
+    server_done_fn *start_fn;
+    void *start_arg;
+    server_done_fn *stop_fn;
+    void *stop_arg;
+    struct loop_msg start_msg;
+    struct loop_msg stop_msg;
+    struct work load_work;
+    enum err load_err;
+    struct errmsg load_msg;
+    struct work close_work;
+    bool closed_clean;
+    _Atomic int loops_left; /* network loops that still have clients to close */
+    struct netloop_stop *stops;
+};
+
+/* Tell whoever started us, once. */
+void server_started(struct server *server, enum err err, const char *text);
+
+/* startup.c: the first step, on the control loop. */
+void startup_begin(struct server *server);
+
+/* shutdown.c: likewise. */
+void shutdown_begin(struct server *server);
+
+/* server.c: the dynamic layers have changed. */
+void server_apply_dynamic(struct server *server, bool mine, const struct znode_config *config);
+void server_close_listeners(struct server *server);

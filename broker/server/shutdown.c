@@ -1,0 +1,189 @@
+/* shutdown.c: the steps of a stop: hand over what can be handed over, close the door, finish what
+ * is in work, write everything down, leave the cluster. */
+#include "admin/admin_service.h"
+#include "admin/producer_ids.h"
+#include "api/client.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "server/server_internal.h"
+
+#define LOGGER "kafka.server.KafkaServer"
+
+/* One network loop closes its connections. */
+struct netloop_stop {
+    struct loop_msg there;
+    struct loop_msg back;
+    struct server *server;
+    struct netloop *netloop;
+};
+
+static void finish(struct server *server)
+{
+    struct broker *broker = &server->broker;
+    if (server->session != NULL) {
+        session_close(server->session);
+    }
+    if (server->changes != NULL) {
+        config_changes_free(server->changes);
+    }
+    if (broker->producer_ids != NULL) {
+        producer_ids_free(broker->producer_ids);
+    }
+    if (broker->admin != NULL) {
+        meta_waits_fini(&broker->meta_waits);
+        admin_service_free(broker->admin);
+    }
+    if (server->driver != NULL) {
+        ctl_driver_free(server->driver);
+        server->driver = NULL;
+    }
+    if (server->peers != NULL) {
+        peers_free(server->peers);
+    }
+    if (broker->control_apply != NULL) {
+        control_apply_free(broker->control_apply);
+    }
+    if (server->session != NULL) {
+        session_free(server->session);
+        server->session = NULL;
+    }
+    log_info(LOGGER, "stopped", "broker=%d clean=%s", broker->id,
+             server->closed_clean ? "yes" : "no");
+    server_done_fn *fn = server->stop_fn;
+    fn(server->stop_arg, ERR_OK, "");
+}
+
+/* ---- the logs, on a worker ---- */
+
+static void on_close_logs(struct work *work)
+{
+    struct server *server = container_of(work, struct server, close_work);
+    struct control_apply *apply = server->broker.control_apply;
+    server->closed_clean =
+        logs_close(server->broker.logs, replicas_high_watermark, control_apply_replicas(apply));
+}
+
+static void on_closed_logs(struct work *work)
+{
+    finish(container_of(work, struct server, close_work));
+}
+
+static void close_logs(struct server *server)
+{
+    /* Before the broker had joined, nothing was written: what the directories say stays true. */
+    if (server->broker.logs == NULL || server->broker.control_apply == NULL) {
+        finish(server);
+        return;
+    }
+    server->close_work =
+        (struct work){.run = on_close_logs, .done = on_closed_logs, .loop = server->broker.control};
+    worker_submit(server->broker.workers, &server->close_work);
+}
+
+/* ---- partitions: nothing is appended any more ---- */
+
+struct part_stop {
+    struct actor_msg msg;
+    struct loop_msg back;
+    struct part *part;
+    struct server *server;
+};
+
+static void on_part_back(struct loop_msg *msg)
+{
+    struct part_stop *stop = container_of(msg, struct part_stop, back);
+    struct server *server = stop->server;
+    part_put(stop->part);
+    mem_free(stop);
+    if (atomic_fetch_sub(&server->loops_left, 1) == 1) {
+        close_logs(server);
+    }
+}
+
+static void stop_in_actor(struct actor *actor, struct actor_msg *msg)
+{
+    struct part *part = container_of(actor, struct part, actor);
+    struct part_stop *stop = container_of(msg, struct part_stop, msg);
+    part_close(part);
+    stop->back.fn = on_part_back;
+    loop_post(stop->server->broker.control, &stop->back);
+}
+
+static void stop_part(void *arg, struct part *part)
+{
+    struct server *server = arg;
+    struct part_stop *stop = mem_new(struct part_stop);
+    stop->msg.fn = stop_in_actor;
+    stop->part = part_get(part);
+    stop->server = server;
+    atomic_fetch_add(&server->loops_left, 1);
+    part_post(part, &stop->msg);
+}
+
+static void stop_parts(struct server *server)
+{
+    atomic_store(&server->loops_left, 1);
+    parts_each(&server->broker.parts, stop_part, server);
+    if (atomic_fetch_sub(&server->loops_left, 1) == 1) {
+        close_logs(server);
+    }
+}
+
+/* ---- connections ---- */
+
+static void on_clients_closed(struct loop_msg *msg)
+{
+    struct netloop_stop *stop = container_of(msg, struct netloop_stop, back);
+    if (atomic_fetch_sub(&stop->server->loops_left, 1) == 1) {
+        stop_parts(stop->server);
+    }
+}
+
+static void on_close_clients(struct loop_msg *msg)
+{
+    struct netloop_stop *stop = container_of(msg, struct netloop_stop, there);
+    loop_timer_cancel(&stop->netloop->idle_timer);
+    list_for_each_safe (link, &stop->netloop->clients) {
+        client_close(container_of(link, struct client, link));
+    }
+    stop->back.fn = on_clients_closed;
+    loop_post(stop->server->broker.control, &stop->back);
+}
+
+static void close_clients(struct server *server)
+{
+    struct broker *broker = &server->broker;
+    server_close_listeners(server);
+    server->stops = mem_zalloc((size_t)broker->netloops_count, sizeof(*server->stops));
+    atomic_store(&server->loops_left, broker->netloops_count);
+    for (int i = 0; i < broker->netloops_count; i++) {
+        struct netloop_stop *stop = &server->stops[i];
+        stop->server = server;
+        stop->netloop = &broker->netloops[i];
+        stop->there.fn = on_close_clients;
+        loop_post(stop->netloop->loop, &stop->there);
+    }
+}
+
+static void on_resigned(void *arg)
+{
+    close_clients(arg);
+}
+
+void shutdown_begin(struct server *server)
+{
+    if (server->stopping) {
+        return;
+    }
+    server->stopping = true;
+    atomic_store(&server->broker.ready, false);
+    if (server->broker.control_apply != NULL) {
+        replicas_stop_timers(control_apply_replicas(server->broker.control_apply));
+    }
+    if (server->driver != NULL && server->registered) {
+        ctl_driver_resign(server->driver, on_resigned, server);
+    } else {
+        close_clients(server);
+    }
+}

@@ -1,0 +1,650 @@
+/* startup.c: the steps of a start, in Kafka's order (kafka-zk-mode facts 2.1), each on the control
+ * loop, each beginning the next when it is done. The first that fails ends it with a text for
+ * people. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "admin/admin_host.h"
+#include "admin/admin_service.h"
+#include "admin/meta_wait.h"
+#include "admin/producer_ids.h"
+#include "api/client.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "server/server_internal.h"
+
+#define LOGGER "kafka.server.KafkaServer"
+
+enum { READY_TEXT_MAX = 256 };
+
+static void fail(struct server *server, enum err err, const char *text)
+{
+    server_started(server, err, text);
+}
+
+static const struct config *config_now(struct server *server)
+{
+    return config_cell_get(&server->config);
+}
+
+/* ---- 1: the directories, so that a wrong or locked one is told before anything else ---- */
+
+static void on_dir_failed(void *arg, const char *dir)
+{
+    (void)arg;
+    (void)dir;
+}
+
+static enum err open_dirs(struct server *server, struct errmsg *msg)
+{
+    struct broker *broker = &server->broker;
+    const struct config *config = config_now(server);
+    struct logs_options options = {
+        .fs = broker->env.fs,
+        .clock = broker->env.clock,
+        .workers = broker->workers,
+        .dirs = (const char *const *)server->log_dirs,
+        .dirs_count = server->log_dirs_count,
+        .producer_expiration_ms = config_long(config, KEY_producer_id_expiration_ms),
+        .on_dir_failed = on_dir_failed,
+        .arg = server,
+    };
+    config_put(config);
+    return logs_open(&options, &broker->logs, msg);
+}
+
+/* ---- 2: ZooKeeper ---- */
+
+static void on_identified(struct session_host *host, struct str cluster_id);
+static void on_registered(struct session_host *host, int64_t broker_epoch);
+static void on_failed(struct session_host *host, enum err err, const char *text);
+static void on_waiting(struct session_host *host, const char *line);
+
+void startup_begin(struct server *server)
+{
+    struct errmsg msg = {""};
+    enum err err = open_dirs(server, &msg);
+    if (err != ERR_OK) {
+        fail(server, err, msg.text);
+        return;
+    }
+    struct rng rng;
+    char proposed[UUID_TEXT_SIZE + 1];
+    rng_seed(&rng, server->broker.env.seed);
+    uuid_format(uuid_random(&rng), proposed);
+    const struct config *config = config_now(server);
+    struct session_options options = {
+        .connect = config_str(config, KEY_zookeeper_connect),
+        .session_timeout_ms = config_int(config, KEY_zookeeper_session_timeout_ms),
+        .connection_timeout_ms = (int32_t)config_zookeeper_connection_timeout_ms(config),
+        .proposed_cluster_id = str_of(proposed),
+    };
+    server->session_host = (struct session_host){.identified = on_identified,
+                                                 .registered = on_registered,
+                                                 .failed = on_failed,
+                                                 .waiting = on_waiting};
+    server->session =
+        session_new(server->broker.control, server->broker.env.zk, &options, &server->session_host);
+    server->session_open = true;
+    config_put(config);
+    session_start(server->session);
+}
+
+static void on_failed(struct session_host *host, enum err err, const char *text)
+{
+    fail(container_of(host, struct server, session_host), err, text);
+}
+
+static void on_waiting(struct session_host *host, const char *line)
+{
+    (void)host;
+    log_warn(LOGGER, "waiting", "%s", line);
+}
+
+/* ---- 3: who we are ---- */
+
+static void read_configs(struct server *server);
+
+static void explain_cluster(struct server *server, const char *stored, struct str cluster_id,
+                            struct errmsg *msg)
+{
+    const struct config *config = config_now(server);
+    errmsg_set(
+        msg,
+        "error[E-DATA-01]: %s belongs to another cluster.\n"
+        "  stored cluster.id  %s   (meta.properties)\n"
+        "  ZooKeeper says     %.*s   (%s/cluster/id)\n"
+        "  Usual cause: ZooKeeper's data was lost, or zookeeper.connect names another ensemble. "
+        "Restore ZooKeeper's data or correct the address; to give these messages up, use an "
+        "empty directory in log.dirs.",
+        server->log_dirs[0], stored, STR_ARG(cluster_id),
+        config_str(config, KEY_zookeeper_connect));
+    config_put(config);
+}
+
+static enum err check_identity(struct server *server, struct str cluster_id, struct errmsg *msg)
+{
+    struct broker *broker = &server->broker;
+    int32_t stored_id;
+    const char *stored_cluster;
+    enum err err = logs_stored_identity(broker->logs, &stored_id, &stored_cluster, msg);
+    if (err != ERR_OK) {
+        return err;
+    }
+    if (stored_cluster[0] != '\0' && !str_is(cluster_id, stored_cluster)) {
+        explain_cluster(server, stored_cluster, cluster_id, msg);
+        return ERR_INCONSISTENT_CLUSTER_ID;
+    }
+    if (broker->id >= 0 && stored_id >= 0 && stored_id != broker->id) {
+        errmsg_set(msg,
+                   "error[E-DATA-09]: %s is broker %d's, but broker.id=%d.\n"
+                   "  Set broker.id=%d, or point log.dirs at this broker's own directory.",
+                   server->log_dirs[0], stored_id, broker->id, stored_id);
+        return ERR_INVALID;
+    }
+    if (broker->id < 0) {
+        broker->id = stored_id;
+    }
+    snprintf(broker->cluster_id, sizeof(broker->cluster_id), "%.*s", STR_ARG(cluster_id));
+    return ERR_OK;
+}
+
+static void on_generated(void *arg, enum err err, int32_t broker_id)
+{
+    struct server *server = arg;
+    if (err != ERR_OK) {
+        fail(server, err, "error[E-ZK-03]: ZooKeeper gave no broker id.");
+        return;
+    }
+    server->broker.id = broker_id;
+    read_configs(server);
+}
+
+static void on_identified(struct session_host *host, struct str cluster_id)
+{
+    struct server *server = container_of(host, struct server, session_host);
+    struct errmsg msg = {""};
+    server->zookeeper_ms = loop_now_ms(server->broker.control);
+    enum err err = check_identity(server, cluster_id, &msg);
+    if (err != ERR_OK) {
+        fail(server, err, msg.text);
+        return;
+    }
+    if (server->broker.id >= 0) {
+        read_configs(server);
+        return;
+    }
+    const struct config *config = config_now(server);
+    session_generate_id(server->session, config_int(config, KEY_reserved_broker_max_id),
+                        on_generated, server);
+    config_put(config);
+}
+
+/* ---- 4: dynamic configuration of brokers, then of topics ---- */
+
+static void load_logs(struct server *server);
+
+static void set_topic(struct server *server, struct str topic, const struct znode_config *config)
+{
+    struct config_pair *pairs = mem_zalloc((size_t)config->pairs_count, sizeof(*pairs));
+    for (int32_t i = 0; i < config->pairs_count; i++) {
+        pairs[i].name = str_dup(config->pairs[i].key);
+        pairs[i].value = str_dup(config->pairs[i].value);
+    }
+    topic_configs_set(server->topic_configs, topic, pairs, config->pairs_count);
+    for (int32_t i = 0; i < config->pairs_count; i++) {
+        mem_free((void *)(uintptr_t)pairs[i].name);
+        mem_free((void *)(uintptr_t)pairs[i].value);
+    }
+    mem_free(pairs);
+}
+
+static void on_topic_configs(void *arg, enum err err, const struct admin_entity *entities,
+                             int32_t count)
+{
+    struct server *server = arg;
+    if (err != ERR_OK) {
+        fail(server, err,
+             "error[E-ZK-04]: the topics' configuration could not be read from ZooKeeper.");
+        return;
+    }
+    for (int32_t i = 0; i < count; i++) {
+        set_topic(server, entities[i].name, &entities[i].config);
+    }
+    load_logs(server);
+}
+
+/* "brokers" entities: ours and the default's. */
+static void take_broker_config(struct server *server, struct str name,
+                               const struct znode_config *config)
+{
+    char mine[16];
+    snprintf(mine, sizeof(mine), "%d", server->broker.id);
+    if (str_is(name, "<default>")) {
+        server_apply_dynamic(server, false, config);
+    } else if (str_is(name, mine)) {
+        server_apply_dynamic(server, true, config);
+    }
+}
+
+static void on_broker_configs(void *arg, enum err err, const struct admin_entity *entities,
+                              int32_t count)
+{
+    struct server *server = arg;
+    if (err != ERR_OK) {
+        fail(server, err,
+             "error[E-ZK-04]: the brokers' configuration could not be read from ZooKeeper.");
+        return;
+    }
+    for (int32_t i = 0; i < count; i++) {
+        take_broker_config(server, entities[i].name, &entities[i].config);
+    }
+    admin_read_configs(session_admin(server->session), "topics", on_topic_configs, server);
+}
+
+static void read_configs(struct server *server)
+{
+    struct errmsg msg = {""};
+    struct broker *broker = &server->broker;
+    enum err err = logs_set_identity(broker->logs, broker->id, broker->cluster_id, &msg);
+    if (err != ERR_OK) {
+        fail(server, err, msg.text);
+        return;
+    }
+    admin_read_configs(session_admin(server->session), "brokers", on_broker_configs, server);
+}
+
+/* ---- 5: the logs, on a worker ---- */
+
+static void join(struct server *server);
+
+static void config_of(void *arg, struct str topic, struct topic_config *out)
+{
+    struct server *server = arg;
+    topic_configs_get(server->topic_configs, topic, out);
+}
+
+static void on_load(struct work *work)
+{
+    struct server *server = container_of(work, struct server, load_work);
+    server->load_err = logs_load(server->broker.logs, config_of, server, &server->load_msg);
+}
+
+static void on_loaded(struct work *work)
+{
+    struct server *server = container_of(work, struct server, load_work);
+    if (server->load_err != ERR_OK) {
+        fail(server, server->load_err, server->load_msg.text);
+    } else if (!server->stopping) {
+        join(server);
+    }
+}
+
+static void load_logs(struct server *server)
+{
+    server->load_work =
+        (struct work){.run = on_load, .done = on_loaded, .loop = server->broker.control};
+    worker_submit(server->broker.workers, &server->load_work);
+}
+
+/* ---- 6: sockets: bound now, so that the ports are known; served when all is ready ---- */
+
+static void on_adopt(struct loop_msg *msg);
+
+struct handover {
+    struct loop_msg msg;
+    struct netloop *netloop;
+    struct listener *listener;
+    struct net_accepted *accepted;
+};
+
+static void on_adopt(struct loop_msg *msg)
+{
+    struct handover *handover = container_of(msg, struct handover, msg);
+    struct netloop *netloop = handover->netloop;
+    client_new(netloop, handover->listener, handover->accepted);
+    if (!loop_timer_pending(&netloop->idle_timer)) {
+        loop_timer_set(netloop->loop, &netloop->idle_timer, loop_now_ms(netloop->loop) + 10000);
+    }
+    mem_free(handover);
+}
+
+/* To the loop that has the fewest connections: brokers have few, long, unequal ones. */
+static void on_accept(void *arg, struct net_accepted *accepted)
+{
+    struct listener *listener = arg;
+    struct broker *broker = listener->broker;
+    struct netloop *best = &broker->netloops[0];
+    for (int i = 1; i < broker->netloops_count; i++) {
+        if (atomic_load(&broker->netloops[i].placed) < atomic_load(&best->placed)) {
+            best = &broker->netloops[i];
+        }
+    }
+    atomic_fetch_add(&best->placed, 1);
+    struct handover *handover = mem_new(struct handover);
+    *handover = (struct handover){.netloop = best, .listener = listener, .accepted = accepted};
+    handover->msg.fn = on_adopt;
+    loop_post(best->loop, &handover->msg);
+}
+
+static enum err bind_listeners(struct server *server, struct errmsg *msg)
+{
+    struct broker *broker = &server->broker;
+    const struct config *config = config_now(server);
+    int backlog = config_int(config, KEY_socket_listen_backlog_size);
+    enum err err = ERR_OK;
+    config_put(config);
+    broker->listeners = mem_zalloc((size_t)server->listeners.count, sizeof(*broker->listeners));
+    for (int i = 0; i < server->listeners.count && err == ERR_OK; i++) {
+        const struct listener_config *from = &server->listeners.items[i];
+        struct listener *listener = &broker->listeners[i];
+        struct net_address at = {.port = from->port};
+        bool any = strcmp(from->host, "0.0.0.0") == 0;
+        snprintf(at.host, sizeof(at.host), "%s", any ? "" : from->host);
+        snprintf(listener->name, sizeof(listener->name), "%s", from->name);
+        listener->security_protocol = (int16_t)from->protocol;
+        listener->internal = i == server->listeners.inter_broker;
+        listener->broker = broker;
+        err =
+            broker->env.net->ops->listen(broker->env.net, broker->control, &at, backlog, on_accept,
+                                         listener, &listener->handle, &listener->port, msg);
+        if (err == ERR_OK) {
+            broker->listeners_count++;
+        }
+    }
+    return err;
+}
+
+void server_close_listeners(struct server *server)
+{
+    struct broker *broker = &server->broker;
+    for (int i = 0; i < broker->listeners_count; i++) {
+        if (broker->listeners[i].handle != NULL) {
+            broker->env.net->ops->unlisten(broker->listeners[i].handle);
+            broker->listeners[i].handle = NULL;
+        }
+    }
+}
+
+/* ---- 7: registration, controller, configuration changes ---- */
+
+static struct str advertised_host(const struct listener_config *listener, struct arena *arena)
+{
+    char name[256] = "localhost";
+    if (listener->advertised_host[0] != '\0') {
+        return str_of(listener->advertised_host);
+    }
+    gethostname(name, sizeof(name) - 1);
+    return arena_str(arena, str_of(name));
+}
+
+static void describe_self(struct server *server, struct arena *arena, struct znode_broker *out)
+{
+    struct broker *broker = &server->broker;
+    const struct config *config = config_now(server);
+    struct znode_endpoint *endpoints =
+        arena_array(arena, struct znode_endpoint, (size_t)server->listeners.count);
+    *out = (struct znode_broker){.endpoints = endpoints, .jmx_port = -1, .rack = STR_NULL};
+    for (int i = 0; i < server->listeners.count; i++) {
+        const struct listener_config *listener = &server->listeners.items[i];
+        if (!listener->advertised) {
+            continue;
+        }
+        uint16_t port = listener->advertised_port;
+        endpoints[out->endpoints_count++] = (struct znode_endpoint){
+            .listener = str_of(listener->name),
+            .host = advertised_host(listener, arena),
+            .port = port != 0 ? port : broker->listeners[i].port,
+            .security = (enum znode_security)listener->protocol,
+        };
+    }
+    if (config_str(config, KEY_broker_rack) != NULL) {
+        out->rack = arena_str(arena, str_of(config_str(config, KEY_broker_rack)));
+    }
+    config_put(config);
+}
+
+/* ---- the controller's requests on their way out ---- */
+
+struct outgoing {
+    struct server *server;
+    uint64_t cmd_id;
+    struct loop_task local; /* to ourselves: no socket */
+    struct buf request;
+};
+
+static void on_sent(void *arg, enum err err, struct bytes response)
+{
+    struct outgoing *outgoing = arg;
+    struct server *server = outgoing->server;
+    uint64_t cmd_id = outgoing->cmd_id;
+    buf_fini(&outgoing->request);
+    mem_free(outgoing);
+    if (server->driver != NULL) {
+        ctl_driver_sent(server->driver, cmd_id, err, response);
+    }
+}
+
+static void on_local_reply(void *arg, struct bytes response)
+{
+    on_sent(arg, ERR_OK, response);
+}
+
+static void on_local(struct loop_task *task)
+{
+    struct outgoing *outgoing = container_of(task, struct outgoing, local);
+    struct bytes request = {outgoing->request.data, outgoing->request.size};
+    control_apply_request(outgoing->server->broker.control_apply, request, on_local_reply,
+                          outgoing);
+}
+
+static void ctl_send(struct ctl_host *host, int32_t broker_id,
+                     const struct znode_endpoint *endpoints, int32_t endpoints_count, int kind,
+                     struct bytes request, uint64_t cmd_id)
+{
+    (void)kind;
+    struct server *server = container_of(host, struct server, ctl_host);
+    struct outgoing *outgoing = mem_new(struct outgoing);
+    outgoing->server = server;
+    outgoing->cmd_id = cmd_id;
+    if (broker_id == server->broker.id) {
+        buf_put(&outgoing->request, request.data, request.size);
+        loop_task_init(&outgoing->local, on_local);
+        loop_defer(server->broker.control, &outgoing->local);
+        return;
+    }
+    const char *wanted = server->listeners.items[server->listeners.inter_broker].name;
+    for (int32_t i = 0; i < endpoints_count; i++) {
+        if (str_is(endpoints[i].listener, wanted)) {
+            char *hostname = str_dup(endpoints[i].host);
+            peers_send(server->peers, broker_id, hostname, (uint16_t)endpoints[i].port, request,
+                       on_sent, outgoing);
+            mem_free(hostname);
+            return;
+        }
+    }
+    log_warn(LOGGER, "a broker lacks our inter-broker listener", "broker=%d listener=%s", broker_id,
+             wanted);
+    mem_free(outgoing);
+    ctl_driver_sent(server->driver, cmd_id, ERR_CLOSED, (struct bytes){0});
+}
+
+static void ctl_disconnect(struct ctl_host *host, int32_t broker_id)
+{
+    struct server *server = container_of(host, struct server, ctl_host);
+    peers_disconnect(server->peers, broker_id);
+}
+
+static void ctl_changed(struct ctl_host *host, int32_t controller_id, int32_t epoch)
+{
+    struct server *server = container_of(host, struct server, ctl_host);
+    struct meta_edit *edit = meta_edit_begin(&server->broker.meta);
+    log_info("kafka.controller.KafkaController", "controller", "id=%d epoch=%d", controller_id,
+             epoch);
+    meta_edit_controller(edit, controller_id);
+    meta_edit_commit(edit);
+}
+
+static void ctl_config_from(struct server *server, struct ctl_config *out)
+{
+    const struct config *config = config_now(server);
+    *out = (struct ctl_config){
+        .broker_id = server->broker.id,
+        .replication = false,
+        .unclean_default = config_bool(config, KEY_unclean_leader_election_enable),
+        .delete_topics = config_bool(config, KEY_delete_topic_enable),
+        .auto_rebalance = config_bool(config, KEY_auto_leader_rebalance_enable),
+        .rebalance_check_ms =
+            config_long(config, KEY_leader_imbalance_check_interval_seconds) * 1000,
+        .imbalance_percentage = config_int(config, KEY_leader_imbalance_per_broker_percentage),
+        .seed = server->broker.env.seed,
+    };
+    config_put(config);
+}
+
+/* ---- configuration changes ---- */
+
+static int unclean_of(const struct znode_config *config)
+{
+    for (int32_t i = 0; i < config->pairs_count; i++) {
+        if (str_is(config->pairs[i].key, "unclean.leader.election.enable")) {
+            return str_is(config->pairs[i].value, "true");
+        }
+    }
+    return -1;
+}
+
+static void on_config_changed(struct config_changes_host *host, struct str type, struct str name,
+                              const struct znode_config *config)
+{
+    struct server *server = container_of(host, struct server, changes_host);
+    if (str_is(type, "topics")) {
+        set_topic(server, name, config);
+        ctl_driver_set_unclean(server->driver, name, unclean_of(config));
+        replicas_configure(control_apply_replicas(server->broker.control_apply), name);
+    } else if (str_is(type, "brokers")) {
+        take_broker_config(server, name, config);
+        const struct config *now = config_now(server);
+        ctl_driver_set_unclean(server->driver, STR_NULL,
+                               config_bool(now, KEY_unclean_leader_election_enable));
+        config_put(now);
+        replicas_configure(control_apply_replicas(server->broker.control_apply), STR_NULL);
+    }
+}
+
+static void maybe_ready(struct server *server);
+
+static void on_configs_loaded(struct config_changes_host *host)
+{
+    struct server *server = container_of(host, struct server, changes_host);
+    server->configs_loaded = true;
+    maybe_ready(server);
+}
+
+static void on_metadata(void *arg)
+{
+    struct server *server = arg;
+    meta_waits_kick(&server->broker.meta_waits);
+}
+
+static void make_parts(struct server *server)
+{
+    struct broker *broker = &server->broker;
+    struct ctl_config ctl_config;
+    const struct config *config = config_now(server);
+    broker->control_apply = control_apply_new(broker, on_metadata, server);
+    struct admin_host admin_host = {.control = broker->control,
+                                    .meta = &broker->meta,
+                                    .config = &server->config,
+                                    .seed = broker->env.seed ^ 0x61};
+    broker->admin = admin_service_new(&admin_host, session_admin(server->session));
+    meta_waits_init(&broker->meta_waits, broker->control, &broker->meta);
+    broker->producer_ids = producer_ids_new(session_admin(server->session), broker->id);
+    server->peers = peers_new(broker->control, broker->env.net, broker->id,
+                              config_long(config, KEY_controller_socket_timeout_ms));
+    config_put(config);
+    ctl_config_from(server, &ctl_config);
+    server->ctl_host = (struct ctl_host){
+        .send = ctl_send, .disconnect = ctl_disconnect, .controller_changed = ctl_changed};
+    server->driver = ctl_driver_new(broker->control, &ctl_config, &server->ctl_host);
+    broker->ctl_driver = server->driver;
+    server->changes_host =
+        (struct config_changes_host){.changed = on_config_changed, .loaded = on_configs_loaded};
+    server->changes = config_changes_new(broker->control, &server->changes_host);
+}
+
+static void join(struct server *server)
+{
+    struct errmsg msg = {""};
+    enum err err = bind_listeners(server, &msg);
+    if (err != ERR_OK) {
+        fail(server, err, msg.text);
+        return;
+    }
+    struct arena arena = {0};
+    struct znode_broker self;
+    make_parts(server);
+    describe_self(server, &arena, &self);
+    session_join(server->session, server->broker.id, &self, server->driver, server->changes);
+    arena_fini(&arena);
+}
+
+static void on_registered(struct session_host *host, int64_t broker_epoch)
+{
+    struct server *server = container_of(host, struct server, session_host);
+    log_info(LOGGER, "registered", "broker=%d epoch=%lld", server->broker.id,
+             (long long)broker_epoch);
+    control_apply_set_broker_epoch(server->broker.control_apply, broker_epoch);
+    server->registered = true;
+    maybe_ready(server);
+}
+
+/* ---- 8: ready ---- */
+
+static void log_start(struct server *server)
+{
+    struct broker *broker = &server->broker;
+    struct arena arena = {0};
+    struct buf line = {0};
+    for (int i = 0; i < broker->listeners_count; i++) {
+        const struct listener_config *from = &server->listeners.items[i];
+        uint16_t port =
+            from->advertised_port != 0 ? from->advertised_port : broker->listeners[i].port;
+        buf_printf(&line, "%s%s bound to %s:%u, clients are told %.*s:%u%s", i > 0 ? "; " : "",
+                   from->name, from->host[0] != '\0' ? from->host : "*", broker->listeners[i].port,
+                   STR_ARG(advertised_host(from, &arena)), port,
+                   broker->listeners[i].internal ? " (also for brokers)" : "");
+    }
+    log_info(LOGGER, "listeners", "%.*s", (int)line.size, line.data);
+    buf_clear(&line);
+    for (int i = 0; i < server->log_dirs_count; i++) {
+        int64_t total = 0;
+        int64_t usable = 0;
+        enum err err = fs_space(broker->env.fs, server->log_dirs[i], &total, &usable);
+        (void)err;
+        buf_printf(&line, "%s%s (%lld MB free)", i > 0 ? "; " : "", server->log_dirs[i],
+                   (long long)(usable >> 20));
+    }
+    log_info(LOGGER, "log dirs", "%.*s", (int)line.size, line.data);
+    buf_fini(&line);
+    arena_fini(&arena);
+}
+
+static void maybe_ready(struct server *server)
+{
+    if (server->serving || !server->registered || !server->configs_loaded || server->stopping) {
+        return;
+    }
+    struct broker *broker = &server->broker;
+    char text[READY_TEXT_MAX];
+    server->serving = true;
+    atomic_store(&broker->ready, true);
+    replicas_start(control_apply_replicas(broker->control_apply));
+    log_start(server);
+    int64_t now = clock_mono_ms(broker->env.clock);
+    snprintf(text, sizeof(text), "broker %d of cluster %s is ready in %lld ms", broker->id,
+             broker->cluster_id, (long long)(now - server->start_ms));
+    server_started(server, ERR_OK, text);
+}

@@ -1,0 +1,110 @@
+#include "topics/topic_configs.h"
+
+#include <pthread.h>
+#include <uthash.h>
+
+#include "base/mem.h"
+
+/* One topic's own values: an array and its texts in one block. */
+struct topic_entry {
+    UT_hash_handle hh;
+    char *name;
+    struct config_pair *pairs;
+    int count;
+};
+
+struct topic_configs {
+    struct config_cell *config;
+    pthread_mutex_t lock;
+    struct topic_entry *by_name;
+};
+
+struct topic_configs *topic_configs_new(struct config_cell *config)
+{
+    struct topic_configs *configs = mem_new(struct topic_configs);
+    configs->config = config;
+    pthread_mutex_init(&configs->lock, NULL);
+    return configs;
+}
+
+static void entry_free(struct topic_configs *configs, struct topic_entry *entry)
+{
+    HASH_DEL(configs->by_name, entry);
+    mem_free(entry->name);
+    mem_free(entry->pairs);
+    mem_free(entry);
+}
+
+void topic_configs_free(struct topic_configs *configs)
+{
+    struct topic_entry *entry;
+    struct topic_entry *next;
+    HASH_ITER (hh, configs->by_name, entry, next) {
+        entry_free(configs, entry);
+    }
+    pthread_mutex_destroy(&configs->lock);
+    mem_free(configs);
+}
+
+static struct config_pair *pairs_copy(const struct config_pair *pairs, int count)
+{
+    size_t size = (size_t)count * sizeof(*pairs);
+    for (int i = 0; i < count; i++) {
+        size += strlen(pairs[i].name) + strlen(pairs[i].value) + 2;
+    }
+    struct config_pair *copy = mem_alloc(size);
+    char *text = (char *)(copy + count);
+    for (int i = 0; i < count; i++) {
+        copy[i].name = text;
+        text = stpcpy(text, pairs[i].name) + 1;
+        copy[i].value = text;
+        text = stpcpy(text, pairs[i].value) + 1;
+    }
+    return copy;
+}
+
+/* With the lock held. */
+static struct topic_entry *find(struct topic_configs *configs, struct str topic)
+{
+    struct topic_entry *entry;
+    HASH_FIND(hh, configs->by_name, topic.ptr, topic.size, entry);
+    return entry;
+}
+
+void topic_configs_set(struct topic_configs *configs, struct str topic,
+                       const struct config_pair *pairs, int count)
+{
+    pthread_mutex_lock(&configs->lock);
+    struct topic_entry *entry = find(configs, topic);
+    if (entry != NULL) {
+        entry_free(configs, entry);
+    }
+    if (count > 0) {
+        entry = mem_new(struct topic_entry);
+        entry->name = str_dup(topic);
+        entry->pairs = pairs_copy(pairs, count);
+        entry->count = count;
+        HASH_ADD_KEYPTR(hh, configs->by_name, entry->name, topic.size, entry);
+    }
+    pthread_mutex_unlock(&configs->lock);
+}
+
+struct config_pair *topic_configs_pairs(struct topic_configs *configs, struct str topic, int *count)
+{
+    pthread_mutex_lock(&configs->lock);
+    const struct topic_entry *entry = find(configs, topic);
+    *count = entry != NULL ? entry->count : 0;
+    struct config_pair *copy = pairs_copy(entry != NULL ? entry->pairs : NULL, *count);
+    pthread_mutex_unlock(&configs->lock);
+    return copy;
+}
+
+void topic_configs_get(struct topic_configs *configs, struct str topic, struct topic_config *out)
+{
+    int count;
+    struct config_pair *pairs = topic_configs_pairs(configs, topic, &count);
+    const struct config *config = config_cell_get(configs->config);
+    topic_config_build(config, pairs, count, out);
+    config_put(config);
+    mem_free(pairs);
+}

@@ -1,0 +1,25 @@
+/* topic_configs.h: the values that topics set for themselves, and the dynamic values of brokers, as
+ * ZooKeeper has them.
+ *
+ * Threads: changed on the control loop; topic_configs_get() and topic_configs_pairs() from any (a
+ * lock that nobody holds for long; not on the path of records). */
+#pragma once
+
+#include "config/topic_config.h"
+
+struct topic_configs;
+
+struct topic_configs *topic_configs_new(struct config_cell *config);
+void topic_configs_free(struct topic_configs *configs);
+
+/* A topic's own values are now these; none: forget it. */
+void topic_configs_set(struct topic_configs *configs, struct str topic,
+                       const struct config_pair *pairs, int count);
+
+/* The configuration in force. */
+void topic_configs_get(struct topic_configs *configs, struct str topic, struct topic_config *out);
+
+/* A copy of a topic's own values; the names and values are in one block with the array (mem_free).
+ */
+struct config_pair *topic_configs_pairs(struct topic_configs *configs, struct str topic,
+                                        int *count);
