@@ -16,7 +16,12 @@ enum list_timestamp {
     TIMESTAMP_LATEST_TIERED = -5,  /* version 9+: none, without tiered storage */
 };
 
-enum { LIST_VERSION_MIN = 1, OFFSET_NOT_AVAILABLE_VERSION_MIN = 5, READ_COMMITTED = 1 };
+enum {
+    LIST_VERSION_MIN = 1,
+    EPOCH_VERSION_MIN = 4,
+    OFFSET_NOT_AVAILABLE_VERSION_MIN = 5,
+    READ_COMMITTED = 1
+};
 
 /* One partition of the request. */
 struct list_item {
@@ -25,6 +30,7 @@ struct list_item {
     struct list_offsets_response_list_offsets_partition_response *out;
     int64_t bound; /* exclusive: up to where a record counts */
     bool search;
+    bool has_epoch; /* the version has the field */
 };
 
 struct list_op {
@@ -47,7 +53,7 @@ static void set_offset(struct list_item *item, int64_t timestamp, int64_t offset
 {
     item->out->timestamp = timestamp;
     item->out->offset = offset;
-    item->out->leader_epoch = epoch;
+    item->out->leader_epoch = item->has_epoch ? epoch : -1;
 }
 
 static bool timestamp_supported(int16_t version, int64_t timestamp)
@@ -208,8 +214,13 @@ static void start_topic(struct list_op *op,
         item->want = &topic->partitions[i];
         item->out = &out->partitions[i];
         item->out->partition_index = item->want->partition_index;
+        item->has_epoch = req->version >= EPOCH_VERSION_MIN;
         if (req->version < LIST_VERSION_MIN) {
-            set_error(item, ERR_UNSUPPORTED_VERSION);
+            /* A list of segments by file time: no client since 0.10 asks for it. */
+            item->out->error_code = err_wire(ERR_UNSUPPORTED_VERSION);
+            item->out->timestamp = -1;
+            item->out->offset = -1;
+            item->out->leader_epoch = -1;
         } else if (is_duplicate(topic, i)) {
             set_error(item, ERR_INVALID_REQUEST);
         } else {

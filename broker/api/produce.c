@@ -31,6 +31,7 @@ struct produce_item {
     int32_t index;
     enum err err;
     struct record_error detail;
+    struct buf rebuilt; /* the batch as the topic wants it, where that differs from what was sent */
 };
 
 struct produce_op {
@@ -57,6 +58,7 @@ static void op_release(struct produce_op *op)
     for (int32_t i = 0; i < op->items_count; i++) {
         part_put(op->items[i].part);
         op->items[i].part = NULL;
+        buf_fini(&op->items[i].rebuilt);
     }
 }
 
@@ -238,9 +240,30 @@ static void on_appended(struct part_append *append)
     op_settle(item->op);
 }
 
+/* What the topic wants otherwise than the producer sent it: another codec, a max timestamp that is
+ * true. */
+static enum err item_fix(struct produce_item *item, const struct batch_rules *rules,
+                         struct bytes *records)
+{
+    if (item->detail.fix == BATCH_FIX_MAX_TIMESTAMP) {
+        batch_patch_max_timestamp((uint8_t *)(uintptr_t)records->data,
+                                  item->detail.max_timestamp_ms);
+    } else if (item->detail.fix == BATCH_FIX_REBUILD) {
+        enum err err = batch_rebuild(*records, rules, &item->rebuilt);
+        if (err != ERR_OK) {
+            return err;
+        }
+        *records = (struct bytes){item->rebuilt.data, item->rebuilt.size};
+    } else {
+        return ERR_OK;
+    }
+    return batch_read_header(*records, &item->append.header) == ERR_OK ? ERR_OK
+                                                                       : ERR_CORRUPT_MESSAGE;
+}
+
 /* Everything about a batch that can be said without its partition's state. */
 static enum err item_check(struct req *req, struct produce_item *item, struct part *part,
-                           struct bytes records)
+                           struct bytes *records)
 {
     if (topic_is_internal(item->topic) && !str_is(req->client_id, "__admin_client")) {
         return ERR_INVALID_TOPIC_EXCEPTION;
@@ -248,7 +271,8 @@ static enum err item_check(struct req *req, struct produce_item *item, struct pa
     struct batch_rules rules;
     part_batch_rules(part, loop_wall_ms(req->netloop->loop), &rules);
     rules.zstd_allowed = req->version >= ZSTD_VERSION_MIN;
-    return batch_validate_produce(records, &rules, &item->append.header, &item->detail);
+    enum err err = batch_validate_produce(*records, &rules, &item->append.header, &item->detail);
+    return err == ERR_OK ? item_fix(item, &rules, records) : err;
 }
 
 static void item_start(struct produce_item *item, struct bytes records)
@@ -263,7 +287,7 @@ static void item_start(struct produce_item *item, struct bytes records)
     if (part == NULL) {
         return;
     }
-    item->err = item_check(req, item, part, records);
+    item->err = item_check(req, item, part, &records);
     if (item->err != ERR_OK) {
         return;
     }

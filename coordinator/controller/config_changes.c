@@ -1,0 +1,266 @@
+#include "controller/config_changes.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "zk/zk_calls.h"
+#include "znode/path.h"
+
+static const char logger[] = "kafka.common.ZkNodeChangeNotificationListener";
+static const char change_prefix[] = "config_change_";
+
+/* What every session begins with. */
+static const char *const loaded_types[] = {"topics", "brokers"};
+
+enum { LOADED_TYPES_COUNT = sizeof(loaded_types) / sizeof(loaded_types[0]) };
+
+struct config_changes {
+    struct loop *loop;
+    struct config_changes_host *host;
+    struct zk_calls calls;
+    struct list jobs;  /* reads under way, freed when the session ends */
+    int64_t last_seen; /* number of the newest notification that was handled */
+    bool reading;      /* the list of notifications */
+    bool read_again;
+    bool loading;
+    int32_t loads; /* lists and entities that are still to come before `loaded` */
+};
+
+/* One read: of a notification, a list of entities, or an entity. */
+struct job {
+    struct list link;
+    struct config_changes *changes;
+    struct arena arena;
+    char *path;
+    struct str type;
+    struct str name;
+    bool load; /* counted in changes->loads */
+};
+
+static struct job *job_new(struct config_changes *changes)
+{
+    struct job *job = mem_new(struct job);
+    job->changes = changes;
+    list_push_back(&changes->jobs, &job->link);
+    return job;
+}
+
+static void job_free(struct job *job)
+{
+    list_remove(&job->link);
+    arena_fini(&job->arena);
+    mem_free(job);
+}
+
+static void load_done(struct config_changes *changes)
+{
+    must(changes->loads > 0);
+    if (--changes->loads == 0) {
+        changes->loading = false;
+        changes->host->loaded(changes->host);
+    }
+}
+
+/* ---- Entities. */
+
+static void on_entity(void *arg, const struct zk_result *result, bool repeated)
+{
+    struct job *job = arg;
+    struct config_changes *changes = job->changes;
+    struct znode_config config = {0};
+    struct errmsg msg = {""};
+    bool load = job->load;
+    enum err err = result->err;
+    (void)repeated;
+    if (err == ERR_OK) {
+        err = znode_config_decode(&job->arena, result->data, &config, &msg);
+    }
+    list_remove(&job->link); /* the host may end the session */
+    if (err == ERR_OK || err == ERR_NOT_FOUND) {
+        changes->host->changed(changes->host, job->type, job->name, &config);
+    } else {
+        log_warn(logger, "a configuration cannot be read", "path=%s reason=\"%s\"", job->path,
+                 msg.text[0] != '\0' ? msg.text : err_text(err));
+    }
+    list_init(&job->link);
+    job_free(job);
+    if (load && changes->loading) {
+        load_done(changes);
+    }
+}
+
+static void read_entity(struct config_changes *changes, struct str type, struct str name, bool load)
+{
+    struct job *job = job_new(changes);
+    job->type = arena_str(&job->arena, type);
+    job->name = arena_str(&job->arena, name);
+    job->path = path_config(&job->arena, job->type.ptr, name);
+    job->load = load;
+    changes->loads += load ? 1 : 0;
+    zk_calls_get(&changes->calls, job->path, false, on_entity, job);
+}
+
+static void on_entities(void *arg, const struct zk_result *result, bool repeated)
+{
+    struct job *job = arg;
+    struct config_changes *changes = job->changes;
+    (void)repeated;
+    for (int32_t i = 0; i < result->children_count; i++) {
+        read_entity(changes, job->type, result->children[i], true);
+    }
+    job_free(job);
+    load_done(changes);
+}
+
+static void load_all(struct config_changes *changes)
+{
+    changes->loading = true;
+    changes->loads = LOADED_TYPES_COUNT;
+    for (int32_t i = 0; i < LOADED_TYPES_COUNT; i++) {
+        struct job *job = job_new(changes);
+        job->type = str_of(loaded_types[i]);
+        job->path = arena_printf(&job->arena, "%s/%s", PATH_CONFIG, loaded_types[i]);
+        zk_calls_children(&changes->calls, job->path, false, on_entities, job);
+    }
+}
+
+/* ---- Notifications. */
+
+static void on_purged(void *arg, const struct zk_result *result, bool repeated)
+{
+    (void)arg, (void)result, (void)repeated; /* gone, by us or by another broker */
+}
+
+static void on_notification(void *arg, const struct zk_result *result, bool repeated)
+{
+    struct job *job = arg;
+    struct config_changes *changes = job->changes;
+    struct str path;
+    struct errmsg msg;
+    (void)repeated;
+    if (result->err == ERR_OK) {
+        if (znode_config_change_decode(&job->arena, result->data, &path, &msg) == ERR_OK) {
+            const char *slash = memchr(path.ptr, '/', path.size);
+            size_t size = slash != NULL ? (size_t)(slash - path.ptr) : 0;
+            if (size > 0 && size + 1 < path.size) {
+                read_entity(changes, (struct str){path.ptr, size},
+                            (struct str){slash + 1, path.size - size - 1}, false);
+            }
+        } else {
+            log_warn(logger, "a notification cannot be read", "path=%s reason=\"%s\"", job->path,
+                     msg.text);
+        }
+        if (loop_wall_ms(changes->loop) - result->stat.ctime_ms > CONFIG_CHANGES_KEEP_MS) {
+            zk_calls_remove(&changes->calls, job->path, -1, on_purged, changes);
+        }
+    }
+    job_free(job);
+}
+
+/* The number at the end of a notification's name; -1: it is none. */
+static int64_t number_of(struct str name)
+{
+    char digits[11];
+    size_t prefix = sizeof(change_prefix) - 1;
+    if (name.size != prefix + 10 || memcmp(name.ptr, change_prefix, prefix) != 0) {
+        return -1;
+    }
+    memcpy(digits, name.ptr + prefix, 10);
+    digits[10] = '\0';
+    char *end;
+    int64_t number = strtoll(digits, &end, 10);
+    return *end == '\0' && number >= 0 ? number : -1;
+}
+
+static void read_notifications(struct config_changes *changes);
+
+static void on_notifications(void *arg, const struct zk_result *result, bool repeated)
+{
+    struct config_changes *changes = arg;
+    int64_t newest = changes->last_seen;
+    (void)repeated;
+    changes->reading = false;
+    for (int32_t i = 0; i < result->children_count; i++) {
+        int64_t number = number_of(result->children[i]);
+        if (number > changes->last_seen) {
+            struct job *job = job_new(changes);
+            newest = number > newest ? number : newest;
+            job->path = arena_printf(&job->arena, "%s/%.*s", PATH_CONFIG_CHANGES,
+                                     STR_ARG(result->children[i]));
+            zk_calls_get(&changes->calls, job->path, false, on_notification, job);
+        }
+    }
+    changes->last_seen = newest;
+    if (changes->read_again) {
+        changes->read_again = false;
+        read_notifications(changes);
+    }
+}
+
+static void read_notifications(struct config_changes *changes)
+{
+    if (changes->reading) {
+        changes->read_again = true;
+        return;
+    }
+    changes->reading = true;
+    zk_calls_children(&changes->calls, PATH_CONFIG_CHANGES, true, on_notifications, changes);
+}
+
+/* ---- Life. */
+
+struct config_changes *config_changes_new(struct loop *loop, struct config_changes_host *host)
+{
+    struct config_changes *changes = mem_new(struct config_changes);
+    changes->loop = loop;
+    changes->host = host;
+    changes->last_seen = -1;
+    zk_calls_init(&changes->calls, loop);
+    list_init(&changes->jobs);
+    return changes;
+}
+
+void config_changes_start(struct config_changes *changes, struct zk *zk)
+{
+    zk_calls_set_session(&changes->calls, zk);
+    changes->last_seen = -1;
+    /* First the watch, then everything: a change in between is heard of. */
+    read_notifications(changes);
+    load_all(changes);
+}
+
+void config_changes_session_lost(struct config_changes *changes)
+{
+    zk_calls_set_session(&changes->calls, NULL);
+    while (!list_empty(&changes->jobs)) {
+        job_free(container_of(changes->jobs.next, struct job, link));
+    }
+    changes->reading = false;
+    changes->read_again = false;
+    changes->loading = false;
+    changes->loads = 0;
+}
+
+bool config_changes_on_watch(struct config_changes *changes, enum zk_watch_event event,
+                             struct str path)
+{
+    (void)event;
+    if (!str_is(path, PATH_CONFIG_CHANGES)) {
+        return false;
+    }
+    if (changes->calls.zk != NULL) {
+        read_notifications(changes);
+    }
+    return true;
+}
+
+void config_changes_free(struct config_changes *changes)
+{
+    if (changes != NULL) {
+        config_changes_session_lost(changes);
+        zk_calls_fini(&changes->calls);
+        mem_free(changes);
+    }
+}

@@ -1,0 +1,32 @@
+/* ctl_io.h: the controller machine's reads and writes of ZooKeeper, during one reign at a time.
+ *
+ * Reads arm watches and gather what belongs together (all brokers; a topic with the states of its
+ * partitions) into one event. Writes are multis that begin with a check of the version of
+ * /controller_epoch: when that fails, the result is ERR_CONTROLLER_MOVED. Calls are repeated over
+ * lost connections; a write that may have met its own earlier success reports the error it met, and
+ * the machine reads again.
+ *
+ * Threads: the loop. Embedded in ctl_driver. */
+#pragma once
+
+#include "controller/ctl.h"
+#include "zk/zk_calls.h"
+
+struct ctl_io {
+    struct zk_calls calls;
+    int32_t fence; /* version of /controller_epoch */
+    void (*on_event)(struct ctl_io *io, const struct ctl_event *event);
+    struct list tasks; /* reads and writes under way, to be freed when the reign ends */
+    bool reading_brokers;
+    bool read_brokers_again;  /* something changed while they were being read */
+    struct str created_topic; /* whose parent node the last CREATE_STATE made; own memory */
+};
+
+void ctl_io_init(struct ctl_io *io, struct loop *loop,
+                 void (*on_event)(struct ctl_io *io, const struct ctl_event *event));
+void ctl_io_start(struct ctl_io *io, struct zk *zk, int32_t fence);
+/* No event comes after this. */
+void ctl_io_stop(struct ctl_io *io);
+/* A command that reads or writes. */
+void ctl_io_execute(struct ctl_io *io, const struct ctl_cmd *cmd);
+bool ctl_io_on_watch(struct ctl_io *io, enum zk_watch_event event, struct str path);
