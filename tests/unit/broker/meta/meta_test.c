@@ -153,7 +153,7 @@ Test(meta, random_edits_match_a_model) {
         }
         meta_edit_commit(edit);
         for (int32_t t = 0; t < TOPICS; t++) {
-            char name[16];
+            char name[32];
             snprintf(name, sizeof(name), "topic-%d", t);
             const struct meta_topic *topic = meta_find(cell.current, str_of(name));
             for (int32_t p = 0; p < PARTITIONS; p++) {
