@@ -106,6 +106,30 @@ def _unsnappy(data):
     return b"".join(out)
 
 
+def _xxh32_short(data):
+    """xxHash of fewer than 16 bytes, whose seed is 0."""
+    prime_1, prime_2, prime_3, prime_4, prime_5 = 2654435761, 2246822519, 3266489917, 668265263, 374761393
+    mask = 0xFFFFFFFF
+    h = prime_5 + len(data)
+    words = len(data) // 4 * 4
+    for word, in struct.iter_unpack("<I", data[:words]):
+        h = h + word * prime_3 & mask
+        h = (h << 17 & mask | h >> 15) * prime_4 & mask
+    for byte in data[words:]:
+        h = h + byte * prime_5 & mask
+        h = (h << 11 & mask | h >> 21) * prime_1 & mask
+    h = (h ^ h >> 15) * prime_2 & mask
+    h = (h ^ h >> 13) * prime_3 & mask
+    return h ^ h >> 16
+
+
+def mend_lz4_header(data):
+    """Kafka 0.8 and 0.9 made the checksum of an lz4 frame's header over its magic number, too. The header is two
+    bytes, eight more for the size where a bit says so, and one for the sum."""
+    end = 6 + (8 if len(data) > 4 and data[4] & 8 else 0)
+    return data[:end] + bytes([_xxh32_short(data[4:end]) >> 8 & 0xFF]) + data[end + 1:]
+
+
 def decompress(codec, data):
     if codec == "none":
         return data
@@ -289,7 +313,10 @@ class Message:
         if self.codec == "none":
             yield self._as_record(self.last_offset)
             return
-        inner = decompress(self.codec, self.value or b"")
+        inner = self.value or b""
+        if self.codec == "lz4" and self.magic == 0:
+            inner = mend_lz4_header(inner)
+        inner = decompress(self.codec, inner)
         messages = [Message(data, wrapper=self) for _, data in _entries(inner)]
         if not messages:
             raise CorruptRecords("a compressed message with none inside")
