@@ -2,7 +2,7 @@
 
     admin = Admin("localhost:9092")
     metadata = admin.call("Metadata", {"topics": None})
-    answer = admin.call_controller("CreateTopics", lambda version, timeout_ms: {"topics": [...], "timeout_ms": timeout_ms})
+    answer = admin.call_controller("CreateTopics", lambda version, timeout_ms: {"topics": [...]})
 
 call() asks any broker of the list. When the connection breaks it goes to the next, until its time is over;
 when nobody in the list accepts a connection it fails at once, for then it is most likely the address.

@@ -168,7 +168,8 @@ class Message:
 
     def _check(self, version):
         if version not in self.versions:
-            raise UnsupportedVersion(f"{self} has versions {self.versions.start} to {self.versions.stop - 1}, not {version}")
+            first, last = self.versions.start, self.versions.stop - 1
+            raise UnsupportedVersion(f"{self} has versions {first} to {last}, not {version}")
 
     def __str__(self):
         return f"{self.name} {self.kind}"

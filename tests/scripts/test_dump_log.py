@@ -380,7 +380,8 @@ def time_index_of(folder, *entries, tail=b""):
 def test_an_index_is_printed_up_to_its_zeros(segment):
     folder, at = segment
     path = index_of(folder, (2, at[1]), (3, at[2]), tail=bytes(80))
-    assert dump(path) == (0, [f"Dumping {path}", f"offset: 102 position: {at[1]}", f"offset: 103 position: {at[2]}"], [])
+    lines = [f"offset: 102 position: {at[1]}", f"offset: 103 position: {at[2]}"]
+    assert dump(path) == (0, [f"Dumping {path}", *lines], [])
     assert dump("--verify-index-only", path) == (0, [f"Dumping {path}"], [])
 
 
@@ -389,7 +390,8 @@ def test_an_index_that_does_not_fit_its_log_is_told(segment):
     path = index_of(folder, (1, at[1]), (3, at[2]), (9, 10000))
     status, out, err = dump(path)
     assert (status, len(out)) == (0, 4)
-    assert err == [f"Mismatches in :{path}", "  Index offset: 101, log offset: 102", "  Index offset: 109, log offset: -1"]
+    assert err == [f"Mismatches in :{path}", "  Index offset: 101, log offset: 102",
+                   "  Index offset: 109, log offset: -1"]
 
 
 @pytest.mark.parametrize("entries, tail, text", [
@@ -428,13 +430,15 @@ def test_a_time_index_that_does_not_fit_its_log_is_told(segment):
     assert dump("--verify-index-only", path) == (0, [f"Dumping {path}"], [
         f"Found timestamp mismatch in :{path}", f"  Index timestamp: {T + 1}, log timestamp: {T}",
         f"  Index timestamp: {T + 1}, log timestamp: {T + 5}",
-        f"Found out of order timestamp in :{path}", f"  Index timestamp: {T + 1}, Previously indexed timestamp: {T + 1}",
+        f"Found out of order timestamp in :{path}",
+        f"  Index timestamp: {T + 1}, Previously indexed timestamp: {T + 1}",
         "The following indexed offsets are not found in the log.", "Indexed offset: 107, found log offset: -1"])
 
 
 @pytest.mark.parametrize("entries, tail, text", [
     ([(T, 1), (T + 1, 2)], b"", None),
-    ([(T, 1)], b"x", "Time index file {path} is corrupt, found 13 bytes which is neither positive nor a multiple of 12"),
+    ([(T, 1)], b"x", "Time index file {path} is corrupt, found 13 bytes which is neither positive nor a multiple of"
+     " 12"),
     ([(T, 1), (T - 1, 2)], b"", "Corrupt time index found, time index file ({path}) has non-zero size but the last"
      f" timestamp is {T - 1} which is less than the first timestamp {T}"),
     ([(T, -2)], b"", "Corrupt time index found, time index file ({path}) has non-zero size but the last offset is 98"

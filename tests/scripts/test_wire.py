@@ -294,8 +294,8 @@ def test_error_names_are_those_of_the_broker():
 
 
 @pytest.mark.parametrize("text, address", [
-    ("localhost", ("localhost", 9092)), ("a.b:1", ("a.b", 1)), ("[::1]:9", ("::1", 9)), ("[fe80::1]", ("fe80::1", 9092)),
-    ("PLAINTEXT://h:3", ("h", 3)),
+    ("localhost", ("localhost", 9092)), ("a.b:1", ("a.b", 1)), ("[::1]:9", ("::1", 9)),
+    ("[fe80::1]", ("fe80::1", 9092)), ("PLAINTEXT://h:3", ("h", 3)),
 ])
 def test_addresses(text, address):
     assert wire.parse_address(text) == address
