@@ -1,0 +1,36 @@
+/* config_alter.h: how a dynamic configuration changes: the rules of AlterConfigs and
+ * IncrementalAlterConfigs, on values alone.
+ *
+ * Threads: any. Source: kafka-zk-mode facts 8.8 (55-58). */
+#pragma once
+
+#include "base/arena.h"
+#include "config/topic_config.h"
+
+enum config_op { OP_SET = 0, OP_DELETE = 1, OP_APPEND = 2, OP_SUBTRACT = 3 };
+
+struct config_change {
+    struct str name;
+    struct str value; /* null only with OP_DELETE */
+    int8_t op;        /* as the request has it, known or not */
+};
+
+enum config_entity { ENTITY_TOPIC, ENTITY_BROKER, ENTITY_ALL_BROKERS };
+
+/* Names, duplicates, values that are missing, operations that do not suit: whatever can be said
+ * without knowing the present configuration. ERR_INVALID_REQUEST, ERR_INVALID_CONFIG. */
+MUST_USE enum err config_alter_check(enum config_entity entity, const struct config_change *changes,
+                                     int32_t count, struct errmsg *msg);
+
+struct config_set {
+    struct config_pair *pairs; /* in the arena */
+    int32_t count;
+};
+
+/* The configuration after the changes. `replace`: the changes are all of it (AlterConfigs);
+ * `defaults` is the broker's, where lists begin that are appended to. Values in *out are checked.
+ * ERR_INVALID_CONFIG (topics), ERR_INVALID_REQUEST (brokers). */
+MUST_USE enum err config_alter(struct arena *arena, enum config_entity entity,
+                               const struct config *defaults, const struct config_set *now,
+                               const struct config_change *changes, int32_t count, bool replace,
+                               struct config_set *out, struct errmsg *msg);
