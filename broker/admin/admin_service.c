@@ -39,8 +39,7 @@ struct admin_service *admin_service_new(const struct admin_host *host, struct ad
 
 void admin_service_free(struct admin_service *service)
 {
-    list_for_each_safe(link, &service->creations)
-    {
+    list_for_each_safe (link, &service->creations) {
         struct creation *creation = container_of(link, struct creation, link);
         list_remove(&creation->link);
         mem_free(creation->name);
@@ -69,8 +68,8 @@ static bool name_char(char c)
 
 bool topic_name_valid(struct str name)
 {
-    if (name.ptr == NULL || name.size == 0 || name.size > TOPIC_NAME_MAX_BYTES || str_is(name, ".") ||
-        str_is(name, "..")) {
+    if (name.ptr == NULL || name.size == 0 || name.size > TOPIC_NAME_MAX_BYTES ||
+        str_is(name, ".") || str_is(name, "..")) {
         return false;
     }
     for (size_t i = 0; i < name.size; i++) {
@@ -138,8 +137,8 @@ static struct defaults defaults_of(struct admin_service *service, struct str nam
     const struct config *config = config_cell_get(service->host.config);
     bool offsets = str_is(name, "__consumer_offsets");
     struct defaults defaults = {
-        .partitions = config_int(config, offsets ? KEY_offsets_topic_num_partitions
-                                                 : KEY_num_partitions),
+        .partitions =
+            config_int(config, offsets ? KEY_offsets_topic_num_partitions : KEY_num_partitions),
         .replication_factor = config_int(config, offsets ? KEY_offsets_topic_replication_factor
                                                          : KEY_default_replication_factor),
         .offsets = offsets,
@@ -215,8 +214,7 @@ static enum err create_now(struct creation *creation, struct arena *arena, const
 
 static bool already_under_way(const struct admin_service *service, const struct creation *creation)
 {
-    list_for_each(link, &service->creations)
-    {
+    list_for_each (link, &service->creations) {
         const struct creation *other = container_of(link, struct creation, link);
         if (other != creation && strcmp(other->name, creation->name) == 0) {
             return true;
@@ -252,10 +250,11 @@ static void warn_too_few(struct str name, const struct defaults *defaults, int32
                     "groups work when %d brokers have joined, or set it to %d.",
                     defaults->replication_factor, brokers, defaults->replication_factor, brokers);
     } else {
-        log_limited(&limit, LOG_WARN, LOGGER, "cannot create topic on request",
-                    "[W-TOPIC-03] topic %.*s wants default.replication.factor=%d but %d broker(s) are "
-                    "alive.",
-                    STR_ARG(name), defaults->replication_factor, brokers);
+        log_limited(
+            &limit, LOG_WARN, LOGGER, "cannot create topic on request",
+            "[W-TOPIC-03] topic %.*s wants default.replication.factor=%d but %d broker(s) are "
+            "alive.",
+            STR_ARG(name), defaults->replication_factor, brokers);
     }
 }
 

@@ -1,5 +1,5 @@
-/* admin_service.h: what a broker does in ZooKeeper on behalf of clients, on the control loop: creating topics
- * that are asked for, and what the handlers of the admin APIs share.
+/* admin_service.h: what a broker does in ZooKeeper on behalf of clients, on the control loop:
+ * creating topics that are asked for, and what the handlers of the admin APIs share.
  *
  * Threads: admin_auto_create() and the rules from any; the rest on the control loop. */
 #pragma once
@@ -28,8 +28,8 @@ bool topic_name_valid(struct str name);
 /* A topic whose name differs from `name` only in '.' and '_', or NULL. */
 const struct meta_topic *topic_name_collision(const struct meta *meta, struct str name);
 
-/* Somebody asked for a topic that is not there. What the asker is to be told: LEADER_NOT_AVAILABLE (it is
- * being made), INVALID_REPLICATION_FACTOR (too few brokers). */
+/* Somebody asked for a topic that is not there. What the asker is to be told: LEADER_NOT_AVAILABLE
+ * (it is being made), INVALID_REPLICATION_FACTOR (too few brokers). */
 MUST_USE enum err admin_auto_create(struct admin_service *service, struct str name,
                                     const struct meta *meta);
 

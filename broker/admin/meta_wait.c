@@ -35,8 +35,7 @@ void meta_waits_kick(struct meta_waits *waits)
     struct list *link;
     struct meta *meta = meta_cell_get(waits->meta);
     list_init(&ready);
-    list_for_each_safe(at, &waits->waiting)
-    {
+    list_for_each_safe (at, &waits->waiting) {
         struct meta_wait *wait = container_of(at, struct meta_wait, link);
         if (wait->check(wait, meta)) {
             list_remove(&wait->link);

@@ -34,7 +34,8 @@ struct call {
     struct loop_task refuse; /* made without a session */
 };
 
-static void call_free(struct call *call) {
+static void call_free(struct call *call)
+{
     list_remove(&call->link);
     loop_timer_cancel(&call->retry);
     loop_task_cancel(&call->refuse);
@@ -42,7 +43,8 @@ static void call_free(struct call *call) {
     mem_free(call);
 }
 
-static void call_finish(struct call *call, const struct zk_result *result) {
+static void call_finish(struct call *call, const struct zk_result *result)
+{
     zk_call_fn *fn = call->fn;
     void *arg = call->arg;
     bool repeated = call->repeated;
@@ -50,7 +52,8 @@ static void call_finish(struct call *call, const struct zk_result *result) {
     fn(arg, result, repeated);
 }
 
-static void call_on_result(void *arg, const struct zk_result *result) {
+static void call_on_result(void *arg, const struct zk_result *result)
+{
     struct call *call = arg;
     must(call->in_flight);
     call->in_flight = false;
@@ -67,7 +70,8 @@ static void call_on_result(void *arg, const struct zk_result *result) {
     loop_timer_set(loop, &call->retry, loop_now_ms(loop) + ZK_CALLS_RETRY_MS);
 }
 
-static void call_send(struct call *call) {
+static void call_send(struct call *call)
+{
     struct zk *zk = call->calls->zk;
     call->in_flight = true;
     switch (call->kind) {
@@ -95,22 +99,26 @@ static void call_send(struct call *call) {
     }
 }
 
-static void call_on_retry(struct loop_timer *timer) {
+static void call_on_retry(struct loop_timer *timer)
+{
     call_send(container_of(timer, struct call, retry));
 }
 
-static void call_on_refuse(struct loop_task *task) {
+static void call_on_refuse(struct loop_task *task)
+{
     struct call *call = container_of(task, struct call, refuse);
     call_finish(call, &(struct zk_result){.err = ERR_ZK_SESSION_EXPIRED});
 }
 
-static struct bytes copy_bytes(struct arena *arena, struct bytes data) {
+static struct bytes copy_bytes(struct arena *arena, struct bytes data)
+{
     struct str copy = arena_str(arena, (struct str){(const char *)data.data, data.size});
     return (struct bytes){(const uint8_t *)copy.ptr, copy.size};
 }
 
 static struct call *call_new(struct zk_calls *calls, enum call_kind kind, const char *path,
-                             zk_call_fn *fn, void *arg) {
+                             zk_call_fn *fn, void *arg)
+{
     loop_assert_here(calls->loop);
     struct call *call = mem_new(struct call);
     call->calls = calls;
@@ -124,7 +132,8 @@ static struct call *call_new(struct zk_calls *calls, enum call_kind kind, const 
     return call;
 }
 
-static void call_start(struct call *call) {
+static void call_start(struct call *call)
+{
     if (call->calls->zk == NULL) {
         loop_defer(call->calls->loop, &call->refuse);
     } else {
@@ -132,13 +141,15 @@ static void call_start(struct call *call) {
     }
 }
 
-void zk_calls_init(struct zk_calls *calls, struct loop *loop) {
+void zk_calls_init(struct zk_calls *calls, struct loop *loop)
+{
     calls->loop = loop;
     calls->zk = NULL;
     list_init(&calls->pending);
 }
 
-void zk_calls_set_session(struct zk_calls *calls, struct zk *zk) {
+void zk_calls_set_session(struct zk_calls *calls, struct zk *zk)
+{
     struct list *link;
     while ((link = list_pop_front(&calls->pending)) != NULL) {
         struct call *call = container_of(link, struct call, link);
@@ -151,33 +162,39 @@ void zk_calls_set_session(struct zk_calls *calls, struct zk *zk) {
     calls->zk = zk;
 }
 
-void zk_calls_fini(struct zk_calls *calls) {
+void zk_calls_fini(struct zk_calls *calls)
+{
     zk_calls_set_session(calls, NULL);
 }
 
 static void start_read(struct zk_calls *calls, enum call_kind kind, const char *path, bool watch,
-                       zk_call_fn *fn, void *arg) {
+                       zk_call_fn *fn, void *arg)
+{
     struct call *call = call_new(calls, kind, path, fn, arg);
     call->watch = watch;
     call_start(call);
 }
 
-void zk_calls_get(struct zk_calls *calls, const char *path, bool watch, zk_call_fn *fn, void *arg) {
+void zk_calls_get(struct zk_calls *calls, const char *path, bool watch, zk_call_fn *fn, void *arg)
+{
     start_read(calls, CALL_GET, path, watch, fn, arg);
 }
 
 void zk_calls_exists(struct zk_calls *calls, const char *path, bool watch, zk_call_fn *fn,
-                     void *arg) {
+                     void *arg)
+{
     start_read(calls, CALL_EXISTS, path, watch, fn, arg);
 }
 
 void zk_calls_children(struct zk_calls *calls, const char *path, bool watch, zk_call_fn *fn,
-                       void *arg) {
+                       void *arg)
+{
     start_read(calls, CALL_CHILDREN, path, watch, fn, arg);
 }
 
 void zk_calls_create(struct zk_calls *calls, const char *path, struct bytes data, int flags,
-                     zk_call_fn *fn, void *arg) {
+                     zk_call_fn *fn, void *arg)
+{
     struct call *call = call_new(calls, CALL_CREATE, path, fn, arg);
     call->data = copy_bytes(&call->arena, data);
     call->flags = flags;
@@ -185,7 +202,8 @@ void zk_calls_create(struct zk_calls *calls, const char *path, struct bytes data
 }
 
 void zk_calls_set(struct zk_calls *calls, const char *path, struct bytes data, int32_t version,
-                  zk_call_fn *fn, void *arg) {
+                  zk_call_fn *fn, void *arg)
+{
     struct call *call = call_new(calls, CALL_SET, path, fn, arg);
     call->data = copy_bytes(&call->arena, data);
     call->version = version;
@@ -193,14 +211,16 @@ void zk_calls_set(struct zk_calls *calls, const char *path, struct bytes data, i
 }
 
 void zk_calls_remove(struct zk_calls *calls, const char *path, int32_t version, zk_call_fn *fn,
-                     void *arg) {
+                     void *arg)
+{
     struct call *call = call_new(calls, CALL_REMOVE, path, fn, arg);
     call->version = version;
     call_start(call);
 }
 
 void zk_calls_multi(struct zk_calls *calls, const struct zk_op *ops, int32_t count, zk_call_fn *fn,
-                    void *arg) {
+                    void *arg)
+{
     struct call *call = call_new(calls, CALL_MULTI, "", fn, arg);
     must(count > 0);
     call->ops = arena_array(&call->arena, struct zk_op, (size_t)count);

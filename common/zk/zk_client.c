@@ -85,7 +85,8 @@ struct op {
 /* ---- What the library writes to its log. */
 
 /* It repeats a refused connection many times a second: once a minute is enough. */
-static void on_library_log(const char *line) {
+static void on_library_log(const char *line)
+{
     static struct log_limit errors;
     static struct log_limit warnings;
     const char *mark = strstr(line, ":ZOO_");
@@ -103,7 +104,8 @@ static void on_library_log(const char *line) {
     }
 }
 
-static enum err err_of(int rc) {
+static enum err err_of(int rc)
+{
     switch (rc) {
     case ZOK:
         return ERR_OK;
@@ -133,7 +135,8 @@ static enum err err_of(int rc) {
 /* ---- From the library's threads to the loop. */
 
 /* @locks session */
-static void post(struct session *session, struct delivery *delivery) {
+static void post(struct session *session, struct delivery *delivery)
+{
     list_push_back(&session->inbox, &delivery->link);
     if (!session->wake_posted) {
         session->wake_posted = true;
@@ -142,7 +145,8 @@ static void post(struct session *session, struct delivery *delivery) {
     }
 }
 
-static void on_session_event(struct session *session, zhandle_t *handle, int state) {
+static void on_session_event(struct session *session, zhandle_t *handle, int state)
+{
     enum zk_session_event event = ZK_SESSION_DISCONNECTED;
     if (state == ZOO_CONNECTED_STATE) {
         event = ZK_SESSION_CONNECTED;
@@ -163,7 +167,8 @@ static void on_session_event(struct session *session, zhandle_t *handle, int sta
     post(session, delivery);
 }
 
-static void on_node_event(struct session *session, int type, const char *path) {
+static void on_node_event(struct session *session, int type, const char *path)
+{
     enum zk_watch_event event;
     if (type == ZOO_CREATED_EVENT) {
         event = ZK_NODE_CREATED;
@@ -183,7 +188,8 @@ static void on_node_event(struct session *session, int type, const char *path) {
     post(session, delivery);
 }
 
-static void on_watch(zhandle_t *handle, int type, int state, const char *path, void *context) {
+static void on_watch(zhandle_t *handle, int type, int state, const char *path, void *context)
+{
     struct session *session = context;
     pthread_mutex_lock(&session->lock);
     if (!session->closed) {
@@ -198,7 +204,8 @@ static void on_watch(zhandle_t *handle, int type, int state, const char *path, v
 }
 
 /* The result is complete: hand the op to the loop. */
-static void op_done(struct op *op, int rc) {
+static void op_done(struct op *op, int rc)
+{
     struct session *session = op->session;
     op->result.err = err_of(rc);
     pthread_mutex_lock(&session->lock);
@@ -208,7 +215,8 @@ static void op_done(struct op *op, int rc) {
     pthread_mutex_unlock(&session->lock);
 }
 
-static struct zk_stat stat_of(const struct Stat *stat) {
+static struct zk_stat stat_of(const struct Stat *stat)
+{
     if (stat == NULL) {
         return (struct zk_stat){0};
     }
@@ -224,7 +232,8 @@ static struct zk_stat stat_of(const struct Stat *stat) {
 }
 
 static void on_data(int rc, const char *value, int value_len, const struct Stat *stat,
-                    const void *data) {
+                    const void *data)
+{
     struct op *op = (struct op *)data;
     if (rc == ZOK) {
         op->result.stat = stat_of(stat);
@@ -236,7 +245,8 @@ static void on_data(int rc, const char *value, int value_len, const struct Stat 
     op_done(op, rc);
 }
 
-static void on_stat(int rc, const struct Stat *stat, const void *data) {
+static void on_stat(int rc, const struct Stat *stat, const void *data)
+{
     struct op *op = (struct op *)data;
     if (rc == ZOK) {
         op->result.stat = stat_of(stat);
@@ -244,12 +254,14 @@ static void on_stat(int rc, const struct Stat *stat, const void *data) {
     op_done(op, rc);
 }
 
-static int compare_names(const void *a, const void *b) {
+static int compare_names(const void *a, const void *b)
+{
     return str_cmp(*(const struct str *)a, *(const struct str *)b);
 }
 
 static void on_children(int rc, const struct String_vector *strings, const struct Stat *stat,
-                        const void *data) {
+                        const void *data)
+{
     struct op *op = (struct op *)data;
     if (rc == ZOK) {
         int32_t count = strings != NULL ? strings->count : 0;
@@ -265,7 +277,8 @@ static void on_children(int rc, const struct String_vector *strings, const struc
     op_done(op, rc);
 }
 
-static void on_created(int rc, const char *value, const void *data) {
+static void on_created(int rc, const char *value, const void *data)
+{
     struct op *op = (struct op *)data;
     if (rc == ZOK) {
         op->result.path = arena_str(&op->arena, str_of(value));
@@ -273,12 +286,14 @@ static void on_created(int rc, const char *value, const void *data) {
     op_done(op, rc);
 }
 
-static void on_removed(int rc, const void *data) {
+static void on_removed(int rc, const void *data)
+{
     op_done((struct op *)data, rc);
 }
 
 /* In a multi the library may leave the chroot in front of the path that was made. */
-static struct str made_path(const struct op *op, int32_t index) {
+static struct str made_path(const struct op *op, int32_t index)
+{
     const char *made = op->zoo_results[index].value;
     const char *chroot = op->session->chroot;
     size_t asked_size = strlen(op->paths[index]);
@@ -290,14 +305,16 @@ static struct str made_path(const struct op *op, int32_t index) {
 }
 
 /* The error of step `i`, when step `failed` failed. */
-static enum err step_err(const struct op *op, int32_t i, int32_t failed) {
+static enum err step_err(const struct op *op, int32_t i, int32_t failed)
+{
     if (i > failed) {
         return ERR_ZK_OTHER;
     }
     return i < failed ? ERR_OK : err_of(op->zoo_results[i].err);
 }
 
-static void on_multi(int rc, const void *data) {
+static void on_multi(int rc, const void *data)
+{
     struct op *op = (struct op *)data;
     /* Unless the server judged the steps, the library has not filled the results in. */
     if (rc == ZOK || rc < ZAPIERROR) {
@@ -325,13 +342,15 @@ static void on_multi(int rc, const void *data) {
 
 /* ---- On the loop: delivery. */
 
-static void op_free(struct op *op) {
+static void op_free(struct op *op)
+{
     list_remove(&op->link);
     arena_fini(&op->arena);
     mem_free(op);
 }
 
-static void session_free(struct session *session) {
+static void session_free(struct session *session)
+{
     struct list *link;
     while ((link = list_pop_front(&session->inbox)) != NULL) {
         struct delivery *delivery = container_of(link, struct delivery, link);
@@ -350,7 +369,8 @@ static void session_free(struct session *session) {
     mem_free(session);
 }
 
-static void session_unref(struct session *session) {
+static void session_unref(struct session *session)
+{
     pthread_mutex_lock(&session->lock);
     must(session->refs > 0);
     bool last = --session->refs == 0;
@@ -360,7 +380,8 @@ static void session_unref(struct session *session) {
     }
 }
 
-static void deliver(struct session *session, struct delivery *delivery) {
+static void deliver(struct session *session, struct delivery *delivery)
+{
     if (delivery->kind == DELIVER_RESULT) {
         struct op *op = container_of(delivery, struct op, delivery);
         list_remove(&op->link);
@@ -378,7 +399,8 @@ static void deliver(struct session *session, struct delivery *delivery) {
     mem_free(delivery);
 }
 
-static void on_wake(struct loop_msg *msg) {
+static void on_wake(struct loop_msg *msg)
+{
     struct session *session = container_of(msg, struct session, wake);
     struct list batch;
     list_init(&batch);
@@ -398,7 +420,8 @@ static void on_wake(struct loop_msg *msg) {
 
 /* ---- On the loop: submission. */
 
-static struct op *op_new(struct zk *zk, zk_result_fn *fn, void *arg) {
+static struct op *op_new(struct zk *zk, zk_result_fn *fn, void *arg)
+{
     struct session *session = (struct session *)zk;
     loop_assert_here(session->loop);
     must(!session->closed);
@@ -413,7 +436,8 @@ static struct op *op_new(struct zk *zk, zk_result_fn *fn, void *arg) {
 }
 
 /* NULL when operations cannot be sent now; then the op has its result. */
-static zhandle_t *op_handle(struct op *op) {
+static zhandle_t *op_handle(struct op *op)
+{
     struct session *session = op->session;
     pthread_mutex_lock(&session->lock);
     zhandle_t *handle = session->handle;
@@ -428,13 +452,15 @@ static zhandle_t *op_handle(struct op *op) {
 }
 
 /* What a zoo_*() call returned: when it did not take the op, no callback will come. */
-static void op_submitted(struct op *op, int rc) {
+static void op_submitted(struct op *op, int rc)
+{
     if (rc != ZOK) {
         op_done(op, rc);
     }
 }
 
-static void client_get(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg) {
+static void client_get(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg)
+{
     struct op *op = op_new(zk, fn, arg);
     zhandle_t *handle = op_handle(op);
     if (handle != NULL) {
@@ -442,8 +468,8 @@ static void client_get(struct zk *zk, const char *path, bool watch, zk_result_fn
     }
 }
 
-static void client_exists(struct zk *zk, const char *path, bool watch, zk_result_fn *fn,
-                          void *arg) {
+static void client_exists(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg)
+{
     struct op *op = op_new(zk, fn, arg);
     zhandle_t *handle = op_handle(op);
     if (handle != NULL) {
@@ -452,7 +478,8 @@ static void client_exists(struct zk *zk, const char *path, bool watch, zk_result
 }
 
 static void client_children(struct zk *zk, const char *path, bool watch, zk_result_fn *fn,
-                            void *arg) {
+                            void *arg)
+{
     struct op *op = op_new(zk, fn, arg);
     zhandle_t *handle = op_handle(op);
     if (handle != NULL) {
@@ -461,18 +488,21 @@ static void client_children(struct zk *zk, const char *path, bool watch, zk_resu
 }
 
 /* -1 is the library's length of null data. */
-static int data_len(struct bytes data) {
+static int data_len(struct bytes data)
+{
     must(data.size <= INT32_MAX);
     return data.data != NULL ? (int)data.size : -1;
 }
 
-static int zoo_flags(int flags) {
+static int zoo_flags(int flags)
+{
     return ((flags & ZK_EPHEMERAL) != 0 ? ZOO_EPHEMERAL : 0) |
            ((flags & ZK_SEQUENCE) != 0 ? ZOO_SEQUENCE : 0);
 }
 
 static void client_create(struct zk *zk, const char *path, struct bytes data, int flags,
-                          zk_result_fn *fn, void *arg) {
+                          zk_result_fn *fn, void *arg)
+{
     struct op *op = op_new(zk, fn, arg);
     zhandle_t *handle = op_handle(op);
     if (handle != NULL) {
@@ -482,7 +512,8 @@ static void client_create(struct zk *zk, const char *path, struct bytes data, in
 }
 
 static void client_set(struct zk *zk, const char *path, struct bytes data, int32_t version,
-                       zk_result_fn *fn, void *arg) {
+                       zk_result_fn *fn, void *arg)
+{
     struct op *op = op_new(zk, fn, arg);
     zhandle_t *handle = op_handle(op);
     if (handle != NULL) {
@@ -492,7 +523,8 @@ static void client_set(struct zk *zk, const char *path, struct bytes data, int32
 }
 
 static void client_remove(struct zk *zk, const char *path, int32_t version, zk_result_fn *fn,
-                          void *arg) {
+                          void *arg)
+{
     struct op *op = op_new(zk, fn, arg);
     zhandle_t *handle = op_handle(op);
     if (handle != NULL) {
@@ -501,7 +533,8 @@ static void client_remove(struct zk *zk, const char *path, int32_t version, zk_r
 }
 
 /* Everything a zoo_op points to must live until the callback: it goes to the op's arena. */
-static void fill_step(struct op *op, int32_t index, const struct zk_op *step) {
+static void fill_step(struct op *op, int32_t index, const struct zk_op *step)
+{
     enum { SEQUENCE_DIGITS = 16 };
     zoo_op_t *zoo = &op->zoo_ops[index];
     const char *path = arena_cstr(&op->arena, str_of(step->path));
@@ -529,7 +562,8 @@ static void fill_step(struct op *op, int32_t index, const struct zk_op *step) {
 }
 
 static void client_multi(struct zk *zk, const struct zk_op *ops, int32_t count, zk_result_fn *fn,
-                         void *arg) {
+                         void *arg)
+{
     struct op *op = op_new(zk, fn, arg);
     zhandle_t *handle = op_handle(op);
     if (handle == NULL) {
@@ -546,7 +580,8 @@ static void client_multi(struct zk *zk, const struct zk_op *ops, int32_t count, 
     op_submitted(op, zoo_amulti(handle, count, op->zoo_ops, op->zoo_results, on_multi, op));
 }
 
-static int64_t client_session_id(struct zk *zk) {
+static int64_t client_session_id(struct zk *zk)
+{
     struct session *session = (struct session *)zk;
     pthread_mutex_lock(&session->lock);
     int64_t id = session->session_id;
@@ -554,7 +589,8 @@ static int64_t client_session_id(struct zk *zk) {
     return id;
 }
 
-static int32_t client_session_timeout_ms(struct zk *zk) {
+static int32_t client_session_timeout_ms(struct zk *zk)
+{
     struct session *session = (struct session *)zk;
     pthread_mutex_lock(&session->lock);
     int32_t timeout_ms = session->timeout_ms;
@@ -565,7 +601,8 @@ static int32_t client_session_timeout_ms(struct zk *zk) {
 /* ---- Opening and closing. */
 
 /* @locks session. Sleeps until something changes or `ms` have passed. */
-static void wait_changed(struct session *session, int64_t ms) {
+static void wait_changed(struct session *session, int64_t ms)
+{
     struct timespec at;
     clock_gettime(CLOCK_MONOTONIC, &at);
     int64_t ns = at.tv_nsec + ms % 1000 * 1000000;
@@ -574,7 +611,8 @@ static void wait_changed(struct session *session, int64_t ms) {
     pthread_cond_timedwait(&session->changed, &session->lock, &at);
 }
 
-static void client_close(struct zk *zk) {
+static void client_close(struct zk *zk)
+{
     struct session *session = (struct session *)zk;
     pthread_mutex_lock(&session->lock);
     must(!session->closed);
@@ -608,7 +646,8 @@ static const struct zk_ops client_ops = {
     .close = client_close,
 };
 
-static zhandle_t *make_handle(struct session *session, const char *connect, watcher_fn watcher) {
+static zhandle_t *make_handle(struct session *session, const char *connect, watcher_fn watcher)
+{
     static struct log_limit limit;
     zhandle_t *handle = zookeeper_init2(connect, watcher, session->asked_timeout_ms, NULL, session,
                                         ZOO_NO_LOG_CLIENTENV, on_library_log);
@@ -624,7 +663,8 @@ static zhandle_t *make_handle(struct session *session, const char *connect, watc
 }
 
 /* Sleeps `ms`, less when the session is closed. Returns false when it is. */
-static bool pause_unless_closed(struct session *session, int64_t ms) {
+static bool pause_unless_closed(struct session *session, int64_t ms)
+{
     pthread_mutex_lock(&session->lock);
     if (!session->closed && ms > 0) {
         wait_changed(session, ms);
@@ -634,12 +674,14 @@ static bool pause_unless_closed(struct session *session, int64_t ms) {
     return go_on;
 }
 
-static void ignore_event(zhandle_t *handle, int type, int state, const char *path, void *context) {
+static void ignore_event(zhandle_t *handle, int type, int state, const char *path, void *context)
+{
     (void)handle, (void)type, (void)state, (void)path, (void)context;
 }
 
 /* Every level of the chroot; false when the connection failed on the way. */
-static bool make_levels(zhandle_t *handle, const char *chroot) {
+static bool make_levels(zhandle_t *handle, const char *chroot)
+{
     char *partial = mem_strdup(chroot);
     bool made = true;
     for (size_t i = 1; made && i <= strlen(chroot); i++) {
@@ -655,7 +697,8 @@ static bool make_levels(zhandle_t *handle, const char *chroot) {
 }
 
 /* The library expects the chroot to exist; make it through a session that has none. */
-static void make_chroot(struct session *session) {
+static void make_chroot(struct session *session)
+{
     int64_t pause_ms = 0;
     while (pause_unless_closed(session, pause_ms)) {
         zhandle_t *handle = make_handle(session, session->connect, ignore_event);
@@ -670,7 +713,8 @@ static void make_chroot(struct session *session) {
     }
 }
 
-static void *keeper_main(void *arg) {
+static void *keeper_main(void *arg)
+{
     struct session *session = arg;
     char *connect = mem_printf("%s%s", session->connect, session->chroot);
     zhandle_t *handle = NULL;
@@ -699,7 +743,8 @@ static void *keeper_main(void *arg) {
     return NULL;
 }
 
-static void start_keeper(struct session *session) {
+static void start_keeper(struct session *session)
+{
     pthread_attr_t attr;
     pthread_t thread;
     must(pthread_attr_init(&attr) == 0);
@@ -708,7 +753,8 @@ static void start_keeper(struct session *session) {
     pthread_attr_destroy(&attr);
 }
 
-static void init_lock(struct session *session) {
+static void init_lock(struct session *session)
+{
     pthread_condattr_t attr;
     must(pthread_mutex_init(&session->lock, NULL) == 0);
     must(pthread_condattr_init(&attr) == 0);
@@ -718,8 +764,8 @@ static void init_lock(struct session *session) {
 }
 
 static struct zk *client_open(struct zk_factory *factory, struct loop *loop, const char *connect,
-                              int32_t session_timeout_ms, const struct zk_events *events,
-                              void *arg) {
+                              int32_t session_timeout_ms, const struct zk_events *events, void *arg)
+{
     (void)factory;
     struct session *session = mem_new(struct session);
     const char *chroot = strchr(connect, '/');
@@ -741,7 +787,8 @@ static struct zk *client_open(struct zk_factory *factory, struct loop *loop, con
     return &session->zk;
 }
 
-struct zk_factory *zk_client_factory(void) {
+struct zk_factory *zk_client_factory(void)
+{
     static struct zk_factory factory = {client_open};
     zoo_set_debug_level(ZOO_LOG_LEVEL_WARN);
     return &factory;

@@ -72,43 +72,50 @@ struct session {
 
 /* ---- Delivery. */
 
-static void delivery_free(struct delivery *delivery) {
+static void delivery_free(struct delivery *delivery)
+{
     arena_fini(&delivery->arena);
     mem_free(delivery);
 }
 
-static void deliveries_free(struct list *list) {
+static void deliveries_free(struct list *list)
+{
     struct list *link;
     while ((link = list_pop_front(list)) != NULL) {
         delivery_free(container_of(link, struct delivery, link));
     }
 }
 
-static void session_wake(struct session *session) {
+static void session_wake(struct session *session)
+{
     if (!session->wake_posted && !session->closed) {
         session->wake_posted = true;
         loop_post(session->loop, &session->wake);
     }
 }
 
-static struct delivery *delivery_new(enum delivery_kind kind) {
+static struct delivery *delivery_new(enum delivery_kind kind)
+{
     struct delivery *delivery = mem_new(struct delivery);
     delivery->kind = kind;
     return delivery;
 }
 
-static void deliver(struct session *session, struct delivery *delivery) {
+static void deliver(struct session *session, struct delivery *delivery)
+{
     list_push_back(&session->inbox, &delivery->link);
     session_wake(session);
 }
 
-static void deliver_session(struct session *session, enum zk_session_event event) {
+static void deliver_session(struct session *session, enum zk_session_event event)
+{
     struct delivery *delivery = delivery_new(DELIVER_SESSION);
     delivery->session = event;
     deliver(session, delivery);
 }
 
-static void session_free(struct session *session) {
+static void session_free(struct session *session)
+{
     list_remove(&session->link);
     deliveries_free(&session->inbox);
     deliveries_free(&session->held);
@@ -116,7 +123,8 @@ static void session_free(struct session *session) {
     mem_free(session);
 }
 
-static void deliver_call(struct session *session, const struct delivery *delivery) {
+static void deliver_call(struct session *session, const struct delivery *delivery)
+{
     switch (delivery->kind) {
     case DELIVER_RESULT:
         delivery->fn(delivery->arg, &delivery->result);
@@ -130,7 +138,8 @@ static void deliver_call(struct session *session, const struct delivery *deliver
     }
 }
 
-static int32_t list_length(const struct list *list) {
+static int32_t list_length(const struct list *list)
+{
     int32_t length = 0;
     list_for_each (link, list) {
         length++;
@@ -139,7 +148,8 @@ static int32_t list_length(const struct list *list) {
 }
 
 /* Deliver what is there now; what the callbacks cause comes in a later turn. */
-static void session_on_wake(struct loop_msg *msg) {
+static void session_on_wake(struct loop_msg *msg)
+{
     struct session *session = container_of(msg, struct session, wake);
     struct zk_mem *mem = session->mem;
     pthread_mutex_lock(&mem->lock);
@@ -170,7 +180,8 @@ static void session_on_wake(struct loop_msg *msg) {
 /* ---- Watches. */
 
 /* The path as the session sees it; null when it lies outside its chroot. */
-static struct str strip_chroot(const struct session *session, const char *path) {
+static struct str strip_chroot(const struct session *session, const char *path)
+{
     size_t size = strlen(session->chroot);
     if (strncmp(path, session->chroot, size) != 0) {
         return STR_NULL;
@@ -178,13 +189,15 @@ static struct str strip_chroot(const struct session *session, const char *path) 
     return path[size] != '\0' ? str_of(path + size) : STR("/");
 }
 
-static void watch_free(struct watch *watch) {
+static void watch_free(struct watch *watch)
+{
     list_remove(&watch->link);
     mem_free(watch->path);
     mem_free(watch);
 }
 
-static void watch_add(struct session *session, enum watch_kind kind, const char *path) {
+static void watch_add(struct session *session, enum watch_kind kind, const char *path)
+{
     list_for_each (link, &session->watches) {
         struct watch *watch = container_of(link, struct watch, link);
         if (watch->kind == kind && strcmp(watch->path, path) == 0) {
@@ -198,7 +211,8 @@ static void watch_add(struct session *session, enum watch_kind kind, const char 
 }
 
 /* Take the session's watch of this kind on this path; was there one? */
-static bool watch_take(struct session *session, enum watch_kind kind, const char *path) {
+static bool watch_take(struct session *session, enum watch_kind kind, const char *path)
+{
     list_for_each_safe (link, &session->watches) {
         struct watch *watch = container_of(link, struct watch, link);
         if (watch->kind == kind && strcmp(watch->path, path) == 0) {
@@ -209,7 +223,8 @@ static bool watch_take(struct session *session, enum watch_kind kind, const char
     return false;
 }
 
-static void watch_fire(struct session *session, enum zk_watch_event event, const char *path) {
+static void watch_fire(struct session *session, enum zk_watch_event event, const char *path)
+{
     struct delivery *delivery = delivery_new(DELIVER_WATCH);
     delivery->watch = event;
     delivery->path = arena_str(&delivery->arena, strip_chroot(session, path));
@@ -221,8 +236,8 @@ static void watch_fire(struct session *session, enum zk_watch_event event, const
 }
 
 /* What one change means to one session: at most one event for the node, one for its parent. */
-static void session_see(struct session *session, const struct zk_change *change,
-                        const char *parent) {
+static void session_see(struct session *session, const struct zk_change *change, const char *parent)
+{
     bool data = watch_take(session, WATCH_DATA, change->path);
     bool children =
         change->event == ZK_NODE_DELETED && watch_take(session, WATCH_CHILDREN, change->path);
@@ -235,7 +250,8 @@ static void session_see(struct session *session, const struct zk_change *change,
 }
 
 /* Tell all sessions, and free the list. */
-static void publish(struct zk_mem *mem, struct zk_changes *changes) {
+static void publish(struct zk_mem *mem, struct zk_changes *changes)
+{
     for (int32_t i = 0; i < changes->count; i++) {
         char *parent = zk_parent_path(changes->items[i].path);
         list_for_each (link, &mem->sessions) {
@@ -259,7 +275,8 @@ struct request {
     bool multi; /* report each result */
 };
 
-static char *absolute(struct arena *arena, const struct session *session, const char *path) {
+static char *absolute(struct arena *arena, const struct session *session, const char *path)
+{
     if (strcmp(path, "/") == 0 && session->chroot[0] != '\0') {
         return arena_printf(arena, "%s", session->chroot);
     }
@@ -267,7 +284,8 @@ static char *absolute(struct arena *arena, const struct session *session, const 
 }
 
 static void read_node(struct session *session, const struct request *request, const char *path,
-                      struct delivery *delivery) {
+                      struct delivery *delivery)
+{
     struct zk_result *result = &delivery->result;
     const struct zk_node *node = zk_tree_find(session->mem->tree, path);
     if (node == NULL) {
@@ -299,7 +317,8 @@ static void read_node(struct session *session, const struct request *request, co
 }
 
 static void change_tree(struct session *session, const struct request *request,
-                        struct delivery *delivery) {
+                        struct delivery *delivery)
+{
     struct zk_mem *mem = session->mem;
     size_t count = (size_t)request->ops_count;
     struct zk_op *ops = arena_array(&delivery->arena, struct zk_op, count);
@@ -329,7 +348,8 @@ static void change_tree(struct session *session, const struct request *request,
 }
 
 /* Is this operation to be lost, and how? */
-static bool take_loss(struct session *session, enum zk_mem_loss *loss) {
+static bool take_loss(struct session *session, enum zk_mem_loss *loss)
+{
     struct zk_mem *mem = session->mem;
     if (session->lose_armed && session->lose_after-- == 0) {
         session->lose_armed = false;
@@ -344,7 +364,8 @@ static bool take_loss(struct session *session, enum zk_mem_loss *loss) {
 }
 
 static void execute(struct session *session, const struct request *request,
-                    struct delivery *delivery) {
+                    struct delivery *delivery)
+{
     if (request->kind == REQUEST_CHANGE) {
         change_tree(session, request, delivery);
     } else {
@@ -352,7 +373,8 @@ static void execute(struct session *session, const struct request *request,
     }
 }
 
-static void submit(struct zk *zk, const struct request *request, zk_result_fn *fn, void *arg) {
+static void submit(struct zk *zk, const struct request *request, zk_result_fn *fn, void *arg)
+{
     struct session *session = (struct session *)zk;
     struct zk_mem *mem = session->mem;
     enum zk_mem_loss loss = ZK_MEM_LOSE_REQUEST;
@@ -378,60 +400,71 @@ static void submit(struct zk *zk, const struct request *request, zk_result_fn *f
     pthread_mutex_unlock(&mem->lock);
 }
 
-static void mem_get(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg) {
+static void mem_get(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg)
+{
     submit(zk, &(struct request){.kind = REQUEST_GET, .path = path, .watch = watch}, fn, arg);
 }
 
-static void mem_exists(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg) {
+static void mem_exists(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg)
+{
     submit(zk, &(struct request){.kind = REQUEST_EXISTS, .path = path, .watch = watch}, fn, arg);
 }
 
-static void mem_children(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg) {
+static void mem_children(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg)
+{
     submit(zk, &(struct request){.kind = REQUEST_CHILDREN, .path = path, .watch = watch}, fn, arg);
 }
 
-static void submit_one(struct zk *zk, const struct zk_op *op, zk_result_fn *fn, void *arg) {
+static void submit_one(struct zk *zk, const struct zk_op *op, zk_result_fn *fn, void *arg)
+{
     submit(zk, &(struct request){.kind = REQUEST_CHANGE, .ops = op, .ops_count = 1}, fn, arg);
 }
 
 static void mem_create(struct zk *zk, const char *path, struct bytes data, int flags,
-                       zk_result_fn *fn, void *arg) {
+                       zk_result_fn *fn, void *arg)
+{
     struct zk_op op = {.kind = ZK_OP_CREATE, .path = path, .data = data, .flags = flags};
     submit_one(zk, &op, fn, arg);
 }
 
 static void mem_set(struct zk *zk, const char *path, struct bytes data, int32_t version,
-                    zk_result_fn *fn, void *arg) {
+                    zk_result_fn *fn, void *arg)
+{
     struct zk_op op = {.kind = ZK_OP_SET, .path = path, .data = data, .version = version};
     submit_one(zk, &op, fn, arg);
 }
 
 static void mem_remove(struct zk *zk, const char *path, int32_t version, zk_result_fn *fn,
-                       void *arg) {
+                       void *arg)
+{
     submit_one(zk, &(struct zk_op){.kind = ZK_OP_DELETE, .path = path, .version = version}, fn,
                arg);
 }
 
 static void mem_multi(struct zk *zk, const struct zk_op *ops, int32_t count, zk_result_fn *fn,
-                      void *arg) {
+                      void *arg)
+{
     struct request request = {.kind = REQUEST_CHANGE, .multi = true};
     request.ops = ops;
     request.ops_count = count;
     submit(zk, &request, fn, arg);
 }
 
-static int64_t mem_session_id(struct zk *zk) {
+static int64_t mem_session_id(struct zk *zk)
+{
     return ((struct session *)zk)->id;
 }
 
-static int32_t mem_session_timeout_ms(struct zk *zk) {
+static int32_t mem_session_timeout_ms(struct zk *zk)
+{
     return ((struct session *)zk)->timeout_ms;
 }
 
 /* ---- Sessions. */
 
 /* The ensemble ends the session. */
-static void session_end(struct session *session) {
+static void session_end(struct session *session)
+{
     struct zk_changes changes = {0};
     must(session->alive);
     session->alive = false;
@@ -443,7 +476,8 @@ static void session_end(struct session *session) {
     publish(session->mem, &changes);
 }
 
-static void mem_close(struct zk *zk) {
+static void mem_close(struct zk *zk)
+{
     struct session *session = (struct session *)zk;
     struct zk_mem *mem = session->mem;
     struct list results;
@@ -490,7 +524,8 @@ static const struct zk_ops mem_ops = {
 };
 
 /* Make a path and its parents, ignoring those that exist. */
-static void make_path(struct zk_mem *mem, const char *path) {
+static void make_path(struct zk_mem *mem, const char *path)
+{
     char *partial = mem_strdup(path);
     for (size_t i = 1; i <= strlen(path); i++) {
         if (path[i] == '/' || path[i] == '\0') {
@@ -510,7 +545,8 @@ static void make_path(struct zk_mem *mem, const char *path) {
 }
 
 static struct zk *mem_open(struct zk_factory *factory, struct loop *loop, const char *connect,
-                           int32_t session_timeout_ms, const struct zk_events *events, void *arg) {
+                           int32_t session_timeout_ms, const struct zk_events *events, void *arg)
+{
     struct zk_mem *mem = (struct zk_mem *)factory;
     struct session *session = mem_new(struct session);
     const char *chroot = strchr(connect, '/');
@@ -538,7 +574,8 @@ static struct zk *mem_open(struct zk_factory *factory, struct loop *loop, const 
     return &session->zk;
 }
 
-struct zk_mem *zk_mem_new(struct clock *clock, uint64_t seed) {
+struct zk_mem *zk_mem_new(struct clock *clock, uint64_t seed)
+{
     struct zk_mem *mem = mem_new(struct zk_mem);
     mem->factory.open = mem_open;
     mem->clock = clock;
@@ -550,7 +587,8 @@ struct zk_mem *zk_mem_new(struct clock *clock, uint64_t seed) {
     return mem;
 }
 
-void zk_mem_free(struct zk_mem *mem) {
+void zk_mem_free(struct zk_mem *mem)
+{
     if (mem == NULL) {
         return;
     }
@@ -567,13 +605,15 @@ void zk_mem_free(struct zk_mem *mem) {
     mem_free(mem);
 }
 
-struct zk_factory *zk_mem_factory(struct zk_mem *mem) {
+struct zk_factory *zk_mem_factory(struct zk_mem *mem)
+{
     return &mem->factory;
 }
 
 /* ---- Faults. */
 
-static struct session *find_session(struct zk_mem *mem, int64_t session_id) {
+static struct session *find_session(struct zk_mem *mem, int64_t session_id)
+{
     list_for_each (link, &mem->sessions) {
         struct session *session = container_of(link, struct session, link);
         if (session->id == session_id && !session->closed) {
@@ -584,7 +624,8 @@ static struct session *find_session(struct zk_mem *mem, int64_t session_id) {
 }
 
 /* Results on their way are lost, watch events wait. */
-static void session_disconnect(struct session *session) {
+static void session_disconnect(struct session *session)
+{
     session->connected = false;
     session->disconnected_ms = clock_mono_ms(session->mem->clock);
     list_for_each_safe (link, &session->inbox) {
@@ -599,7 +640,8 @@ static void session_disconnect(struct session *session) {
     deliver_session(session, ZK_SESSION_DISCONNECTED);
 }
 
-void zk_mem_disconnect(struct zk_mem *mem, int64_t session_id) {
+void zk_mem_disconnect(struct zk_mem *mem, int64_t session_id)
+{
     pthread_mutex_lock(&mem->lock);
     struct session *session = find_session(mem, session_id);
     if (session != NULL && session->connected && session->alive) {
@@ -608,7 +650,8 @@ void zk_mem_disconnect(struct zk_mem *mem, int64_t session_id) {
     pthread_mutex_unlock(&mem->lock);
 }
 
-void zk_mem_reconnect(struct zk_mem *mem, int64_t session_id) {
+void zk_mem_reconnect(struct zk_mem *mem, int64_t session_id)
+{
     pthread_mutex_lock(&mem->lock);
     struct session *session = find_session(mem, session_id);
     if (session != NULL && !session->connected) {
@@ -619,7 +662,8 @@ void zk_mem_reconnect(struct zk_mem *mem, int64_t session_id) {
     pthread_mutex_unlock(&mem->lock);
 }
 
-void zk_mem_expire(struct zk_mem *mem, int64_t session_id) {
+void zk_mem_expire(struct zk_mem *mem, int64_t session_id)
+{
     pthread_mutex_lock(&mem->lock);
     struct session *session = find_session(mem, session_id);
     if (session != NULL && session->alive) {
@@ -636,7 +680,8 @@ void zk_mem_expire(struct zk_mem *mem, int64_t session_id) {
     pthread_mutex_unlock(&mem->lock);
 }
 
-void zk_mem_tick(struct zk_mem *mem) {
+void zk_mem_tick(struct zk_mem *mem)
+{
     pthread_mutex_lock(&mem->lock);
     int64_t now_ms = clock_mono_ms(mem->clock);
     list_for_each_safe (link, &mem->sessions) {
@@ -652,7 +697,8 @@ void zk_mem_tick(struct zk_mem *mem) {
     pthread_mutex_unlock(&mem->lock);
 }
 
-void zk_mem_lose(struct zk_mem *mem, int64_t session_id, enum zk_mem_loss loss, int32_t after) {
+void zk_mem_lose(struct zk_mem *mem, int64_t session_id, enum zk_mem_loss loss, int32_t after)
+{
     pthread_mutex_lock(&mem->lock);
     struct session *session = find_session(mem, session_id);
     if (session != NULL) {
@@ -663,7 +709,8 @@ void zk_mem_lose(struct zk_mem *mem, int64_t session_id, enum zk_mem_loss loss, 
     pthread_mutex_unlock(&mem->lock);
 }
 
-void zk_mem_set_loss_rate(struct zk_mem *mem, uint64_t one_in) {
+void zk_mem_set_loss_rate(struct zk_mem *mem, uint64_t one_in)
+{
     pthread_mutex_lock(&mem->lock);
     mem->lose_one_in = one_in;
     pthread_mutex_unlock(&mem->lock);
@@ -671,7 +718,8 @@ void zk_mem_set_loss_rate(struct zk_mem *mem, uint64_t one_in) {
 
 /* ---- Looking. */
 
-int32_t zk_mem_sessions(struct zk_mem *mem) {
+int32_t zk_mem_sessions(struct zk_mem *mem)
+{
     int32_t count = 0;
     pthread_mutex_lock(&mem->lock);
     list_for_each (link, &mem->sessions) {
@@ -681,14 +729,16 @@ int32_t zk_mem_sessions(struct zk_mem *mem) {
     return count;
 }
 
-int64_t zk_mem_zxid(struct zk_mem *mem) {
+int64_t zk_mem_zxid(struct zk_mem *mem)
+{
     pthread_mutex_lock(&mem->lock);
     int64_t zxid = zk_tree_zxid(mem->tree);
     pthread_mutex_unlock(&mem->lock);
     return zxid;
 }
 
-static void dump_node(const struct zk_node *node, struct buf *out) {
+static void dump_node(const struct zk_node *node, struct buf *out)
+{
     buf_printf(out, "%s = ", node->path);
     for (size_t i = 0; i < node->size && node->data != NULL; i++) {
         buf_put_byte(out, node->data[i] >= ' ' ? node->data[i] : '?');
@@ -697,7 +747,8 @@ static void dump_node(const struct zk_node *node, struct buf *out) {
                node->stat.ephemeral_owner != 0 ? " (ephemeral)" : "");
 }
 
-void zk_mem_dump(struct zk_mem *mem, const char *path, struct buf *out) {
+void zk_mem_dump(struct zk_mem *mem, const char *path, struct buf *out)
+{
     int32_t count;
     pthread_mutex_lock(&mem->lock);
     const struct zk_node **nodes = zk_tree_list(mem->tree, path, &count);
@@ -708,7 +759,8 @@ void zk_mem_dump(struct zk_mem *mem, const char *path, struct buf *out) {
     pthread_mutex_unlock(&mem->lock);
 }
 
-bool zk_mem_peek(struct zk_mem *mem, const char *path, struct buf *out, struct zk_stat *stat) {
+bool zk_mem_peek(struct zk_mem *mem, const char *path, struct buf *out, struct zk_stat *stat)
+{
     pthread_mutex_lock(&mem->lock);
     const struct zk_node *node = zk_tree_find(mem->tree, path);
     if (node != NULL) {
@@ -723,7 +775,8 @@ bool zk_mem_peek(struct zk_mem *mem, const char *path, struct buf *out, struct z
     return node != NULL;
 }
 
-static void apply_from_outside(struct zk_mem *mem, const struct zk_op *op) {
+static void apply_from_outside(struct zk_mem *mem, const struct zk_op *op)
+{
     struct zk_op_result result;
     struct zk_changes changes = {0};
     enum err err = zk_tree_apply(mem->tree, op, 1, 0, clock_wall_ms(mem->clock), &result, &changes);
@@ -732,7 +785,8 @@ static void apply_from_outside(struct zk_mem *mem, const struct zk_op *op) {
     publish(mem, &changes);
 }
 
-void zk_mem_poke(struct zk_mem *mem, const char *path, const char *data) {
+void zk_mem_poke(struct zk_mem *mem, const char *path, const char *data)
+{
     struct zk_op op = {.kind = ZK_OP_SET, .path = path, .version = -1};
     op.data = (struct bytes){(const uint8_t *)data, data != NULL ? strlen(data) : 0};
     pthread_mutex_lock(&mem->lock);
@@ -748,7 +802,8 @@ void zk_mem_poke(struct zk_mem *mem, const char *path, const char *data) {
     pthread_mutex_unlock(&mem->lock);
 }
 
-void zk_mem_poke_remove(struct zk_mem *mem, const char *path) {
+void zk_mem_poke_remove(struct zk_mem *mem, const char *path)
+{
     pthread_mutex_lock(&mem->lock);
     apply_from_outside(mem, &(struct zk_op){.kind = ZK_OP_DELETE, .path = path, .version = -1});
     pthread_mutex_unlock(&mem->lock);

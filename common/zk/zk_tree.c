@@ -38,23 +38,27 @@ struct txn {
     int32_t undos_count;
 };
 
-static struct entry *find(const struct zk_tree *tree, const char *path) {
+static struct entry *find(const struct zk_tree *tree, const char *path)
+{
     struct entry *entry = NULL;
     HASH_FIND_STR(tree->entries, path, entry);
     return entry;
 }
 
-static void insert(struct zk_tree *tree, struct entry *entry) {
+static void insert(struct zk_tree *tree, struct entry *entry)
+{
     HASH_ADD_KEYPTR(hh, tree->entries, entry->node.path, strlen(entry->node.path), entry);
 }
 
-static void entry_free(struct entry *entry) {
+static void entry_free(struct entry *entry)
+{
     mem_free(entry->node.path);
     mem_free(entry->node.data);
     mem_free(entry);
 }
 
-static uint8_t *copy_data(struct bytes data) {
+static uint8_t *copy_data(struct bytes data)
+{
     if (data.data == NULL) {
         return NULL;
     }
@@ -63,7 +67,8 @@ static uint8_t *copy_data(struct bytes data) {
     return copy;
 }
 
-struct zk_tree *zk_tree_new(void) {
+struct zk_tree *zk_tree_new(void)
+{
     struct zk_tree *tree = mem_new(struct zk_tree);
     struct entry *root = mem_new(struct entry);
     root->node.path = mem_strdup("/");
@@ -71,7 +76,8 @@ struct zk_tree *zk_tree_new(void) {
     return tree;
 }
 
-void zk_tree_free(struct zk_tree *tree) {
+void zk_tree_free(struct zk_tree *tree)
+{
     struct entry *entry, *next;
     HASH_ITER (hh, tree->entries, entry, next) {
         HASH_DEL(tree->entries, entry);
@@ -80,40 +86,47 @@ void zk_tree_free(struct zk_tree *tree) {
     mem_free(tree);
 }
 
-int64_t zk_tree_zxid(const struct zk_tree *tree) {
+int64_t zk_tree_zxid(const struct zk_tree *tree)
+{
     return tree->zxid;
 }
 
-const struct zk_node *zk_tree_find(const struct zk_tree *tree, const char *path) {
+const struct zk_node *zk_tree_find(const struct zk_tree *tree, const char *path)
+{
     struct entry *entry = find(tree, path);
     return entry != NULL ? &entry->node : NULL;
 }
 
-char *zk_parent_path(const char *path) {
+char *zk_parent_path(const char *path)
+{
     const char *slash = strrchr(path, '/');
     must(slash != NULL);
     return slash == path ? mem_strdup("/") : mem_strndup(path, (size_t)(slash - path));
 }
 
-static bool path_valid(const char *path) {
+static bool path_valid(const char *path)
+{
     size_t size = strlen(path);
     return path[0] == '/' && (size == 1 || path[size - 1] != '/') && strstr(path, "//") == NULL;
 }
 
-static struct entry *find_parent(struct zk_tree *tree, const char *path) {
+static struct entry *find_parent(struct zk_tree *tree, const char *path)
+{
     char *parent = zk_parent_path(path);
     struct entry *entry = find(tree, parent);
     mem_free(parent);
     return entry;
 }
 
-static struct undo *push_undo(struct txn *txn, enum zk_op_kind kind, struct entry *entry) {
+static struct undo *push_undo(struct txn *txn, enum zk_op_kind kind, struct entry *entry)
+{
     struct undo *undo = &txn->undos[txn->undos_count++];
     *undo = (struct undo){.kind = kind, .entry = entry, .old_stat = entry->node.stat};
     return undo;
 }
 
-static enum err apply_create(struct txn *txn, const struct zk_op *op, struct zk_op_result *result) {
+static enum err apply_create(struct txn *txn, const struct zk_op *op, struct zk_op_result *result)
+{
     bool sequence = (op->flags & ZK_SEQUENCE) != 0;
     if (op->path[0] != '/' || (!sequence && !path_valid(op->path)) || strcmp(op->path, "/") == 0) {
         return ERR_ZK_OTHER;
@@ -150,7 +163,8 @@ static enum err apply_create(struct txn *txn, const struct zk_op *op, struct zk_
     return ERR_OK;
 }
 
-static enum err check_version(struct zk_tree *tree, const struct zk_op *op, struct entry **entry) {
+static enum err check_version(struct zk_tree *tree, const struct zk_op *op, struct entry **entry)
+{
     *entry = find(tree, op->path);
     if (*entry == NULL) {
         return ERR_NOT_FOUND;
@@ -162,7 +176,8 @@ static enum err check_version(struct zk_tree *tree, const struct zk_op *op, stru
 }
 
 static void apply_set(struct txn *txn, const struct zk_op *op, struct entry *entry,
-                      struct zk_op_result *result) {
+                      struct zk_op_result *result)
+{
     struct undo *undo = push_undo(txn, ZK_OP_SET, entry);
     undo->old_data = entry->node.data;
     undo->old_size = entry->node.size;
@@ -174,7 +189,8 @@ static void apply_set(struct txn *txn, const struct zk_op *op, struct entry *ent
     result->stat = entry->node.stat;
 }
 
-static enum err apply_delete(struct txn *txn, struct entry *entry) {
+static enum err apply_delete(struct txn *txn, struct entry *entry)
+{
     if (entry->node.stat.children_count > 0) {
         return ERR_ZK_NOT_EMPTY;
     }
@@ -189,7 +205,8 @@ static enum err apply_delete(struct txn *txn, struct entry *entry) {
     return ERR_OK;
 }
 
-static enum err apply_one(struct txn *txn, const struct zk_op *op, struct zk_op_result *result) {
+static enum err apply_one(struct txn *txn, const struct zk_op *op, struct zk_op_result *result)
+{
     if (op->kind == ZK_OP_CREATE) {
         return apply_create(txn, op, result);
     }
@@ -205,7 +222,8 @@ static enum err apply_one(struct txn *txn, const struct zk_op *op, struct zk_op_
     return ERR_OK;
 }
 
-static void undo_one(struct zk_tree *tree, struct undo *undo) {
+static void undo_one(struct zk_tree *tree, struct undo *undo)
+{
     struct entry *entry = undo->entry;
     struct entry *parent = find_parent(tree, entry->node.path);
     switch (undo->kind) {
@@ -230,7 +248,8 @@ static void undo_one(struct zk_tree *tree, struct undo *undo) {
     }
 }
 
-static void push_change(struct zk_changes *changes, enum zk_watch_event event, const char *path) {
+static void push_change(struct zk_changes *changes, enum zk_watch_event event, const char *path)
+{
     if (changes->count == changes->capacity) {
         changes->capacity = changes->capacity > 0 ? changes->capacity * 2 : 8;
         changes->items =
@@ -240,7 +259,8 @@ static void push_change(struct zk_changes *changes, enum zk_watch_event event, c
 }
 
 /* The transaction stands: tell what changed, and free what was kept to take it back. */
-static void commit(struct txn *txn, struct zk_changes *changes) {
+static void commit(struct txn *txn, struct zk_changes *changes)
+{
     for (int32_t i = 0; i < txn->undos_count; i++) {
         struct undo *undo = &txn->undos[i];
         if (undo->kind == ZK_OP_CREATE) {
@@ -265,7 +285,8 @@ static void commit(struct txn *txn, struct zk_changes *changes) {
 
 enum err zk_tree_apply(struct zk_tree *tree, const struct zk_op *ops, int32_t count,
                        int64_t session_id, int64_t now_ms, struct zk_op_result *results,
-                       struct zk_changes *changes) {
+                       struct zk_changes *changes)
+{
     must(count > 0);
     struct txn txn = {tree, tree->zxid + 1, session_id, now_ms, NULL, 0};
     txn.undos = mem_zalloc((size_t)count, sizeof(*txn.undos));
@@ -291,11 +312,13 @@ enum err zk_tree_apply(struct zk_tree *tree, const struct zk_op *ops, int32_t co
     return err;
 }
 
-static int compare_names(const void *a, const void *b) {
+static int compare_names(const void *a, const void *b)
+{
     return str_cmp(*(const struct str *)a, *(const struct str *)b);
 }
 
-struct str *zk_tree_children(const struct zk_tree *tree, const char *path, int32_t *count) {
+struct str *zk_tree_children(const struct zk_tree *tree, const char *path, int32_t *count)
+{
     struct entry *parent = find(tree, path);
     must(parent != NULL);
     int32_t total = parent->node.stat.children_count;
@@ -316,12 +339,14 @@ struct str *zk_tree_children(const struct zk_tree *tree, const char *path, int32
     return names;
 }
 
-static int compare_nodes(const void *a, const void *b) {
+static int compare_nodes(const void *a, const void *b)
+{
     return strcmp((*(const struct zk_node *const *)a)->path,
                   (*(const struct zk_node *const *)b)->path);
 }
 
-const struct zk_node **zk_tree_list(const struct zk_tree *tree, const char *path, int32_t *count) {
+const struct zk_node **zk_tree_list(const struct zk_tree *tree, const char *path, int32_t *count)
+{
     const struct zk_node **nodes =
         mem_zalloc((size_t)HASH_COUNT(tree->entries) + 1, sizeof(*nodes));
     size_t size = strcmp(path, "/") == 0 ? 0 : strlen(path);
@@ -337,7 +362,8 @@ const struct zk_node **zk_tree_list(const struct zk_tree *tree, const char *path
     return nodes;
 }
 
-void zk_tree_remove_owned(struct zk_tree *tree, int64_t session_id, struct zk_changes *changes) {
+void zk_tree_remove_owned(struct zk_tree *tree, int64_t session_id, struct zk_changes *changes)
+{
     int32_t count;
     const struct zk_node **nodes = zk_tree_list(tree, "/", &count);
     for (int32_t i = 0; i < count; i++) {
@@ -351,7 +377,8 @@ void zk_tree_remove_owned(struct zk_tree *tree, int64_t session_id, struct zk_ch
     mem_free(nodes);
 }
 
-void zk_changes_fini(struct zk_changes *changes) {
+void zk_changes_fini(struct zk_changes *changes)
+{
     for (int32_t i = 0; i < changes->count; i++) {
         mem_free(changes->items[i].path);
     }

@@ -19,14 +19,16 @@ struct reader {
     struct errmsg *msg;
 };
 
-static enum err bad(const struct reader *r, const char *key, const char *rule) {
+static enum err bad(const struct reader *r, const char *key, const char *rule)
+{
     errmsg_set(r->msg, "%s: \"%s\" %s", r->what, key, rule);
     return ERR_MALFORMED;
 }
 
 /* On success the root is an object, to be released with reader_close(). */
 static enum err reader_open(struct reader *r, const char *what, struct arena *arena,
-                            struct bytes data, struct errmsg *msg) {
+                            struct bytes data, struct errmsg *msg)
+{
     json_error_t error;
     *r = (struct reader){what, NULL, arena, msg};
     if (data.data == NULL || data.size == 0 || data.size > ZNODE_SIZE_MAX) {
@@ -46,13 +48,15 @@ static enum err reader_open(struct reader *r, const char *what, struct arena *ar
     return ERR_OK;
 }
 
-static enum err reader_close(struct reader *r, enum err err) {
+static enum err reader_close(struct reader *r, enum err err)
+{
     json_decref(r->root);
     return err;
 }
 
 static enum err int32_of(const struct reader *r, const char *key, const json_t *value,
-                         int32_t least, int32_t *out) {
+                         int32_t least, int32_t *out)
+{
     json_int_t number = json_is_integer(value) ? json_integer_value(value) : INT64_MIN;
     if (number < least || number > INT32_MAX) {
         return bad(r, key, "is not a number in range");
@@ -61,23 +65,27 @@ static enum err int32_of(const struct reader *r, const char *key, const json_t *
     return ERR_OK;
 }
 
-static enum err get_int32(const struct reader *r, const char *key, int32_t least, int32_t *out) {
+static enum err get_int32(const struct reader *r, const char *key, int32_t least, int32_t *out)
+{
     return int32_of(r, key, json_object_get(r->root, key), least, out);
 }
 
 /* Absent: `otherwise`. */
 static enum err get_int32_or(const struct reader *r, const char *key, int32_t least,
-                             int32_t otherwise, int32_t *out) {
+                             int32_t otherwise, int32_t *out)
+{
     const json_t *value = json_object_get(r->root, key);
     *out = otherwise;
     return value != NULL ? int32_of(r, key, value, least, out) : ERR_OK;
 }
 
-static struct str str_of_json(const json_t *value) {
+static struct str str_of_json(const json_t *value)
+{
     return (struct str){json_string_value(value), json_string_length(value)};
 }
 
-static enum err get_str(const struct reader *r, const char *key, struct str *out) {
+static enum err get_str(const struct reader *r, const char *key, struct str *out)
+{
     const json_t *value = json_object_get(r->root, key);
     if (!json_is_string(value)) {
         return bad(r, key, "is not a string");
@@ -86,7 +94,8 @@ static enum err get_str(const struct reader *r, const char *key, struct str *out
     return ERR_OK;
 }
 
-static bool parse_int64(struct str s, int64_t *out) {
+static bool parse_int64(struct str s, int64_t *out)
+{
     char *end;
     if (s.ptr == NULL || s.size == 0 || s.size > 20 || (s.ptr[0] != '-' && s.ptr[0] < '0')) {
         return false;
@@ -97,7 +106,8 @@ static bool parse_int64(struct str s, int64_t *out) {
 }
 
 /* A number kept as a string. */
-static enum err get_int64_text(const struct reader *r, const char *key, int64_t *out) {
+static enum err get_int64_text(const struct reader *r, const char *key, int64_t *out)
+{
     const json_t *value = json_object_get(r->root, key);
     if (!json_is_string(value) || !parse_int64(str_of_json(value), out)) {
         return bad(r, key, "is not a number in a string");
@@ -106,7 +116,8 @@ static enum err get_int64_text(const struct reader *r, const char *key, int64_t 
 }
 
 /* When it registered, was elected, ...: only people read it; anything odd counts as 0. */
-static int64_t get_timestamp(const struct reader *r) {
+static int64_t get_timestamp(const struct reader *r)
+{
     const json_t *value = json_object_get(r->root, "timestamp");
     int64_t ms;
     return json_is_string(value) && parse_int64(str_of_json(value), &ms) ? ms : 0;
@@ -114,7 +125,8 @@ static int64_t get_timestamp(const struct reader *r) {
 
 /* A list of distinct broker ids. */
 static enum err ids_of(const struct reader *r, const char *key, const json_t *value,
-                       struct znode_ids *out) {
+                       struct znode_ids *out)
+{
     size_t count = json_array_size(value);
     if (!json_is_array(value) || count > IDS_MAX) {
         return bad(r, key, "is not a list of broker ids");
@@ -138,7 +150,8 @@ static enum err ids_of(const struct reader *r, const char *key, const json_t *va
 /* ---- Brokers. */
 
 /* "LISTENER://host:port", the host of an IPv6 address in brackets. */
-static bool parse_endpoint(struct str text, struct znode_endpoint *out) {
+static bool parse_endpoint(struct str text, struct znode_endpoint *out)
+{
     const char *slashes = memmem(text.ptr, text.size, "://", 3);
     const char *colon = memrchr(text.ptr, ':', text.size);
     int64_t port;
@@ -160,13 +173,15 @@ static bool parse_endpoint(struct str text, struct znode_endpoint *out) {
 }
 
 /* The protocol of a listener: from the map, or, in versions without one, by its name. */
-static bool find_security(const json_t *map, struct znode_endpoint *endpoint) {
+static bool find_security(const json_t *map, struct znode_endpoint *endpoint)
+{
     if (map == NULL) {
         return znode_security_parse(endpoint->listener, &endpoint->security);
     }
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)map, key, value) {
+    json_object_foreach((json_t *)map, key, value)
+    {
         if (str_is(endpoint->listener, key)) {
             return json_is_string(value) &&
                    znode_security_parse(str_of_json(value), &endpoint->security);
@@ -176,7 +191,8 @@ static bool find_security(const json_t *map, struct znode_endpoint *endpoint) {
 }
 
 static enum err read_endpoints(const struct reader *r, const json_t *list, const json_t *map,
-                               struct znode_broker *broker) {
+                               struct znode_broker *broker)
+{
     size_t count = json_array_size(list);
     if (!json_is_array(list) || count > IDS_MAX) {
         return bad(r, "endpoints", "is not a list of addresses");
@@ -198,7 +214,8 @@ static enum err read_endpoints(const struct reader *r, const json_t *list, const
 }
 
 /* Version 1: one address, in "host" and "port". */
-static enum err read_single_endpoint(const struct reader *r, struct znode_broker *broker) {
+static enum err read_single_endpoint(const struct reader *r, struct znode_broker *broker)
+{
     struct znode_endpoint *endpoint = arena_new(r->arena, struct znode_endpoint);
     enum err err = get_str(r, "host", &endpoint->host);
     if (err == ERR_OK) {
@@ -210,7 +227,8 @@ static enum err read_single_endpoint(const struct reader *r, struct znode_broker
     return err;
 }
 
-static enum err read_broker(const struct reader *r, struct znode_broker *broker) {
+static enum err read_broker(const struct reader *r, struct znode_broker *broker)
+{
     int32_t version;
     enum err err = get_int32(r, "version", 1, &version);
     if (err != ERR_OK) {
@@ -237,7 +255,8 @@ static enum err read_broker(const struct reader *r, struct znode_broker *broker)
 }
 
 enum err znode_broker_decode(struct arena *arena, struct bytes data, struct znode_broker *broker,
-                             struct errmsg *msg) {
+                             struct errmsg *msg)
+{
     struct reader r;
     *broker = (struct znode_broker){.jmx_port = -1};
     enum err err = reader_open(&r, "broker registration", arena, data, msg);
@@ -246,13 +265,15 @@ enum err znode_broker_decode(struct arena *arena, struct bytes data, struct znod
 
 /* ---- Topics. */
 
-static int compare_partitions(const void *a, const void *b) {
+static int compare_partitions(const void *a, const void *b)
+{
     int32_t left = ((const struct znode_partition *)a)->index;
     int32_t right = ((const struct znode_partition *)b)->index;
     return (left > right) - (left < right);
 }
 
-static bool parse_partition(const char *key, int32_t *out) {
+static bool parse_partition(const char *key, int32_t *out)
+{
     int64_t number;
     bool canonical = key[0] != '\0' && (key[0] != '0' || key[1] == '\0');
     if (!canonical || !parse_int64(str_of(key), &number) || number < 0 || number > INT32_MAX) {
@@ -263,7 +284,8 @@ static bool parse_partition(const char *key, int32_t *out) {
 }
 
 static enum err read_partitions(const struct reader *r, const json_t *map,
-                                struct znode_topic *topic) {
+                                struct znode_topic *topic)
+{
     if (!json_is_object(map)) {
         return bad(r, "partitions", "is not an object");
     }
@@ -272,7 +294,8 @@ static enum err read_partitions(const struct reader *r, const json_t *map,
     const char *key;
     json_t *value;
     size_t i = 0;
-    json_object_foreach((json_t *)map, key, value) {
+    json_object_foreach((json_t *)map, key, value)
+    {
         if (!parse_partition(key, &partitions[i].index)) {
             return bad(r, key, "is not a partition number");
         }
@@ -290,7 +313,8 @@ static enum err read_partitions(const struct reader *r, const json_t *map,
 
 /* "adding_replicas" and "removing_replicas": lists for some of the partitions. */
 static enum err read_moves(const struct reader *r, const char *name, size_t offset,
-                           struct znode_topic *topic) {
+                           struct znode_topic *topic)
+{
     const json_t *map = json_object_get(r->root, name);
     const char *key;
     json_t *value;
@@ -300,7 +324,8 @@ static enum err read_moves(const struct reader *r, const char *name, size_t offs
     if (!json_is_object(map)) {
         return bad(r, name, "is not an object");
     }
-    json_object_foreach((json_t *)map, key, value) {
+    json_object_foreach((json_t *)map, key, value)
+    {
         struct znode_partition wanted;
         struct znode_ids ids;
         if (!parse_partition(key, &wanted.index)) {
@@ -319,7 +344,8 @@ static enum err read_moves(const struct reader *r, const char *name, size_t offs
     return ERR_OK;
 }
 
-static enum err read_topic(const struct reader *r, struct znode_topic *topic) {
+static enum err read_topic(const struct reader *r, struct znode_topic *topic)
+{
     const json_t *id = json_object_get(r->root, "topic_id");
     if (id != NULL && (!json_is_string(id) || !uuid_parse(str_of_json(id), &topic->id))) {
         return bad(r, "topic_id", "is not an id of 22 characters");
@@ -335,7 +361,8 @@ static enum err read_topic(const struct reader *r, struct znode_topic *topic) {
 }
 
 enum err znode_topic_decode(struct arena *arena, struct bytes data, struct znode_topic *topic,
-                            struct errmsg *msg) {
+                            struct errmsg *msg)
+{
     struct reader r;
     *topic = (struct znode_topic){0};
     enum err err = reader_open(&r, "topic", arena, data, msg);
@@ -344,7 +371,8 @@ enum err znode_topic_decode(struct arena *arena, struct bytes data, struct znode
 
 /* ---- States. */
 
-static enum err read_state(const struct reader *r, struct znode_state *state) {
+static enum err read_state(const struct reader *r, struct znode_state *state)
+{
     int32_t recovery;
     enum err err = get_int32(r, "leader", -1, &state->leader);
     if (err == ERR_OK) {
@@ -364,7 +392,8 @@ static enum err read_state(const struct reader *r, struct znode_state *state) {
 }
 
 enum err znode_state_decode(struct arena *arena, struct bytes data, struct znode_state *state,
-                            struct errmsg *msg) {
+                            struct errmsg *msg)
+{
     struct reader r;
     *state = (struct znode_state){.leader = -1};
     enum err err = reader_open(&r, "partition state", arena, data, msg);
@@ -373,7 +402,8 @@ enum err znode_state_decode(struct arena *arena, struct bytes data, struct znode
 
 /* ---- The controller. */
 
-static enum err read_controller(const struct reader *r, struct znode_controller *controller) {
+static enum err read_controller(const struct reader *r, struct znode_controller *controller)
+{
     enum err err = get_int32(r, "brokerid", -1, &controller->broker_id);
     controller->timestamp_ms = get_timestamp(r);
     return err != ERR_OK
@@ -382,14 +412,16 @@ static enum err read_controller(const struct reader *r, struct znode_controller 
 }
 
 enum err znode_controller_decode(struct bytes data, struct znode_controller *controller,
-                                 struct errmsg *msg) {
+                                 struct errmsg *msg)
+{
     struct reader r;
     *controller = (struct znode_controller){.broker_id = -1, .kraft_epoch = -1};
     enum err err = reader_open(&r, "controller", NULL, data, msg);
     return err != ERR_OK ? err : reader_close(&r, read_controller(&r, controller));
 }
 
-enum err znode_controller_epoch_decode(struct bytes data, int32_t *epoch, struct errmsg *msg) {
+enum err znode_controller_epoch_decode(struct bytes data, int32_t *epoch, struct errmsg *msg)
+{
     char text[16];
     int64_t number;
     if (data.data == NULL || data.size == 0 || data.size >= sizeof(text)) {
@@ -408,7 +440,8 @@ enum err znode_controller_epoch_decode(struct bytes data, int32_t *epoch, struct
 
 /* ---- Configurations. */
 
-static enum err read_config(const struct reader *r, struct znode_config *config) {
+static enum err read_config(const struct reader *r, struct znode_config *config)
+{
     const json_t *map = json_object_get(r->root, "config");
     if (map == NULL) {
         return ERR_OK;
@@ -420,7 +453,8 @@ static enum err read_config(const struct reader *r, struct znode_config *config)
     const char *key;
     json_t *value;
     int32_t i = 0;
-    json_object_foreach((json_t *)map, key, value) {
+    json_object_foreach((json_t *)map, key, value)
+    {
         if (!json_is_string(value)) {
             return bad(r, key, "has a value that is not a string");
         }
@@ -432,7 +466,8 @@ static enum err read_config(const struct reader *r, struct znode_config *config)
 }
 
 enum err znode_config_decode(struct arena *arena, struct bytes data, struct znode_config *config,
-                             struct errmsg *msg) {
+                             struct errmsg *msg)
+{
     struct reader r;
     *config = (struct znode_config){0};
     if (data.data == NULL || data.size == 0) {
@@ -442,7 +477,8 @@ enum err znode_config_decode(struct arena *arena, struct bytes data, struct znod
     return err != ERR_OK ? err : reader_close(&r, read_config(&r, config));
 }
 
-static enum err read_config_change(const struct reader *r, struct str *entity_path) {
+static enum err read_config_change(const struct reader *r, struct str *entity_path)
+{
     struct str type, name;
     int32_t version;
     enum err err = get_int32(r, "version", 1, &version);
@@ -463,7 +499,8 @@ static enum err read_config_change(const struct reader *r, struct str *entity_pa
 }
 
 enum err znode_config_change_decode(struct arena *arena, struct bytes data, struct str *entity_path,
-                                    struct errmsg *msg) {
+                                    struct errmsg *msg)
+{
     struct reader r;
     *entity_path = STR_NULL;
     enum err err = reader_open(&r, "configuration change", arena, data, msg);
@@ -473,14 +510,16 @@ enum err znode_config_change_decode(struct arena *arena, struct bytes data, stru
 /* ---- Small ones. */
 
 enum err znode_cluster_id_decode(struct arena *arena, struct bytes data, struct str *id,
-                                 struct errmsg *msg) {
+                                 struct errmsg *msg)
+{
     struct reader r;
     *id = STR_NULL;
     enum err err = reader_open(&r, "cluster id", arena, data, msg);
     return err != ERR_OK ? err : reader_close(&r, get_str(&r, "id", id));
 }
 
-static enum err read_producer_block(const struct reader *r, struct znode_producer_block *block) {
+static enum err read_producer_block(const struct reader *r, struct znode_producer_block *block)
+{
     enum err err = get_int32(r, "broker", -1, &block->broker_id);
     if (err == ERR_OK) {
         err = get_int64_text(r, "block_start", &block->first);
@@ -495,7 +534,8 @@ static enum err read_producer_block(const struct reader *r, struct znode_produce
 }
 
 enum err znode_producer_block_decode(struct bytes data, struct znode_producer_block *block,
-                                     struct errmsg *msg) {
+                                     struct errmsg *msg)
+{
     struct reader r;
     *block = (struct znode_producer_block){0};
     enum err err = reader_open(&r, "producer id block", NULL, data, msg);
@@ -503,7 +543,8 @@ enum err znode_producer_block_decode(struct bytes data, struct znode_producer_bl
 }
 
 static enum err read_tp(const struct reader *list, const json_t *item, bool replicas,
-                        struct znode_tp *tp) {
+                        struct znode_tp *tp)
+{
     struct reader r = *list;
     r.root = (json_t *)item;
     if (!json_is_object(item)) {
@@ -520,7 +561,8 @@ static enum err read_tp(const struct reader *list, const json_t *item, bool repl
 }
 
 static enum err decode_tps(const char *what, struct arena *arena, struct bytes data, bool replicas,
-                           struct znode_tps *tps, struct errmsg *msg) {
+                           struct znode_tps *tps, struct errmsg *msg)
+{
     struct reader r;
     *tps = (struct znode_tps){0};
     enum err err = reader_open(&r, what, arena, data, msg);
@@ -543,16 +585,19 @@ static enum err decode_tps(const char *what, struct arena *arena, struct bytes d
 }
 
 enum err znode_preferred_decode(struct arena *arena, struct bytes data, struct znode_tps *tps,
-                                struct errmsg *msg) {
+                                struct errmsg *msg)
+{
     return decode_tps("preferred replica election", arena, data, false, tps, msg);
 }
 
 enum err znode_reassign_decode(struct arena *arena, struct bytes data, struct znode_tps *tps,
-                               struct errmsg *msg) {
+                               struct errmsg *msg)
+{
     return decode_tps("reassignment", arena, data, true, tps, msg);
 }
 
-enum err znode_log_dir_event_decode(struct bytes data, int32_t *broker_id, struct errmsg *msg) {
+enum err znode_log_dir_event_decode(struct bytes data, int32_t *broker_id, struct errmsg *msg)
+{
     struct reader r;
     *broker_id = -1;
     enum err err = reader_open(&r, "log directory event", NULL, data, msg);

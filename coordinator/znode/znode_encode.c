@@ -5,7 +5,8 @@
 #include "znode/znode.h"
 
 /* Length of the UTF-8 sequence at `at`, 0 when it is none. */
-static size_t utf8_length(const uint8_t *at, size_t left) {
+static size_t utf8_length(const uint8_t *at, size_t left)
+{
     static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};
     size_t length = at[0] < 0x80 ? 1 : at[0] < 0xc2 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : 4;
     if (length < 2) {
@@ -25,7 +26,8 @@ static size_t utf8_length(const uint8_t *at, size_t left) {
     return point < lowest[length] || point > 0x10ffff || surrogate ? 0 : length;
 }
 
-static void put_char(struct buf *out, uint8_t c) {
+static void put_char(struct buf *out, uint8_t c)
+{
     static const char short_escapes[] = "\b\t\n\f\r\"\\";
     static const char letters[] = "btnfr\"\\";
     const char *found = c != 0 ? strchr(short_escapes, c) : NULL;
@@ -40,7 +42,8 @@ static void put_char(struct buf *out, uint8_t c) {
 }
 
 /* A JSON string; null becomes the word null, bytes that are not UTF-8 become U+FFFD. */
-static void put_str(struct buf *out, struct str s) {
+static void put_str(struct buf *out, struct str s)
+{
     if (s.ptr == NULL) {
         buf_put_text(out, "null");
         return;
@@ -61,13 +64,15 @@ static void put_str(struct buf *out, struct str s) {
     buf_put_byte(out, '"');
 }
 
-static void put_comma(struct buf *out, int32_t index) {
+static void put_comma(struct buf *out, int32_t index)
+{
     if (index > 0) {
         buf_put_byte(out, ',');
     }
 }
 
-static void put_ids(struct buf *out, struct znode_ids ids) {
+static void put_ids(struct buf *out, struct znode_ids ids)
+{
     buf_put_byte(out, '[');
     for (int32_t i = 0; i < ids.count; i++) {
         put_comma(out, i);
@@ -76,13 +81,15 @@ static void put_ids(struct buf *out, struct znode_ids ids) {
     buf_put_byte(out, ']');
 }
 
-const char *znode_security_name(enum znode_security security) {
+const char *znode_security_name(enum znode_security security)
+{
     static const char *const names[] = {"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"};
     must(security <= ZNODE_SASL_SSL);
     return names[security];
 }
 
-bool znode_security_parse(struct str name, enum znode_security *security) {
+bool znode_security_parse(struct str name, enum znode_security *security)
+{
     for (enum znode_security s = ZNODE_PLAINTEXT; s <= ZNODE_SASL_SSL; s++) {
         if (str_is(name, znode_security_name(s))) {
             *security = s;
@@ -93,7 +100,8 @@ bool znode_security_parse(struct str name, enum znode_security *security) {
 }
 
 /* "LISTENER://host:port" */
-static void put_endpoint(struct buf *out, const struct znode_endpoint *endpoint) {
+static void put_endpoint(struct buf *out, const struct znode_endpoint *endpoint)
+{
     struct buf text = {0};
     bool ipv6 = endpoint->host.size > 0 && memchr(endpoint->host.ptr, ':', endpoint->host.size);
     buf_printf(&text, ipv6 ? "%.*s://[%.*s]:%d" : "%.*s://%.*s:%d", STR_ARG(endpoint->listener),
@@ -102,7 +110,8 @@ static void put_endpoint(struct buf *out, const struct znode_endpoint *endpoint)
     buf_fini(&text);
 }
 
-static const struct znode_endpoint *first_plaintext(const struct znode_broker *broker) {
+static const struct znode_endpoint *first_plaintext(const struct znode_broker *broker)
+{
     for (int32_t i = 0; i < broker->endpoints_count; i++) {
         if (broker->endpoints[i].security == ZNODE_PLAINTEXT) {
             return &broker->endpoints[i];
@@ -111,7 +120,8 @@ static const struct znode_endpoint *first_plaintext(const struct znode_broker *b
     return NULL;
 }
 
-void znode_broker_encode(const struct znode_broker *broker, struct buf *out) {
+void znode_broker_encode(const struct znode_broker *broker, struct buf *out)
+{
     const struct znode_endpoint *plain = first_plaintext(broker);
     buf_put_text(out, "{\"version\":5,\"host\":");
     put_str(out, plain != NULL ? plain->host : STR_NULL);
@@ -137,7 +147,8 @@ void znode_broker_encode(const struct znode_broker *broker, struct buf *out) {
 
 /* {"0":[..],...}: all partitions, or those whose list is not empty. */
 static void put_assignment(struct buf *out, const struct znode_topic *topic, size_t offset,
-                           bool all) {
+                           bool all)
+{
     int32_t written = 0;
     buf_put_byte(out, '{');
     for (int32_t i = 0; i < topic->partitions_count; i++) {
@@ -152,7 +163,8 @@ static void put_assignment(struct buf *out, const struct znode_topic *topic, siz
     buf_put_byte(out, '}');
 }
 
-void znode_topic_encode(const struct znode_topic *topic, struct buf *out) {
+void znode_topic_encode(const struct znode_topic *topic, struct buf *out)
+{
     buf_put_text(out, "{\"version\":3,");
     if (!uuid_is_zero(topic->id)) {
         char id[UUID_TEXT_SIZE + 1];
@@ -168,7 +180,8 @@ void znode_topic_encode(const struct znode_topic *topic, struct buf *out) {
     buf_put_byte(out, '}');
 }
 
-void znode_state_encode(const struct znode_state *state, struct buf *out) {
+void znode_state_encode(const struct znode_state *state, struct buf *out)
+{
     buf_printf(out, "{\"controller_epoch\":%d,\"leader\":%d,\"version\":1,\"leader_epoch\":%d,",
                state->controller_epoch, state->leader, state->leader_epoch);
     buf_put_text(out, "\"isr\":");
@@ -176,18 +189,21 @@ void znode_state_encode(const struct znode_state *state, struct buf *out) {
     buf_put_text(out, state->recovering ? ",\"leader_recovery_state\":1}" : "}");
 }
 
-void znode_controller_encode(const struct znode_controller *controller, struct buf *out) {
+void znode_controller_encode(const struct znode_controller *controller, struct buf *out)
+{
     buf_printf(out,
                "{\"version\":2,\"brokerid\":%d,\"timestamp\":\"%" PRId64
                "\",\"kraftControllerEpoch\":%d}",
                controller->broker_id, controller->timestamp_ms, controller->kraft_epoch);
 }
 
-void znode_controller_epoch_encode(int32_t epoch, struct buf *out) {
+void znode_controller_epoch_encode(int32_t epoch, struct buf *out)
+{
     buf_printf(out, "%d", epoch);
 }
 
-void znode_config_encode(const struct znode_config *config, struct buf *out) {
+void znode_config_encode(const struct znode_config *config, struct buf *out)
+{
     buf_put_text(out, "{\"version\":1,\"config\":{");
     for (int32_t i = 0; i < config->pairs_count; i++) {
         put_comma(out, i);
@@ -198,30 +214,35 @@ void znode_config_encode(const struct znode_config *config, struct buf *out) {
     buf_put_text(out, "}}");
 }
 
-void znode_config_change_encode(struct str entity_path, struct buf *out) {
+void znode_config_change_encode(struct str entity_path, struct buf *out)
+{
     buf_put_text(out, "{\"version\":2,\"entity_path\":");
     put_str(out, entity_path);
     buf_put_byte(out, '}');
 }
 
-void znode_cluster_id_encode(struct str id, struct buf *out) {
+void znode_cluster_id_encode(struct str id, struct buf *out)
+{
     buf_put_text(out, "{\"version\":\"1\",\"id\":");
     put_str(out, id);
     buf_put_byte(out, '}');
 }
 
-void znode_producer_block_encode(const struct znode_producer_block *block, struct buf *out) {
+void znode_producer_block_encode(const struct znode_producer_block *block, struct buf *out)
+{
     buf_printf(out,
                "{\"version\":1,\"broker\":%d,\"block_start\":\"%" PRId64
                "\",\"block_end\":\"%" PRId64 "\"}",
                block->broker_id, block->first, block->last);
 }
 
-void znode_feature_encode(struct buf *out) {
+void znode_feature_encode(struct buf *out)
+{
     buf_put_text(out, "{\"version\":2,\"status\":1,\"features\":{}}");
 }
 
-static void put_tps(struct buf *out, const struct znode_tps *tps, bool replicas) {
+static void put_tps(struct buf *out, const struct znode_tps *tps, bool replicas)
+{
     buf_put_text(out, "{\"version\":1,\"partitions\":[");
     for (int32_t i = 0; i < tps->count; i++) {
         put_comma(out, i);
@@ -237,14 +258,17 @@ static void put_tps(struct buf *out, const struct znode_tps *tps, bool replicas)
     buf_put_text(out, "]}");
 }
 
-void znode_preferred_encode(const struct znode_tps *tps, struct buf *out) {
+void znode_preferred_encode(const struct znode_tps *tps, struct buf *out)
+{
     put_tps(out, tps, false);
 }
 
-void znode_reassign_encode(const struct znode_tps *tps, struct buf *out) {
+void znode_reassign_encode(const struct znode_tps *tps, struct buf *out)
+{
     put_tps(out, tps, true);
 }
 
-void znode_log_dir_event_encode(int32_t broker_id, struct buf *out) {
+void znode_log_dir_event_encode(int32_t broker_id, struct buf *out)
+{
     buf_printf(out, "{\"version\":1,\"broker\":%d,\"event\":1}", broker_id);
 }

@@ -11,7 +11,8 @@ struct unpack_memory {
     size_t left;
 };
 
-static void *unpack_alloc(void *data, size_t size) {
+static void *unpack_alloc(void *data, size_t size)
+{
     struct unpack_memory *memory = data;
     if (size > memory->left) {
         return NULL;
@@ -21,14 +22,16 @@ static void *unpack_alloc(void *data, size_t size) {
 }
 
 /* The arena frees everything at once. */
-static void unpack_free(void *data, void *ptr) {
+static void unpack_free(void *data, void *ptr)
+{
     (void)data;
     (void)ptr;
 }
 
 static enum err unpack(struct arena *arena, struct bytes bytes,
                        const ProtobufCMessageDescriptor *descriptor, const ProtobufCMessage **out,
-                       struct errmsg *msg) {
+                       struct errmsg *msg)
+{
     if (bytes.size > CONTROL_MESSAGE_MAX) {
         errmsg_set(msg, "control message of %zu bytes, more than %d", bytes.size,
                    (int)CONTROL_MESSAGE_MAX);
@@ -44,22 +47,26 @@ static enum err unpack(struct arena *arena, struct bytes bytes,
     return ERR_OK;
 }
 
-static void pack(const ProtobufCMessage *message, struct buf *out) {
+static void pack(const ProtobufCMessage *message, struct buf *out)
+{
     size_t size = protobuf_c_message_get_packed_size(message);
     must(size <= CONTROL_MESSAGE_MAX);
     size_t written = protobuf_c_message_pack(message, buf_extend(out, size));
     must(written == size);
 }
 
-void control_request_pack(const Barnabas__Control__Request *request, struct buf *out) {
+void control_request_pack(const Barnabas__Control__Request *request, struct buf *out)
+{
     pack(&request->base, out);
 }
 
-void control_response_pack(const Barnabas__Control__Response *response, struct buf *out) {
+void control_response_pack(const Barnabas__Control__Response *response, struct buf *out)
+{
     pack(&response->base, out);
 }
 
-static bool topic_id_fits(ProtobufCBinaryData id) {
+static bool topic_id_fits(ProtobufCBinaryData id)
+{
     return id.len == 0 || id.len == sizeof(struct uuid);
 }
 
@@ -69,7 +76,8 @@ static bool topic_id_fits(ProtobufCBinaryData id) {
         fit = fit && topic_id_fits((body)->topics[i]->topic_id);                                   \
     }
 
-static bool request_topic_ids_fit(const Barnabas__Control__Request *request) {
+static bool request_topic_ids_fit(const Barnabas__Control__Request *request)
+{
     bool fit = true;
     TOPIC_IDS_FIT(request->leader_and_isr);
     TOPIC_IDS_FIT(request->update_metadata);
@@ -77,7 +85,8 @@ static bool request_topic_ids_fit(const Barnabas__Control__Request *request) {
     return fit;
 }
 
-static bool response_topic_ids_fit(const Barnabas__Control__Response *response) {
+static bool response_topic_ids_fit(const Barnabas__Control__Response *response)
+{
     bool fit = true;
     TOPIC_IDS_FIT(response->leader_and_isr);
     TOPIC_IDS_FIT(response->stop_replica);
@@ -86,7 +95,8 @@ static bool response_topic_ids_fit(const Barnabas__Control__Response *response) 
 }
 
 /* Does the body that the kind calls for exist? False too for a kind that is unknown. */
-static bool request_body_fits(const Barnabas__Control__Request *request) {
+static bool request_body_fits(const Barnabas__Control__Request *request)
+{
     switch (request->kind) {
     case BARNABAS__CONTROL__KIND__LEADER_AND_ISR:
         return request->leader_and_isr != NULL;
@@ -103,7 +113,8 @@ static bool request_body_fits(const Barnabas__Control__Request *request) {
     }
 }
 
-static bool response_body_fits(const Barnabas__Control__Response *response) {
+static bool response_body_fits(const Barnabas__Control__Response *response)
+{
     switch (response->kind) {
     case BARNABAS__CONTROL__KIND__LEADER_AND_ISR:
         return response->leader_and_isr != NULL;
@@ -120,13 +131,15 @@ static bool response_body_fits(const Barnabas__Control__Response *response) {
     }
 }
 
-static bool kind_known(int kind) {
+static bool kind_known(int kind)
+{
     return kind >= BARNABAS__CONTROL__KIND__LEADER_AND_ISR &&
            kind <= BARNABAS__CONTROL__KIND__CONTROLLED_SHUTDOWN;
 }
 
 enum err control_request_unpack(struct arena *arena, struct bytes bytes,
-                                const Barnabas__Control__Request **request, struct errmsg *msg) {
+                                const Barnabas__Control__Request **request, struct errmsg *msg)
+{
     const ProtobufCMessage *message;
     enum err err = unpack(arena, bytes, &barnabas__control__request__descriptor, &message, msg);
     if (err != ERR_OK) {
@@ -149,7 +162,8 @@ enum err control_request_unpack(struct arena *arena, struct bytes bytes,
 }
 
 enum err control_response_unpack(struct arena *arena, struct bytes bytes,
-                                 const Barnabas__Control__Response **response, struct errmsg *msg) {
+                                 const Barnabas__Control__Response **response, struct errmsg *msg)
+{
     const ProtobufCMessage *message;
     enum err err = unpack(arena, bytes, &barnabas__control__response__descriptor, &message, msg);
     if (err != ERR_OK) {
@@ -167,13 +181,15 @@ enum err control_response_unpack(struct arena *arena, struct bytes bytes,
     return ERR_OK;
 }
 
-const char *control_kind_name(int kind) {
+const char *control_kind_name(int kind)
+{
     const ProtobufCEnumValue *value =
         protobuf_c_enum_descriptor_get_value(&barnabas__control__kind__descriptor, kind);
     return value != NULL ? value->name : "UNKNOWN";
 }
 
-ProtobufCBinaryData control_topic_id(struct arena *arena, struct uuid id) {
+ProtobufCBinaryData control_topic_id(struct arena *arena, struct uuid id)
+{
     if (uuid_is_zero(id)) {
         return (ProtobufCBinaryData){0, NULL};
     }
@@ -182,7 +198,8 @@ ProtobufCBinaryData control_topic_id(struct arena *arena, struct uuid id) {
     return (ProtobufCBinaryData){sizeof(id), copy};
 }
 
-struct uuid control_topic_id_get(ProtobufCBinaryData field) {
+struct uuid control_topic_id_get(ProtobufCBinaryData field)
+{
     struct uuid id = {{0}};
     must(topic_id_fits(field));
     if (field.len == sizeof(id)) {

@@ -54,6 +54,7 @@ ProtobufCBinaryData control_topic_id(struct arena *arena, struct uuid id);
 struct uuid control_topic_id_get(ProtobufCBinaryData field);
 
 /* A NULL string field reads as empty. */
-static inline struct str control_str(const char *field) {
+static inline struct str control_str(const char *field)
+{
     return str_of(field != NULL ? field : "");
 }

@@ -5,11 +5,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct bytes written(const struct buf *buf) {
+static struct bytes written(const struct buf *buf)
+{
     return (struct bytes){buf->data, buf->size};
 }
 
-static void try_broker(struct arena *arena, struct bytes data, struct buf *out) {
+static void try_broker(struct arena *arena, struct bytes data, struct buf *out)
+{
     struct znode_broker broker, again;
     if (znode_broker_decode(arena, data, &broker, NULL) == ERR_OK) {
         znode_broker_encode(&broker, out);
@@ -19,7 +21,8 @@ static void try_broker(struct arena *arena, struct bytes data, struct buf *out) 
     }
 }
 
-static void try_topic(struct arena *arena, struct bytes data, struct buf *out) {
+static void try_topic(struct arena *arena, struct bytes data, struct buf *out)
+{
     struct znode_topic topic, again;
     if (znode_topic_decode(arena, data, &topic, NULL) == ERR_OK) {
         znode_topic_encode(&topic, out);
@@ -29,7 +32,8 @@ static void try_topic(struct arena *arena, struct bytes data, struct buf *out) {
     }
 }
 
-static void try_state(struct arena *arena, struct bytes data, struct buf *out) {
+static void try_state(struct arena *arena, struct bytes data, struct buf *out)
+{
     struct znode_state state, again;
     if (znode_state_decode(arena, data, &state, NULL) == ERR_OK) {
         znode_state_encode(&state, out);
@@ -39,7 +43,8 @@ static void try_state(struct arena *arena, struct bytes data, struct buf *out) {
     }
 }
 
-static void try_config(struct arena *arena, struct bytes data, struct buf *out) {
+static void try_config(struct arena *arena, struct bytes data, struct buf *out)
+{
     struct znode_config config, again;
     if (znode_config_decode(arena, data, &config, NULL) == ERR_OK) {
         znode_config_encode(&config, out);
@@ -48,7 +53,8 @@ static void try_config(struct arena *arena, struct bytes data, struct buf *out) 
     }
 }
 
-static void try_tps(struct arena *arena, struct bytes data, struct buf *out) {
+static void try_tps(struct arena *arena, struct bytes data, struct buf *out)
+{
     struct znode_tps tps, again;
     if (znode_reassign_decode(arena, data, &tps, NULL) == ERR_OK) {
         znode_reassign_encode(&tps, out);
@@ -58,7 +64,8 @@ static void try_tps(struct arena *arena, struct bytes data, struct buf *out) {
     (void)!znode_preferred_decode(arena, data, &tps, NULL);
 }
 
-static void try_small(struct arena *arena, struct bytes data) {
+static void try_small(struct arena *arena, struct bytes data)
+{
     struct znode_controller controller;
     struct znode_producer_block block;
     struct str text;
@@ -71,7 +78,8 @@ static void try_small(struct arena *arena, struct bytes data) {
     (void)!znode_log_dir_event_decode(data, &number, NULL);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
     typedef void try_fn(struct arena * arena, struct bytes data, struct buf * out);
     static try_fn *const all[] = {try_broker, try_topic, try_state, try_config, try_tps};
     struct arena arena = {0};

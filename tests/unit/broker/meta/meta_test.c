@@ -5,12 +5,14 @@
 
 #include "base/rng.h"
 
-static struct uuid id_of(uint8_t n) {
+static struct uuid id_of(uint8_t n)
+{
     return (struct uuid){{n}};
 }
 
 static void put(struct meta_edit *edit, const char *topic, uint8_t id, int32_t index,
-                int32_t leader) {
+                int32_t leader)
+{
     int32_t replicas[] = {1, 2};
     struct meta_partition partition = {.index = index,
                                        .leader = leader,
@@ -23,7 +25,8 @@ static void put(struct meta_edit *edit, const char *topic, uint8_t id, int32_t i
 }
 
 /* What an edit puts in can be found by name and by id, with everything copied. */
-Test(meta, finds_topics_by_name_and_by_id) {
+Test(meta, finds_topics_by_name_and_by_id)
+{
     struct meta_cell cell;
     meta_cell_init(&cell);
     struct meta_edit *edit = meta_edit_begin(&cell);
@@ -46,7 +49,8 @@ Test(meta, finds_topics_by_name_and_by_id) {
 }
 
 /* A snapshot that somebody holds does not change when a newer one is published. */
-Test(meta, a_held_snapshot_does_not_change) {
+Test(meta, a_held_snapshot_does_not_change)
+{
     struct meta_cell cell;
     meta_cell_init(&cell);
     struct meta_edit *edit = meta_edit_begin(&cell);
@@ -69,7 +73,8 @@ Test(meta, a_held_snapshot_does_not_change) {
 }
 
 /* A topic goes with its last partition. */
-Test(meta, removing_the_last_partition_removes_the_topic) {
+Test(meta, removing_the_last_partition_removes_the_topic)
+{
     struct meta_cell cell;
     meta_cell_init(&cell);
     struct meta_edit *edit = meta_edit_begin(&cell);
@@ -92,7 +97,8 @@ Test(meta, removing_the_last_partition_removes_the_topic) {
 }
 
 /* Live brokers are replaced as a whole, sorted, and found with the endpoint of a listener. */
-Test(meta, brokers_are_the_full_set_of_the_last_update) {
+Test(meta, brokers_are_the_full_set_of_the_last_update)
+{
     struct meta_cell cell;
     meta_cell_init(&cell);
     struct meta_endpoint endpoint = {.listener = "PLAINTEXT", .host = "h", .port = 9092};
@@ -114,7 +120,8 @@ Test(meta, brokers_are_the_full_set_of_the_last_update) {
 }
 
 /* A reader sees the newest snapshot without asking for it. */
-Test(meta, a_reader_follows_the_cell) {
+Test(meta, a_reader_follows_the_cell)
+{
     struct meta_cell cell;
     struct meta_reader reader;
     meta_cell_init(&cell);
@@ -129,7 +136,8 @@ Test(meta, a_reader_follows_the_cell) {
 }
 
 /* Many random edits give what a plain table gives. */
-Test(meta, random_edits_match_a_model) {
+Test(meta, random_edits_match_a_model)
+{
     enum { TOPICS = 20, PARTITIONS = 4 };
     int32_t model[TOPICS][PARTITIONS] = {{0}}; /* leader + 1; 0: absent */
     struct rng rng;

@@ -13,19 +13,22 @@ struct fixture {
     struct fetch_context context;
 };
 
-static void fixture_init(struct fixture *f, int32_t slots) {
+static void fixture_init(struct fixture *f, int32_t slots)
+{
     *f = (struct fixture){0};
     rng_seed(&f->rng, 1);
     f->cache = fetch_sessions_new(slots, &f->rng);
 }
 
-static struct fetch_want want(const char *topic, int32_t partition, int64_t offset) {
+static struct fetch_want want(const char *topic, int32_t partition, int64_t offset)
+{
     return (struct fetch_want){
         .topic = str_of(topic), .partition = partition, .fetch_offset = offset, .max_bytes = 1000};
 }
 
 static enum err begin(struct fixture *f, int32_t id, int32_t epoch, const struct fetch_want *wants,
-                      int32_t count, int64_t now_ms) {
+                      int32_t count, int64_t now_ms)
+{
     struct fetch_session_request request = {
         .session_id = id, .session_epoch = epoch, .wants = wants, .wants_count = count};
     return fetch_context_begin(f->cache, &request, f->items, now_ms, &f->context);
@@ -33,7 +36,8 @@ static enum err begin(struct fixture *f, int32_t id, int32_t epoch, const struct
 
 /* Open a session over `wants` at time `now_ms` and return its id. */
 static int32_t open_session(struct fixture *f, const struct fetch_want *wants, int32_t count,
-                            int64_t now_ms) {
+                            int64_t now_ms)
+{
     cr_assert_eq(begin(f, 0, FETCH_EPOCH_INITIAL, wants, count, now_ms), ERR_OK);
     int32_t id = f->context.session_id;
     fetch_context_end(f->cache, &f->context);
@@ -41,7 +45,8 @@ static int32_t open_session(struct fixture *f, const struct fetch_want *wants, i
 }
 
 /* A fetch with epoch -1 is remembered by nobody. */
-Test(fetch_session, a_final_epoch_makes_no_session) {
+Test(fetch_session, a_final_epoch_makes_no_session)
+{
     struct fixture f;
     fixture_init(&f, 4);
     struct fetch_want wants[] = {want("t", 0, 5)};
@@ -55,7 +60,8 @@ Test(fetch_session, a_final_epoch_makes_no_session) {
 }
 
 /* An incremental fetch serves the remembered partitions with what it changes, adds and forgets. */
-Test(fetch_session, an_incremental_fetch_updates_adds_and_forgets) {
+Test(fetch_session, an_incremental_fetch_updates_adds_and_forgets)
+{
     struct fixture f;
     fixture_init(&f, 4);
     struct fetch_want first[] = {want("a", 0, 0), want("b", 0, 0)};
@@ -81,7 +87,8 @@ Test(fetch_session, an_incremental_fetch_updates_adds_and_forgets) {
 }
 
 /* Each request must carry the epoch after the one before; the wrong one changes nothing. */
-Test(fetch_session, the_epoch_must_be_the_next_one) {
+Test(fetch_session, the_epoch_must_be_the_next_one)
+{
     struct fixture f;
     fixture_init(&f, 4);
     struct fetch_want wants[] = {want("t", 0, 0)};
@@ -97,7 +104,8 @@ Test(fetch_session, the_epoch_must_be_the_next_one) {
 }
 
 /* A session that was opened with names does not take requests with ids. */
-Test(fetch_session, names_and_ids_do_not_mix) {
+Test(fetch_session, names_and_ids_do_not_mix)
+{
     struct fixture f;
     fixture_init(&f, 4);
     struct fetch_want wants[] = {want("t", 0, 0)};
@@ -109,7 +117,8 @@ Test(fetch_session, names_and_ids_do_not_mix) {
 }
 
 /* A session whose last partition is forgotten goes, and the request is answered without one. */
-Test(fetch_session, forgetting_everything_ends_the_session) {
+Test(fetch_session, forgetting_everything_ends_the_session)
+{
     struct fixture f;
     fixture_init(&f, 4);
     struct fetch_want wants[] = {want("t", 0, 0)};
@@ -126,7 +135,8 @@ Test(fetch_session, forgetting_everything_ends_the_session) {
 
 /* In an incremental reply a partition is told only when there is news; after an error always again.
  */
-Test(fetch_session, an_incremental_reply_holds_only_news) {
+Test(fetch_session, an_incremental_reply_holds_only_news)
+{
     struct fixture f;
     fixture_init(&f, 4);
     struct fetch_want wants[] = {want("t", 0, 0)};
@@ -149,7 +159,8 @@ Test(fetch_session, an_incremental_reply_holds_only_news) {
 }
 
 /* Partitions that gave data are served last the next time, so that none starves. */
-Test(fetch_session, a_partition_with_data_goes_to_the_end) {
+Test(fetch_session, a_partition_with_data_goes_to_the_end)
+{
     struct fixture f;
     fixture_init(&f, 4);
     struct fetch_want wants[] = {want("a", 0, 0), want("b", 0, 0)};
@@ -164,7 +175,8 @@ Test(fetch_session, a_partition_with_data_goes_to_the_end) {
 
 /* A full cache refuses a newcomer of equal worth, lets one in when somebody was idle for two
  * minutes, and always makes room for a follower. */
-Test(fetch_session, a_full_cache_evicts_only_the_idle_or_the_lesser) {
+Test(fetch_session, a_full_cache_evicts_only_the_idle_or_the_lesser)
+{
     struct fixture f;
     fixture_init(&f, 1);
     struct fetch_want wants[] = {want("t", 0, 0)};
@@ -186,7 +198,8 @@ Test(fetch_session, a_full_cache_evicts_only_the_idle_or_the_lesser) {
 
 /* A session that a waiting request uses survives being closed by another connection until released.
  */
-Test(fetch_session, a_session_in_use_is_freed_when_released) {
+Test(fetch_session, a_session_in_use_is_freed_when_released)
+{
     struct fixture f;
     fixture_init(&f, 4);
     struct fetch_want wants[] = {want("t", 0, 0)};

@@ -6,7 +6,8 @@ enum { BROKERS_MAX = 10, PARTITIONS_MAX = 64 };
 
 /* Places and compares with text: "0:1,2 1:2,3". */
 static void assert_placed(const struct znode_ids *placed, int32_t first, int32_t count,
-                          const char *wanted) {
+                          const char *wanted)
+{
     struct buf out = {0};
     for (int32_t p = 0; p < count; p++) {
         buf_printf(&out, "%s%d:", p > 0 ? " " : "", first + p);
@@ -21,7 +22,8 @@ static void assert_placed(const struct znode_ids *placed, int32_t first, int32_t
 
 /* With a fixed start the placement is the one in the documentation of Kafka's AdminUtils: round
  * robin leaders, and a shift of the second replicas that grows by one each time round. */
-Test(assign, follows_kafkas_example_without_racks) {
+Test(assign, follows_kafkas_example_without_racks)
+{
     struct arena arena = {0};
     struct rng rng;
     rng_seed(&rng, 1);
@@ -45,7 +47,8 @@ Test(assign, follows_kafkas_example_without_racks) {
 
 /* Brokers of three racks are interleaved, and no two replicas of a partition share a rack: the
  * example in Kafka's documentation, racks 0-5: rack1={0,3}... */
-Test(assign, spreads_over_racks) {
+Test(assign, spreads_over_racks)
+{
     struct arena arena = {0};
     struct rng rng;
     rng_seed(&rng, 1);
@@ -66,7 +69,8 @@ Test(assign, spreads_over_racks) {
 }
 
 /* Partitions added later go on where the topic's first ones left off. */
-Test(assign, added_partitions_continue) {
+Test(assign, added_partitions_continue)
+{
     struct arena arena = {0};
     struct rng rng;
     rng_seed(&rng, 1);
@@ -86,7 +90,8 @@ Test(assign, added_partitions_continue) {
 }
 
 /* What cannot be placed is refused in Kafka's words. */
-Test(assign, refuses_what_cannot_be) {
+Test(assign, refuses_what_cannot_be)
+{
     struct arena arena = {0};
     struct rng rng;
     rng_seed(&rng, 1);
@@ -109,7 +114,8 @@ Test(assign, refuses_what_cannot_be) {
     arena_fini(&arena);
 }
 
-static int32_t rack_of(const struct assign_broker *brokers, int32_t count, int32_t id) {
+static int32_t rack_of(const struct assign_broker *brokers, int32_t count, int32_t id)
+{
     for (int32_t i = 0; i < count; i++) {
         if (brokers[i].id == id) {
             return brokers[i].rack.ptr != NULL ? brokers[i].rack.ptr[0] : -1;
@@ -121,7 +127,8 @@ static int32_t rack_of(const struct assign_broker *brokers, int32_t count, int32
 
 /* For random clusters: replicas distinct, racks not repeated before all are used, leaders even to
  * within one. */
-Test(assign, properties_hold_for_random_clusters) {
+Test(assign, properties_hold_for_random_clusters)
+{
     static const char *const racks[] = {"a", "b", "c"};
     struct rng rng;
     rng_seed(&rng, 42);

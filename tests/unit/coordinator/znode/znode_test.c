@@ -5,11 +5,13 @@
 #include "znode/path.h"
 #include "znode/znode.h"
 
-static struct bytes text(const char *s) {
+static struct bytes text(const char *s)
+{
     return (struct bytes){(const uint8_t *)s, strlen(s)};
 }
 
-static void assert_text(struct buf *out, const char *wanted) {
+static void assert_text(struct buf *out, const char *wanted)
+{
     buf_put_byte(out, 0);
     cr_assert_str_eq((const char *)out->data, wanted);
     buf_fini(out);
@@ -23,7 +25,8 @@ static const char broker_v5[] =
 
 /* The registration of a broker reads back what it wrote; host and port are those of the first
  * PLAINTEXT listener; an IPv6 address gets its brackets. */
-Test(znode_broker, version_5_round_trips) {
+Test(znode_broker, version_5_round_trips)
+{
     struct arena arena = {0};
     struct buf out = {0};
     struct znode_endpoint endpoints[] = {
@@ -46,7 +49,8 @@ Test(znode_broker, version_5_round_trips) {
 }
 
 /* Without a PLAINTEXT listener the old fields say so in Kafka's way. */
-Test(znode_broker, without_plaintext_host_is_null) {
+Test(znode_broker, without_plaintext_host_is_null)
+{
     struct buf out = {0};
     struct znode_endpoint endpoint = {STR("S"), STR("h"), 1, ZNODE_SASL_SSL};
     struct znode_broker broker = {&endpoint, 1, 9999, 5, STR_NULL};
@@ -57,7 +61,8 @@ Test(znode_broker, without_plaintext_host_is_null) {
 }
 
 /* Nodes that older brokers wrote are understood. */
-Test(znode_broker, reads_versions_1_and_2) {
+Test(znode_broker, reads_versions_1_and_2)
+{
     struct arena arena = {0};
     struct znode_broker got;
     cr_assert_eq(znode_broker_decode(
@@ -77,7 +82,8 @@ Test(znode_broker, reads_versions_1_and_2) {
 }
 
 /* A topic reads back what it wrote; moves are listed only for the partitions that move. */
-Test(znode_topic, version_3_round_trips) {
+Test(znode_topic, version_3_round_trips)
+{
     static const char json[] =
         "{\"version\":3,\"topic_id\":\"AQIDBAUGBwgJCgsMDQ4PEA\",\"partitions\":{\"0\":[1,2],"
         "\"1\":[2,3,1]},\"adding_replicas\":{\"1\":[1]},\"removing_replicas\":{}}";
@@ -97,7 +103,8 @@ Test(znode_topic, version_3_round_trips) {
 
 /* Partitions come by number whatever their order in the node; version 1 has neither id nor moves.
  */
-Test(znode_topic, version_1_is_sorted_by_partition) {
+Test(znode_topic, version_1_is_sorted_by_partition)
+{
     struct arena arena = {0};
     struct znode_topic topic;
     cr_assert_eq(znode_topic_decode(&arena,
@@ -111,7 +118,8 @@ Test(znode_topic, version_1_is_sorted_by_partition) {
 }
 
 /* What a person may get wrong by hand is named, not believed. */
-Test(znode_topic, refuses_nonsense_with_a_reason) {
+Test(znode_topic, refuses_nonsense_with_a_reason)
+{
     static const char *const cases[][2] = {
         {"", "no document"},
         {"[]", "not a JSON object"},
@@ -135,7 +143,8 @@ Test(znode_topic, refuses_nonsense_with_a_reason) {
 }
 
 /* The state of a partition, with and without the field that only a recovering leader has. */
-Test(znode_state, round_trips) {
+Test(znode_state, round_trips)
+{
     static const char *const cases[] = {
         "{\"controller_epoch\":4,\"leader\":1,\"version\":1,\"leader_epoch\":9,\"isr\":[1,2]}",
         "{\"controller_epoch\":4,\"leader\":-1,\"version\":1,\"leader_epoch\":9,\"isr\":[],"
@@ -155,7 +164,8 @@ Test(znode_state, round_trips) {
 }
 
 /* The controller's two nodes. */
-Test(znode_controller, round_trips) {
+Test(znode_controller, round_trips)
+{
     struct buf out = {0};
     struct znode_controller controller = {3, 1700000000000, -1};
     znode_controller_encode(&controller, &out);
@@ -174,7 +184,8 @@ Test(znode_controller, round_trips) {
 }
 
 /* Configurations keep their order and survive every character; a node without data is empty. */
-Test(znode_config, round_trips_and_reads_null) {
+Test(znode_config, round_trips_and_reads_null)
+{
     static const char json[] = "{\"version\":1,\"config\":{\"retention.ms\":\"1000\","
                                "\"note\":\"a\\\"b\\\\c\\n\\u0001\xc3\xa4\"}}";
     struct arena arena = {0};
@@ -193,7 +204,8 @@ Test(znode_config, round_trips_and_reads_null) {
 }
 
 /* Bytes that are not UTF-8 cannot make a document that nobody can read. */
-Test(znode_config, replaces_bytes_that_are_not_utf8) {
+Test(znode_config, replaces_bytes_that_are_not_utf8)
+{
     struct buf out = {0};
     struct znode_pair pair = {STR("k"), {"a\xff\xc3", 3}};
     struct znode_config config = {&pair, 1};
@@ -202,7 +214,8 @@ Test(znode_config, replaces_bytes_that_are_not_utf8) {
 }
 
 /* Both versions of a change notification name the entity by its path. */
-Test(znode_config_change, reads_both_versions) {
+Test(znode_config_change, reads_both_versions)
+{
     struct arena arena = {0};
     struct buf out = {0};
     struct str path;
@@ -223,7 +236,8 @@ Test(znode_config_change, reads_both_versions) {
 }
 
 /* Numbers that Kafka keeps as strings are strings. */
-Test(znode_small, producer_block_cluster_id_and_events_round_trip) {
+Test(znode_small, producer_block_cluster_id_and_events_round_trip)
+{
     struct arena arena = {0};
     struct buf out = {0};
     struct znode_producer_block block = {2, 1000, 1999};
@@ -255,7 +269,8 @@ Test(znode_small, producer_block_cluster_id_and_events_round_trip) {
 }
 
 /* The two requests that tools leave in ZooKeeper. */
-Test(znode_tps, preferred_and_reassign_round_trip) {
+Test(znode_tps, preferred_and_reassign_round_trip)
+{
     static const char reassign[] =
         "{\"version\":1,\"partitions\":[{\"topic\":\"t\",\"partition\":3,\"replicas\":[1,2]}]}";
     struct arena arena = {0};
@@ -272,7 +287,8 @@ Test(znode_tps, preferred_and_reassign_round_trip) {
     arena_fini(&arena);
 }
 
-static enum err decode_all(struct arena *arena, struct bytes data) {
+static enum err decode_all(struct arena *arena, struct bytes data)
+{
     struct znode_broker broker;
     struct znode_topic topic;
     struct znode_state state;
@@ -290,7 +306,8 @@ static enum err decode_all(struct arena *arena, struct bytes data) {
 
 /* Broken documents are refused or read, never crash: every prefix, and random changes of one byte.
  */
-Test(znode_all, survive_every_cut_and_random_damage) {
+Test(znode_all, survive_every_cut_and_random_damage)
+{
     struct rng rng;
     rng_seed(&rng, 1);
     for (size_t cut = 0; cut < sizeof(broker_v5); cut++) {
@@ -312,7 +329,8 @@ Test(znode_all, survive_every_cut_and_random_damage) {
 }
 
 /* Paths are Kafka's, and a child is recognised only directly below its parent. */
-Test(path, builds_and_takes_apart) {
+Test(path, builds_and_takes_apart)
+{
     struct arena arena = {0};
     cr_assert_str_eq(path_broker_id(&arena, 3), "/brokers/ids/3");
     cr_assert_str_eq(path_partition_state(&arena, STR("t"), 7),

@@ -4,12 +4,14 @@
 
 typedef Barnabas__Control__Request request_type;
 
-static struct bytes packed(struct buf *buf) {
+static struct bytes packed(struct buf *buf)
+{
     return (struct bytes){buf->data, buf->size};
 }
 
 /* What goes in comes out, presence and defaults included. */
-Test(control, a_request_round_trips) {
+Test(control, a_request_round_trips)
+{
     struct arena arena = {0};
     struct buf buf = {0};
     int32_t isr[] = {1, 2};
@@ -53,7 +55,8 @@ Test(control, a_request_round_trips) {
 
 /* The encoding of a small request is fixed for ever: a newer build must read an older one's bytes.
  */
-Test(control, bytes_of_a_controlled_shutdown_are_golden) {
+Test(control, bytes_of_a_controlled_shutdown_are_golden)
+{
     static const uint8_t golden[] = {0x08, 5, 0x20, 0x39, 0x28, 0x02, 0x72, 0x00};
     struct arena arena = {0};
     struct buf buf = {0};
@@ -71,7 +74,8 @@ Test(control, bytes_of_a_controlled_shutdown_are_golden) {
 }
 
 /* Kinds of a newer version are told apart from garbage, and a missing body is seen. */
-Test(control, refuses_unknown_kinds_and_missing_bodies) {
+Test(control, refuses_unknown_kinds_and_missing_bodies)
+{
     struct arena arena = {0};
     const request_type *got;
     const Barnabas__Control__Response *response;
@@ -96,7 +100,8 @@ Test(control, refuses_unknown_kinds_and_missing_bodies) {
 }
 
 /* A topic id is 16 bytes or none; anything else would be read past its end. */
-Test(control, refuses_a_topic_id_of_another_length) {
+Test(control, refuses_a_topic_id_of_another_length)
+{
     struct arena arena = {0};
     const request_type *got;
     /* kind 1; leader_and_isr { topics { topic_id: 3 bytes } } */
@@ -107,7 +112,8 @@ Test(control, refuses_a_topic_id_of_another_length) {
 }
 
 /* A crafted message of empty sub-messages cannot make us allocate a hundred times its size. */
-Test(control, bounds_the_memory_of_crafted_messages) {
+Test(control, bounds_the_memory_of_crafted_messages)
+{
     enum { COUNT = 10000 };
     struct arena arena = {0};
     struct buf inner = {0};
