@@ -1,26 +1,63 @@
 #include "api/group_common.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/broker.h"
 #include "api/client.h"
 #include "api/find_coordinator.h"
 
+#define OFFSETS_TOPIC STR("__consumer_offsets")
+
+int32_t group_partitions_count(struct req *req)
+{
+    const struct meta_topic *topic = meta_find(meta_reader_now(&req->netloop->meta), OFFSETS_TOPIC);
+    return topic != NULL ? topic->partitions_count : 0;
+}
+
+struct part *group_partition(struct req *req, int32_t index)
+{
+    return parts_find(&req->netloop->parts, OFFSETS_TOPIC, index);
+}
+
 struct part *group_coordinator(struct req *req, struct str group_id, enum err *err)
 {
-    static const char topic_name[] = "__consumer_offsets";
-    *err = ERR_NOT_COORDINATOR;
-    const struct meta_topic *topic =
-        meta_find(meta_reader_now(&req->netloop->meta), str_of(topic_name));
-    if (topic == NULL) {
-        return NULL;
-    }
-    int32_t index = coordinator_partition(group_id, topic->partitions_count);
-    struct part *part = parts_find(&req->netloop->parts, str_of(topic_name), index);
-    if (part != NULL) {
-        *err = ERR_OK;
-    }
+    int32_t partitions = group_partitions_count(req);
+    struct part *part =
+        partitions > 0 ? group_partition(req, coordinator_partition(group_id, partitions)) : NULL;
+    *err = part != NULL ? ERR_OK : ERR_NOT_COORDINATOR;
     return part;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct str *const *left = a;
+    const struct str *const *right = b;
+    int order = str_cmp(**left, **right);
+    /* Equal names stand in the order of the request. */
+    return order != 0 ? order : *left < *right ? -1 : 1;
+}
+
+struct str *group_distinct(struct req *req, const struct str *names, int32_t count,
+                           int32_t *distinct_count)
+{
+    const struct str **sorted = req_array(req, const struct str *, count);
+    bool *again = req_array(req, bool, count);
+    struct str *distinct = req_array(req, struct str, count);
+    for (int32_t i = 0; i < count; i++) {
+        sorted[i] = &names[i];
+    }
+    qsort(sorted, (size_t)count, sizeof(*sorted), by_name);
+    for (int32_t i = 1; i < count; i++) {
+        again[sorted[i] - names] = str_eq(*sorted[i], *sorted[i - 1]);
+    }
+    *distinct_count = 0;
+    for (int32_t i = 0; i < count; i++) {
+        if (!again[i]) {
+            distinct[(*distinct_count)++] = names[i];
+        }
+    }
+    return distinct;
 }
 
 struct str group_client_host(struct req *req)

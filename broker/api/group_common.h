@@ -19,6 +19,15 @@ struct group_req {
  * error. */
 struct part *group_coordinator(struct req *req, struct str group_id, enum err *err);
 
+/* The index-th partition of __consumer_offsets if it lives here, borrowed, else NULL; and how many
+ * there are in the cluster, 0 before the topic exists. */
+struct part *group_partition(struct req *req, int32_t index);
+int32_t group_partitions_count(struct req *req);
+
+/* Names in the order given, each once; in the request's arena. */
+struct str *group_distinct(struct req *req, const struct str *names, int32_t count,
+                           int32_t *distinct_count);
+
 /* "/10.0.0.5": the client's address as Java prints it, in the request's arena. */
 struct str group_client_host(struct req *req);
 

@@ -1,0 +1,81 @@
+#include "api/group_fan.h"
+
+#include "api/broker.h"
+#include "base/mem.h"
+#include "base/must.h"
+
+/* One place for a question under way; used again for the next. */
+struct group_ask {
+    struct group_call call; /* its arena gathers the answers of all its questions */
+    struct group_fan *fan;
+    int32_t index;
+};
+
+static void on_reply(struct group_call *call, const struct grp_reply *reply)
+{
+    struct group_ask *ask = container_of(call, struct group_ask, call);
+    ask->fan->ops->answer(ask->fan, ask->index, call, reply);
+}
+
+/* Send the next question that a coordinator must answer; false: there is none. */
+static bool ask_next(struct group_fan *fan, struct group_ask *ask)
+{
+    while (fan->next < fan->count) {
+        ask->index = fan->next++;
+        ask->call.event = (struct grp_event){0};
+        struct part *part = fan->ops->ask(fan, ask->index, &ask->call.event);
+        if (part != NULL) {
+            fan->waiting++;
+            group_call_submit(part, &ask->call);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The answers must live until the reply is encoded, and the request may be gone after it. */
+static void finish(struct group_fan *fan)
+{
+    must(fan->waiting == 0);
+    must(fan->next == fan->count);
+    fan->ops->finish(fan);
+    for (int32_t i = 0; i < fan->asks_count; i++) {
+        arena_fini(&fan->asks[i].call.arena);
+    }
+    mem_free(fan->asks);
+    mem_free(fan);
+}
+
+static void on_done(struct group_call *call)
+{
+    struct group_ask *ask = container_of(call, struct group_ask, call);
+    struct group_fan *fan = ask->fan;
+    fan->waiting--;
+    if (!ask_next(fan, ask) && fan->waiting == 0) {
+        finish(fan);
+    }
+}
+
+void group_fan_start(struct req *req, const struct group_fan_ops *ops, int32_t count, void *state)
+{
+    struct group_fan *fan = mem_new(struct group_fan);
+    fan->req = req;
+    fan->ops = ops;
+    fan->state = state;
+    fan->count = count;
+    fan->asks_count = count < GROUP_FAN_ASKS_MAX ? count : GROUP_FAN_ASKS_MAX;
+    fan->asks = mem_zalloc((size_t)fan->asks_count, sizeof(*fan->asks));
+    for (int32_t i = 0; i < fan->asks_count; i++) {
+        struct group_ask *ask = &fan->asks[i];
+        ask->fan = fan;
+        ask->call.loop = req->netloop->loop;
+        ask->call.copy = on_reply;
+        ask->call.done = on_done;
+        if (!ask_next(fan, ask)) {
+            break;
+        }
+    }
+    if (fan->waiting == 0) {
+        finish(fan);
+    }
+}

@@ -1,0 +1,210 @@
+/* OffsetFetch: what a group has committed; from version 8 on of several groups.
+ *
+ * All versions are answered in the form of the newest; older ones get it translated. A group
+ * without offsets is no error: its partitions say offset -1. Version 0 asks for offsets that Kafka
+ * 0.8 kept in ZooKeeper, where this broker keeps none: nothing is known of any partition.
+ * Source: kafka-zk-mode facts 6.6. */
+#include "api/broker.h"
+#include "api/group_common.h"
+#include "api/group_fan.h"
+#include "api/handlers.h"
+
+enum { ALL_VERSION_MIN = 2, BATCH_VERSION_MIN = 8 };
+
+typedef struct offset_fetch_request_offset_fetch_request_group wanted_group;
+typedef struct offset_fetch_response_offset_fetch_response_group found_group;
+typedef struct offset_fetch_response_offset_fetch_response_topics found_topic;
+typedef struct offset_fetch_response_offset_fetch_response_partitions found_partition;
+
+struct fetching {
+    const wanted_group *wanted;
+    found_group *found;
+};
+
+static const struct grp_topic_partitions *wanted_topics(struct req *req, const wanted_group *wanted)
+{
+    struct grp_topic_partitions *topics =
+        req_array(req, struct grp_topic_partitions, wanted->topics_count);
+    for (int32_t i = 0; i < wanted->topics_count; i++) {
+        topics[i].topic = wanted->topics[i].name;
+        topics[i].partitions = wanted->topics[i].partition_indexes;
+        topics[i].partition_count = (size_t)wanted->topics[i].partition_indexes_count;
+    }
+    return topics;
+}
+
+static struct part *ask(struct group_fan *fan, int32_t index, struct grp_event *event)
+{
+    struct fetching *fetching = fan->state;
+    const struct offset_fetch_request *request = fan->req->body;
+    const wanted_group *wanted = &fetching->wanted[index];
+    fetching->found[index].group_id = wanted->group_id;
+    enum err err;
+    struct part *part = group_coordinator(fan->req, wanted->group_id, &err);
+    if (part == NULL) {
+        fetching->found[index].error_code = err_wire(err);
+        return NULL;
+    }
+    bool all = wanted->topics_count < 0;
+    event->kind = GRP_EV_FETCH;
+    event->fetch = (struct grp_fetch){
+        .group_id = wanted->group_id,
+        .all = all,
+        .require_stable = request->require_stable,
+        .topics = all ? NULL : wanted_topics(fan->req, wanted),
+        .topic_count = all ? 0 : (size_t)wanted->topics_count,
+    };
+    return part;
+}
+
+static void answer(struct group_fan *fan, int32_t index, struct group_call *call,
+                   const struct grp_reply *reply)
+{
+    const struct fetching *fetching = fan->state;
+    const struct grp_reply_offsets *offsets = &reply->offsets;
+    found_group *found = &fetching->found[index];
+    found->error_code = err_wire(offsets->err);
+    found->topics_count = (int32_t)offsets->topic_count;
+    found->topics = arena_array(&call->arena, found_topic, offsets->topic_count);
+    for (size_t i = 0; i < offsets->topic_count; i++) {
+        const struct grp_reply_topic *from = &offsets->topics[i];
+        found_topic *to = &found->topics[i];
+        to->name = group_copy_str(call, from->topic);
+        to->partitions_count = (int32_t)from->partition_count;
+        to->partitions = arena_array(&call->arena, found_partition, from->partition_count);
+        for (size_t j = 0; j < from->partition_count; j++) {
+            to->partitions[j] = (found_partition){
+                .partition_index = from->partitions[j].partition,
+                .committed_offset = from->partitions[j].offset,
+                .committed_leader_epoch = from->partitions[j].leader_epoch,
+                .metadata = group_copy_str(call, from->partitions[j].metadata),
+                .error_code = err_wire(from->partitions[j].err),
+            };
+        }
+    }
+}
+
+/* ---- versions 0 to 7: one group ---- */
+
+/* What was asked for, every partition with this error. */
+static void fill_error(struct req *req, int16_t error_code, found_group *found)
+{
+    const struct offset_fetch_request *request = req->body;
+    found->topics_count = request->topics_count;
+    found->topics = req_array(req, found_topic, request->topics_count);
+    for (int32_t i = 0; i < request->topics_count; i++) {
+        const struct offset_fetch_request_offset_fetch_request_topic *from = &request->topics[i];
+        found_topic *to = &found->topics[i];
+        to->name = from->name;
+        to->partitions_count = from->partition_indexes_count;
+        to->partitions = req_array(req, found_partition, from->partition_indexes_count);
+        for (int32_t j = 0; j < from->partition_indexes_count; j++) {
+            to->partitions[j] = (found_partition){
+                .partition_index = from->partition_indexes[j],
+                .committed_offset = -1,
+                .committed_leader_epoch = -1,
+                .metadata = STR(""),
+                .error_code = error_code,
+            };
+        }
+    }
+}
+
+static void reply_one(struct req *req, const found_group *found)
+{
+    struct offset_fetch_response response;
+    codec_init(&offset_fetch_response_desc, &response);
+    response.error_code = found->error_code;
+    response.topics_count = found->topics_count;
+    response.topics = req_array(req, struct offset_fetch_response_offset_fetch_response_topic,
+                                found->topics_count);
+    for (int32_t i = 0; i < found->topics_count; i++) {
+        const found_topic *from = &found->topics[i];
+        struct offset_fetch_response_offset_fetch_response_topic *to = &response.topics[i];
+        to->name = from->name;
+        to->partitions_count = from->partitions_count;
+        to->partitions =
+            req_array(req, struct offset_fetch_response_offset_fetch_response_partition,
+                      from->partitions_count);
+        for (int32_t j = 0; j < from->partitions_count; j++) {
+            to->partitions[j] = (struct offset_fetch_response_offset_fetch_response_partition){
+                .partition_index = from->partitions[j].partition_index,
+                .committed_offset = from->partitions[j].committed_offset,
+                .committed_leader_epoch = from->partitions[j].committed_leader_epoch,
+                .metadata = from->partitions[j].metadata,
+                .error_code = from->partitions[j].error_code,
+            };
+        }
+    }
+    req_reply(req, &response);
+}
+
+static void finish_one(struct group_fan *fan)
+{
+    const struct fetching *fetching = fan->state;
+    found_group *found = &fetching->found[0];
+    if (fan->req->version < ALL_VERSION_MIN && found->error_code != 0) {
+        fill_error(fan->req, found->error_code, found);
+    }
+    reply_one(fan->req, found);
+}
+
+static void fetch_one(struct req *req)
+{
+    static const struct group_fan_ops ops = {.ask = ask, .answer = answer, .finish = finish_one};
+    const struct offset_fetch_request *request = req->body;
+    found_group *found = req_new(req, found_group);
+    if (req->version == 0) {
+        fill_error(req, err_wire(ERR_UNKNOWN_TOPIC_OR_PARTITION), found);
+        reply_one(req, found);
+        return;
+    }
+    wanted_group *wanted = req_new(req, wanted_group);
+    wanted->group_id = request->group_id;
+    wanted->topics_count = request->topics_count;
+    if (request->topics_count > 0) {
+        wanted->topics = req_array(req, struct offset_fetch_request_offset_fetch_request_topics,
+                                   request->topics_count);
+    }
+    for (int32_t i = 0; i < request->topics_count; i++) {
+        wanted->topics[i] = (struct offset_fetch_request_offset_fetch_request_topics){
+            .name = request->topics[i].name,
+            .partition_indexes = request->topics[i].partition_indexes,
+            .partition_indexes_count = request->topics[i].partition_indexes_count,
+        };
+    }
+    struct fetching *fetching = req_new(req, struct fetching);
+    *fetching = (struct fetching){.wanted = wanted, .found = found};
+    group_fan_start(req, &ops, 1, fetching);
+}
+
+/* ---- versions 8 and 9 ---- */
+
+static void finish_batch(struct group_fan *fan)
+{
+    const struct fetching *fetching = fan->state;
+    struct offset_fetch_response response;
+    codec_init(&offset_fetch_response_desc, &response);
+    response.groups = fetching->found;
+    response.groups_count = fan->count;
+    req_reply(fan->req, &response);
+}
+
+static void fetch_batch(struct req *req)
+{
+    static const struct group_fan_ops ops = {.ask = ask, .answer = answer, .finish = finish_batch};
+    const struct offset_fetch_request *request = req->body;
+    struct fetching *fetching = req_new(req, struct fetching);
+    fetching->wanted = request->groups;
+    fetching->found = req_array(req, found_group, request->groups_count);
+    group_fan_start(req, &ops, request->groups_count, fetching);
+}
+
+void api_offset_fetch(struct req *req)
+{
+    if (req->version >= BATCH_VERSION_MIN) {
+        fetch_batch(req);
+    } else {
+        fetch_one(req);
+    }
+}
