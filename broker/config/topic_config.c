@@ -87,6 +87,13 @@ static enum err check_words(enum topic_key key, const char *value, struct errmsg
     return ERR_OK;
 }
 
+/* -1 stands for the library's own default. `value` is a number already. */
+static bool gzip_level_valid(const char *value)
+{
+    long level = strtol(value, NULL, 10);
+    return level == -1 || (level >= 1 && level <= 9);
+}
+
 enum err topic_config_check(const char *name, const char *value, struct errmsg *msg)
 {
     enum topic_key key = topic_key_find(name);
@@ -105,8 +112,7 @@ enum err topic_config_check(const char *name, const char *value, struct errmsg *
         }
         return bad(name, value, rule, msg);
     }
-    if (key == TOPIC_compression_gzip_level && strcmp(value, "-1") != 0 &&
-        (atoi(value) < 1 || atoi(value) > 9)) {
+    if (key == TOPIC_compression_gzip_level && !gzip_level_valid(value)) {
         return bad(name, value, "Value must be between 1 and 9 or equal to -1", msg);
     }
     if (key == TOPIC_remote_storage_enable && strcasecmp(value, "true") == 0) {
