@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "admin/meta_wait.h"
+#include "base/bytes.h"
 #include "base/rng.h"
 #include "base/uuid.h"
 #include "config/config.h"
@@ -29,6 +30,9 @@ struct fetch_sessions;
 struct groups;
 struct producer_ids;
 struct topic_configs;
+
+/* `response` is a packed control message, borrowed for the call. */
+typedef void control_reply_fn(void *arg, struct bytes response);
 
 /* What real and simulated brokers are built on. */
 struct env {
@@ -80,6 +84,10 @@ struct broker {
     struct admin_service *admin; /* what goes to ZooKeeper, on the control loop */
     struct meta_waits meta_waits;
     struct control_apply *control_apply;
+    /* control_apply_request(), set by control_apply_new(): control/ is built on api/, not api/ on
+     * control/. */
+    void (*control_request)(struct control_apply *apply, struct bytes request,
+                            control_reply_fn *reply, void *arg);
     struct ctl_driver *ctl_driver;
     struct producer_ids *producer_ids;
     struct topic_configs *topic_configs;

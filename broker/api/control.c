@@ -5,7 +5,7 @@
 #include "api/broker.h"
 #include "api/control_call.h"
 #include "api/handlers.h"
-#include "control/control_apply.h"
+#include "control/control.h"
 #include "controller/ctl_driver.h"
 
 struct control_request {
@@ -31,7 +31,7 @@ static void on_control(struct control_call *call)
     if (err == ERR_OK && control_kind_is_for_controller((int)request->kind)) {
         ctl_driver_request(broker->ctl_driver, request, on_response, control);
     } else {
-        control_apply_request(broker->control_apply, control->body, on_response, control);
+        broker->control_request(broker->control_apply, control->body, on_response, control);
     }
     arena_fini(&arena);
 }

@@ -1,6 +1,5 @@
 #include "control/control_apply.h"
 
-#include "api/broker.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -41,6 +40,7 @@ struct control_apply *control_apply_new(struct broker *broker, void (*on_metadat
     apply->controller_epoch = -1;
     apply->on_metadata = on_metadata;
     apply->on_metadata_arg = arg;
+    broker->control_request = control_apply_request;
     list_init(&apply->queue);
     return apply;
 }
@@ -69,12 +69,6 @@ struct replicas *control_apply_replicas(struct control_apply *apply)
 void control_apply_set_broker_epoch(struct control_apply *apply, int64_t broker_epoch)
 {
     apply->broker_epoch = broker_epoch;
-}
-
-bool control_kind_is_for_controller(int kind)
-{
-    return kind == BARNABAS__CONTROL__KIND__ALTER_PARTITION ||
-           kind == BARNABAS__CONTROL__KIND__CONTROLLED_SHUTDOWN;
 }
 
 static void reply(struct pending *pending, Barnabas__Control__Response *response)

@@ -8,16 +8,12 @@
  * Threads: the control loop. Source: kafka-zk-mode facts 3.6 "Broker handling", and 2.4. */
 #pragma once
 
+#include "api/broker.h"
 #include "base/bytes.h"
 #include "base/err.h"
-#include "rt/loop.h"
 
-struct broker;
 struct control_apply;
 struct replicas;
-
-/* `response` is packed, borrowed for the call. */
-typedef void control_reply_fn(void *arg, struct bytes response);
 
 /* `on_metadata` is called after each new snapshot of the metadata. */
 struct control_apply *control_apply_new(struct broker *broker, void (*on_metadata)(void *arg),
@@ -35,6 +31,3 @@ void control_apply_set_broker_epoch(struct control_apply *apply, int64_t broker_
  * answered. */
 void control_apply_request(struct control_apply *apply, struct bytes request, control_reply_fn *fn,
                            void *arg);
-
-/* Does this kind of request go to the controller rather than to a broker? */
-bool control_kind_is_for_controller(int kind);

@@ -73,7 +73,7 @@ static void send(struct ctl_driver *driver, const struct ctl_cmd *cmd)
     struct buf packed = {0};
     control_request_pack(cmd->request, &packed);
     driver->host->send(driver->host, cmd->broker_id, cmd->endpoints, cmd->endpoints_count,
-                       cmd->request->kind, (struct bytes){packed.data, packed.size}, cmd->id);
+                       (int)cmd->request->kind, (struct bytes){packed.data, packed.size}, cmd->id);
     buf_fini(&packed);
 }
 

@@ -84,7 +84,7 @@ static void put_stop_replica(struct buf *out, const Barnabas__Control__StopRepli
 
 static void put_request(struct buf *out, const struct ctl_cmd *cmd)
 {
-    buf_printf(out, " to=%d %s", cmd->broker_id, control_kind_name(cmd->request->kind));
+    buf_printf(out, " to=%d %s", cmd->broker_id, control_kind_name((int)cmd->request->kind));
     if (cmd->request->leader_and_isr != NULL) {
         put_leader_and_isr(out, cmd->request->leader_and_isr);
     } else if (cmd->request->update_metadata != NULL) {
@@ -98,7 +98,7 @@ static void put_response(struct buf *out, const struct ctl_cmd *cmd)
 {
     const Barnabas__Control__Response *response = cmd->response;
     buf_printf(out, " id=%llu %s error=%d", (unsigned long long)cmd->reply_id,
-               control_kind_name(response->kind), response->error);
+               control_kind_name((int)response->kind), response->error);
     for (size_t i = 0; response->alter_partition != NULL && i < response->alter_partition->n_topics;
          i++) {
         const Barnabas__Control__AlterPartitionTopicResult *t =

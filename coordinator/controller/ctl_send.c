@@ -286,7 +286,7 @@ static void send(struct ctl *ctl, struct ctl_broker *broker, const request_type 
     cmd->endpoints_count = broker->endpoints_count;
     cmd->request = request;
     broker->sending = cmd->id;
-    broker->sending_kind = request->kind;
+    broker->sending_kind = (int)request->kind;
     broker->sending_generation = ctl->generation;
 }
 

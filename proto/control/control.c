@@ -146,12 +146,13 @@ enum err control_request_unpack(struct arena *arena, struct bytes bytes,
         return err;
     }
     *request = (const Barnabas__Control__Request *)message;
-    if (!(*request)->has_kind || !kind_known((*request)->kind)) {
+    if (!(*request)->has_kind || !kind_known((int)(*request)->kind)) {
         errmsg_set(msg, "control request of unknown kind %d", (int)(*request)->kind);
         return ERR_UNSUPPORTED_VERSION;
     }
     if (!request_body_fits(*request)) {
-        errmsg_set(msg, "control request %s without its body", control_kind_name((*request)->kind));
+        errmsg_set(msg, "control request %s without its body",
+                   control_kind_name((int)(*request)->kind));
         return ERR_MALFORMED;
     }
     if (!request_topic_ids_fit(*request)) {
@@ -186,6 +187,12 @@ const char *control_kind_name(int kind)
     const ProtobufCEnumValue *value =
         protobuf_c_enum_descriptor_get_value(&barnabas__control__kind__descriptor, kind);
     return value != NULL ? value->name : "UNKNOWN";
+}
+
+bool control_kind_is_for_controller(int kind)
+{
+    return kind == BARNABAS__CONTROL__KIND__ALTER_PARTITION ||
+           kind == BARNABAS__CONTROL__KIND__CONTROLLED_SHUTDOWN;
 }
 
 ProtobufCBinaryData control_topic_id(struct arena *arena, struct uuid id)

@@ -48,6 +48,9 @@ MUST_USE enum err control_response_unpack(struct arena *arena, struct bytes byte
 /* "LEADER_AND_ISR" and so on, for logs and metrics. */
 const char *control_kind_name(int kind);
 
+/* Does this kind of request go to the controller rather than to a broker? */
+bool control_kind_is_for_controller(int kind);
+
 /* A topic id as the messages hold it: 16 bytes in the arena, or empty for the zero id. */
 ProtobufCBinaryData control_topic_id(struct arena *arena, struct uuid id);
 /* Back; the zero id for an empty field. The field's length must have been checked (unpack does). */
