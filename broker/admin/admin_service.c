@@ -80,9 +80,9 @@ bool topic_name_valid(struct str name)
     return true;
 }
 
-static bool collides(struct str a, struct str b)
+bool topic_names_collide(struct str a, struct str b)
 {
-    if (a.size != b.size) {
+    if (a.size != b.size || str_eq(a, b)) {
         return false;
     }
     for (size_t i = 0; i < a.size; i++) {
@@ -98,12 +98,23 @@ static bool collides(struct str a, struct str b)
 const struct meta_topic *topic_name_collision(const struct meta *meta, struct str name)
 {
     for (int32_t i = 0; i < meta->topics_count; i++) {
-        struct str other = meta->by_name[i]->name;
-        if (!str_eq(other, name) && collides(other, name)) {
+        if (topic_names_collide(meta->by_name[i]->name, name)) {
             return meta->by_name[i];
         }
     }
     return NULL;
+}
+
+bool topic_is_led(const struct meta *meta, struct str name, int32_t count)
+{
+    const struct meta_topic *topic = meta_find(meta, name);
+    for (int32_t i = 0; topic != NULL && i < count; i++) {
+        const struct meta_partition *partition = meta_topic_partition(topic, i);
+        if (partition == NULL || partition->leader == META_LEADER_NONE) {
+            return false;
+        }
+    }
+    return topic != NULL;
 }
 
 /* ---- placing replicas ---- */

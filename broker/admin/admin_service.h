@@ -15,7 +15,7 @@ struct admin_host;
 struct admin_service;
 
 /* Automatic creations under way at once; more are told to ask again. */
-enum { ADMIN_AUTO_CREATE_MAX = 1000, TOPIC_NAME_MAX_BYTES = 249 };
+enum { ADMIN_AUTO_CREATE_MAX = 1000, TOPIC_NAME_MAX_BYTES = 249, TOPIC_REPLICAS_MAX = 64 };
 
 struct admin_service *admin_service_new(const struct admin_host *host, struct admin *admin);
 void admin_service_free(struct admin_service *service);
@@ -25,8 +25,14 @@ struct rng *admin_service_rng(struct admin_service *service);
 /* Letters, digits, '.', '_' and '-', 1 to 249 of them, and neither "." nor "..". */
 bool topic_name_valid(struct str name);
 
+/* Do the names differ, but only in '.' and '_'? Their metrics would have the same name. */
+bool topic_names_collide(struct str a, struct str b);
+
 /* A topic whose name differs from `name` only in '.' and '_', or NULL. */
 const struct meta_topic *topic_name_collision(const struct meta *meta, struct str name);
+
+/* Does the metadata show a leader for each of the partitions 0..count-1? */
+bool topic_is_led(const struct meta *meta, struct str name, int32_t count);
 
 /* Somebody asked for a topic that is not there. What the asker is to be told: LEADER_NOT_AVAILABLE
  * (it is being made), INVALID_REPLICATION_FACTOR (too few brokers). */

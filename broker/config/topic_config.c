@@ -121,6 +121,37 @@ enum err topic_config_check(const char *name, const char *value, struct errmsg *
     return check_words(key, value, msg);
 }
 
+/* A topic's own value, or the default that Kafka checks combinations against. */
+static int64_t own_long(const struct config_pair *pairs, int count, enum topic_key key)
+{
+    for (int i = 0; i < count; i++) {
+        if (strcmp(pairs[i].name, infos[key].name) == 0) {
+            return strtoll(pairs[i].value, NULL, 10);
+        }
+    }
+    return strtoll(infos[key].value, NULL, 10);
+}
+
+enum err topic_config_check_all(const struct config_pair *pairs, int count, struct errmsg *msg)
+{
+    for (int i = 0; i < count; i++) {
+        enum err err = topic_config_check(pairs[i].name, pairs[i].value, msg);
+        if (err != ERR_OK) {
+            return err;
+        }
+    }
+    int64_t lag_min = own_long(pairs, count, TOPIC_min_compaction_lag_ms);
+    int64_t lag_max = own_long(pairs, count, TOPIC_max_compaction_lag_ms);
+    if (lag_min > lag_max) {
+        errmsg_set(msg,
+                   "min.compaction.lag.ms (%" PRId64 ") must not be above max.compaction.lag.ms "
+                   "(%" PRId64 ")",
+                   lag_min, lag_max);
+        return ERR_INVALID_CONFIG;
+    }
+    return ERR_OK;
+}
+
 /* ---- values in force ---- */
 
 /* A broker key's value in the topic key's unit: minutes and hours become milliseconds. */

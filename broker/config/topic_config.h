@@ -61,3 +61,7 @@ const char *topic_config_value(const struct config *config, const struct config_
 
 /* Check one topic key and value as CreateTopics and AlterConfigs do. ERR_INVALID_CONFIG. */
 MUST_USE enum err topic_config_check(const char *name, const char *value, struct errmsg *msg);
+
+/* Check all of a topic's own values, alone and together. ERR_INVALID_CONFIG. */
+MUST_USE enum err topic_config_check_all(const struct config_pair *pairs, int count,
+                                         struct errmsg *msg);

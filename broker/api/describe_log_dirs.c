@@ -1,0 +1,183 @@
+/* DescribeLogDirs: what lies in each log directory, and how much room is left. Source:
+ * kafka-zk-mode facts 8.11 (69).
+ *
+ * The registry of logs belongs to the control loop, which notes what is wanted; asking a file
+ * system for its free space may block, so a worker does that. */
+#include <stdlib.h>
+
+#include "api/broker.h"
+#include "api/control_call.h"
+#include "api/handlers.h"
+#include "log/logs.h"
+#include "rt/worker.h"
+
+typedef struct describe_log_dirs_request_describable_log_dir_topic wanted_t;
+typedef struct describe_log_dirs_response_describe_log_dirs_result result_t;
+typedef struct describe_log_dirs_response_describe_log_dirs_topic topic_t;
+typedef struct describe_log_dirs_response_describe_log_dirs_partition partition_t;
+
+struct describe_op {
+    struct control_call call;
+    struct work work;
+    struct describe_log_dirs_response reply;
+    struct logs_entry **entries; /* those wanted; used on the control loop only */
+    int32_t entries_count;
+    int32_t entries_max;
+};
+
+/* ---- which logs ---- */
+
+static bool topic_wants(const wanted_t *wanted, int32_t partition)
+{
+    for (int32_t i = 0; i < wanted->partitions_count; i++) {
+        if (wanted->partitions[i] == partition) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_wanted(const struct describe_op *op, const struct logs_entry *entry)
+{
+    const struct describe_log_dirs_request *request = op->call.req->body;
+    if (request->topics_count < 0) {
+        return true;
+    }
+    for (int32_t i = 0; i < request->topics_count; i++) {
+        if (str_eq(request->topics[i].topic, plog_topic(entry->log)) &&
+            topic_wants(&request->topics[i], plog_partition(entry->log))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void count_entry(void *arg, struct logs_entry *entry)
+{
+    struct describe_op *op = arg;
+    (void)entry;
+    op->entries_max++;
+}
+
+static void take_entry(void *arg, struct logs_entry *entry)
+{
+    struct describe_op *op = arg;
+    if (is_wanted(op, entry)) {
+        op->entries[op->entries_count++] = entry;
+    }
+}
+
+static int by_topic_and_partition(const void *a, const void *b)
+{
+    const struct logs_entry *x = *(struct logs_entry *const *)a;
+    const struct logs_entry *y = *(struct logs_entry *const *)b;
+    int order = str_cmp(plog_topic(x->log), plog_topic(y->log));
+    return order != 0 ? order : plog_partition(x->log) - plog_partition(y->log);
+}
+
+/* ---- one directory ---- */
+
+static void fill_partition(struct describe_op *op, const struct logs_entry *entry, partition_t *out)
+{
+    struct str topic = plog_topic(entry->log);
+    int64_t offset_hw = entry->offset_hw;
+    struct part *part =
+        parts_lookup(&op->call.req->broker->parts, topic, plog_partition(entry->log));
+    if (part != NULL) {
+        offset_hw = atomic_load(&part->offset_hw);
+        part_put(part);
+    }
+    int64_t lag = offset_hw - plog_offset_end(entry->log);
+    *out = (partition_t){
+        .partition_index = plog_partition(entry->log),
+        .partition_size = plog_size_bytes(entry->log),
+        .offset_lag = part == NULL ? -1
+                      : lag > 0    ? lag
+                                   : 0,
+    };
+}
+
+/* The entries are sorted: a topic's partitions stand together. */
+static void fill_topics(struct describe_op *op, const struct logdir *dir, result_t *out)
+{
+    struct arena *arena = &op->call.req->arena;
+    topic_t *topic = NULL;
+    out->topics = arena_array(arena, topic_t, (size_t)op->entries_count);
+    for (int32_t i = 0; i < op->entries_count; i++) {
+        const struct logs_entry *entry = op->entries[i];
+        if (entry->dir != dir) {
+            continue;
+        }
+        if (topic == NULL || !str_eq(topic->name, plog_topic(entry->log))) {
+            topic = &out->topics[out->topics_count++];
+            topic->name = arena_str(arena, plog_topic(entry->log));
+            topic->partitions = arena_array(arena, partition_t, (size_t)(op->entries_count - i));
+        }
+        fill_partition(op, entry, &topic->partitions[topic->partitions_count++]);
+    }
+}
+
+static void fill_dir(struct describe_op *op, const struct logdir *dir, result_t *out)
+{
+    out->log_dir = str_of(dir->path);
+    if (logdir_offline(dir)) {
+        out->error_code = err_wire(ERR_KAFKA_STORAGE_ERROR);
+    } else {
+        fill_topics(op, dir, out);
+    }
+}
+
+static void on_control(struct control_call *call)
+{
+    struct describe_op *op = container_of(call, struct describe_op, call);
+    struct logs *logs = call->req->broker->logs;
+    struct arena *arena = &call->req->arena;
+    logs_each(logs, count_entry, op);
+    op->entries = arena_array(arena, struct logs_entry *, (size_t)op->entries_max + 1);
+    logs_each(logs, take_entry, op);
+    qsort(op->entries, (size_t)op->entries_count, sizeof(struct logs_entry *),
+          by_topic_and_partition);
+    op->reply.results_count = logs_dirs_count(logs);
+    op->reply.results = codec_array(&describe_log_dirs_response_describe_log_dirs_result_desc,
+                                    arena, op->reply.results_count);
+    for (int32_t i = 0; i < op->reply.results_count; i++) {
+        fill_dir(op, logs_dir(logs, i), &op->reply.results[i]);
+    }
+    control_call_finish(call);
+}
+
+/* ---- how much room ---- */
+
+static void measure(struct work *work)
+{
+    struct describe_op *op = container_of(work, struct describe_op, work);
+    struct fs *fs = op->call.req->broker->env.fs;
+    for (int32_t i = 0; i < op->reply.results_count; i++) {
+        result_t *result = &op->reply.results[i];
+        if (result->error_code == 0 && fs->ops->space(fs, result->log_dir.ptr, &result->total_bytes,
+                                                      &result->usable_bytes) != ERR_OK) {
+            result->error_code = err_wire(ERR_KAFKA_STORAGE_ERROR);
+            result->topics_count = 0;
+        }
+    }
+}
+
+static void on_measured(struct work *work)
+{
+    struct describe_op *op = container_of(work, struct describe_op, work);
+    req_reply(op->call.req, &op->reply);
+}
+
+static void on_back(struct control_call *call)
+{
+    struct describe_op *op = container_of(call, struct describe_op, call);
+    op->work = (struct work){.run = measure, .done = on_measured, .loop = call->req->netloop->loop};
+    worker_submit(call->req->broker->workers, &op->work);
+}
+
+void api_describe_log_dirs(struct req *req)
+{
+    struct describe_op *op = req_new(req, struct describe_op);
+    codec_init(&describe_log_dirs_response_desc, &op->reply);
+    control_call_start(&op->call, req, on_control, on_back);
+}

@@ -1,0 +1,27 @@
+#include "api/names.h"
+
+#include <stdlib.h>
+
+static int by_name(const void *a, const void *b)
+{
+    const struct str *const *x = a;
+    const struct str *const *y = b;
+    return str_cmp(**x, **y);
+}
+
+bool *names_repeated(struct arena *arena, const struct str *names, int32_t count)
+{
+    bool *repeated = arena_array(arena, bool, (size_t)count + 1);
+    const struct str **sorted = arena_array(arena, const struct str *, (size_t)count + 1);
+    for (int32_t i = 0; i < count; i++) {
+        sorted[i] = &names[i];
+    }
+    qsort(sorted, (size_t)count, sizeof(const struct str *), by_name);
+    for (int32_t i = 1; i < count; i++) {
+        if (str_eq(*sorted[i - 1], *sorted[i])) {
+            repeated[sorted[i - 1] - names] = true;
+            repeated[sorted[i] - names] = true;
+        }
+    }
+    return repeated;
+}

@@ -1,0 +1,10 @@
+/* names.h: names that occur more than once in a request.
+ *
+ * Threads: any. */
+#pragma once
+
+#include "base/arena.h"
+
+/* repeated[i]: names[i] equals another one (null equals null). In the arena; takes n log n, since a
+ * request can hold a great many. */
+bool *names_repeated(struct arena *arena, const struct str *names, int32_t count);
