@@ -6,6 +6,7 @@
 #include "control/control.h"
 #include "control/replicas.h"
 #include "control/update_metadata.h"
+#include "groups/groups.h"
 
 #define LOGGER "state.change.logger"
 
@@ -126,10 +127,30 @@ static enum err check_sender(struct control_apply *apply, const Barnabas__Contro
     return ERR_OK;
 }
 
+/* Topics of which a partition was deleted and none is left: nobody's offsets in them mean anything
+ * any more. */
+static void forget_deleted_topics(struct broker *broker,
+                                  const Barnabas__Control__UpdateMetadata *update)
+{
+    struct meta *meta = meta_cell_get(&broker->meta);
+    for (size_t i = 0; i < update->n_topics; i++) {
+        const Barnabas__Control__UpdateMetadataTopic *topic = update->topics[i];
+        bool deleted = false;
+        for (size_t j = 0; j < topic->n_partitions && !deleted; j++) {
+            deleted = topic->partitions[j]->leader == CONTROL_LEADER_DURING_DELETE;
+        }
+        if (deleted && meta_find(meta, control_str(topic->name)) == NULL) {
+            groups_topic_deleted(&broker->parts, control_str(topic->name));
+        }
+    }
+    meta_put(meta);
+}
+
 static void update_metadata(struct control_apply *apply, struct pending *pending)
 {
     update_metadata_apply(&apply->broker->meta, pending->request->controller_id,
                           pending->request->update_metadata);
+    forget_deleted_topics(apply->broker, pending->request->update_metadata);
     apply->on_metadata(apply->on_metadata_arg);
     reply_error(pending, ERR_OK);
     work_done(pending);

@@ -5,12 +5,22 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "record/msgset.h"
 
 #define LOGGER "kafka.coordinator.group.GroupCoordinator"
 
 struct groups {
     struct groups_options options;
     struct rng rng;
+};
+
+/* A piece of the log. The worker's from load_next() until it comes back. */
+struct chunk {
+    struct work work;
+    int64_t offset;     /* from here ... */
+    int64_t offset_end; /* ... to here, or as far as the chunk's size goes */
+    enum err err;
+    struct buf bytes; /* whole batches, and perhaps a piece of one more */
 };
 
 /* One partition's coordinator. */
@@ -37,9 +47,8 @@ struct group_part {
     int32_t load_epoch;
     int64_t load_offset;
     int64_t load_end;
-    enum err load_err;
-    struct buf chunk;
-    struct work load_work;
+    int64_t load_begin_ms;
+    struct chunk chunk;
     struct actor_msg load_msg;
 };
 
@@ -66,11 +75,15 @@ static struct group_part *of_host(struct grp_host *host)
 static enum err host_append(struct grp_host *host, uint8_t *batch, size_t size_bytes, int16_t acks,
                             int64_t *offset_end)
 {
+    struct part *part = of_host(host)->part;
+    if (size_bytes > (size_t)atomic_load(&part->rules.max_message_bytes)) {
+        return ERR_MESSAGE_TOO_LARGE;
+    }
     struct part_append append = {
         .records = {batch, size_bytes}, .acks = acks, .expected_epoch = -1, .coordinator = true};
     enum err err = batch_read_header(append.records, &append.header);
     must(err == ERR_OK);
-    err = part_append_here(of_host(host)->part, &append);
+    err = part_append_here(part, &append);
     *offset_end = append.offset_end;
     return err;
 }
@@ -177,29 +190,31 @@ static void on_tick(struct actor *actor, struct actor_msg *msg)
 
 /* ---- loading ---- */
 
-/* On a worker: the next chunk of whole batches. */
-static void load_run(struct work *work)
+/* On a worker. */
+static void chunk_read(struct work *work)
 {
-    struct group_part *gp = container_of(work, struct group_part, load_work);
-    buf_clear(&gp->chunk);
+    struct chunk *chunk = container_of(work, struct chunk, work);
+    struct group_part *gp = container_of(chunk, struct group_part, chunk);
+    buf_clear(&chunk->bytes);
     struct view *view = plog_view_get(gp->part->log);
     struct view_range range;
-    gp->load_err =
-        view_read(view, gp->load_offset, gp->load_end, GROUPS_LOAD_CHUNK_BYTES, true, &range);
-    if (gp->load_err == ERR_OK && range.size_bytes > 0) {
+    chunk->err =
+        view_read(view, chunk->offset, chunk->offset_end, GROUPS_LOAD_CHUNK_BYTES, true, &range);
+    if (chunk->err == ERR_OK && range.size_bytes > 0) {
         size_t got;
-        uint8_t *at = buf_extend(&gp->chunk, range.size_bytes);
-        gp->load_err = fs_pread(range.file, at, range.size_bytes, range.position, &got);
-        if (gp->load_err == ERR_OK && got < range.size_bytes) {
-            gp->load_err = ERR_CORRUPT;
+        uint8_t *at = buf_extend(&chunk->bytes, range.size_bytes);
+        chunk->err = fs_pread(range.file, at, range.size_bytes, range.position, &got);
+        if (chunk->err == ERR_OK && got < range.size_bytes) {
+            chunk->err = ERR_CORRUPT;
         }
     }
     view_put(view);
 }
 
-static void load_done(struct work *work)
+static void chunk_done(struct work *work)
 {
-    struct group_part *gp = container_of(work, struct group_part, load_work);
+    struct chunk *chunk = container_of(work, struct chunk, work);
+    struct group_part *gp = container_of(chunk, struct group_part, chunk);
     part_post(gp->part, &gp->load_msg);
 }
 
@@ -211,50 +226,72 @@ static void load_next(struct group_part *gp)
     }
     gp->load_busy = true;
     part_get(gp->part);
-    gp->load_work =
-        (struct work){.run = load_run, .done = load_done, .loop = gp->groups->options.loop};
-    worker_submit(gp->groups->options.workers, &gp->load_work);
+    gp->chunk.offset = gp->load_offset;
+    gp->chunk.offset_end = gp->load_end;
+    gp->chunk.work =
+        (struct work){.run = chunk_read, .done = chunk_done, .loop = gp->groups->options.loop};
+    worker_submit(gp->groups->options.workers, &gp->chunk.work);
 }
 
-/* The offset after the last whole batch of the chunk; the chunk is cut to whole batches. */
-static int64_t chunk_end(struct bytes *chunk)
+/* The offset after the last whole batch, -1 when there is none; the rest is cut off. */
+static int64_t chunk_whole(struct bytes *bytes)
 {
     size_t at = 0;
     int64_t end = -1;
-    while (at < chunk->size) {
+    while (at < bytes->size) {
         struct batch_header header;
-        struct bytes rest = {chunk->data + at, chunk->size - at};
-        if (batch_read_header(rest, &header) != ERR_OK || batch_size_bytes(&header) > rest.size) {
+        struct bytes rest = {bytes->data + at, bytes->size - at};
+        if (entry_read_header(rest, &header) != ERR_OK || batch_size_bytes(&header) > rest.size) {
             break;
         }
         at += batch_size_bytes(&header);
         end = batch_last_offset(&header) + 1;
     }
-    chunk->size = at;
+    bytes->size = at;
     return end;
 }
 
+/* Most partitions are empty, and there are fifty of them: those are worth no line. */
 static void load_finish(struct group_part *gp)
 {
     gp->loading = false;
+    buf_fini(&gp->chunk.bytes);
     grp_driver_load_done(gp->driver);
-    log_info(LOGGER, "loaded groups and offsets", "tp=%s-%d leader_epoch=%d", gp->part->topic.ptr,
-             gp->part->index, gp->load_epoch);
+    size_t groups_count = grp_group_count(grp_driver_coord(gp->driver));
+    if (groups_count > 0) {
+        log_info(LOGGER, "loaded groups and offsets",
+                 "tp=%s-%d leader_epoch=%d groups=%zu offset_end=%lld ms=%lld", gp->part->topic.ptr,
+                 gp->part->index, gp->load_epoch, groups_count, (long long)gp->load_end,
+                 (long long)(host_now_ms(&gp->host) - gp->load_begin_ms));
+    }
+}
+
+static void load_fail(struct group_part *gp, enum err err)
+{
+    log_error(LOGGER, "loading groups ended early", "tp=%s-%d offset=%lld end=%lld error=%s",
+              gp->part->topic.ptr, gp->part->index, (long long)gp->load_offset,
+              (long long)gp->load_end, err_text(err));
+    load_finish(gp);
 }
 
 /* A chunk that was read for the present leadership. */
 static void load_feed(struct group_part *gp)
 {
-    struct bytes chunk = {gp->chunk.data, gp->chunk.size};
-    int64_t end = gp->load_err == ERR_OK ? chunk_end(&chunk) : -1;
-    if (end < 0) {
-        log_error(LOGGER, "loading groups ended early", "tp=%s-%d offset=%lld end=%lld error=%s",
-                  gp->part->topic.ptr, gp->part->index, (long long)gp->load_offset,
-                  (long long)gp->load_end, err_text(gp->load_err));
-        load_finish(gp);
+    struct bytes bytes = {gp->chunk.bytes.data, gp->chunk.bytes.size};
+    if (gp->chunk.err != ERR_OK) {
+        load_fail(gp, gp->chunk.err);
         return;
     }
-    enum err err = grp_driver_load_batch(gp->driver, chunk);
+    if (bytes.size == 0) {
+        load_finish(gp); /* compaction has left nothing up to the end */
+        return;
+    }
+    int64_t end = chunk_whole(&bytes);
+    if (end < 0) {
+        load_fail(gp, ERR_CORRUPT);
+        return;
+    }
+    enum err err = grp_driver_load_batch(gp->driver, bytes);
     (void)err; /* what could not be read was skipped and logged there */
     gp->load_offset = end;
     if (gp->load_offset >= gp->load_end) {
@@ -290,6 +327,7 @@ static void on_leader(void *arg, int32_t leader_epoch)
     gp->loading = true;
     gp->load_restart = false;
     gp->load_epoch = leader_epoch;
+    gp->load_begin_ms = host_now_ms(&gp->host);
     gp->load_offset = plog_log_start(gp->part->log);
     gp->load_end = plog_offset_end(gp->part->log);
     if (gp->load_offset >= gp->load_end) {
@@ -319,7 +357,7 @@ static void on_free(void *arg)
     struct group_part *gp = arg;
     gp->dying = true;
     grp_driver_free(gp->driver);
-    buf_fini(&gp->chunk);
+    buf_fini(&gp->chunk.bytes);
     mem_free(gp);
 }
 
@@ -343,8 +381,50 @@ void groups_attach(struct groups *groups, struct part *part)
     loop_timer_init(&gp->timer, on_timer);
     gp->tick_msg.fn = on_tick;
     gp->load_msg.fn = on_load_chunk;
-    gp->driver = grp_driver_new(&gp->host, &groups->options.config, name, rng_next(&groups->rng));
+    struct grp_config config = groups->options.config;
+    config.batch_bytes_max = atomic_load(&part->rules.max_message_bytes);
+    gp->driver = grp_driver_new(&gp->host, &config, name, rng_next(&groups->rng));
     part_hook(part, &group_hooks, gp);
+}
+
+/* ---- topics that were deleted ---- */
+
+/* Tells one coordinator. */
+struct forget {
+    struct actor_msg msg;
+    struct part *part;
+    struct str topic; /* owned */
+};
+
+static void on_forget(struct actor *actor, struct actor_msg *msg)
+{
+    (void)actor;
+    struct forget *forget = container_of(msg, struct forget, msg);
+    struct part *part = forget->part;
+    struct group_part *gp = part->hooks_arg;
+    struct grp_event event = {.kind = GRP_EV_TOPIC_DELETED, .topic = forget->topic};
+    grp_driver_submit(gp->driver, &event);
+    mem_free((void *)(uintptr_t)forget->topic.ptr);
+    mem_free(forget);
+    part_put(part);
+}
+
+static void forget_in(void *arg, struct part *part)
+{
+    const struct str *topic = arg;
+    if (part->hooks != &group_hooks || part_now(part).role != PART_LEADER) {
+        return;
+    }
+    struct forget *forget = mem_new(struct forget);
+    forget->msg.fn = on_forget;
+    forget->part = part_get(part);
+    forget->topic = (struct str){str_dup(*topic), topic->size};
+    part_post(part, &forget->msg);
+}
+
+void groups_topic_deleted(struct parts *parts, struct str topic)
+{
+    parts_each(parts, forget_in, &topic);
 }
 
 /* ---- requests ---- */

@@ -9,7 +9,7 @@
 #pragma once
 
 #include "group/group_driver.h"
-#include "partition/part.h"
+#include "partition/parts.h"
 #include "rt/worker.h"
 
 struct groups;
@@ -31,6 +31,10 @@ void groups_free(struct groups *groups);
 /* A replica of __consumer_offsets has come to this broker: give it a coordinator, which wakes up
  * when the partition becomes leader and dies with it. */
 void groups_attach(struct groups *groups, struct part *part);
+
+/* A topic is gone from the cluster: the coordinators here forget its offsets. On the control loop.
+ */
+void groups_topic_deleted(struct parts *parts, struct str topic);
 
 /* One request to one coordinator. Embedded in the caller's own struct; lives until `done`. */
 struct group_call {

@@ -202,8 +202,10 @@ static void discard(struct grp_driver *driver)
 {
     driver->lost = false;
     if (driver->owned) {
+        size_t groups_count = grp_group_count(driver->coord);
         step(driver, &(struct grp_event){.kind = GRP_EV_UNLOAD});
-        log_info(LOGGER, "unloaded group metadata", "tp=%s", driver->name);
+        log_write(groups_count > 0 ? LOG_INFO : LOG_DEBUG, LOGGER, "unloaded groups and offsets",
+                  "tp=%s groups=%zu", driver->name, groups_count);
     }
     driver->owned = false;
     driver->active = false;
@@ -362,7 +364,7 @@ bool grp_driver_load_begin(struct grp_driver *driver, int32_t epoch)
     driver->owned = true;
     driver->offset_hw = 0;
     grp_reload(driver->coord);
-    log_info(LOGGER, "loading group metadata", "tp=%s epoch=%d", driver->name, epoch);
+    log_debug(LOGGER, "loading group metadata", "tp=%s epoch=%d", driver->name, epoch);
     return true;
 }
 
@@ -452,7 +454,7 @@ void grp_driver_load_done(struct grp_driver *driver)
     must(driver->owned);
     must(!driver->active);
     driver->active = true;
-    log_info(LOGGER, "loaded group metadata", "tp=%s groups=%zu", driver->name,
-             grp_group_count(driver->coord));
+    log_debug(LOGGER, "loaded group metadata", "tp=%s groups=%zu", driver->name,
+              grp_group_count(driver->coord));
     turn(driver, &(struct grp_event){.kind = GRP_EV_LOADED});
 }

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
 #include "codec/codec.h"
@@ -25,6 +26,14 @@ struct memory_host {
     bool unload_on_error;
     struct buf said; /* one line per append and reply */
 };
+
+/* What the driver logs about failures that a test makes is not the test's output. */
+static void quiet(void)
+{
+    cr_assert_eq(log_set_level("kafka.coordinator", LOG_OFF), ERR_OK);
+}
+
+TestSuite(driver, .init = quiet);
 
 static struct memory_host *of(struct grp_host *host)
 {
