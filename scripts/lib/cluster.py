@@ -291,8 +291,9 @@ class Process:
 # ------------------------------------------------------------------ ZooKeeper
 
 
-def ask_zookeeper(address, word, seconds=5.0):
-    """The answer to a four-letter word, or "" when there is none."""
+def ask_zookeeper(address, word, seconds=0.5):
+    """The answer to a four-letter word, or "" when there is none. One that comes while ZooKeeper is just beginning to
+    listen is now and then never answered, so the time is short, and who waits asks again."""
     host, port = address.rsplit(":", 1)
     try:
         with socket.create_connection((host, int(port)), seconds) as connection:

@@ -1,0 +1,106 @@
+"""What scripts/lib/cluster.py promises to every other test: ports are kept, failures speak, nothing is left behind."""
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import cluster as clusters
+import pytest
+import wire
+
+OWNER = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+import cluster
+with cluster.Cluster(sys.argv[2], brokers=1) as one:
+    print("up", flush=True)
+    if sys.argv[3] == "fail":
+        raise RuntimeError("as told")
+    time.sleep(600)
+"""
+
+
+def owner(folder, how):
+    """A process that owns a cluster in this folder."""
+    lib = os.path.join(wire.ROOT, "scripts", "lib")
+    process = subprocess.Popen([sys.executable, "-c", OWNER, lib, str(folder), how], stdout=subprocess.PIPE, text=True,
+                               stderr=subprocess.PIPE)
+    assert process.stdout.readline() == "up\n", process.stderr.read()
+    return process
+
+
+def running(folder):
+    opened = clusters.Cluster.open(str(folder))
+    return [process.name for process in opened.processes if process.alive()]
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_when_its_owner_is_killed_the_cluster_goes_with_it(needs_cluster, tmp_path, signal_number):
+    process = owner(tmp_path, "wait")
+    assert running(tmp_path) == ["zookeeper-1", "broker-1"]
+    process.send_signal(signal_number)
+    process.communicate(timeout=60)
+    clusters.wait_until(lambda: not running(tmp_path), "the keeper ends the cluster", 30)
+
+
+def test_an_exception_ends_the_cluster(needs_cluster, tmp_path):
+    process = owner(tmp_path, "fail")
+    assert "as told" in process.communicate(timeout=60)[1]
+    assert running(tmp_path) == []
+
+
+def test_a_start_that_fails_names_the_process_shows_its_log_and_leaves_nothing(needs_cluster, tmp_path):
+    with pytest.raises(clusters.ClusterError) as problem:
+        with clusters.Cluster(str(tmp_path), brokers=2, broker_config={2: {"log.segment.bytes": "few"}}):
+            pass
+    assert "broker-2 ended while starting (status 1)" in str(problem.value)
+    assert "log.segment.bytes" in str(problem.value)
+    assert running(tmp_path) == []
+
+
+def test_a_killed_broker_keeps_its_port_and_its_data(cluster, topic):
+    one = cluster(brokers=2)
+    one.metadata()
+    before = one.broker(2).port
+    one.kill(2)
+    with pytest.raises(OSError), socket.socket() as stranger:
+        stranger.bind((clusters.HOST, before))
+    one.start(2)
+    assert one.broker(2).port == before
+    one.wait_all_known()
+
+
+def test_a_stopped_broker_ends_in_order_and_one_that_hangs_is_let_go_on_first(cluster):
+    one = cluster(brokers=2)
+    one.kill(1, signal.SIGSTOP)
+    one.stop(1)
+    one.stop(2)
+    assert [broker.status for broker in one.brokers] == [0, 0]
+
+
+def test_another_process_can_take_over_a_cluster_that_was_detached(cluster):
+    one = cluster(brokers=1)
+    other = clusters.Cluster.open(one.folder)
+    assert other.bootstrap == one.bootstrap
+    other.down()
+    assert [process.name for process in one.processes if process.alive()] == []
+
+
+def test_a_pid_that_now_belongs_to_a_stranger_is_left_alone(tmp_path):
+    stranger = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    (tmp_path / "broker-1").mkdir()
+    (tmp_path / "broker-1" / "pid").write_text(f"{stranger.pid} 12345\n")
+    clusters.kill_all(str(tmp_path))
+    stranger.communicate(b"\n", timeout=30)
+    assert stranger.returncode == 0
+
+
+def test_a_condition_that_never_comes_true_is_named_with_the_logs(cluster):
+    one = cluster(brokers=1)
+    begin = time.monotonic()
+    with pytest.raises(clusters.ClusterError, match="not within 0.1 s: the impossible") as problem:
+        one.wait(lambda: False, "the impossible", seconds=0.1)
+    assert time.monotonic() - begin < 10
+    assert one.broker(1).log_path in str(problem.value)
