@@ -1,0 +1,75 @@
+/* load.h: what the three loads share: options, batches made beforehand, the report.
+ *
+ *   produce   keeps `depth` requests in flight on each connection until `requests` are answered
+ *   consume   reads every partition from its start to its end
+ *   latency   sends batches by a fixed schedule, whether or not answers come (an open loop: waiting
+ *             counts from when a batch was due), and reads them back by long poll
+ *
+ * The report is one line of JSON. The status is 0 only when every record was acknowledged, or
+ * read, exactly once, in order, with the checksum it was made with. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "bench/load/hist.h"
+
+struct load_options {
+    const char *host;
+    uint16_t port;
+    const char *topic;
+    int32_t partitions;
+    int32_t connections;
+    int32_t depth;
+    int16_t acks;
+    int32_t batch_records;
+    int32_t record_bytes; /* of a record's value */
+    int64_t requests;
+    int32_t fetch_bytes; /* max bytes of a fetch, of a partition and of a whole answer */
+    int32_t rate;        /* batches a second */
+    double seconds;
+};
+
+/* One Produce request, ready to be sent. */
+struct load_frame {
+    struct buf bytes;   /* the whole frame */
+    size_t batch_at;    /* where the batch begins */
+    size_t batch_bytes; /* its size */
+    uint32_t crc;       /* the batch's checksum */
+    int32_t partition;
+};
+
+enum { LOAD_CORRELATION = 7, LOAD_PRODUCE_VERSION = 9, LOAD_FETCH_VERSION = 12 };
+
+/* `variant` makes the content differ. */
+void load_frame_make(const struct load_options *options, int32_t partition, uint32_t variant,
+                     struct load_frame *out);
+void load_frame_free(struct load_frame *frame);
+
+/* What a run did, beside its times. */
+struct load_counts {
+    int64_t requests;
+    int64_t records;
+    int64_t bytes;     /* of batches */
+    uint64_t checksum; /* the sum of all batches' CRC-32C, whatever their order */
+};
+
+/* Time and processor time from here on. */
+struct load_clock {
+    uint64_t start_ns;
+    uint64_t start_cpu_ns;
+};
+
+void load_clock_start(struct load_clock *clock);
+
+/* Print the report. `hist` and `end_to_end` (in ns) may be NULL. */
+void load_report(const char *mode, const struct load_clock *clock, const struct load_counts *counts,
+                 const struct hist *hist, const struct hist *end_to_end);
+
+/* The answer to a Produce request of one partition: its base offset; dies on an error. */
+int64_t load_produce_answer(struct bytes frame, const struct load_frame *asked);
+
+int load_produce(const struct load_options *options);
+int load_consume(const struct load_options *options);
+int load_latency(const struct load_options *options);

@@ -1,0 +1,90 @@
+"""The load generator of scripts/bench against a real broker: it must notice what it is there to notice."""
+import json
+import os
+import subprocess
+
+import cluster as clusters
+import pytest
+
+
+@pytest.fixture(scope="session")
+def load(needs_cluster):
+    """load("produce", cluster, topic, requests=10): (status, report or None, what it said)."""
+    program = os.path.join(os.path.dirname(clusters.default_binary()), "bench", "bench_load")
+    if not os.access(program, os.X_OK):
+        pytest.skip(f"no {program} (build it first)")
+
+    def run(mode, address, topic, **options):
+        host, port = address.rsplit(":", 1)
+        words = [w for k, v in options.items() for w in ("--" + k.replace("_", "-"), str(v))]
+        done = subprocess.run([program, mode, "--host", host, "--port", port, "--topic", topic, *words],
+                              capture_output=True, text=True, timeout=120, check=False)
+        return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def one_broker(needs_cluster, tmp_path_factory):
+    with clusters.Cluster(str(tmp_path_factory.mktemp("load") / "cluster"), brokers=1,
+                          config={"offsets.topic.replication.factor": "1"}) as one:
+        yield one
+        assert one.reports() == []
+
+
+def create(one, topic, partitions):
+    answer = one.broker(1).call("CreateTopics", {"timeout_ms": 30000, "topics": [
+        {"name": topic, "num_partitions": partitions, "replication_factor": 1}]})
+    assert answer["topics"][0]["error_code"] == 0
+
+    def led():
+        described = one.broker(1).call("Metadata", {"topics": [{"name": topic}]})["topics"][0]["partitions"]
+        return len(described) == partitions and all(p["leader_id"] == 1 for p in described)
+
+    one.wait(led, f"leaders of {topic}")
+
+
+@pytest.mark.parametrize("acks", [0, 1, -1])
+def test_what_is_produced_is_consumed(one_broker, load, topic, acks):
+    create(one_broker, topic, 3)
+    address = one_broker.broker(1).address
+    status, made, text = load("produce", address, topic, partitions=3, connections=2, requests=100, records=7,
+                              record_bytes=100, acks=acks)
+    assert status == 0, text
+    assert (made["requests"], made["records"]) == (100, 700)
+    status, read, text = load("consume", address, topic, partitions=3, connections=2, fetch_bytes=5000)
+    assert status == 0, text
+    assert {k: read[k] for k in ("records", "bytes", "checksum")} == {k: made[k] for k in ("records", "bytes", "checksum")}
+
+
+def test_batches_beyond_the_fetch_size_come_one_by_one(one_broker, load, topic):
+    create(one_broker, topic, 1)
+    address = one_broker.broker(1).address
+    status, made, text = load("produce", address, topic, requests=5, records=10, record_bytes=1000)
+    assert status == 0, text
+    status, read, text = load("consume", address, topic, fetch_bytes=100)
+    assert status == 0, text
+    assert (read["requests"], read["checksum"]) == (5, made["checksum"])
+
+
+def test_latency_reads_back_what_it_sent(one_broker, load, topic):
+    create(one_broker, topic, 2)
+    address = one_broker.broker(1).address
+    status, report, text = load("latency", address, topic, partitions=2, connections=2, rate=200,
+                                seconds=1, records=1, record_bytes=64)
+    assert status == 0, text
+    assert report["records"] == 200
+    assert report["answer_us"]["count"] == report["end_to_end_us"]["count"] == 200
+
+
+def test_an_error_code_ends_the_load(one_broker, load, topic):
+    create(one_broker, topic, 1)
+    status, _, text = load("produce", one_broker.broker(1).address, topic, requests=3, records=2000)
+    assert status == 1
+    assert "error 10" in text  # MESSAGE_TOO_LARGE
+
+
+def test_an_unknown_topic_ends_the_load(one_broker, load, topic):
+    status, _, text = load("consume", one_broker.broker(1).address, topic)
+    assert status == 1
+    assert "error 3" in text
