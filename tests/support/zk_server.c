@@ -15,11 +15,12 @@
 #include <unistd.h>
 
 #include "base/must.h"
+#include "base/rng.h"
 #include "rt/clock.h"
 
 static const char class_path[] = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar";
 
-enum { START_TIMEOUT_MS = 30000, PROBE_PAUSE_MS = 20 };
+enum { START_TIMEOUT_MS = 30000, PROBE_PAUSE_MS = 20, PROBE_TIMEOUT_MS = 500 };
 
 const char *zk_server_missing(void)
 {
@@ -39,44 +40,67 @@ static struct sockaddr_in loopback(int port)
     return address;
 }
 
-/* A port that was free a moment ago: ZooKeeper cannot choose one itself. */
+/* A port that was free a moment ago: ZooKeeper cannot choose one itself. Below the range that the
+ * kernel takes ports of outgoing connections from: else one of those could have it before
+ * ZooKeeper does, and a probe could even be connected to itself. */
 static int free_port(void)
 {
-    struct sockaddr_in address = loopback(0);
-    socklen_t size = sizeof(address);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    must(fd >= 0);
-    must(bind(fd, (struct sockaddr *)&address, size) == 0);
-    must(getsockname(fd, (struct sockaddr *)&address, &size) == 0);
-    close(fd);
-    return ntohs(address.sin_port);
+    enum { LOWEST = 16384, HIGHEST = 32767 };
+    struct rng rng;
+    rng_seed_random(&rng);
+    for (;;) {
+        int port = LOWEST + (int)rng_below(&rng, HIGHEST - LOWEST + 1);
+        struct sockaddr_in address = loopback(port);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        must(fd >= 0);
+        bool free = bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+        close(fd);
+        if (free) {
+            return port;
+        }
+    }
 }
 
-/* Does it answer "srvr" with a mode? */
-static bool answers(int port)
+/* The answer to "srvr" tells a mode only when the server is ready. While it starts, ZooKeeper says
+ * that it is not serving yet and may then leave the connection open for ever, so the end of the
+ * answer is not waited for. */
+static bool read_mode(int fd)
 {
-    char reply[1024];
-    struct sockaddr_in address = loopback(port);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool ok =
-        connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && write(fd, "srvr", 4) == 4;
+    char reply[1024] = "";
     size_t size = 0;
-    while (ok && size < sizeof(reply) - 1) {
+    int64_t deadline_ms = clock_mono_ms(clock_system()) + PROBE_TIMEOUT_MS;
+    while (size < sizeof(reply) - 1 && strstr(reply, "Mode:") == NULL) {
+        struct pollfd ready = {.fd = fd, .events = POLLIN};
+        int64_t left_ms = deadline_ms - clock_mono_ms(clock_system());
+        if (strstr(reply, "not currently serving") != NULL || left_ms <= 0 ||
+            poll(&ready, 1, (int)left_ms) <= 0) {
+            return false;
+        }
         ssize_t got = read(fd, reply + size, sizeof(reply) - 1 - size);
         if (got <= 0) {
-            break;
+            return false;
         }
         size += (size_t)got;
+        reply[size] = '\0';
     }
-    reply[size] = '\0';
+    return strstr(reply, "Mode:") != NULL;
+}
+
+bool zk_server_answers(int port)
+{
+    struct sockaddr_in address = loopback(port);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    must(fd >= 0);
+    bool ok = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+              write(fd, "srvr", 4) == 4 && read_mode(fd);
     close(fd);
-    return ok && strstr(reply, "Mode:") != NULL;
+    return ok;
 }
 
 static bool wait_until_up(const struct zk_server *server)
 {
     int64_t deadline_ms = clock_mono_ms(clock_system()) + START_TIMEOUT_MS;
-    while (!answers(server->port)) {
+    while (!zk_server_answers(server->port)) {
         if (clock_mono_ms(clock_system()) > deadline_ms ||
             waitpid(server->pid, NULL, WNOHANG) == server->pid) {
             return false;

@@ -16,8 +16,11 @@ struct zk_server {
 /* NULL when a server can be started, else the reason why not. */
 const char *zk_server_missing(void);
 
-/* Make a folder, choose a port, start, and wait until it answers. False when it does not within 30
- * s. */
+/* Is a server that serves requests behind the port? Takes half a second at most. */
+bool zk_server_answers(int port);
+
+/* Make a folder, choose a port, start, and wait until it answers. False when it does not within
+ * 30 s. */
 bool zk_server_start(struct zk_server *server);
 
 /* kill -9; the folder stays. */
