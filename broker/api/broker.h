@@ -29,6 +29,7 @@ struct ctl_driver;
 struct fetch_sessions;
 struct groups;
 struct producer_ids;
+struct replicator;
 struct topic_configs;
 
 /* `response` is a packed control message, borrowed for the call. */
@@ -90,6 +91,7 @@ struct broker {
                             control_reply_fn *reply, void *arg);
     struct ctl_driver *ctl_driver;
     struct producer_ids *producer_ids;
+    struct replicator *replicator;
     struct topic_configs *topic_configs;
     struct loop *control;
     struct worker_pool *workers;
@@ -99,6 +101,7 @@ struct broker {
     int listeners_count;
     struct budget client_memory;
     struct budget internal_memory;
+    _Atomic int64_t epoch;         /* of our registration; -1: none yet */
     _Atomic bool ready;            /* requests are served */
     _Atomic int64_t feature_epoch; /* version of /feature, -1: none */
 };

@@ -9,6 +9,9 @@
  * until they have left keep in place. A range that is not in memory is read once by a worker first
  * (fetch_warm.h), so that sending it does not stop the loop.
  *
+ * A follower's fetch also says what the follower has: after reading, and before the reply or the
+ * wait, each partition's leader is told (fetch_follow_*).
+ *
  * Source: kafka-zk-mode facts 8.5, 4.8, 4.9. Versions 0 to 3 promise magic 0 and 1, to which this
  * broker does not convert: they are offered because clients probe for them, and answered with
  * UNSUPPORTED_FOR_MESSAGE_FORMAT. */
@@ -44,6 +47,13 @@ struct fetch_wait {
     int64_t bytes;       /* counted into op->bytes_seen */
 };
 
+/* What a follower's fetch tells one partition. */
+struct fetch_follow {
+    struct part_follow follow;
+    struct fetch_op *op;
+    struct fetch_read *read;
+};
+
 struct fetch_op {
     struct req *req;
     struct fetch_context context;
@@ -57,6 +67,7 @@ struct fetch_op {
     struct wait_op wait;
     struct fetch_wait *waits;
     struct fetch_warm warm;
+    int32_t following; /* partitions not yet told, plus one while they are being told */
 };
 
 /* ---- the reply ---- */
@@ -388,9 +399,91 @@ static void mark_unsupported(struct fetch_op *op)
     }
 }
 
-void api_fetch(struct req *req)
+/* ---- a follower ---- */
+
+/* All that could be read was: reply, or wait for more. */
+static void fetch_decide(struct fetch_op *op)
+{
+    struct req *req = op->req;
+    const struct fetch_request *request = req->body;
+    bool enough = op->bytes >= op->limits.min_bytes;
+    if (enough || op->must_answer || op->count == 0 || request->max_wait_ms <= 0) {
+        fetch_finish(op);
+    } else {
+        fetch_wait_start(op, req->received_ms + request->max_wait_ms);
+    }
+}
+
+static void follow_settle(struct fetch_op *op)
+{
+    must(op->following > 0);
+    if (--op->following == 0) {
+        fetch_decide(op);
+    }
+}
+
+static void on_followed(struct part_call *call)
+{
+    struct fetch_follow *item = container_of(call, struct fetch_follow, follow.call);
+    struct fetch_read *read = item->read;
+    if (item->follow.err == ERR_NOT_LEADER_OR_FOLLOWER) {
+        /* No replica of this partition, or the leadership has just changed. */
+        bool epoch_given = read->item->want.current_leader_epoch >= 0;
+        fetch_read_release(read);
+        read->err = epoch_given ? ERR_UNKNOWN_LEADER_EPOCH : ERR_NOT_LEADER_OR_FOLLOWER;
+        item->op->must_answer = true;
+    } else {
+        read->offset_hw = atomic_load_explicit(&call->part->offset_hw, memory_order_acquire);
+    }
+    follow_settle(item->op);
+}
+
+/* Is it the broker that it says it is, in its present life? Anybody else may read, as far as
+ * authorisation goes, but moves nothing. */
+static bool is_live_follower(struct req *req, const struct fetch_limits *limits)
 {
     const struct fetch_request *request = req->body;
+    if (limits->replica_id < 0 || req->version < REPLICA_STATE_VERSION_MIN ||
+        !req->client->listener->internal) {
+        return false;
+    }
+    const struct meta_broker *broker =
+        meta_find_broker(meta_reader_now(&req->netloop->meta), limits->replica_id);
+    return broker != NULL && broker->epoch >= 0 &&
+           broker->epoch == request->replica_state.replica_epoch;
+}
+
+static void fetch_follow_all(struct fetch_op *op)
+{
+    struct req *req = op->req;
+    const struct fetch_request *request = req->body;
+    struct fetch_follow *follows = req_array(req, struct fetch_follow, op->count);
+    op->following = 1;
+    for (int32_t i = 0; i < op->count; i++) {
+        struct fetch_read *read = &op->reads[i];
+        if (read->err != ERR_OK || read->diverging) {
+            continue;
+        }
+        follows[i] = (struct fetch_follow){.op = op, .read = read};
+        struct part_follow *follow = &follows[i].follow;
+        follow->call.loop = req->netloop->loop;
+        follow->call.done = on_followed;
+        follow->leader_epoch = read->leader_epoch;
+        follow->fetch = (struct isr_fetch){
+            .replica_id = op->limits.replica_id,
+            .broker_epoch = request->replica_state.replica_epoch,
+            .fetch_offset = read->item->want.fetch_offset,
+            .log_start = read->item->want.log_start_offset,
+            .leader_end = read->offset_end,
+        };
+        op->following++;
+        part_follow(read->part, follow);
+    }
+    follow_settle(op);
+}
+
+void api_fetch(struct req *req)
+{
     struct fetch_op *op = req_new(req, struct fetch_op);
     op->req = req;
     limits_fill(req, &op->limits);
@@ -410,11 +503,9 @@ void api_fetch(struct req *req)
         return;
     }
     fetch_read_all(op);
-    int64_t deadline_ms = req->received_ms + request->max_wait_ms;
-    bool enough = op->bytes >= op->limits.min_bytes;
-    if (enough || op->must_answer || op->count == 0 || request->max_wait_ms <= 0) {
-        fetch_finish(op);
+    if (is_live_follower(req, &op->limits)) {
+        fetch_follow_all(op);
     } else {
-        fetch_wait_start(op, deadline_ms);
+        fetch_decide(op);
     }
 }

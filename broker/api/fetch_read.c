@@ -65,6 +65,7 @@ static enum err read_records(const struct fetch_limits *limits, const struct fet
      * publication). */
     int64_t offset_end = plog_offset_end(part->log);
     int64_t bound = read_bound(limits, out, offset_end);
+    out->offset_end = offset_end;
     struct view *view = plog_view_get(part->log);
     out->log_start = plog_log_start(part->log);
     if (want->fetch_offset < out->log_start || want->fetch_offset > offset_end) {
@@ -94,7 +95,9 @@ static enum err read_partition(struct req *req, const struct fetch_limits *limit
     if (err != ERR_OK) {
         return err;
     }
-    err = part_check_epoch(part_now(out->part), want->current_leader_epoch);
+    struct part_now now = part_now(out->part);
+    out->leader_epoch = now.leader_epoch;
+    err = part_check_epoch(now, want->current_leader_epoch);
     if (err != ERR_OK) {
         return err;
     }

@@ -25,7 +25,9 @@ struct fetch_read {
     int64_t offset_hw; /* -1 with an error */
     int64_t offset_stable;
     int64_t log_start;
-    struct view *view; /* held while `range` is used; NULL when there is nothing to send */
+    int64_t offset_end;   /* where the log ended when it was read */
+    int32_t leader_epoch; /* in force before it was read */
+    struct view *view;    /* held while `range` is used; NULL when there is nothing to send */
     struct view_range range;
     bool diverging; /* the client's log differs: see epoch and end */
     int32_t diverging_epoch;

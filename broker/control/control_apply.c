@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "control/control.h"
+#include "control/new_topics.h"
 #include "control/replicas.h"
 #include "control/update_metadata.h"
 #include "groups/groups.h"
@@ -23,7 +24,6 @@ struct pending {
 struct control_apply {
     struct broker *broker;
     struct replicas *replicas;
-    int64_t broker_epoch;
     int32_t controller_epoch; /* the last accepted */
     struct list queue;        /* of struct pending; the head is in work */
     bool working;
@@ -37,7 +37,6 @@ struct control_apply *control_apply_new(struct broker *broker, void (*on_metadat
     struct control_apply *apply = mem_new(struct control_apply);
     apply->broker = broker;
     apply->replicas = replicas_new(broker);
-    apply->broker_epoch = -1;
     apply->controller_epoch = -1;
     apply->on_metadata = on_metadata;
     apply->on_metadata_arg = arg;
@@ -69,7 +68,7 @@ struct replicas *control_apply_replicas(struct control_apply *apply)
 
 void control_apply_set_broker_epoch(struct control_apply *apply, int64_t broker_epoch)
 {
-    apply->broker_epoch = broker_epoch;
+    atomic_store(&apply->broker->epoch, broker_epoch);
 }
 
 static void reply(struct pending *pending, Barnabas__Control__Response *response)
@@ -108,13 +107,28 @@ static void on_replicas_done(void *arg, Barnabas__Control__Response *response)
     work_done(pending);
 }
 
+/* What new logs are to be like is known. */
+static void on_configs_read(void *arg, enum err err)
+{
+    struct pending *pending = arg;
+    if (err != ERR_OK) {
+        /* Our session is over: the controller will say everything again to our next one. */
+        reply_error(pending, ERR_STALE_BROKER_EPOCH);
+        work_done(pending);
+        return;
+    }
+    replicas_lead(pending->apply->replicas, pending->request->leader_and_isr, on_replicas_done,
+                  pending);
+}
+
 /* Whose request is it? */
 static enum err check_sender(struct control_apply *apply, const Barnabas__Control__Request *request)
 {
-    if (request->broker_epoch >= 0 && request->broker_epoch < apply->broker_epoch) {
+    int64_t broker_epoch = atomic_load(&apply->broker->epoch);
+    if (request->broker_epoch >= 0 && request->broker_epoch < broker_epoch) {
         log_warn(LOGGER, "refusing a request for an earlier life of this broker",
                  "kind=%s epoch=%lld mine=%lld", control_kind_name((int)request->kind),
-                 (long long)request->broker_epoch, (long long)apply->broker_epoch);
+                 (long long)request->broker_epoch, (long long)broker_epoch);
         return ERR_STALE_BROKER_EPOCH;
     }
     if (request->controller_epoch < apply->controller_epoch) {
@@ -166,7 +180,7 @@ static void work_start(struct control_apply *apply, struct pending *pending)
     }
     switch (pending->request->kind) {
     case BARNABAS__CONTROL__KIND__LEADER_AND_ISR:
-        replicas_lead(apply->replicas, pending->request->leader_and_isr, on_replicas_done, pending);
+        new_topics_read(apply->broker, pending->request->leader_and_isr, on_configs_read, pending);
         return;
     case BARNABAS__CONTROL__KIND__STOP_REPLICA:
         replicas_stop(apply->replicas, pending->request->stop_replica, on_replicas_done, pending);

@@ -6,6 +6,7 @@
 #include "base/must.h"
 #include "config/config.h"
 #include "groups/groups.h"
+#include "replica/replicator.h"
 #include "topics/topic_configs.h"
 
 #define LOGGER "kafka.server.ReplicaManager"
@@ -157,6 +158,7 @@ static struct part *make_part(struct replicas *replicas, struct logs_entry *entr
                               const struct topic_config *config)
 {
     struct broker *broker = replicas->broker;
+    const struct config *broker_config = config_cell_get(broker->config);
     struct part_options options = {
         .topic = topic,
         .topic_id = topic_id,
@@ -164,7 +166,11 @@ static struct part *make_part(struct replicas *replicas, struct logs_entry *entr
         .loop_count = broker->netloops_count,
         .clock = broker->env.clock,
         .home = broker->control,
+        .my_id = broker->id,
+        .lag_ms = config_long(broker_config, KEY_replica_lag_time_max_ms),
+        .host = replicator_host(broker->replicator),
     };
+    config_put(broker_config);
     struct part *part = part_new(&options, entry->log, entry->offset_hw);
     part_configure(part, config);
     if (str_is(topic, "__consumer_offsets")) {
@@ -229,7 +235,7 @@ static void lead_in_actor(struct actor *actor, struct actor_msg *msg)
 {
     struct part *part = container_of(actor, struct part, actor);
     struct task *task = container_of(msg, struct task, msg);
-    task->err = part_apply(part, &task->state, task->batch->replicas->broker->id);
+    task->err = part_apply(part, &task->state);
     task_return(task);
 }
 
@@ -240,11 +246,15 @@ static void lead_finish(struct batch_of_tasks *batch)
     body.topics = batch_errors(batch, &body.n_topics);
     response.leader_and_isr = &body;
     control_set(&response, error, 0);
+    struct broker *broker = batch->replicas->broker;
     int32_t leading = 0;
     for (int32_t i = 0; i < batch->count; i++) {
-        bool led = batch->tasks[i].err == ERR_OK &&
-                   batch->tasks[i].state.leader == batch->replicas->broker->id;
-        leading += led ? 1 : 0;
+        struct task *task = &batch->tasks[i];
+        if (task->err == ERR_OK) {
+            replicator_follow(broker->replicator, task->part, task->state.leader,
+                              task->state.leader_epoch);
+            leading += task->state.leader == broker->id ? 1 : 0;
+        }
     }
     log_info(LOGGER, "applied leadership", "partitions=%d leading=%d", batch->count, leading);
     batch->fn(batch->arg, &response);
@@ -314,6 +324,7 @@ static void stop_finish(struct batch_of_tasks *batch)
     for (int32_t i = 0; i < batch->count; i++) {
         struct task *task = &batch->tasks[i];
         if (task->part != NULL) {
+            replicator_follow(broker->replicator, task->part, -1, -1);
             changes[changes_count++] =
                 (struct parts_change){.topic = task->topic, .index = task->index};
         }

@@ -27,6 +27,7 @@ static void apply_brokers(struct meta_edit *edit, struct arena *arena,
         }
         brokers[i] = (struct meta_broker){
             .id = from->id,
+            .epoch = from->epoch,
             .rack = from->rack != NULL && from->rack[0] != '\0' ? from->rack : NULL,
             .endpoints = endpoints,
             .endpoints_count = (int32_t)from->n_endpoints,

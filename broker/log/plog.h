@@ -104,7 +104,7 @@ MUST_USE enum err plog_begin_epoch(struct plog *log, int32_t epoch);
 
 /* ---- shortening ---- */
 
-/* Remove everything from `offset` on; a no-op at or behind the end. */
+/* Remove everything from `offset` on; at or behind the end, only leader epochs without a record. */
 MUST_USE enum err plog_truncate_to(struct plog *log, int64_t offset);
 
 /* Remove everything and begin anew at `offset`. */

@@ -66,7 +66,10 @@ enum err plog_truncate_to(struct plog *log, int64_t offset)
         return ERR_KAFKA_STORAGE_ERROR;
     }
     if (offset >= end) {
-        return ERR_OK;
+        /* An epoch that began at the end and got no record: another leader never had it. */
+        epochs_truncate_end(&log->epochs, end);
+        enum err saved = save_epochs(log);
+        return saved == ERR_OK ? ERR_OK : plog_fail(log, saved, "leader epochs");
     }
     if (offset < log->segs[0]->base_offset) {
         return plog_restart_at(log, offset);

@@ -87,6 +87,7 @@ static struct meta_brokers_block *block_new(const struct meta_broker *brokers, i
         }
         block->brokers[i] = (struct meta_broker){
             .id = from->id,
+            .epoch = from->epoch,
             .rack = text_dup(from->rack),
             .endpoints = endpoints,
             .endpoints_count = from->endpoints_count,

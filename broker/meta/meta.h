@@ -29,6 +29,7 @@ struct meta_endpoint {
 
 struct meta_broker {
     int32_t id;
+    int64_t epoch;    /* of its registration; -1: unknown */
     const char *rack; /* NULL: none */
     const struct meta_endpoint *endpoints;
     int32_t endpoints_count;

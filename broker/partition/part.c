@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "partition/part_internal.h"
 
 #define LOGGER "kafka.cluster.Partition"
 
@@ -42,7 +43,9 @@ struct part *part_new(const struct part_options *options, struct plog *log, int6
     part->reap.fn = part_on_reap;
     part->leader_id = -1;
     part->leader_epoch = -1;
-    part->partition_epoch = -1;
+    part->fetched_from = -1;
+    part->host = options->host;
+    isr_init(&part->isr, options->my_id, options->lag_ms);
     part->log = plog_hold(log);
     part->gathered_end = &part->gathered;
     atomic_init(&part->now, 0);
@@ -65,6 +68,7 @@ static void part_free(struct part *part)
     if (part->hooks != NULL) {
         part->hooks->on_free(part->hooks_arg);
     }
+    isr_fini(&part->isr);
     plog_release(part->log);
     wait_source_fini(&part->wait);
     actor_fini(&part->actor);
@@ -105,7 +109,7 @@ static void publish_role(struct part *part, enum part_role role)
     part->wake = true;
 }
 
-static void publish_hw(struct part *part, int64_t offset_hw)
+void part_publish_hw(struct part *part, int64_t offset_hw)
 {
     int64_t before = atomic_load_explicit(&part->offset_hw, memory_order_relaxed);
     if (offset_hw == before) {
@@ -126,37 +130,22 @@ enum err part_check_epoch(struct part_now now, int32_t current_leader_epoch)
                                                    : ERR_UNKNOWN_LEADER_EPOCH;
 }
 
-/* min.insync.replicas never asks for more than there are replicas. */
-static bool enough_replicas(const struct part *part, int32_t isr_count)
-{
-    int32_t wanted = atomic_load_explicit(&part->rules.min_insync_replicas, memory_order_relaxed);
-    int32_t replicas = part->replicas_count > 0 ? part->replicas_count : 1;
-    return isr_count >= (wanted < replicas ? wanted : replicas);
-}
-
 bool part_enough_replicas(const struct part *part)
 {
     return atomic_load_explicit(&part->enough, memory_order_acquire);
 }
 
-static void publish_enough(struct part *part)
+void part_publish_enough(struct part *part)
 {
-    atomic_store_explicit(&part->enough, enough_replicas(part, part->isr_count),
-                          memory_order_release);
+    isr_set_min_insync(
+        &part->isr, atomic_load_explicit(&part->rules.min_insync_replicas, memory_order_relaxed));
+    atomic_store_explicit(&part->enough, isr_enough(&part->isr), memory_order_release);
 }
 
 bool part_high_watermark_is_current(const struct part *part)
 {
     return atomic_load_explicit(&part->offset_hw, memory_order_acquire) >=
            atomic_load_explicit(&part->offset_epoch_start, memory_order_acquire);
-}
-
-/* Until brokers replicate, the leader is the whole ISR: what it has is committed. P2, P3 */
-static void advance_hw(struct part *part)
-{
-    if (part_now(part).role == PART_LEADER) {
-        publish_hw(part, plog_offset_end(part->log));
-    }
 }
 
 /* ---- appending ---- */
@@ -203,7 +192,7 @@ static enum err append_check(struct part *part, const struct part_append *append
     if (append->expected_epoch >= 0 && append->expected_epoch != now.leader_epoch) {
         return ERR_NOT_LEADER_OR_FOLLOWER;
     }
-    if (append->acks == -1 && !enough_replicas(part, part->isr_count)) {
+    if (append->acks == -1 && !isr_enough(&part->isr)) {
         return ERR_NOT_ENOUGH_REPLICAS;
     }
     return ERR_OK;
@@ -263,7 +252,7 @@ static void append_write(struct part *part, struct part_append *first, int count
         append_fill(append, &batches[i], epoch, plog_log_start(part->log));
     }
     part->wake = true;
-    advance_hw(part);
+    part_advance_hw(part);
 }
 
 static void write_gathered(struct part *part)
@@ -315,14 +304,7 @@ static void part_turn_end(struct actor *actor)
 
 /* ---- leadership ---- */
 
-static void copy_ids(int32_t *to, int32_t *to_count, const int32_t *from, int32_t count)
-{
-    must(count <= PART_REPLICAS_MAX);
-    memcpy(to, from, (size_t)count * sizeof(*to));
-    *to_count = count;
-}
-
-static enum err become_leader(struct part *part)
+static enum err become_leader(struct part *part, const struct isr_state *state)
 {
     int64_t end = plog_offset_end(part->log);
     /* Before any append of this epoch: followers compare logs by where epochs begin. */
@@ -330,9 +312,11 @@ static enum err become_leader(struct part *part)
     if (err != ERR_OK) {
         return err;
     }
+    isr_lead(&part->isr, state, end, clock_mono_ms(part->clock));
+    part_publish_enough(part);
     atomic_store_explicit(&part->offset_epoch_start, end, memory_order_release);
     publish_role(part, PART_LEADER);
-    advance_hw(part);
+    part_advance_hw(part);
     if (part->hooks != NULL) {
         part->hooks->on_leader(part->hooks_arg, part->leader_epoch);
     }
@@ -348,7 +332,7 @@ static void become_follower(struct part *part)
     }
 }
 
-enum err part_apply(struct part *part, const struct part_state *state, int32_t my_id)
+enum err part_apply(struct part *part, const struct part_state *state)
 {
     must(actor_here(&part->actor));
     if (part->deleted) {
@@ -358,17 +342,22 @@ enum err part_apply(struct part *part, const struct part_state *state, int32_t m
         state->isr_count > PART_REPLICAS_MAX) {
         return ERR_STALE_CONTROLLER_EPOCH;
     }
+    write_gathered(part); /* what came in the old epoch stays in it */
     part->leader_epoch = state->leader_epoch;
     part->leader_id = state->leader;
-    part->partition_epoch = state->partition_epoch;
-    copy_ids(part->replicas, &part->replicas_count, state->replicas, state->replicas_count);
-    copy_ids(part->isr, &part->isr_count, state->isr, state->isr_count);
-    publish_enough(part);
-    if (state->leader != my_id) {
+    if (state->leader != part->isr.me) {
         become_follower(part);
         return ERR_OK;
     }
-    enum err err = become_leader(part);
+    struct isr_state isr_state = {
+        .leader_epoch = state->leader_epoch,
+        .partition_epoch = state->partition_epoch,
+        .replicas = state->replicas,
+        .members = state->isr,
+        .replicas_count = state->replicas_count,
+        .members_count = state->isr_count,
+    };
+    enum err err = become_leader(part, &isr_state);
     if (err != ERR_OK) {
         log_error(LOGGER, "cannot lead", "tp=%s-%d epoch=%d error=%s", part->topic.ptr, part->index,
                   part->leader_epoch, err_text(err));
@@ -428,7 +417,7 @@ void part_configure(struct part *part, const struct topic_config *config)
                           memory_order_relaxed);
     atomic_store_explicit(&rules->min_insync_replicas, config->min_insync_replicas,
                           memory_order_relaxed);
-    publish_enough(part);
+    part_publish_enough(part);
     plog_configure(part->log, config);
 }
 

@@ -11,8 +11,9 @@
  * itself, and only over the maximal ISR while that is at least min.insync.replicas (P3). P4 records
  * are appended by clients only while the role says leader, in the epoch that the role says.
  *
- * Until brokers replicate, the ISR of a led partition is the leader alone, so offset_hw follows
- * offset_end at once.
+ * Replication: a leader keeps in `isr` (isr.h) what its followers have, as their fetches tell
+ * (part_follow()); that decides offset_hw and when another ISR is proposed to the controller. A
+ * follower takes what the fetcher brings (part_replicate()). Both are in part_replicate.c.
  *
  * Ownership: counted. The table of partitions holds one, each request, wait and message under way
  * one. Threads: as marked. @actor: inside the partition's actor. @any: any loop. */
@@ -28,6 +29,7 @@
 #include "config/topic_config.h"
 #include "log/plog.h"
 #include "log/view.h"
+#include "partition/isr.h"
 #include "record/batch.h"
 #include "rt/actor.h"
 #include "wait/wait.h"
@@ -42,6 +44,8 @@ struct part_now {
     int32_t leader_epoch;
 };
 
+struct part;
+
 /* Who wants to know when this partition's leadership or high watermark changes: the coordinator
  * that lives in it. Called in the actor. */
 struct part_hooks {
@@ -49,6 +53,13 @@ struct part_hooks {
     void (*on_not_leader)(void *arg, int32_t leader_epoch);
     void (*on_high_watermark)(void *arg, int64_t offset_hw);
     void (*on_free)(void *arg); /* with the last reference; on any thread */
+};
+
+/* Where a leader's wish for another ISR goes. */
+struct part_host {
+    /* In the actor. `proposal` and the arrays in it are the callee's. Answered by part_altered().
+     */
+    void (*propose)(struct part_host *host, struct part *part, const struct isr_proposal *proposal);
 };
 
 /* Of the topic's configuration, what checks on other loops need; each value stands for itself. */
@@ -85,11 +96,10 @@ struct part {
     /* @actor */
     int32_t leader_id;
     int32_t leader_epoch;
-    int32_t partition_epoch;
-    int32_t replicas[PART_REPLICAS_MAX];
-    int32_t isr[PART_REPLICAS_MAX];
-    int32_t replicas_count;
-    int32_t isr_count;
+    struct isr isr; /* meaningful while leading */
+    struct part_host *host;
+    struct actor_msg lag_msg; /* part_check_lag() */
+    _Atomic bool lag_posted;
     const struct part_hooks *hooks;
     void *hooks_arg;
     struct part_append *gathered; /* appends of this turn, oldest first */
@@ -98,6 +108,8 @@ struct part {
     bool hw_moved; /* and the hooks have not been told */
     bool wake;     /* something was published in this turn */
     bool deleted;  /* the log is gone; everything is refused */
+
+    int32_t fetched_from; /* the control loop's: whose fetcher has it; -1: none */
 };
 
 struct part_options {
@@ -107,6 +119,9 @@ struct part_options {
     int loop_count; /* of network loops */
     struct clock *clock;
     struct loop *home;
+    int32_t my_id;
+    int64_t lag_ms;         /* replica.lag.time.max.ms */
+    struct part_host *host; /* NULL: nobody to propose to */
 };
 
 /* Holds the log. The caller holds the one reference. `offset_hw` is the one
@@ -187,7 +202,65 @@ struct part_state {
 };
 
 /* @actor Take over or give up leadership. STALE_CONTROLLER_EPOCH when the epoch is not newer. */
-MUST_USE enum err part_apply(struct part *part, const struct part_state *state, int32_t my_id);
+MUST_USE enum err part_apply(struct part *part, const struct part_state *state);
+
+/* ---- replication ---- */
+
+/* A question to the actor from a loop, answered there. */
+struct part_call {
+    struct actor_msg msg;
+    struct part *part;
+    void (*done)(struct part_call *call); /* on `loop` */
+    struct loop *loop;
+    struct loop_msg back;
+    struct loop_task back_here;
+};
+
+/* To the leader: a follower's fetch. */
+struct part_follow {
+    struct part_call call;
+    int32_t leader_epoch; /* in which the fetch was read; another one by now: it tells nothing */
+    struct isr_fetch fetch;
+    enum err err; /* out: ERR_NOT_LEADER_OR_FOLLOWER: the broker is no replica */
+};
+
+/* @any Tell the leader. done() follows; until then `follow` is the actor's. */
+void part_follow(struct part *part, struct part_follow *follow);
+
+enum part_step {
+    PART_STEP_RECORDS,  /* append `records`, and learn the leader's high watermark and log start */
+    PART_STEP_DIVERGED, /* the leader's epoch `epoch` ends at `offset`: drop what is not in it */
+    PART_STEP_TRUNCATE, /* the leader's log ends at `offset` */
+    PART_STEP_RESTART,  /* the leader's log begins at `offset`, behind our end */
+};
+
+/* To a follower: what its leader said. */
+struct part_replicate {
+    struct part_call call;
+    enum part_step step;
+    int32_t leader_epoch; /* of the fetch; refused when it is not the one in force */
+    int64_t fetch_offset; /* where the fetch began; refused when that is not our end */
+    struct bytes records; /* the last batch may be cut short */
+    int64_t leader_hw;    /* -1: not told */
+    int64_t leader_log_start;
+    int32_t epoch;
+    int64_t offset;
+    /* Out. */
+    enum err err; /* ERR_FENCED_LEADER_EPOCH: refused. ERR_CORRUPT: fetch again */
+    int64_t offset_end;
+    int32_t last_epoch; /* of our last record; -1 */
+    int64_t log_start;
+};
+
+/* @any done() follows. */
+void part_replicate(struct part *part, struct part_replicate *replicate);
+
+/* @actor The controller's answer to a proposal made in `leader_epoch`. */
+void part_altered(struct part *part, int32_t leader_epoch, enum err err,
+                  const struct isr_state *state);
+
+/* @any Look for replicas that have fallen behind, and for a high watermark that may move. */
+void part_check_lag(struct part *part);
 
 /* @actor The log or its directory has failed: offline until the broker restarts. */
 void part_fail(struct part *part);

@@ -132,6 +132,7 @@ struct server *server_new(const struct env *env, const struct config *config)
     server->topic_configs = topic_configs_new(&server->config);
     broker->topic_configs = server->topic_configs;
     atomic_init(&broker->feature_epoch, -1);
+    atomic_init(&broker->epoch, -1);
     struct groups_options groups = {
         .workers = broker->workers, .loop = broker->control, .seed = broker->env.seed ^ 0x67};
     grp_config_from(config, &groups.config);

@@ -7,6 +7,7 @@
 #include "control/replicas.h"
 #include "groups/groups.h"
 #include "peer/peer.h"
+#include "replica/replicator.h"
 #include "server/server.h"
 #include "server/session.h"
 #include "topics/topic_configs.h"

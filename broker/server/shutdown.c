@@ -41,6 +41,9 @@ static void finish(struct server *server)
     if (server->peers != NULL) {
         peers_free(server->peers);
     }
+    if (broker->replicator != NULL) {
+        replicator_free(broker->replicator);
+    }
     if (broker->control_apply != NULL) {
         control_apply_free(broker->control_apply);
     }
@@ -132,11 +135,25 @@ static void stop_parts(struct server *server)
 
 /* ---- connections ---- */
 
+static void on_replication_stopped(void *arg)
+{
+    stop_parts(arg);
+}
+
+static void stop_replication(struct server *server)
+{
+    if (server->broker.replicator != NULL) {
+        replicator_stop(server->broker.replicator, on_replication_stopped, server);
+    } else {
+        stop_parts(server);
+    }
+}
+
 static void on_clients_closed(struct loop_msg *msg)
 {
     struct netloop_stop *stop = container_of(msg, struct netloop_stop, back);
     if (atomic_fetch_sub(&stop->server->loops_left, 1) == 1) {
-        stop_parts(stop->server);
+        stop_replication(stop->server);
     }
 }
 
@@ -171,12 +188,10 @@ static void on_resigned(void *arg)
     close_clients(arg);
 }
 
-void shutdown_begin(struct server *server)
+/* Everything that we led is led by others now, or nobody can. */
+static void on_handed_over(void *arg)
 {
-    if (server->stopping) {
-        return;
-    }
-    server->stopping = true;
+    struct server *server = arg;
     atomic_store(&server->broker.ready, false);
     if (server->broker.control_apply != NULL) {
         replicas_stop_timers(control_apply_replicas(server->broker.control_apply));
@@ -185,5 +200,18 @@ void shutdown_begin(struct server *server)
         ctl_driver_resign(server->driver, on_resigned, server);
     } else {
         close_clients(server);
+    }
+}
+
+void shutdown_begin(struct server *server)
+{
+    if (server->stopping) {
+        return;
+    }
+    server->stopping = true;
+    if (server->serving) {
+        replicator_hand_over(server->broker.replicator, on_handed_over, server);
+    } else {
+        on_handed_over(server);
     }
 }

@@ -186,21 +186,6 @@ static void on_identified(struct session_host *host, struct str cluster_id)
 
 static void load_logs(struct server *server);
 
-static void set_topic(struct server *server, struct str topic, const struct znode_config *config)
-{
-    struct config_pair *pairs = mem_zalloc((size_t)config->pairs_count, sizeof(*pairs));
-    for (int32_t i = 0; i < config->pairs_count; i++) {
-        pairs[i].name = str_dup(config->pairs[i].key);
-        pairs[i].value = str_dup(config->pairs[i].value);
-    }
-    topic_configs_set(server->topic_configs, topic, pairs, config->pairs_count);
-    for (int32_t i = 0; i < config->pairs_count; i++) {
-        mem_free((void *)(uintptr_t)pairs[i].name);
-        mem_free((void *)(uintptr_t)pairs[i].value);
-    }
-    mem_free(pairs);
-}
-
 static void on_topic_configs(void *arg, enum err err, const struct admin_entity *entities,
                              int32_t count)
 {
@@ -211,7 +196,7 @@ static void on_topic_configs(void *arg, enum err err, const struct admin_entity 
         return;
     }
     for (int32_t i = 0; i < count; i++) {
-        set_topic(server, entities[i].name, &entities[i].config);
+        topic_configs_take(server->topic_configs, entities[i].name, &entities[i].config);
     }
     load_logs(server);
 }
@@ -492,7 +477,7 @@ static void ctl_config_from(struct server *server, struct ctl_config *out)
     const struct config *config = config_now(server);
     *out = (struct ctl_config){
         .broker_id = server->broker.id,
-        .replication = false,
+        .replication = true,
         .unclean_default = config_bool(config, KEY_unclean_leader_election_enable),
         .delete_topics = config_bool(config, KEY_delete_topic_enable),
         .auto_rebalance = config_bool(config, KEY_auto_leader_rebalance_enable),
@@ -521,7 +506,7 @@ static void on_config_changed(struct config_changes_host *host, struct str type,
 {
     struct server *server = container_of(host, struct server, changes_host);
     if (str_is(type, "topics")) {
-        set_topic(server, name, config);
+        topic_configs_take(server->topic_configs, name, config);
         ctl_driver_set_unclean(server->driver, name, unclean_of(config));
         replicas_configure(control_apply_replicas(server->broker.control_apply), name);
     } else if (str_is(type, "brokers")) {
@@ -549,6 +534,32 @@ static void on_metadata(void *arg)
     meta_waits_kick(&server->broker.meta_waits);
 }
 
+static void make_replicator(struct server *server)
+{
+    struct broker *broker = &server->broker;
+    const struct config *config = config_now(server);
+    struct loop **loops = mem_zalloc((size_t)broker->netloops_count, sizeof(struct loop *));
+    for (int i = 0; i < broker->netloops_count; i++) {
+        loops[i] = broker->netloops[i].loop;
+    }
+    struct replicator_options options = {
+        .control = broker->control,
+        .loops = loops,
+        .loops_count = broker->netloops_count,
+        .net = broker->env.net,
+        .meta = &broker->meta,
+        .parts = &broker->parts,
+        .listener = server->listeners.items[server->listeners.inter_broker].name,
+        .epoch = &broker->epoch,
+        .my_id = broker->id,
+        .peers = server->peers,
+        .driver = server->driver,
+    };
+    broker->replicator = replicator_new(&options, config);
+    mem_free(loops);
+    config_put(config);
+}
+
 static void make_parts(struct server *server)
 {
     struct broker *broker = &server->broker;
@@ -570,6 +581,7 @@ static void make_parts(struct server *server)
         .send = ctl_send, .disconnect = ctl_disconnect, .controller_changed = ctl_changed};
     server->driver = ctl_driver_new(broker->control, &ctl_config, &server->ctl_host);
     broker->ctl_driver = server->driver;
+    make_replicator(server);
     server->changes_host =
         (struct config_changes_host){.changed = on_config_changed, .loaded = on_configs_loaded};
     server->changes = config_changes_new(broker->control, &server->changes_host);
@@ -642,6 +654,7 @@ static void maybe_ready(struct server *server)
     server->serving = true;
     atomic_store(&broker->ready, true);
     replicas_start(control_apply_replicas(broker->control_apply));
+    replicator_start(broker->replicator);
     log_start(server);
     int64_t now = clock_mono_ms(broker->env.clock);
     snprintf(text, sizeof(text), "broker %d of cluster %s is ready in %lld ms", broker->id,

@@ -89,6 +89,20 @@ void topic_configs_set(struct topic_configs *configs, struct str topic,
     pthread_mutex_unlock(&configs->lock);
 }
 
+void topic_configs_take(struct topic_configs *configs, struct str topic,
+                        const struct znode_config *config)
+{
+    struct arena arena = {0};
+    struct config_pair *pairs =
+        arena_array(&arena, struct config_pair, (size_t)config->pairs_count + 1);
+    for (int32_t i = 0; i < config->pairs_count; i++) {
+        pairs[i].name = arena_cstr(&arena, config->pairs[i].key);
+        pairs[i].value = arena_cstr(&arena, config->pairs[i].value);
+    }
+    topic_configs_set(configs, topic, pairs, config->pairs_count);
+    arena_fini(&arena);
+}
+
 struct config_pair *topic_configs_pairs(struct topic_configs *configs, struct str topic, int *count)
 {
     pthread_mutex_lock(&configs->lock);

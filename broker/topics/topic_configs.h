@@ -6,6 +6,7 @@
 #pragma once
 
 #include "config/topic_config.h"
+#include "znode/znode.h"
 
 struct topic_configs;
 
@@ -15,6 +16,10 @@ void topic_configs_free(struct topic_configs *configs);
 /* A topic's own values are now these; none: forget it. */
 void topic_configs_set(struct topic_configs *configs, struct str topic,
                        const struct config_pair *pairs, int count);
+
+/* The same, from the topic's znode. */
+void topic_configs_take(struct topic_configs *configs, struct str topic,
+                        const struct znode_config *config);
 
 /* The configuration in force. */
 void topic_configs_get(struct topic_configs *configs, struct str topic, struct topic_config *out);

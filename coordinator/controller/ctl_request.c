@@ -335,8 +335,18 @@ static bool shutdown_settled(const struct ctl *ctl, int32_t broker_id)
     return true;
 }
 
-/* What it still leads. Without replication nobody else could lead these anyway: waiting would not
- * help. */
+/* Is there anybody who might lead it instead, now or once in sync? Else waiting would not help. */
+static bool has_other_replica(const struct ctl *ctl, const struct ctl_part *part, int32_t broker_id)
+{
+    for (int32_t i = 0; i < part->replicas.count; i++) {
+        if (part->replicas.ids[i] != broker_id && ctl_replica_live(ctl, part, i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What it still leads and others could. */
 static void shutdown_reply(struct ctl *ctl, const struct ctl_shutdown *shutdown)
 {
     struct arena *arena = &ctl->out->arena;
@@ -350,7 +360,8 @@ static void shutdown_reply(struct ctl *ctl, const struct ctl_shutdown *shutdown)
     for (int32_t s = 0; ctl->config.replication && s < ctl->slots_count; s++) {
         struct ctl_part *part = ctl->slots[s];
         if (concerns_shutdown(part, shutdown->broker_id) &&
-            part->now.leader == shutdown->broker_id) {
+            part->now.leader == shutdown->broker_id &&
+            has_other_replica(ctl, part, shutdown->broker_id)) {
             Barnabas__Control__RemainingTopic *topic =
                 arena_new(arena, Barnabas__Control__RemainingTopic);
             barnabas__control__remaining_topic__init(topic);

@@ -53,7 +53,8 @@ static void open_log(struct fixture *f)
     struct part_options part = {.topic = STR("__consumer_offsets"),
                                 .loop_count = 1,
                                 .clock = &f->clock.clock,
-                                .home = f->loop};
+                                .home = f->loop,
+                                .my_id = 1};
     f->part = part_new(&part, f->log, -1);
     part_configure(f->part, &options.config);
     config_put(config);
@@ -118,7 +119,7 @@ static void apply_in_actor(struct actor *actor, struct actor_msg *msg)
                                .isr_count = 1,
                                .replicas = &one,
                                .replicas_count = 1};
-    cr_assert_eq(part_apply(step->f->part, &state, 1), ERR_OK);
+    cr_assert_eq(part_apply(step->f->part, &state), ERR_OK);
 }
 
 static void close_in_actor(struct actor *actor, struct actor_msg *msg)

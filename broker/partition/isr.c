@@ -1,0 +1,227 @@
+#include "partition/isr.h"
+
+#include "base/mem.h"
+#include "base/must.h"
+
+void isr_init(struct isr *isr, int32_t me, int64_t lag_ms)
+{
+    *isr = (struct isr){.me = me, .leader_epoch = -1, .partition_epoch = -1, .lag_ms = lag_ms};
+}
+
+void isr_fini(struct isr *isr)
+{
+    mem_free(isr->replicas);
+    isr->replicas = NULL;
+    isr->replicas_count = 0;
+}
+
+static struct isr_replica *find(const struct isr *isr, int32_t id)
+{
+    for (int32_t i = 0; i < isr->replicas_count; i++) {
+        if (isr->replicas[i].id == id) {
+            return &isr->replicas[i];
+        }
+    }
+    return NULL;
+}
+
+static bool listed(const int32_t *ids, int32_t count, int32_t id)
+{
+    for (int32_t i = 0; i < count; i++) {
+        if (ids[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void set_members(struct isr *isr, const int32_t *members, int32_t count)
+{
+    isr->members_count = 0;
+    for (int32_t i = 0; i < isr->replicas_count; i++) {
+        struct isr_replica *replica = &isr->replicas[i];
+        replica->member = listed(members, count, replica->id);
+        replica->proposed = false;
+        isr->members_count += replica->member ? 1 : 0;
+    }
+    isr->pending = false;
+}
+
+void isr_lead(struct isr *isr, const struct isr_state *state, int64_t offset_end, int64_t now_ms)
+{
+    mem_free(isr->replicas);
+    isr->leader_epoch = state->leader_epoch;
+    isr->partition_epoch = state->partition_epoch;
+    isr->epoch_start = offset_end;
+    isr->replicas_count = state->replicas_count;
+    isr->replicas = mem_zalloc((size_t)state->replicas_count, sizeof(*isr->replicas));
+    for (int32_t i = 0; i < state->replicas_count; i++) {
+        isr->replicas[i] = (struct isr_replica){
+            .id = state->replicas[i],
+            .broker_epoch = -1,
+            .offset_end = ISR_OFFSET_UNKNOWN,
+            .log_start = ISR_OFFSET_UNKNOWN,
+            .caught_up_ms = INT64_MIN / 2, /* never; half, so that differences do not overflow */
+            .fetched_end = ISR_OFFSET_UNKNOWN,
+        };
+    }
+    set_members(isr, state->members, state->members_count);
+    for (int32_t i = 0; i < isr->replicas_count; i++) {
+        if (isr->replicas[i].member) {
+            isr->replicas[i].caught_up_ms = now_ms;
+        }
+    }
+}
+
+void isr_set_min_insync(struct isr *isr, int32_t min_insync)
+{
+    isr->min_insync = min_insync;
+}
+
+bool isr_enough(const struct isr *isr)
+{
+    int32_t replicas = isr->replicas_count > 0 ? isr->replicas_count : 1;
+    return isr->members_count >= (isr->min_insync < replicas ? isr->min_insync : replicas);
+}
+
+enum err isr_fetched(struct isr *isr, const struct isr_fetch *fetch, int64_t now_ms)
+{
+    struct isr_replica *replica = find(isr, fetch->replica_id);
+    if (replica == NULL || replica->id == isr->me) {
+        return ERR_NOT_LEADER_OR_FOLLOWER;
+    }
+    if (fetch->broker_epoch < replica->broker_epoch) {
+        return ERR_STALE_BROKER_EPOCH;
+    }
+    if (fetch->fetch_offset < 0 || fetch->fetch_offset > fetch->leader_end) {
+        return ERR_OFFSET_OUT_OF_RANGE;
+    }
+    replica->broker_epoch = fetch->broker_epoch;
+    replica->offset_end = fetch->fetch_offset;
+    replica->log_start = fetch->log_start;
+    /* It had everything now, or at least everything that was there when it last asked. */
+    if (fetch->fetch_offset >= fetch->leader_end) {
+        replica->caught_up_ms = now_ms;
+    } else if (replica->fetched_end != ISR_OFFSET_UNKNOWN &&
+               fetch->fetch_offset >= replica->fetched_end &&
+               replica->fetched_ms > replica->caught_up_ms) {
+        replica->caught_up_ms = replica->fetched_ms;
+    }
+    replica->fetched_ms = now_ms;
+    replica->fetched_end = fetch->leader_end;
+    return ERR_OK;
+}
+
+/* A replica outside of the ISR that keeps up is waited for as well: else the high watermark would
+ * run ahead of it for ever and it could never come in. */
+static bool keeps_up(const struct isr *isr, const struct isr_replica *replica, int64_t now_ms)
+{
+    return replica->offset_end != ISR_OFFSET_UNKNOWN && replica->offset_end >= isr->epoch_start &&
+           now_ms - replica->caught_up_ms <= isr->lag_ms;
+}
+
+/* R1 */
+int64_t isr_high_watermark(const struct isr *isr, int64_t offset_end, int64_t offset_hw,
+                           int64_t now_ms)
+{
+    int64_t lowest = offset_end;
+    if (!isr_enough(isr)) {
+        return offset_hw;
+    }
+    for (int32_t i = 0; i < isr->replicas_count; i++) {
+        const struct isr_replica *replica = &isr->replicas[i];
+        bool counts = replica->member || replica->proposed || keeps_up(isr, replica, now_ms);
+        if (replica->id != isr->me && counts && replica->offset_end < lowest) {
+            lowest = replica->offset_end;
+        }
+    }
+    return lowest > offset_hw ? lowest : offset_hw;
+}
+
+int64_t isr_low_watermark(const struct isr *isr, int64_t log_start)
+{
+    int64_t lowest = log_start;
+    for (int32_t i = 0; i < isr->replicas_count; i++) {
+        const struct isr_replica *replica = &isr->replicas[i];
+        if (replica->id != isr->me && replica->offset_end != ISR_OFFSET_UNKNOWN &&
+            replica->log_start < lowest) {
+            lowest = replica->log_start;
+        }
+    }
+    return lowest;
+}
+
+/* R2 */
+static bool may_enter(const struct isr *isr, const struct isr_replica *replica, int64_t offset_hw)
+{
+    return !replica->member && replica->broker_epoch >= 0 && replica->offset_end >= offset_hw &&
+           replica->offset_end >= isr->epoch_start;
+}
+
+static bool must_leave(const struct isr *isr, const struct isr_replica *replica, int64_t offset_end,
+                       int64_t now_ms)
+{
+    return replica->member && replica->id != isr->me && replica->offset_end != offset_end &&
+           now_ms - replica->caught_up_ms > isr->lag_ms;
+}
+
+bool isr_propose(struct isr *isr, int64_t offset_end, int64_t offset_hw, bool shrink,
+                 int64_t now_ms, struct isr_proposal *out)
+{
+    bool changed = false;
+    if (isr->pending) {
+        return false;
+    }
+    for (int32_t i = 0; i < isr->replicas_count; i++) {
+        struct isr_replica *replica = &isr->replicas[i];
+        bool in = may_enter(isr, replica, offset_hw);
+        bool gone = shrink && must_leave(isr, replica, offset_end, now_ms);
+        replica->proposed = (replica->member || in) && !gone;
+        changed = changed || replica->proposed != replica->member;
+    }
+    if (!changed) {
+        for (int32_t i = 0; i < isr->replicas_count; i++) {
+            isr->replicas[i].proposed = false;
+        }
+        return false;
+    }
+    isr->pending = true;
+    *out = (struct isr_proposal){
+        .leader_epoch = isr->leader_epoch,
+        .partition_epoch = isr->partition_epoch,
+        .members = mem_zalloc((size_t)isr->replicas_count, sizeof(*out->members)),
+        .epochs = mem_zalloc((size_t)isr->replicas_count, sizeof(*out->epochs)),
+    };
+    for (int32_t i = 0; i < isr->replicas_count; i++) {
+        if (isr->replicas[i].proposed) {
+            out->members[out->count] = isr->replicas[i].id;
+            out->epochs[out->count++] = isr->replicas[i].broker_epoch;
+        }
+    }
+    return true;
+}
+
+void isr_proposal_fini(struct isr_proposal *proposal)
+{
+    mem_free(proposal->members);
+    mem_free(proposal->epochs);
+}
+
+void isr_answered(struct isr *isr, enum err err, const struct isr_state *state)
+{
+    if (err == ERR_OK) {
+        bool ours = state->leader_epoch == isr->leader_epoch;
+        if (ours && state->partition_epoch >= isr->partition_epoch) {
+            isr->partition_epoch = state->partition_epoch;
+            set_members(isr, state->members, state->members_count);
+        }
+        return;
+    }
+    if (err == ERR_INELIGIBLE_REPLICA || err == ERR_OPERATION_NOT_ATTEMPTED) {
+        /* Nothing was written: what was there stays in force. */
+        for (int32_t i = 0; i < isr->replicas_count; i++) {
+            isr->replicas[i].proposed = false;
+        }
+        isr->pending = false;
+    }
+}

@@ -1,0 +1,111 @@
+/* isr.h: what a leader knows of its replicas, and what follows from it: the high watermark, and who
+ * should be in the in-sync replica set.
+ *
+ * A pure machine: no I/O, no clock. `now_ms` is monotonic.
+ *
+ * Words: the members are the ISR that ZooKeeper holds. While a change is proposed, the maximal ISR
+ * is the members and everybody proposed: the controller may already have written either. Records
+ * are committed when the whole maximal ISR has them (R1), and only while there are
+ * min.insync.replicas members.
+ *
+ * A replica that is not a member becomes one when it has reached the high watermark and the offset
+ * where this leader's epoch began (R2): before, records that an earlier leader committed may lack
+ * on it. It leaves when it has not had everything for lag_ms.
+ *
+ * Threads: the partition's actor. Source: kafka.cluster.Partition, architecture of the replication
+ * rules in broker/partition/README.md. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* Nothing is known about a replica's log. */
+enum { ISR_OFFSET_UNKNOWN = -1 };
+
+struct isr_replica {
+    int32_t id;
+    int64_t broker_epoch; /* of the life in which it last fetched; -1: not yet in this epoch */
+    int64_t offset_end;   /* ISR_OFFSET_UNKNOWN */
+    int64_t log_start;
+    int64_t caught_up_ms; /* when it last had everything */
+    int64_t fetched_ms;   /* its last fetch, and where our log ended then */
+    int64_t fetched_end;
+    bool member;
+    bool proposed;
+};
+
+struct isr {
+    int32_t me;
+    int32_t leader_epoch;
+    int32_t partition_epoch;
+    int64_t epoch_start;          /* our log's end when the epoch began */
+    int64_t lag_ms;               /* replica.lag.time.max.ms */
+    struct isr_replica *replicas; /* as assigned; we are one of them */
+    int32_t replicas_count;
+    int32_t members_count;
+    int32_t min_insync; /* min.insync.replicas, at most replicas_count */
+    bool pending;       /* a proposal is under way */
+};
+
+void isr_init(struct isr *isr, int32_t me, int64_t lag_ms);
+void isr_fini(struct isr *isr);
+
+/* A leadership as the controller decided it. */
+struct isr_state {
+    int32_t leader_epoch;
+    int32_t partition_epoch;
+    const int32_t *replicas;
+    const int32_t *members;
+    int32_t replicas_count;
+    int32_t members_count;
+};
+
+/* We lead in a new epoch: what was known of the others is forgotten, members get lag_ms from now.
+ */
+void isr_lead(struct isr *isr, const struct isr_state *state, int64_t offset_end, int64_t now_ms);
+
+void isr_set_min_insync(struct isr *isr, int32_t min_insync);
+
+/* What a follower's fetch says. */
+struct isr_fetch {
+    int32_t replica_id;
+    int64_t broker_epoch;
+    int64_t fetch_offset; /* it has everything below */
+    int64_t log_start;
+    int64_t leader_end; /* our log's end when the fetch read it */
+};
+
+/* ERR_NOT_LEADER_OR_FOLLOWER: that broker is no replica. Offsets behind `leader_end` and lives
+ * before the last one are ignored: ERR_OFFSET_OUT_OF_RANGE, ERR_STALE_BROKER_EPOCH. */
+MUST_USE enum err isr_fetched(struct isr *isr, const struct isr_fetch *fetch, int64_t now_ms);
+
+/* The high watermark now; never below `offset_hw`, the one so far. */
+int64_t isr_high_watermark(const struct isr *isr, int64_t offset_end, int64_t offset_hw,
+                           int64_t now_ms);
+
+/* Members suffice for acks=all. */
+bool isr_enough(const struct isr *isr);
+
+/* The lowest log start among all replicas that are known: what DeleteRecords waits for. */
+int64_t isr_low_watermark(const struct isr *isr, int64_t log_start);
+
+struct isr_proposal {
+    int32_t leader_epoch;
+    int32_t partition_epoch;
+    int32_t *members;
+    int64_t *epochs; /* of the members' brokers; -1: unknown */
+    int32_t count;
+};
+
+/* Does the ISR want changing? Fills *out (arrays by mem_free) and goes pending. `shrink` false:
+ * look only for replicas to let in. */
+bool isr_propose(struct isr *isr, int64_t offset_end, int64_t offset_hw, bool shrink,
+                 int64_t now_ms, struct isr_proposal *out);
+void isr_proposal_fini(struct isr_proposal *proposal);
+
+/* The controller's answer. ERR_OK: `state` is in force. Where the error says that somebody else
+ * changed the partition, the proposal stays pending until the next leadership arrives: both sets
+ * may be what ZooKeeper holds. */
+void isr_answered(struct isr *isr, enum err err, const struct isr_state *state);

@@ -1,0 +1,272 @@
+/* part_replicate.c: replication, as a partition sees it.
+ *
+ * As leader: each fetch of a follower says what it has; that moves the high watermark (rule 1), and
+ * lets the follower into the ISR when it is complete (rule 2). As follower: what the leader sent is
+ * appended where our log ends, and our log is cut where the leader's says that histories differ
+ * (rule 3): by the end of an epoch, never by a high watermark. */
+#include "base/log.h"
+#include "base/must.h"
+#include "partition/part_internal.h"
+
+#define LOGGER "kafka.cluster.Partition"
+
+/* ---- calls from loops ---- */
+
+static void call_finish(struct part_call *call)
+{
+    struct part *part = call->part;
+    call->done(call);
+    part_put(part);
+}
+
+static void on_back(struct loop_msg *msg)
+{
+    call_finish(container_of(msg, struct part_call, back));
+}
+
+static void on_back_here(struct loop_task *task)
+{
+    call_finish(container_of(task, struct part_call, back_here));
+}
+
+static void call_start(struct part *part, struct part_call *call,
+                       void (*fn)(struct actor *, struct actor_msg *), size_t cost_bytes)
+{
+    call->part = part_get(part);
+    call->msg = (struct actor_msg){.fn = fn, .cost_bytes = (uint32_t)cost_bytes};
+    part_post(part, &call->msg);
+}
+
+static void call_answer(struct part_call *call)
+{
+    if (call->loop == loop_current()) {
+        loop_task_init(&call->back_here, on_back_here);
+        loop_defer(call->loop, &call->back_here);
+    } else {
+        call->back.fn = on_back;
+        loop_post(call->loop, &call->back);
+    }
+}
+
+/* ---- leading ---- */
+
+void part_advance_hw(struct part *part)
+{
+    if (part_now(part).role == PART_LEADER) {
+        int64_t before = atomic_load_explicit(&part->offset_hw, memory_order_relaxed);
+        part_publish_hw(part, isr_high_watermark(&part->isr, plog_offset_end(part->log), before,
+                                                 clock_mono_ms(part->clock)));
+    }
+}
+
+static void propose(struct part *part, bool shrink)
+{
+    struct isr_proposal proposal;
+    if (part->host == NULL || part_now(part).role != PART_LEADER) {
+        return;
+    }
+    if (isr_propose(&part->isr, plog_offset_end(part->log), atomic_load(&part->offset_hw), shrink,
+                    clock_mono_ms(part->clock), &proposal)) {
+        part->host->propose(part->host, part, &proposal);
+    }
+}
+
+static void on_follow(struct actor *actor, struct actor_msg *msg)
+{
+    struct part *part = container_of(actor, struct part, actor);
+    struct part_follow *follow = container_of(msg, struct part_follow, call.msg);
+    struct part_now now = part_now(part);
+    if (now.role != PART_LEADER || now.leader_epoch != follow->leader_epoch) {
+        follow->err = ERR_NOT_LEADER_OR_FOLLOWER;
+    } else {
+        follow->err = isr_fetched(&part->isr, &follow->fetch, clock_mono_ms(part->clock));
+    }
+    if (follow->err == ERR_OK) {
+        part_advance_hw(part);
+        propose(part, false);
+    }
+    call_answer(&follow->call);
+}
+
+void part_follow(struct part *part, struct part_follow *follow)
+{
+    call_start(part, &follow->call, on_follow, 0);
+}
+
+void part_altered(struct part *part, int32_t leader_epoch, enum err err,
+                  const struct isr_state *state)
+{
+    must(actor_here(&part->actor));
+    struct part_now now = part_now(part);
+    if (now.role != PART_LEADER || now.leader_epoch != leader_epoch) {
+        return; /* decided in an epoch that is over */
+    }
+    isr_answered(&part->isr, err, state);
+    part_publish_enough(part);
+    part->wake = true; /* who waits for acks=all looks at the ISR, too */
+    part_advance_hw(part);
+    propose(part, false);
+}
+
+static void on_check_lag(struct actor *actor, struct actor_msg *msg)
+{
+    struct part *part = container_of(actor, struct part, actor);
+    (void)msg;
+    atomic_store(&part->lag_posted, false);
+    if (!part->deleted) {
+        propose(part, true);
+        part_advance_hw(part);
+    }
+    part_put(part);
+}
+
+void part_check_lag(struct part *part)
+{
+    if (!atomic_exchange(&part->lag_posted, true)) {
+        (void)part_get(part);
+        part->lag_msg = (struct actor_msg){.fn = on_check_lag};
+        part_post(part, &part->lag_msg);
+    }
+}
+
+/* ---- following ---- */
+
+/* The batches that are there whole: a range of a file may end in the middle of one. */
+static struct bytes whole_batches(struct bytes records)
+{
+    size_t size = 0;
+    struct batch_header header;
+    for (;;) {
+        struct bytes rest = {records.data + size, records.size - size};
+        if (batch_read_header(rest, &header) != ERR_OK || batch_size_bytes(&header) > rest.size) {
+            return (struct bytes){records.data, size};
+        }
+        size += batch_size_bytes(&header);
+    }
+}
+
+static void learn_offsets(struct part *part, const struct part_replicate *step)
+{
+    int64_t end = plog_offset_end(part->log);
+    int64_t leader_hw = step->leader_hw < end ? step->leader_hw : end;
+    if (leader_hw > atomic_load(&part->offset_hw)) {
+        part_publish_hw(part, leader_hw);
+    }
+    bool known = step->leader_log_start <= atomic_load(&part->offset_hw);
+    if (known && step->leader_log_start > plog_log_start(part->log)) {
+        enum err err = plog_set_log_start(part->log, step->leader_log_start);
+        (void)err; /* a failed log has said so and is offline */
+    }
+}
+
+static enum err step_records(struct part *part, const struct part_replicate *step)
+{
+    struct bytes batches = whole_batches(step->records);
+    if (batches.size == 0 && step->records.size > 0) {
+        return ERR_CORRUPT; /* the leader always sends the first batch whole */
+    }
+    enum err err = ERR_OK;
+    if (batches.size > 0) {
+        err = plog_append_follower(part->log, batches, clock_wall_ms(part->clock));
+        part->wake = true;
+    }
+    if (err == ERR_OK) {
+        learn_offsets(part, step);
+    }
+    return err;
+}
+
+/* After our log was cut at `offset`, or begun anew there. */
+static void clamp_hw(struct part *part)
+{
+    int64_t start = plog_log_start(part->log);
+    int64_t end = plog_offset_end(part->log);
+    int64_t offset_hw = atomic_load(&part->offset_hw);
+    part_publish_hw(part, offset_hw > end ? end : offset_hw < start ? start : offset_hw);
+    part->wake = true;
+}
+
+static enum err truncate_to(struct part *part, int64_t offset)
+{
+    if (offset < atomic_load(&part->offset_hw)) {
+        log_warn(LOGGER, "truncating below the high watermark",
+                 "tp=%s-%d to=%lld high_watermark=%lld", part->topic.ptr, part->index,
+                 (long long)offset, (long long)atomic_load(&part->offset_hw));
+    }
+    enum err err = plog_truncate_to(part->log, offset);
+    clamp_hw(part);
+    return err;
+}
+
+/* The leader's largest epoch not above our last one is `epoch` and ends at `offset` there. Where
+ * our log knows that epoch too, histories agree up to the smaller end; where it does not, they
+ * agree at most up to the end of our next lower epoch, and the next fetch asks about that one. */
+static int64_t agreed_end(struct part *part, const struct part_replicate *step)
+{
+    int64_t end = plog_offset_end(part->log);
+    int32_t found;
+    int64_t found_end;
+    epochs_end_of(plog_epochs(part->log), step->epoch, end, &found, &found_end);
+    bool known = step->epoch >= 0 && found_end >= 0;
+    int64_t agreed = known && found != step->epoch ? found_end : step->offset;
+    if (known && found_end < agreed) {
+        agreed = found_end;
+    }
+    return agreed < end ? agreed : end;
+}
+
+static enum err step_diverged(struct part *part, const struct part_replicate *step)
+{
+    return step->offset >= 0 ? truncate_to(part, agreed_end(part, step)) : ERR_OK;
+}
+
+static enum err step_restart(struct part *part, const struct part_replicate *step)
+{
+    enum err err = plog_restart_at(part->log, step->offset);
+    clamp_hw(part);
+    return err;
+}
+
+static enum err take_step(struct part *part, const struct part_replicate *step)
+{
+    struct part_now now = part_now(part);
+    if (now.role == PART_OFFLINE) {
+        return ERR_KAFKA_STORAGE_ERROR;
+    }
+    if (now.role != PART_FOLLOWER || now.leader_epoch != step->leader_epoch ||
+        plog_offset_end(part->log) != step->fetch_offset) {
+        return ERR_FENCED_LEADER_EPOCH;
+    }
+    switch (step->step) {
+    case PART_STEP_RECORDS:
+        return step_records(part, step);
+    case PART_STEP_DIVERGED:
+        return step_diverged(part, step);
+    case PART_STEP_TRUNCATE:
+        return truncate_to(part, step->offset);
+    case PART_STEP_RESTART:
+        return step_restart(part, step);
+    }
+    must(false);
+    return ERR_INVALID;
+}
+
+static void on_replicate(struct actor *actor, struct actor_msg *msg)
+{
+    struct part *part = container_of(actor, struct part, actor);
+    struct part_replicate *step = container_of(msg, struct part_replicate, call.msg);
+    step->err = take_step(part, step);
+    if (plog_failed(part->log)) {
+        step->err = ERR_KAFKA_STORAGE_ERROR;
+        part_fail(part);
+    }
+    step->offset_end = plog_offset_end(part->log);
+    step->last_epoch = epochs_latest(plog_epochs(part->log));
+    step->log_start = plog_log_start(part->log);
+    call_answer(&step->call);
+}
+
+void part_replicate(struct part *part, struct part_replicate *step)
+{
+    call_start(part, &step->call, on_replicate, step->records.size);
+}

@@ -1,0 +1,262 @@
+/* fetcher_request.c: what a fetcher asks its leader: fetches in a session, and, for partitions that
+ * are out of range, where the leader's log ends or begins. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/must.h"
+#include "codec/api.h"
+#include "codec/codec.h"
+#include "codec/messages.h"
+#include "replica/fetcher_internal.h"
+
+enum { TIMESTAMP_LATEST = -1, TIMESTAMP_EARLIEST = -2 };
+
+bool follow_ready(const struct follow *follow, enum follow_want want, int64_t now_ms)
+{
+    return follow->want == want && follow->retry_ms <= now_ms;
+}
+
+void follow_touch(struct fetcher *fetcher, struct follow *follow)
+{
+    list_remove(&follow->link);
+    list_push_back(&fetcher->news, &follow->link);
+}
+
+void fetcher_session_reset(struct fetcher *fetcher)
+{
+    struct list *link;
+    fetcher->session_id = 0;
+    fetcher->session_epoch = 0;
+    list_splice_back(&fetcher->news, &fetcher->quiet);
+    list_for_each (at, &fetcher->news) {
+        container_of(at, struct follow, link)->in_session = false;
+    }
+    while ((link = list_pop_front(&fetcher->forgotten)) != NULL) {
+        mem_free(container_of(link, struct forgotten, link));
+    }
+}
+
+enum fetcher_request fetcher_due(struct fetcher *fetcher, int64_t now_ms, int64_t *next_ms)
+{
+    bool fetch = !list_empty(&fetcher->quiet);
+    *next_ms = INT64_MAX;
+    list_for_each (link, &fetcher->news) {
+        const struct follow *follow = container_of(link, struct follow, link);
+        if (follow_ready(follow, FOLLOW_LATEST, now_ms)) {
+            return REQUEST_LATEST;
+        }
+        if (follow_ready(follow, FOLLOW_EARLIEST, now_ms)) {
+            return REQUEST_EARLIEST;
+        }
+        fetch = fetch || follow_ready(follow, FOLLOW_FETCH, now_ms);
+        if (follow->want != FOLLOW_FAILED && follow->retry_ms > now_ms &&
+            follow->retry_ms < *next_ms) {
+            *next_ms = follow->retry_ms;
+        }
+    }
+    return fetch ? REQUEST_FETCH : REQUEST_NONE;
+}
+
+static bool same_place(const struct follow_place *a, const struct follow_place *b)
+{
+    return a->offset == b->offset && a->log_start == b->log_start &&
+           a->leader_epoch == b->leader_epoch && a->last_epoch == b->last_epoch;
+}
+
+/* ---- encoding ---- */
+
+static void put_request(struct fetcher *fetcher, int16_t api, int16_t version,
+                        const struct msg_desc *desc, const void *body)
+{
+    struct buf *out = &fetcher->out;
+    char client_id[48];
+    int size =
+        snprintf(client_id, sizeof(client_id), "broker-%d-fetcher-%d", fetcher->options.my_id, 0);
+    fetcher->correlation_id = (fetcher->correlation_id + 1) & INT32_MAX;
+    buf_put_be32(out, 0);
+    codec_encode_request_header(api, version, fetcher->correlation_id,
+                                (struct str){client_id, (size_t)size}, out);
+    enum err err = codec_encode(desc, version, body, out);
+    must(err == ERR_OK);
+    be32_put(out->data, (uint32_t)(out->size - 4));
+}
+
+/* How many follows from this one on are of its topic. */
+static int32_t run_of(const struct fetcher *fetcher, const struct follow *first)
+{
+    int32_t count = 0;
+    const struct list *link = &first->link;
+    while (link != &fetcher->news &&
+           uuid_eq(container_of(link, struct follow, link)->key.topic_id, first->key.topic_id)) {
+        count++;
+        link = link->next;
+    }
+    return count;
+}
+
+/* The topic's entry: the last one with its room left, or a fresh one. */
+static struct fetch_request_fetch_topic *topic_entry(const struct fetcher *fetcher,
+                                                     struct fetch_request *request,
+                                                     struct arena *arena,
+                                                     const struct follow *follow)
+{
+    struct fetch_request_fetch_topic *last =
+        request->topics_count > 0 ? &request->topics[request->topics_count - 1] : NULL;
+    if (last != NULL && uuid_eq(last->topic_id, follow->key.topic_id)) {
+        return last;
+    }
+    struct fetch_request_fetch_topic *topic = &request->topics[request->topics_count++];
+    *topic = (struct fetch_request_fetch_topic){.topic = STR(""), .topic_id = follow->key.topic_id};
+    topic->partitions =
+        codec_array(&fetch_request_fetch_partition_desc, arena, run_of(fetcher, follow));
+    return topic;
+}
+
+static void put_partition(struct fetcher *fetcher, struct fetch_request *request,
+                          struct arena *arena, struct follow *follow)
+{
+    struct fetch_request_fetch_topic *topic = topic_entry(fetcher, request, arena, follow);
+    struct fetch_request_fetch_partition *out = &topic->partitions[topic->partitions_count++];
+    out->partition = follow->key.index;
+    out->current_leader_epoch = follow->place.leader_epoch;
+    out->fetch_offset = follow->place.offset;
+    out->last_fetched_epoch = follow->place.last_epoch;
+    out->log_start_offset = follow->place.log_start;
+    out->partition_max_bytes = fetcher->options.partition_max_bytes;
+    follow->sent = follow->place;
+    follow->in_session = true;
+}
+
+static void put_forgotten(struct fetch_request *request, struct arena *arena,
+                          const struct follow_key *key)
+{
+    struct fetch_request_forgotten_topic *topic =
+        &request->forgotten_topics_data[request->forgotten_topics_data_count++];
+    *topic = (struct fetch_request_forgotten_topic){.topic = STR(""), .topic_id = key->topic_id};
+    topic->partitions = arena_array(arena, int32_t, 1);
+    topic->partitions[0] = key->index;
+    topic->partitions_count = 1;
+}
+
+static int32_t length_of(const struct list *list)
+{
+    int32_t count = 0;
+    list_for_each (link, list) {
+        count++;
+    }
+    return count;
+}
+
+/* Those that wait are taken out of the session, or the leader would answer for them. *wake_ms: no
+ * later than when the first of them is to be asked about again. */
+static void fill_follow(struct fetcher *fetcher, struct fetch_request *request, struct arena *arena,
+                        struct follow *follow, int64_t now_ms, int64_t *wake_ms)
+{
+    if (follow_ready(follow, FOLLOW_FETCH, now_ms)) {
+        follow->retry_ms = 0;
+        if (!follow->in_session || !same_place(&follow->place, &follow->sent)) {
+            put_partition(fetcher, request, arena, follow);
+        }
+        return;
+    }
+    if (follow->in_session) {
+        put_forgotten(request, arena, &follow->key);
+        follow->in_session = false;
+    }
+    if (follow->want != FOLLOW_FAILED && follow->retry_ms < *wake_ms) {
+        *wake_ms = follow->retry_ms;
+    }
+}
+
+static void fill_session(struct fetcher *fetcher, struct fetch_request *request,
+                         struct arena *arena, int64_t now_ms, int64_t *wake_ms)
+{
+    int32_t news = length_of(&fetcher->news);
+    struct list *link_gone;
+    request->topics = codec_array(&fetch_request_fetch_topic_desc, arena, news);
+    request->forgotten_topics_data = codec_array(&fetch_request_forgotten_topic_desc, arena,
+                                                 news + length_of(&fetcher->forgotten));
+    while ((link_gone = list_pop_front(&fetcher->forgotten)) != NULL) {
+        struct forgotten *gone = container_of(link_gone, struct forgotten, link);
+        put_forgotten(request, arena, &gone->key);
+        mem_free(gone);
+    }
+    list_for_each (link, &fetcher->news) {
+        fill_follow(fetcher, request, arena, container_of(link, struct follow, link), now_ms,
+                    wake_ms);
+    }
+    list_for_each_safe (link, &fetcher->news) {
+        struct follow *follow = container_of(link, struct follow, link);
+        if (follow->in_session) {
+            list_remove(&follow->link);
+            list_push_back(&fetcher->quiet, &follow->link);
+        }
+    }
+}
+
+static void encode_fetch(struct fetcher *fetcher, int64_t now_ms)
+{
+    struct arena arena = {0};
+    struct fetch_request request;
+    int64_t wake_ms = now_ms + fetcher->options.wait_max_ms;
+    codec_init(&fetch_request_desc, &request);
+    request.replica_state.replica_id = fetcher->options.my_id;
+    request.replica_state.replica_epoch = atomic_load(fetcher->options.epoch);
+    request.min_bytes = fetcher->options.min_bytes;
+    request.max_bytes = fetcher->options.response_max_bytes;
+    request.session_id = fetcher->session_id;
+    request.session_epoch = fetcher->session_epoch;
+    fill_session(fetcher, &request, &arena, now_ms, &wake_ms);
+    /* Not longer than until a partition that waits is to be asked about again. */
+    request.max_wait_ms = wake_ms > now_ms ? (int32_t)(wake_ms - now_ms) : 0;
+    put_request(fetcher, API_FETCH, FETCHER_FETCH_VERSION, &fetch_request_desc, &request);
+    arena_fini(&arena);
+}
+
+static void encode_list(struct fetcher *fetcher, enum follow_want want, int64_t now_ms)
+{
+    struct arena arena = {0};
+    struct list_offsets_request request;
+    int32_t room = length_of(&fetcher->news);
+    codec_init(&list_offsets_request_desc, &request);
+    request.replica_id = fetcher->options.my_id;
+    request.topics = codec_array(&list_offsets_request_list_offsets_topic_desc, &arena, room);
+    list_for_each (link, &fetcher->news) {
+        const struct follow *follow = container_of(link, struct follow, link);
+        if (!follow_ready(follow, want, now_ms)) {
+            continue;
+        }
+        struct list_offsets_request_list_offsets_topic *topic =
+            &request.topics[request.topics_count++];
+        topic->name = follow->part->topic;
+        topic->partitions =
+            codec_array(&list_offsets_request_list_offsets_partition_desc, &arena, 1);
+        topic->partitions_count = 1;
+        topic->partitions[0].partition_index = follow->key.index;
+        topic->partitions[0].current_leader_epoch = follow->place.leader_epoch;
+        topic->partitions[0].timestamp =
+            want == FOLLOW_LATEST ? TIMESTAMP_LATEST : TIMESTAMP_EARLIEST;
+    }
+    put_request(fetcher, API_LIST_OFFSETS, FETCHER_LIST_VERSION, &list_offsets_request_desc,
+                &request);
+    arena_fini(&arena);
+}
+
+void fetcher_encode(struct fetcher *fetcher, enum fetcher_request request, int64_t now_ms)
+{
+    switch (request) {
+    case REQUEST_FETCH:
+        encode_fetch(fetcher, now_ms);
+        return;
+    case REQUEST_LATEST:
+        encode_list(fetcher, FOLLOW_LATEST, now_ms);
+        return;
+    case REQUEST_EARLIEST:
+        encode_list(fetcher, FOLLOW_EARLIEST, now_ms);
+        return;
+    case REQUEST_NONE:
+        break;
+    }
+    must(false);
+}

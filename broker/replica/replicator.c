@@ -1,0 +1,292 @@
+#include "replica/replicator.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "replica/alter.h"
+#include "replica/fetcher.h"
+
+#define LOGGER "kafka.server.ReplicaManager"
+
+/* A leader's fetcher. Kept once made: there are no more than brokers. */
+struct leader {
+    struct list link;
+    int32_t id;
+    struct fetcher *fetcher;
+    struct replicator *replicator;
+    struct loop_msg stopped;
+};
+
+/* Between two questions whether the leaderships have moved. Kafka waits the whole
+ * controlled.shutdown.retry.backoff.ms; what we keep of it is how long we try at all. */
+enum { HAND_OVER_PAUSE_MS = 100 };
+
+struct replicator {
+    struct replicator_options options;
+    struct loop **loops;
+    struct fetcher_options fetcher_options;
+    struct part_host host;
+    struct controller_link controller;
+    struct alter *alter;
+    struct list leaders;
+    int64_t lag_ms;
+    struct loop_timer lag_timer;
+
+    bool hand_over_enabled;
+    int64_t hand_over_max_ms;
+    int64_t hand_over_deadline_ms;
+    struct loop_timer hand_over_timer;
+    void (*hand_over_fn)(void *arg);
+    void *hand_over_arg;
+
+    int stopping; /* fetchers not yet stopped, plus one while they are told */
+    void (*stop_fn)(void *arg);
+    void *stop_arg;
+};
+
+static void on_lag(struct loop_timer *timer);
+static void on_hand_over_timer(struct loop_timer *timer);
+
+static void host_propose(struct part_host *host, struct part *part,
+                         const struct isr_proposal *proposal)
+{
+    struct replicator *replicator = container_of(host, struct replicator, host);
+    alter_propose(replicator->alter, part, proposal);
+}
+
+static void configure(struct replicator *replicator, const struct config *config)
+{
+    const struct replicator_options *options = &replicator->options;
+    replicator->fetcher_options = (struct fetcher_options){
+        .net = options->net,
+        .meta = options->meta,
+        .listener = options->listener,
+        .epoch = options->epoch,
+        .my_id = options->my_id,
+        .wait_max_ms = config_int(config, KEY_replica_fetch_wait_max_ms),
+        .min_bytes = config_int(config, KEY_replica_fetch_min_bytes),
+        .response_max_bytes = config_int(config, KEY_replica_fetch_response_max_bytes),
+        .partition_max_bytes = config_int(config, KEY_replica_fetch_max_bytes),
+        .backoff_max_ms = config_int(config, KEY_replica_fetch_backoff_ms),
+        .timeout_ms = config_int(config, KEY_replica_socket_timeout_ms),
+    };
+    replicator->lag_ms = config_long(config, KEY_replica_lag_time_max_ms);
+    replicator->hand_over_enabled = config_bool(config, KEY_controlled_shutdown_enable);
+    replicator->hand_over_max_ms = config_long(config, KEY_controlled_shutdown_max_retries) *
+                                   config_long(config, KEY_controlled_shutdown_retry_backoff_ms);
+}
+
+struct replicator *replicator_new(const struct replicator_options *options,
+                                  const struct config *config)
+{
+    struct replicator *replicator = mem_new(struct replicator);
+    replicator->options = *options;
+    replicator->loops = mem_zalloc((size_t)options->loops_count, sizeof(*replicator->loops));
+    for (int i = 0; i < options->loops_count; i++) {
+        replicator->loops[i] = options->loops[i];
+    }
+    replicator->host.propose = host_propose;
+    replicator->controller = (struct controller_link){
+        .loop = options->control,
+        .peers = options->peers,
+        .driver = options->driver,
+        .meta = options->meta,
+        .listener = options->listener,
+        .my_id = options->my_id,
+        .epoch = options->epoch,
+    };
+    controller_link_init(&replicator->controller);
+    replicator->alter = alter_new(&replicator->controller);
+    list_init(&replicator->leaders);
+    loop_timer_init(&replicator->lag_timer, on_lag);
+    loop_timer_init(&replicator->hand_over_timer, on_hand_over_timer);
+    configure(replicator, config);
+    return replicator;
+}
+
+struct part_host *replicator_host(struct replicator *replicator)
+{
+    return &replicator->host;
+}
+
+/* ---- following ---- */
+
+static struct leader *leader_find(struct replicator *replicator, int32_t id)
+{
+    list_for_each (link, &replicator->leaders) {
+        struct leader *leader = container_of(link, struct leader, link);
+        if (leader->id == id) {
+            return leader;
+        }
+    }
+    return NULL;
+}
+
+static struct leader *leader_of(struct replicator *replicator, int32_t id)
+{
+    struct leader *leader = leader_find(replicator, id);
+    if (leader == NULL) {
+        struct fetcher_options options = replicator->fetcher_options;
+        options.leader_id = id;
+        options.loop = replicator->loops[id % replicator->options.loops_count];
+        leader = mem_new(struct leader);
+        leader->id = id;
+        leader->replicator = replicator;
+        leader->fetcher = fetcher_new(&options);
+        list_push_back(&replicator->leaders, &leader->link);
+    }
+    return leader;
+}
+
+void replicator_follow(struct replicator *replicator, struct part *part, int32_t leader_id,
+                       int32_t leader_epoch)
+{
+    if (replicator->stop_fn != NULL) {
+        return;
+    }
+    int32_t wanted = leader_id == replicator->options.my_id ? -1 : leader_id;
+    if (part->fetched_from >= 0 && part->fetched_from != wanted) {
+        fetcher_remove(leader_find(replicator, part->fetched_from)->fetcher, part);
+    }
+    part->fetched_from = wanted;
+    if (wanted >= 0) {
+        fetcher_add(leader_of(replicator, wanted)->fetcher, part, leader_epoch);
+    }
+}
+
+/* ---- leading ---- */
+
+static void check_lag(void *arg, struct part *part)
+{
+    (void)arg;
+    if (part_now(part).role == PART_LEADER) {
+        part_check_lag(part);
+    }
+}
+
+static void on_lag(struct loop_timer *timer)
+{
+    struct replicator *replicator = container_of(timer, struct replicator, lag_timer);
+    parts_each(replicator->options.parts, check_lag, NULL);
+    replicator_start(replicator);
+}
+
+void replicator_start(struct replicator *replicator)
+{
+    struct loop *loop = replicator->options.control;
+    loop_timer_set(loop, &replicator->lag_timer, loop_now_ms(loop) + replicator->lag_ms / 2);
+}
+
+/* ---- handing over ---- */
+
+static void handed_over(struct replicator *replicator)
+{
+    void (*fn)(void *arg) = replicator->hand_over_fn;
+    replicator->hand_over_fn = NULL;
+    fn(replicator->hand_over_arg);
+}
+
+static int count_remaining(const Barnabas__Control__ControlledShutdownResponse *body)
+{
+    size_t count = 0;
+    for (size_t i = 0; body != NULL && i < body->n_remaining; i++) {
+        count += body->remaining[i]->n_partitions;
+    }
+    return (int)count;
+}
+
+static void on_hand_over(void *arg, enum err err, const Barnabas__Control__Response *response)
+{
+    struct replicator *replicator = arg;
+    if (err == ERR_OK) {
+        err = err_from_wire((int16_t)response->error);
+    }
+    int remaining = err == ERR_OK ? count_remaining(response->controlled_shutdown) : 0;
+    if (err == ERR_OK && remaining == 0) {
+        log_info(LOGGER, "controlled shutdown", "the controller has moved every leadership away");
+        handed_over(replicator);
+        return;
+    }
+    struct loop *loop = replicator->options.control;
+    int64_t now = loop_now_ms(loop);
+    if (now < replicator->hand_over_deadline_ms) {
+        loop_timer_set(loop, &replicator->hand_over_timer, now + HAND_OVER_PAUSE_MS);
+        return;
+    }
+    log_warn(LOGGER, "controlled shutdown has not succeeded, stopping all the same",
+             "error=\"%s\" still_leading=%d", err_text(err), remaining);
+    handed_over(replicator);
+}
+
+static void hand_over_try(struct replicator *replicator)
+{
+    Barnabas__Control__Request request = BARNABAS__CONTROL__REQUEST__INIT;
+    Barnabas__Control__ControlledShutdown body = BARNABAS__CONTROL__CONTROLLED_SHUTDOWN__INIT;
+    control_set(&request, kind, BARNABAS__CONTROL__KIND__CONTROLLED_SHUTDOWN);
+    request.controlled_shutdown = &body;
+    controller_link_ask(&replicator->controller, &request, on_hand_over, replicator);
+}
+
+static void on_hand_over_timer(struct loop_timer *timer)
+{
+    hand_over_try(container_of(timer, struct replicator, hand_over_timer));
+}
+
+void replicator_hand_over(struct replicator *replicator, void (*fn)(void *arg), void *arg)
+{
+    replicator->hand_over_fn = fn;
+    replicator->hand_over_arg = arg;
+    replicator->hand_over_deadline_ms =
+        loop_now_ms(replicator->options.control) + replicator->hand_over_max_ms;
+    if (replicator->hand_over_enabled && replicator->hand_over_max_ms > 0) {
+        hand_over_try(replicator);
+    } else {
+        handed_over(replicator);
+    }
+}
+
+/* ---- stopping ---- */
+
+static void stop_settle(struct replicator *replicator)
+{
+    must(replicator->stopping > 0);
+    if (--replicator->stopping == 0) {
+        replicator->stop_fn(replicator->stop_arg);
+    }
+}
+
+static void on_fetcher_stopped(struct loop_msg *msg)
+{
+    stop_settle(container_of(msg, struct leader, stopped)->replicator);
+}
+
+void replicator_stop(struct replicator *replicator, void (*fn)(void *arg), void *arg)
+{
+    replicator->stop_fn = fn;
+    replicator->stop_arg = arg;
+    replicator->stopping = 1;
+    loop_timer_cancel(&replicator->lag_timer);
+    loop_timer_cancel(&replicator->hand_over_timer);
+    list_for_each (link, &replicator->leaders) {
+        struct leader *leader = container_of(link, struct leader, link);
+        leader->stopped.fn = on_fetcher_stopped;
+        replicator->stopping++;
+        fetcher_stop(leader->fetcher, replicator->options.control, &leader->stopped);
+    }
+    stop_settle(replicator);
+}
+
+void replicator_free(struct replicator *replicator)
+{
+    loop_timer_cancel(&replicator->lag_timer);
+    loop_timer_cancel(&replicator->hand_over_timer);
+    list_for_each_safe (link, &replicator->leaders) {
+        struct leader *leader = container_of(link, struct leader, link);
+        fetcher_free(leader->fetcher);
+        mem_free(leader);
+    }
+    controller_link_fini(&replicator->controller);
+    alter_free(replicator->alter);
+    mem_free(replicator->loops);
+    mem_free(replicator);
+}

@@ -1,0 +1,170 @@
+"""Partitions with several replicas: copies are made, leaders are replaced, and nothing acknowledged is lost."""
+import glob
+import os
+import signal
+
+import confluent_kafka
+import pytest
+from admin import Admin
+from cluster import ClusterError
+
+REPLICATED = {"replica.lag.time.max.ms": "4000", "min.insync.replicas": "2"}
+
+
+def create(cluster, topic, partitions, replication=3, config=None):
+    configs = [{"name": k, "value": v} for k, v in (config or {}).items()]
+    answer = Admin(cluster.bootstrap).call_controller("CreateTopics", lambda version, timeout_ms: {
+        "topics": [{"name": topic, "num_partitions": partitions, "replication_factor": replication,
+                    "assignments": [], "configs": configs}],
+        "timeout_ms": timeout_ms, "validate_only": False})
+    assert answer["topics"][0]["error_code"] == 0
+
+
+def partitions_of(cluster, topic):
+    found = cluster.metadata([topic])["topics"][0]["partitions"]
+    return sorted(found, key=lambda partition: partition["partition_index"])
+
+
+def produce(cluster, topic, values, **config):
+    """Send with acks=all and idempotence; returns {value: (partition, offset)} of what was acknowledged."""
+    acked = {}
+
+    def on_delivery(error, message):
+        if error is None:
+            acked[message.value().decode()] = (message.partition(), message.offset())
+
+    producer = confluent_kafka.Producer({
+        "bootstrap.servers": cluster.bootstrap, "enable.idempotence": True, "linger.ms": 2,
+        "message.timeout.ms": 60000, **config})
+    for value in values:
+        producer.produce(topic, value.encode(), on_delivery=on_delivery)
+        producer.poll(0)
+    assert producer.flush(60) == 0
+    return acked
+
+
+def consume_all(cluster, topic, partitions):
+    """Everything in the topic, as {value: (partition, offset)}; fails on a value that is there twice."""
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": "reader",
+                                         "auto.offset.reset": "earliest", "enable.auto.commit": False,
+                                         "enable.partition.eof": True})
+    found, ended = {}, set()
+    consumer.assign([confluent_kafka.TopicPartition(topic, p, 0) for p in range(partitions)])
+    while len(ended) < partitions:
+        message = consumer.poll(20)
+        assert message is not None, f"no end of {topic} after 20 s"
+        if message.error():
+            assert message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF
+            ended.add(message.partition())
+            continue
+        value = message.value().decode()
+        assert value not in found, f"{value} at {found[value]} and again at {message.partition()} {message.offset()}"
+        found[value] = (message.partition(), message.offset())
+    consumer.close()
+    return found
+
+
+def isr_sizes(cluster, topic):
+    """[] while nobody answers."""
+    try:
+        return [len(p["isr_nodes"]) for p in partitions_of(cluster, topic)]
+    except ClusterError:
+        return []
+
+
+def log_bytes(cluster, broker, topic, partition):
+    folder = os.path.join(cluster.broker(broker).folder, "data", f"{topic}-{partition}")
+    return b"".join(open(path, "rb").read() for path in sorted(glob.glob(os.path.join(folder, "*.log"))))
+
+
+def assert_identical(cluster, topic, partitions, brokers=(1, 2, 3)):
+    """Every replica's log, byte for byte, once the followers have caught up."""
+    for partition in range(partitions):
+        cluster.wait(lambda p=partition: len({log_bytes(cluster, b, topic, p) for b in brokers}) == 1,
+                     f"identical replicas of {topic}-{partition}")
+
+
+def test_every_replica_has_every_byte(cluster, topic):
+    c = cluster(config=REPLICATED)
+    create(c, topic, partitions=4, replication=3)
+    acked = produce(c, topic, [f"v{i}" for i in range(2000)])
+    assert len(acked) == 2000
+    assert consume_all(c, topic, 4) == acked
+    assert isr_sizes(c, topic) == [3, 3, 3, 3]
+    assert_identical(c, topic, 4)
+
+
+def test_kill_of_a_leader_loses_nothing_acknowledged(cluster, topic):
+    c = cluster(config=REPLICATED)
+    create(c, topic, partitions=3, replication=3)
+    acked = produce(c, topic, [f"a{i}" for i in range(500)])
+    victim = partitions_of(c, topic)[0]["leader_id"]
+    c.kill(victim)
+    acked.update(produce(c, topic, [f"b{i}" for i in range(500)]))
+    assert len(acked) == 1000
+    assert victim not in {p["leader_id"] for p in partitions_of(c, topic)}
+    c.start(victim)
+    c.wait(lambda: isr_sizes(c, topic) == [3, 3, 3], "everybody in sync again")
+    acked.update(produce(c, topic, [f"c{i}" for i in range(500)]))
+    assert consume_all(c, topic, 3) == acked
+    assert_identical(c, topic, 3)
+
+
+def test_a_follower_that_is_stopped_leaves_the_isr_and_comes_back(cluster, topic):
+    c = cluster(config=REPLICATED)
+    create(c, topic, partitions=1, replication=3)
+    leader = partitions_of(c, topic)[0]["leader_id"]
+    follower = next(b for b in (1, 2, 3) if b not in (leader, c.controller()))
+    c.kill(follower, signal.SIGSTOP)
+    acked = produce(c, topic, [f"v{i}" for i in range(200)])
+    assert len(acked) == 200
+    c.wait(lambda: isr_sizes(c, topic) == [2], "the stopped follower out of the ISR")
+    c.kill(follower, signal.SIGCONT)
+    c.wait(lambda: isr_sizes(c, topic) == [3], "the follower in the ISR again")
+    assert consume_all(c, topic, 1) == acked
+    assert_identical(c, topic, 1)
+
+
+def test_too_few_in_sync_replicas_refuse_acks_all(cluster, topic):
+    c = cluster(config=REPLICATED)
+    create(c, topic, partitions=1, replication=3, config={"min.insync.replicas": "3"})
+    assert len(produce(c, topic, ["before"])) == 1
+    leader = partitions_of(c, topic)[0]["leader_id"]
+    follower = next(b for b in (1, 2, 3) if b not in (leader, c.controller()))
+    c.kill(follower)
+    c.wait(lambda: isr_sizes(c, topic) == [2], "the dead follower out of the ISR")
+    errors = []
+    producer = confluent_kafka.Producer({"bootstrap.servers": c.bootstrap, "acks": "all", "retries": 0})
+    producer.produce(topic, b"refused", on_delivery=lambda error, message: errors.append(error))
+    producer.flush(30)
+    assert errors[0] is not None and errors[0].code() == confluent_kafka.KafkaError.NOT_ENOUGH_REPLICAS
+    assert list(consume_all(c, topic, 1)) == ["before"]
+
+
+def test_sigterm_moves_leadership_away_without_an_error(cluster, topic):
+    c = cluster(config=REPLICATED)
+    create(c, topic, partitions=6, replication=3)
+    acked = produce(c, topic, [f"a{i}" for i in range(300)])
+    for broker in (1, 2, 3):
+        c.stop(broker)
+        c.wait(lambda b=broker: b not in {p["leader_id"] for p in partitions_of(c, topic)}, "leaders elsewhere")
+        acked.update(produce(c, topic, [f"{broker}-{i}" for i in range(300)]))
+        c.start(broker)
+        c.wait(lambda: isr_sizes(c, topic) == [3] * 6, "everybody in sync again")
+    assert len(acked) == 1200
+    assert consume_all(c, topic, 6) == acked
+    assert_identical(c, topic, 6)
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_all_brokers_killed_at_once_come_back_with_everything(cluster, topic, first):
+    c = cluster(config=REPLICATED)
+    create(c, topic, partitions=2, replication=3)
+    acked = produce(c, topic, [f"v{i}" for i in range(400)])
+    for broker in (1, 2, 3):
+        c.kill(broker)
+    for broker in (first, *(b for b in (1, 2, 3) if b != first)):
+        c.start(broker, wait=False)
+    c.wait(lambda: isr_sizes(c, topic) == [3, 3], "everybody in sync again")
+    assert consume_all(c, topic, 2) == acked
+    assert_identical(c, topic, 2)

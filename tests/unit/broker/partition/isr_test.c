@@ -1,0 +1,217 @@
+#include "partition/isr.h"
+
+#include <criterion/criterion.h>
+
+enum { LAG_MS = 1000 };
+
+static const int32_t three[] = {1, 2, 3};
+
+/* Broker 1 leads from offset 100 on; `members` of {1, 2, 3} are in sync. */
+static void lead(struct isr *isr, int32_t members, int32_t min_insync)
+{
+    struct isr_state state = {.leader_epoch = 5,
+                              .partition_epoch = 7,
+                              .replicas = three,
+                              .members = three,
+                              .replicas_count = 3,
+                              .members_count = members};
+    isr_init(isr, 1, LAG_MS);
+    isr_set_min_insync(isr, min_insync);
+    isr_lead(isr, &state, 100, 0);
+}
+
+static enum err fetched(struct isr *isr, int32_t id, int64_t offset, int64_t leader_end,
+                        int64_t now_ms)
+{
+    struct isr_fetch fetch = {.replica_id = id,
+                              .broker_epoch = 40 + id,
+                              .fetch_offset = offset,
+                              .leader_end = leader_end};
+    return isr_fetched(isr, &fetch, now_ms);
+}
+
+static bool proposes(struct isr *isr, int64_t end, int64_t hw, bool shrink, int64_t now_ms,
+                     struct isr_proposal *out)
+{
+    return isr_propose(isr, end, hw, shrink, now_ms, out);
+}
+
+Test(isr, high_watermark_waits_for_every_member)
+{
+    struct isr isr;
+    lead(&isr, 3, 2);
+    cr_assert_eq(isr_high_watermark(&isr, 120, 90, 0), 90, "nothing is known of the followers");
+    cr_assert_eq(fetched(&isr, 2, 120, 120, 10), ERR_OK);
+    cr_assert_eq(isr_high_watermark(&isr, 120, 90, 10), 90, "broker 3 is still unknown");
+    cr_assert_eq(fetched(&isr, 3, 110, 120, 10), ERR_OK);
+    cr_assert_eq(isr_high_watermark(&isr, 120, 90, 10), 110);
+    cr_assert_eq(fetched(&isr, 3, 105, 120, 20), ERR_OK);
+    cr_assert_eq(isr_high_watermark(&isr, 120, 110, 20), 110, "it never goes back");
+    isr_fini(&isr);
+}
+
+Test(isr, high_watermark_stands_still_below_min_insync_replicas)
+{
+    struct isr isr;
+    lead(&isr, 1, 2);
+    cr_assert_not(isr_enough(&isr));
+    cr_assert_eq(isr_high_watermark(&isr, 120, 90, 0), 90);
+    isr_set_min_insync(&isr, 1);
+    cr_assert(isr_enough(&isr));
+    cr_assert_eq(isr_high_watermark(&isr, 120, 90, 0), 120);
+    isr_fini(&isr);
+}
+
+Test(isr, min_insync_never_asks_for_more_than_there_are_replicas)
+{
+    static const int32_t one[] = {1};
+    struct isr_state state = {
+        .replicas = one, .members = one, .replicas_count = 1, .members_count = 1};
+    struct isr isr;
+    isr_init(&isr, 1, LAG_MS);
+    isr_set_min_insync(&isr, 3);
+    isr_lead(&isr, &state, 0, 0);
+    cr_assert(isr_enough(&isr));
+    isr_fini(&isr);
+}
+
+Test(isr, a_forged_or_foreign_follower_moves_nothing)
+{
+    struct isr isr;
+    lead(&isr, 3, 1);
+    cr_assert_eq(fetched(&isr, 9, 120, 120, 0), ERR_NOT_LEADER_OR_FOLLOWER);
+    cr_assert_eq(fetched(&isr, 1, 120, 120, 0), ERR_NOT_LEADER_OR_FOLLOWER, "ourselves");
+    cr_assert_eq(fetched(&isr, 2, 121, 120, 0), ERR_OFFSET_OUT_OF_RANGE, "beyond our log");
+    cr_assert_eq(fetched(&isr, 2, -1, 120, 0), ERR_OFFSET_OUT_OF_RANGE);
+    cr_assert_eq(fetched(&isr, 3, 120, 120, 0), ERR_OK);
+    cr_assert_eq(isr_high_watermark(&isr, 120, 90, 0), 90, "broker 2 has said nothing that counts");
+    isr_fini(&isr);
+}
+
+Test(isr, a_fetch_of_an_earlier_life_of_a_broker_is_ignored)
+{
+    struct isr isr;
+    struct isr_fetch late = {
+        .replica_id = 2, .broker_epoch = 41, .fetch_offset = 120, .leader_end = 120};
+    lead(&isr, 2, 1);
+    cr_assert_eq(fetched(&isr, 2, 100, 120, 0), ERR_OK); /* epoch 42 */
+    cr_assert_eq(isr_fetched(&isr, &late, 1), ERR_STALE_BROKER_EPOCH);
+    cr_assert_eq(isr_high_watermark(&isr, 120, 90, 1), 100);
+    isr_fini(&isr);
+}
+
+Test(isr, a_replica_enters_when_it_has_reached_high_watermark_and_epoch_start)
+{
+    struct isr isr;
+    struct isr_proposal proposal;
+    lead(&isr, 1, 1);
+    fetched(&isr, 2, 99, 120, 0);
+    cr_assert_not(proposes(&isr, 120, 90, false, 0, &proposal), "below the start of the epoch");
+    fetched(&isr, 2, 100, 120, 0);
+    cr_assert_not(proposes(&isr, 120, 101, false, 0, &proposal), "below the high watermark");
+    fetched(&isr, 2, 101, 120, 0);
+    cr_assert(proposes(&isr, 120, 101, false, 0, &proposal));
+    cr_assert_eq(proposal.leader_epoch, 5);
+    cr_assert_eq(proposal.partition_epoch, 7);
+    cr_assert_eq(proposal.count, 2);
+    cr_assert_eq(proposal.members[1], 2);
+    cr_assert_eq(proposal.epochs[0], -1, "our own is for whoever sends it");
+    cr_assert_eq(proposal.epochs[1], 42);
+    isr_proposal_fini(&proposal);
+    isr_fini(&isr);
+}
+
+Test(isr, while_a_change_is_proposed_both_sets_must_have_a_record)
+{
+    struct isr isr;
+    struct isr_proposal proposal;
+    lead(&isr, 1, 1);
+    fetched(&isr, 2, 110, 120, 0);
+    cr_assert(proposes(&isr, 120, 100, false, 0, &proposal));
+    isr_proposal_fini(&proposal);
+    cr_assert_eq(isr_high_watermark(&isr, 120, 100, LAG_MS * 9), 110, "the one proposed counts");
+    cr_assert_not(proposes(&isr, 120, 100, true, 0, &proposal), "one proposal at a time");
+    /* Written by somebody else meanwhile: either set may be in force. */
+    isr_answered(&isr, ERR_INVALID_UPDATE_VERSION, NULL);
+    cr_assert(isr.pending);
+    cr_assert_eq(isr_high_watermark(&isr, 120, 100, LAG_MS * 9), 110);
+    /* Refused: nothing was written. */
+    isr_answered(&isr, ERR_INELIGIBLE_REPLICA, NULL);
+    cr_assert_not(isr.pending);
+    cr_assert_eq(isr_high_watermark(&isr, 120, 100, LAG_MS * 9), 120);
+    isr_fini(&isr);
+}
+
+Test(isr, a_member_that_falls_behind_leaves_but_counts_until_the_controller_has_said_yes)
+{
+    struct isr isr;
+    struct isr_proposal proposal;
+    lead(&isr, 3, 1);
+    fetched(&isr, 2, 120, 120, 500);
+    fetched(&isr, 3, 110, 120, 500);
+    cr_assert_not(proposes(&isr, 120, 100, true, LAG_MS, &proposal), "not yet");
+    fetched(&isr, 2, 120, 120, LAG_MS + 1);
+    cr_assert(proposes(&isr, 120, 100, true, LAG_MS + 1, &proposal));
+    cr_assert_eq(proposal.count, 2);
+    cr_assert_eq(proposal.members[1], 2);
+    isr_proposal_fini(&proposal);
+    cr_assert_eq(isr_high_watermark(&isr, 120, 100, LAG_MS + 2), 110, "still a member");
+    struct isr_state state = {
+        .leader_epoch = 5, .partition_epoch = 8, .members = three, .members_count = 2};
+    isr_answered(&isr, ERR_OK, &state);
+    cr_assert_eq(isr_high_watermark(&isr, 120, 110, LAG_MS + 2), 120);
+    cr_assert_eq(isr.members_count, 2);
+    cr_assert_eq(isr.partition_epoch, 8);
+    isr_fini(&isr);
+}
+
+Test(isr, a_member_without_news_to_fetch_never_leaves)
+{
+    struct isr isr;
+    struct isr_proposal proposal;
+    lead(&isr, 2, 1);
+    fetched(&isr, 2, 120, 120, 0);
+    cr_assert_not(proposes(&isr, 120, 120, true, LAG_MS * 100, &proposal));
+    isr_fini(&isr);
+}
+
+Test(isr, a_member_that_reads_as_fast_as_we_write_stays_although_never_at_the_end)
+{
+    struct isr isr;
+    struct isr_proposal proposal;
+    lead(&isr, 2, 1);
+    for (int64_t i = 0; i < 50; i++) {
+        fetched(&isr, 2, 100 + i * 10, 110 + i * 10, i * 100);
+        cr_assert_not(proposes(&isr, 110 + i * 10, 100, true, i * 100, &proposal));
+    }
+    isr_fini(&isr);
+}
+
+Test(isr, an_answer_of_another_epoch_or_an_older_version_changes_nothing)
+{
+    struct isr isr;
+    lead(&isr, 3, 1);
+    struct isr_state other_epoch = {
+        .leader_epoch = 4, .partition_epoch = 9, .members = three, .members_count = 1};
+    struct isr_state older = {
+        .leader_epoch = 5, .partition_epoch = 6, .members = three, .members_count = 1};
+    isr_answered(&isr, ERR_OK, &other_epoch);
+    isr_answered(&isr, ERR_OK, &older);
+    cr_assert_eq(isr.members_count, 3);
+    isr_fini(&isr);
+}
+
+Test(isr, low_watermark_is_the_lowest_start_of_all_replicas_that_are_known)
+{
+    struct isr isr;
+    struct isr_fetch fetch = {.replica_id = 2,
+                              .broker_epoch = 42,
+                              .fetch_offset = 100,
+                              .log_start = 10,
+                              .leader_end = 120};
+    lead(&isr, 3, 1);
+    cr_assert_eq(isr_low_watermark(&isr, 50), 50);
+    cr_assert_eq(isr_fetched(&isr, &fetch, 0), ERR_OK);
+    cr_assert_eq(isr_low_watermark(&isr, 50), 10);
+    isr_fini(&isr);
+}
