@@ -1,0 +1,109 @@
+"""scripts/lib/testrun.py: what is counted, and what happens to programs that hang, crash or leave processes behind."""
+import os
+import sys
+import time
+
+import testrun
+
+TESTS = """
+import pytest
+def test_good(): pass
+def test_bad(): assert 1 == 2
+def test_unlucky(): pytest.skip("no such thing here")
+@pytest.fixture
+def broken(): raise ValueError("broken")
+def test_of_a_broken_fixture(broken): pass
+"""
+HANGS_IN_A_TEST = """
+import time
+def test_that_waits_for_ever():
+    while True: time.sleep(0.01)
+def test_after_it(): pass
+"""
+CRITERION = r"""
+echo '[SKIP] zk::with_a_server: no java'
+printf '[\033[0;34m====\033[0m] \033[0;1mSynthesis: Tested: \033[0m5 | Passing: 3 | Failing: 1 | Crashing: 1\n'
+exit 1
+"""
+
+
+def run(job, tmp_path):
+    return testrun.run(job, str(tmp_path))
+
+
+def shell(name, text, tmp_path, seconds=60.0, kind=testrun.Job):
+    return run(kind(name, ["bash", "-c", text], seconds, str(tmp_path)), tmp_path)
+
+
+def pytest_job(tmp_path, text):
+    folder = tmp_path / "tests-of-tests"
+    folder.mkdir()
+    (folder / "test_some.py").write_text(text)
+    with open(os.path.join(testrun.wire.ROOT, "tests", "conftest.py"), encoding="utf-8") as real:
+        (folder / "conftest.py").write_text(real.read())
+    return testrun.PytestJob("some", str(folder), str(tmp_path / "some.xml"))
+
+
+def test_a_program_is_one_test_by_its_status(tmp_path):
+    assert (shell("good", "true", tmp_path).passed, shell("bad", "exit 3", tmp_path).problems) == (
+        1, ["ended with status 3"])
+
+
+def test_criterion_is_counted_from_its_last_line_and_skips_have_reasons(tmp_path):
+    job = shell("unit", CRITERION, tmp_path, kind=testrun.CriterionJob)
+    assert (job.passed, job.failed, job.skipped) == (3, 2, [("zk::with_a_server", "no java")])
+
+
+def test_a_criterion_program_that_says_nothing_or_lies_is_a_failure(tmp_path):
+    silent = shell("silent", "exit 0", tmp_path, kind=testrun.CriterionJob)
+    assert (silent.failed, silent.problems) == (1, ["ended with status 0 and did not say how many tests passed"])
+    leaky = shell("leaky", "echo 'Tested: 2 | Passing: 2 | Failing: 0 | Crashing: 0'; exit 23", tmp_path,
+                  kind=testrun.CriterionJob)
+    assert (leaky.passed, leaky.failed) == (2, 1)
+
+
+def test_pytest_is_counted_by_its_junit_file(tmp_path):
+    job = run(pytest_job(tmp_path, TESTS), tmp_path)
+    assert (job.passed, job.failed, job.skipped) == (1, 2, [("test_unlucky", "no such thing here")])
+
+
+def test_pytest_that_ends_before_it_counts_is_a_failure(tmp_path):
+    job = run(pytest_job(tmp_path, "import os\ndef test_it(): os._exit(0)"), tmp_path)
+    assert job.problems == ["ended with status 0 before pytest could count"]
+
+
+def test_a_test_in_python_that_hangs_fails_by_name_and_the_next_one_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("BARNABAS_TEST_SECONDS", "1")
+    job = run(pytest_job(tmp_path, HANGS_IN_A_TEST), tmp_path)
+    assert (job.passed, job.failed) == (1, 1)
+    assert "the test hangs: it took longer than 1 s" in job.text()
+    assert "test_that_waits_for_ever" in job.text()
+
+
+def test_a_program_that_hangs_is_ended_with_its_children_and_named(tmp_path):
+    begin = time.monotonic()
+    job = shell("slow", "echo at work; setsid sleep 300 & wait", tmp_path, seconds=0.5)
+    assert time.monotonic() - begin < 60
+    assert job.problems == ["it hangs: ended after 0.5 s; the last thing it wrote was:\n  at work"]
+    assert (job.failed, testrun.marked_processes(f"{os.getpid()}-slow")) == (1, {})
+
+
+def test_a_process_left_behind_is_a_failure_and_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(testrun, "LEFT_BEHIND_SECONDS", 0.2)
+    job = shell("messy", "setsid sleep 300 >/dev/null 2>&1 & exit 0", tmp_path)
+    assert job.failed == 1
+    assert "it left processes behind" in job.problems[0] and "sleep 300" in job.problems[0]
+    assert testrun.marked_processes(f"{os.getpid()}-messy") == {}
+
+
+def test_the_last_line_counts_and_skips_are_printed_with_reasons(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(testrun, "pytest_jobs", lambda logs: [])
+    monkeypatch.setattr(testrun, "ctest_jobs", lambda build: [
+        testrun.CriterionJob("unit", ["bash", "-c", CRITERION], 60.0, str(tmp_path)),
+        testrun.Job("fuzz", [sys.executable, "-c", "pass"], 60.0, str(tmp_path))])
+    assert testrun.main(str(tmp_path), []) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "4 passed, 2 failed, 1 skipped"
+    assert lines[-2] == "skipped: unit: zk::with_a_server: no java"
+    assert testrun.main(str(tmp_path), ["fuzz"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "1 passed, 0 failed, 0 skipped"
