@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "config/config.h"
+#include "health/health.h"
 #include "net/net.h"
 #include "server/server.h"
 #include "zk/zk.h"
@@ -33,6 +34,7 @@ struct arguments {
     const char *overrides[OVERRIDES_MAX];
     int overrides_count;
     bool check;
+    bool health;
 };
 
 static int usage(FILE *to)
@@ -42,10 +44,12 @@ static int usage(FILE *to)
         "Example:  barnabasd server.properties --override broker.id=1\n\n"
         "usage: barnabasd FILE [--override key=value]...\n"
         "       barnabasd start [--config FILE] [--override key=value]...\n"
+        "       barnabasd healthcheck [--config FILE] [--override key=value]...\n"
         "       barnabasd --check-config FILE\n"
         "       barnabasd --version | --help\n\n"
         "The file is Kafka's server.properties. Variables KAFKA_* set keys too, by the rules of the\n"
-        "Docker image; `barnabasd start` without a file takes everything from them.\n");
+        "Docker image; `barnabasd start` without a file takes everything from them. `healthcheck` asks\n"
+        "the broker of that configuration whether it is ready: status 0, or 1 and why not.\n");
     return to == stdout ? 0 : EXIT_USAGE;
 }
 
@@ -63,8 +67,9 @@ static int parse_arguments(int argc, char **argv, struct arguments *out)
             printf("barnabasd %s\n", BARNABAS_VERSION);
             return 0;
         }
-        if (strcmp(arg, "start") == 0 && i == 1) {
+        if ((strcmp(arg, "start") == 0 || strcmp(arg, "healthcheck") == 0) && i == 1) {
             start = true;
+            out->health = strcmp(arg, "healthcheck") == 0;
         } else if ((strcmp(arg, "--config") == 0 || strcmp(arg, "--check-config") == 0) &&
                    i + 1 < argc) {
             out->check = strcmp(arg, "--check-config") == 0;
@@ -86,7 +91,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *out)
 }
 
 /* Print the value in force of every key, and where it comes from. */
-static void print_config(const struct config *config)
+static int print_config(const struct config *config)
 {
     static const char *const sources[] = {"",     "topic",  "dynamic", "dynamic default",
                                           "file", "default"};
@@ -101,6 +106,21 @@ static void print_config(const struct config *config)
                                : "",
                sources[config_source(config, key)]);
     }
+    return 0;
+}
+
+static int healthcheck(const struct config *config)
+{
+    struct health_target target;
+    struct health_report report;
+    struct errmsg msg = {""};
+    if (health_find_target(config, &target, &msg) != ERR_OK ||
+        health_ask(&target, HEALTH_TIMEOUT_MS, &report, &msg) != ERR_OK) {
+        fprintf(stderr, "not ready: %s\n", msg.text);
+        return 1;
+    }
+    printf("ready: %d broker(s), controller %d\n", report.brokers_count, report.controller_id);
+    return 0;
 }
 
 /* What the main thread waits for: a step's end. */
@@ -196,6 +216,7 @@ int main(int argc, char **argv)
         return status;
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_IGN); /* as process 1 of a container: what is left to us is reaped */
     raise_file_limit();
     struct config_load_options options = {
         .file = arguments.file,
@@ -209,10 +230,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", msg.text);
         return 1;
     }
-    if (arguments.check) {
-        print_config(config);
+    if (arguments.check || arguments.health) {
+        status = arguments.check ? print_config(config) : healthcheck(config);
         config_put(config);
-        return 0;
+        return status;
     }
     log_info(LOGGER, "starting", "Barnabas %s, a Kafka-compatible broker", BARNABAS_VERSION);
     config_log_warnings(config);
