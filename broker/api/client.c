@@ -200,7 +200,7 @@ void client_answered(struct req *req)
 }
 
 /* What the first bytes of something that is not Kafka look like, or NULL. */
-static const char *foreign_protocol(int32_t size, const uint8_t *first4)
+static const char *foreign_protocol(int32_t size)
 {
     uint8_t head[4];
     be32_put(head, (uint32_t)size);
@@ -213,25 +213,24 @@ static const char *foreign_protocol(int32_t size, const uint8_t *first4)
             return "HTTP";
         }
     }
-    (void)first4;
     return NULL;
 }
 
-static void report_bad_frame(struct client *client, int32_t size, const uint8_t *first4,
-                             int32_t size_max)
+static void report_bad_frame(struct client *client, int32_t size, int32_t size_max)
 {
-    static struct log_limit limit;
-    const char *protocol = foreign_protocol(size, first4);
+    static struct log_limit protocol_limit;
+    static struct log_limit size_limit;
+    const char *protocol = foreign_protocol(size);
     const char *peer = conn_peer(client->conn);
     if (protocol != NULL) {
         log_limited(
-            &limit, LOG_WARN, LOGGER, "wrong protocol",
+            &protocol_limit, LOG_WARN, LOGGER, "wrong protocol",
             "[W-NET-01] %s speaks %s to listener %s, which expects Kafka's protocol in plain "
             "text; connection closed. Point the client at the right port, or remove its TLS "
             "or HTTP settings.",
             peer, protocol, client->listener->name);
     } else {
-        log_limited(&limit, LOG_WARN, LOGGER, "bad frame size",
+        log_limited(&size_limit, LOG_WARN, LOGGER, "bad frame size",
                     "[W-NET-02] %s announced a request of %" PRId32
                     " bytes on listener %s; allowed are 0 to %" PRId32
                     " (socket.request.max.bytes); connection closed.",
@@ -251,10 +250,11 @@ static enum conn_verdict client_on_frame_size(struct conn *conn, int32_t size,
                                               const uint8_t *first4)
 {
     struct client *client = conn_arg(conn);
+    (void)first4; /* the size itself */
     const struct config *config = config_reader_now(&client->netloop->config);
     int32_t size_max = config_int(config, KEY_socket_request_max_bytes);
     if (size < 0 || size > size_max) {
-        report_bad_frame(client, size, first4, size_max);
+        report_bad_frame(client, size, size_max);
         return CONN_REFUSE;
     }
     if (size <= CLIENT_FREE_FRAME_BYTES || client->granted_bytes > 0) {

@@ -29,8 +29,9 @@
 enum {
     FETCH_VERSION_MIN = 4,
     STORAGE_ERROR_VERSION_MIN = 6,
+    ZSTD_VERSION_MIN = 10,
     FOLLOWER_READ_VERSION_MIN = 11,
-    HINT_VERSION_MIN = 12,
+    HINT_VERSION_MIN = 16,
     IDS_VERSION_MIN = 13,
     REPLICA_STATE_VERSION_MIN = 15,
 };
@@ -93,7 +94,7 @@ static enum err reply_error(const struct req *req, enum err err)
     return err;
 }
 
-static void fill_partition(struct fetch_op *op, struct fetch_read *read,
+static void fill_partition(struct fetch_op *op, struct fetch_read *read, struct locate_hints *hints,
                            struct fetch_response_partition_data *out)
 {
     struct req *req = op->req;
@@ -106,7 +107,7 @@ static void fill_partition(struct fetch_op *op, struct fetch_read *read,
         .diverging_epoch = {.epoch = read->diverging_epoch, .end_offset = read->diverging_end},
         .current_leader = {.leader_id = -1, .leader_epoch = -1},
         .snapshot_id = {.end_offset = -1, .epoch = -1},
-        .aborted_transactions_count = op->limits.read_committed ? 0 : -1,
+        .aborted_transactions_count = op->limits.read_committed && read->err == ERR_OK ? 0 : -1,
         .preferred_read_replica = -1,
         /* Never null: an empty set of records where there is nothing to send. */
         .records = {(const uint8_t *)"", read->view != NULL ? read->range.size_bytes : 0},
@@ -116,7 +117,7 @@ static void fill_partition(struct fetch_op *op, struct fetch_read *read,
         struct str topic = read->item->want.topic.size > 0
                                ? read->item->want.topic
                                : locate_topic_name(req, read->item->want.topic_id);
-        locate_current_leader(req, topic, read->item->want.partition,
+        locate_current_leader(req, topic, read->item->want.partition, hints,
                               &out->current_leader.leader_id, &out->current_leader.leader_epoch);
     }
 }
@@ -124,6 +125,20 @@ static void fill_partition(struct fetch_op *op, struct fetch_read *read,
 static bool same_topic(const struct fetch_want *a, const struct fetch_want *b)
 {
     return uuid_eq(a->topic_id, b->topic_id) && str_eq(a->topic, b->topic);
+}
+
+static void fill_endpoints(struct req *req, const struct locate_hints *hints,
+                           struct fetch_response *reply)
+{
+    reply->node_endpoints = req_array(req, struct fetch_response_node_endpoint, hints->count);
+    for (int32_t i = 0; i < hints->count; i++) {
+        struct locate_node node;
+        if (locate_node(req, hints->broker_ids[i], &node)) {
+            reply->node_endpoints[reply->node_endpoints_count++] =
+                (struct fetch_response_node_endpoint){hints->broker_ids[i], node.host, node.port,
+                                                      node.rack};
+        }
+    }
 }
 
 /* Neighbours of one topic share an entry, as Kafka groups them. */
@@ -136,6 +151,7 @@ static void fill_responses(struct fetch_op *op, struct fetch_response *reply,
     reply->responses = req_array(req, struct fetch_response_fetchable_topic_response, op->count);
     struct fetch_response_fetchable_topic_response *topic = NULL;
     const struct fetch_want *before = NULL;
+    struct locate_hints hints = {0};
     int32_t used = 0;
     for (int32_t i = 0; i < op->count; i++) {
         struct fetch_read *read = &op->reads[i];
@@ -152,7 +168,7 @@ static void fill_responses(struct fetch_op *op, struct fetch_response *reply,
             topic->partitions = &parts[used];
         }
         before = want;
-        fill_partition(op, read, &parts[used++]);
+        fill_partition(op, read, &hints, &parts[used++]);
         topic->partitions_count++;
         if (read->view != NULL) {
             files[(*files_count)++] = (struct req_file){
@@ -165,6 +181,7 @@ static void fill_responses(struct fetch_op *op, struct fetch_response *reply,
             read->view = NULL; /* the reply's now */
         }
     }
+    fill_endpoints(req, &hints, reply);
 }
 
 static void fetch_reply(struct fetch_op *op)
@@ -354,6 +371,7 @@ static void limits_fill(struct req *req, struct fetch_limits *limits)
                              : request->replica_id;
     limits->read_committed = request->isolation_level == 1;
     limits->leader_only = req->version < FOLLOWER_READ_VERSION_MIN || limits->replica_id >= 0;
+    limits->zstd_allowed = req->version >= ZSTD_VERSION_MIN;
 }
 
 /* An error for the whole request: an empty reply. */

@@ -14,10 +14,16 @@ static enum err find_partition(struct req *req, const struct fetch_limits *limit
         }
     }
     enum err err;
-    struct part *part = limits->leader_only ? locate_leader(req, topic, want->partition, &err)
-                                            : locate_part(req, topic, want->partition, &err);
+    struct locate_wanted wanted = {.topic = topic,
+                                   .index = want->partition,
+                                   .current_leader_epoch = want->current_leader_epoch,
+                                   .leader_only = limits->leader_only};
+    struct part *part = locate_replica(req, &wanted, &err);
     if (part == NULL) {
         return err;
+    }
+    if (!limits->zstd_allowed && part_codec(part) == COMPRESS_ZSTD) {
+        return ERR_UNSUPPORTED_COMPRESSION_TYPE;
     }
     if (!uuid_is_zero(want->topic_id) && !uuid_eq(want->topic_id, part->topic_id)) {
         return ERR_INCONSISTENT_TOPIC_ID;
@@ -46,7 +52,7 @@ static enum err check_divergence(struct part *part, const struct fetch_want *wan
     int32_t epoch;
     int64_t end;
     part_epoch_end(part, want->last_fetched_epoch, &epoch, &end);
-    if (end < 0) {
+    if (end < 0 || want->fetch_offset < plog_log_start(part->log)) {
         return ERR_OFFSET_OUT_OF_RANGE;
     }
     if (epoch < want->last_fetched_epoch || end < want->fetch_offset) {

@@ -53,6 +53,10 @@ void api_init_producer_id(struct req *req)
         reply(req, empty ? ERR_INVALID_REQUEST : ERR_COORDINATOR_NOT_AVAILABLE, -1);
         return;
     }
+    if ((request->producer_id < 0) != (request->producer_epoch < 0)) {
+        reply(req, ERR_INVALID_REQUEST, -1);
+        return;
+    }
     struct init_call *init = req_new(req, struct init_call);
     control_call_start(&init->call, req, on_control, on_done);
 }

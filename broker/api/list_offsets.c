@@ -3,6 +3,8 @@
  *
  * Looking for a time reads indexes and batches, maybe from a disk: requests that ask for one are
  * worked off by a worker; the others are answered at once. */
+#include <stdlib.h>
+
 #include "api/broker.h"
 #include "api/handlers.h"
 #include "api/locate.h"
@@ -20,7 +22,8 @@ enum {
     LIST_VERSION_MIN = 1,
     EPOCH_VERSION_MIN = 4,
     OFFSET_NOT_AVAILABLE_VERSION_MIN = 5,
-    READ_COMMITTED = 1
+    READ_COMMITTED = 1,
+    REPLICA_DEBUG = -2, /* may ask a follower */
 };
 
 /* One partition of the request. */
@@ -28,7 +31,9 @@ struct list_item {
     const struct list_offsets_request_list_offsets_partition *want;
     struct part *part; /* referenced while a worker searches */
     struct list_offsets_response_list_offsets_partition_response *out;
-    int64_t bound; /* exclusive: up to where a record counts */
+    int64_t bound;        /* exclusive: up to where a record counts */
+    enum err unavailable; /* what to say when no record is found */
+    bool duplicate;       /* named twice: refused each time */
     bool search;
     bool has_epoch; /* the version has the field */
 };
@@ -101,12 +106,11 @@ static void answer(struct req *req, const struct list_offsets_request *request,
 {
     struct part *part = item->part;
     struct part_now now = part_now(part);
-    enum err err;
+    item->unavailable = check_available(req, request, part);
     switch (item->want->timestamp) {
     case TIMESTAMP_LATEST:
-        err = check_available(req, request, part);
-        if (err != ERR_OK) {
-            set_error(item, err);
+        if (item->unavailable != ERR_OK) {
+            set_error(item, item->unavailable);
         } else {
             set_offset(item, -1, item->bound, now.leader_epoch);
         }
@@ -134,13 +138,12 @@ static void start_item(struct req *req, const struct list_offsets_request *reque
         set_error(item, ERR_UNSUPPORTED_VERSION);
         return;
     }
-    struct part *part = request->replica_id == -2
-                            ? locate_part(req, topic, item->want->partition_index, &err)
-                            : locate_leader(req, topic, item->want->partition_index, &err);
-    if (part != NULL) {
-        err = part_check_epoch(part_now(part), item->want->current_leader_epoch);
-    }
-    if (part == NULL || err != ERR_OK) {
+    struct locate_wanted wanted = {.topic = topic,
+                                   .index = item->want->partition_index,
+                                   .current_leader_epoch = item->want->current_leader_epoch,
+                                   .leader_only = request->replica_id != REPLICA_DEBUG};
+    struct part *part = locate_replica(req, &wanted, &err);
+    if (part == NULL) {
         set_error(item, err);
         return;
     }
@@ -162,10 +165,12 @@ static void search_item(struct list_item *item)
                                               &offset, &epoch);
     if (err != ERR_OK) {
         set_error(item, err);
-    } else if (offset < 0 || offset >= item->bound) {
-        set_offset(item, -1, -1, -1);
-    } else {
+    } else if (offset >= 0 && offset < item->bound) {
         set_offset(item, timestamp, offset, epoch);
+    } else if (item->unavailable != ERR_OK) {
+        set_error(item, item->unavailable);
+    } else {
+        set_offset(item, -1, -1, -1);
     }
 }
 
@@ -188,16 +193,28 @@ static void on_searched(struct work *work)
     req_reply(op->req, &op->reply);
 }
 
-/* Does an earlier entry of the topic name the same partition? Then both are refused. */
-static bool is_duplicate(const struct list_offsets_request_list_offsets_topic *topic, int32_t at)
+static int by_partition(const void *a, const void *b)
 {
-    int32_t index = topic->partitions[at].partition_index;
-    for (int32_t i = 0; i < topic->partitions_count; i++) {
-        if (i != at && topic->partitions[i].partition_index == index) {
-            return true;
+    int32_t left = (*(struct list_item *const *)a)->want->partition_index;
+    int32_t right = (*(struct list_item *const *)b)->want->partition_index;
+    return left < right ? -1 : left > right;
+}
+
+/* Mark the items of one topic whose partition another one names too. A client may name very many,
+ * so not by comparing each with each. */
+static void mark_duplicates(struct req *req, struct list_item *items, int32_t count)
+{
+    struct list_item **sorted = req_array(req, struct list_item *, count);
+    for (int32_t i = 0; i < count; i++) {
+        sorted[i] = &items[i];
+    }
+    qsort(sorted, (size_t)count, sizeof(struct list_item *), by_partition);
+    for (int32_t i = 1; i < count; i++) {
+        if (sorted[i - 1]->want->partition_index == sorted[i]->want->partition_index) {
+            sorted[i - 1]->duplicate = true;
+            sorted[i]->duplicate = true;
         }
     }
-    return false;
 }
 
 static void start_topic(struct list_op *op,
@@ -209,9 +226,14 @@ static void start_topic(struct list_op *op,
     out->partitions = req_array(req, struct list_offsets_response_list_offsets_partition_response,
                                 topic->partitions_count);
     out->partitions_count = topic->partitions_count;
+    struct list_item *items = &op->items[op->count];
+    op->count += topic->partitions_count;
     for (int32_t i = 0; i < topic->partitions_count; i++) {
-        struct list_item *item = &op->items[op->count++];
-        item->want = &topic->partitions[i];
+        items[i].want = &topic->partitions[i];
+    }
+    mark_duplicates(req, items, topic->partitions_count);
+    for (int32_t i = 0; i < topic->partitions_count; i++) {
+        struct list_item *item = &items[i];
         item->out = &out->partitions[i];
         item->out->partition_index = item->want->partition_index;
         item->has_epoch = req->version >= EPOCH_VERSION_MIN;
@@ -221,7 +243,7 @@ static void start_topic(struct list_op *op,
             item->out->timestamp = -1;
             item->out->offset = -1;
             item->out->leader_epoch = -1;
-        } else if (is_duplicate(topic, i)) {
+        } else if (item->duplicate) {
             set_error(item, ERR_INVALID_REQUEST);
         } else {
             start_item(req, req->body, topic->name, item);

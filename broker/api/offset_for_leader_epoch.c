@@ -11,13 +11,11 @@ static void answer(struct req *req, struct str topic,
     *out = (struct offset_for_leader_epoch_response_epoch_end_offset){
         .partition = want->partition, .leader_epoch = -1, .end_offset = -1};
     enum err err;
-    struct part *part = locate_part(req, topic, want->partition, &err);
-    if (part != NULL) {
-        err = part_check_epoch(part_now(part), want->current_leader_epoch);
-    }
-    if (part != NULL && err == ERR_OK && part_now(part).role != PART_LEADER) {
-        err = ERR_NOT_LEADER_OR_FOLLOWER;
-    }
+    struct locate_wanted wanted = {.topic = topic,
+                                   .index = want->partition,
+                                   .current_leader_epoch = want->current_leader_epoch,
+                                   .leader_only = true};
+    struct part *part = locate_replica(req, &wanted, &err);
     out->error_code = err_wire(err);
     if (err == ERR_OK) {
         part_epoch_end(part, want->leader_epoch, &out->leader_epoch, &out->end_offset);

@@ -81,7 +81,7 @@ static void fill_record_errors(struct req *req, const struct produce_item *item,
     }
 }
 
-static void fill_item(struct req *req, const struct produce_item *item,
+static void fill_item(struct req *req, const struct produce_item *item, struct locate_hints *hints,
                       struct produce_response_partition_produce_response *out)
 {
     *out = (struct produce_response_partition_produce_response){
@@ -102,8 +102,22 @@ static void fill_item(struct req *req, const struct produce_item *item,
         fill_record_errors(req, item, out);
     }
     if (item->err == ERR_NOT_LEADER_OR_FOLLOWER && req->version >= HINT_VERSION_MIN) {
-        locate_current_leader(req, item->topic, item->index, &out->current_leader.leader_id,
+        locate_current_leader(req, item->topic, item->index, hints, &out->current_leader.leader_id,
                               &out->current_leader.leader_epoch);
+    }
+}
+
+static void fill_endpoints(struct req *req, const struct locate_hints *hints,
+                           struct produce_response *reply)
+{
+    reply->node_endpoints = req_array(req, struct produce_response_node_endpoint, hints->count);
+    for (int32_t i = 0; i < hints->count; i++) {
+        struct locate_node node;
+        if (locate_node(req, hints->broker_ids[i], &node)) {
+            reply->node_endpoints[reply->node_endpoints_count++] =
+                (struct produce_response_node_endpoint){hints->broker_ids[i], node.host, node.port,
+                                                        node.rack};
+        }
     }
 }
 
@@ -112,6 +126,7 @@ static void produce_reply(struct produce_op *op)
     struct req *req = op->req;
     const struct produce_request *request = op->request;
     struct produce_response reply;
+    struct locate_hints hints = {0};
     codec_init(&produce_response_desc, &reply);
     reply.responses =
         req_array(req, struct produce_response_topic_produce_response, request->topic_data_count);
@@ -125,9 +140,10 @@ static void produce_reply(struct produce_op *op)
         out->partition_responses = req_array(
             req, struct produce_response_partition_produce_response, topic->partition_data_count);
         for (int32_t j = 0; j < topic->partition_data_count; j++) {
-            fill_item(req, &op->items[at++], &out->partition_responses[j]);
+            fill_item(req, &op->items[at++], &hints, &out->partition_responses[j]);
         }
     }
+    fill_endpoints(req, &hints, &reply);
     op_release(op);
     req_reply(req, &reply);
 }

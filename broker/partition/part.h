@@ -283,6 +283,12 @@ void part_epoch_end(struct part *part, int32_t epoch, int32_t *found, int64_t *e
 /* @any The leader epoch of the record at `offset`; -1. */
 int32_t part_epoch_of(struct part *part, int64_t offset);
 
+/* @any The codec that the topic's records are to have, or BATCH_CODEC_PRODUCER. */
+static inline int part_codec(const struct part *part)
+{
+    return atomic_load_explicit(&part->rules.codec, memory_order_relaxed);
+}
+
 /* @any What the topic allows producers to send. */
 void part_batch_rules(struct part *part, int64_t now_ms, struct batch_rules *out);
 

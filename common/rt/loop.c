@@ -26,6 +26,7 @@ struct loop {
     struct timer_wheel wheel;
     int64_t now_ms;
     int64_t wall_ms;
+    bool clock_stale; /* we have been asleep since the clock was read */
 
     /* Of a loop with a thread. */
     pthread_t thread;
@@ -87,13 +88,26 @@ struct clock *loop_clock(struct loop *loop)
     return loop->clock;
 }
 
+static void loop_read_clock(struct loop *loop)
+{
+    loop->clock_stale = false;
+    loop->now_ms = clock_mono_ms(loop->clock);
+    loop->wall_ms = clock_wall_ms(loop->clock);
+}
+
 int64_t loop_now_ms(struct loop *loop)
 {
+    if (loop->clock_stale) {
+        loop_read_clock(loop);
+    }
     return loop->now_ms;
 }
 
 int64_t loop_wall_ms(struct loop *loop)
 {
+    if (loop->clock_stale) {
+        loop_read_clock(loop);
+    }
     return loop->wall_ms;
 }
 
@@ -153,12 +167,6 @@ void loop_timer_cancel(struct loop_timer *timer)
 bool loop_timer_pending(const struct loop_timer *timer)
 {
     return list_linked(&timer->link);
-}
-
-static void loop_read_clock(struct loop *loop)
-{
-    loop->now_ms = clock_mono_ms(loop->clock);
-    loop->wall_ms = clock_wall_ms(loop->clock);
 }
 
 /* Run the messages that are there now, not those that arrive meanwhile. */
@@ -271,6 +279,8 @@ static void loop_wait(struct loop *loop)
         struct timeval wait = {.tv_sec = left / 1000, .tv_usec = (left % 1000) * 1000};
         event_add(loop->turn_event, &wait);
     }
+    /* Who is called for a socket is called from inside: the first one to ask reads the clock. */
+    loop->clock_stale = true;
     event_base_loop(loop->base, EVLOOP_ONCE);
     loop_wake_up(loop);
 }
