@@ -256,7 +256,8 @@ enum err disk_sync(struct disk *disk, struct disk_node *node)
 
 static void crash_names(struct disk *disk)
 {
-    enum { NONE, ALL, PREFIX, SUBSET, MODES } mode = rng_below(&disk->rng, MODES);
+    enum { NONE, ALL, PREFIX, SUBSET, MODES };
+    uint64_t mode = rng_below(&disk->rng, MODES);
     bool on = mode != NONE;
     list_for_each_safe (at, &disk->changes) {
         struct disk_change *change = container_of(at, struct disk_change, link);

@@ -2,9 +2,9 @@
 
     testrun.py BUILD [WORD...]      only the jobs whose names contain one of the words
 
-A job is one program: a Criterion program or another test that ctest knows in BUILD, or pytest over one folder of
-tests/. Its output goes to BUILD/test-logs/NAME.log. How it is counted is read from what it writes: Criterion's last
-line, pytest's junit file; any other program is one test.
+A job is one program: a Criterion program or another test that ctest knows in BUILD, pytest over one folder of
+tests/, or a check of the tree. Its output goes to BUILD/test-logs/NAME.log. How it is counted is read from what it
+writes: Criterion's last line, pytest's junit file; any other program is one test, and status 77 skips it.
 
 A job that takes too long is ended, with all its children, and is a failure that says so. So is one that leaves
 processes behind: every process of a job has a mark in its environment, and is looked for after the job's end.
@@ -26,6 +26,7 @@ import wire
 
 PYTHON = "/usr/bin/python3"  # Debian's: the one that Debian's python3-* packages are for
 PYTEST_SECONDS = 780
+CHECK_SECONDS = 600
 LEFT_BEHIND_SECONDS = 10.0  # a keeper (see cluster.py) may still be at work for a moment
 TAIL_LINES = 60
 MARK = "BARNABAS_TEST_JOB"
@@ -43,6 +44,7 @@ class Job:
         self.passed = self.failed = 0
         self.skipped = []  # (test, reason)
         self.problems = []  # texts for people
+        self.notes = []  # lines to show also when it passes
         self.took_seconds = 0.0
 
     def text(self):
@@ -58,6 +60,18 @@ class Job:
             self.passed = 1
         else:
             self.fail(f"ended with status {status}")
+
+
+class CheckJob(Job):
+    """One test. What it prints is shown also when it passes: sizes, times."""
+    SKIPPED = 77
+
+    def count(self, status):
+        if status == self.SKIPPED:
+            self.skipped = [(self.name, (self.text().strip().splitlines() or [""])[-1])]
+        else:
+            super().count(status)
+            self.notes = [] if self.failed else self.text().splitlines()
 
 
 class CriterionJob(Job):
@@ -124,6 +138,18 @@ def pytest_jobs(logs):
         yield PytestJob(name, folder, os.path.join(logs, os.path.basename(folder) + ".xml"))
 
 
+def check_jobs():
+    """What is true of the tree as it lies there, and that the other compiler has nothing to say."""
+    clang = "cmake --preset clang >/dev/null && cmake --build build/clang -j1 -- -k 0 | grep -v '^\\[' ; exit ${PIPESTATUS[0]}"
+    for name, command in (("scripts/fmt", ["scripts/fmt", "--check"]), ("clang", ["bash", "-c", clang])):
+        yield CheckJob(name, command, CHECK_SECONDS, wire.ROOT)
+
+
+def last_jobs():
+    """What takes the whole machine, after all others."""
+    yield CheckJob("tests/deploy", ["tests/deploy/run"], CHECK_SECONDS, wire.ROOT)
+
+
 # ------------------------------------------------------------------ running
 
 
@@ -186,6 +212,8 @@ def report(job):
     print(f"{word:6} {job.name:42} {job.passed:5} passed {job.took_seconds:7.1f} s", flush=True)
     for problem in job.problems:
         print(f"  {job.name}: {problem}")
+    for note in job.notes:
+        print(f"  {note}")
     if job.failed:
         print("\n".join("  | " + line for line in job.text().splitlines()[-TAIL_LINES:]))
         print(f"  all of it: {job.log}", flush=True)
@@ -207,9 +235,13 @@ def run_all(jobs, logs, workers):
 def main(build, words):
     logs = os.path.join(build, "test-logs")
     os.makedirs(logs, exist_ok=True)
-    jobs = [*pytest_jobs(logs), *ctest_jobs(build)]  # the long ones first
-    jobs = [job for job in jobs if not words or any(word in job.name for word in words)]
-    run_all(jobs, logs, os.cpu_count() or 1)
+    def chosen(jobs):
+        return [job for job in jobs if not words or any(word in job.name for word in words)]
+
+    jobs, last = chosen([*pytest_jobs(logs), *check_jobs(), *ctest_jobs(build)]), chosen(last_jobs())
+    run_all(jobs, logs, os.cpu_count() or 1)  # the long ones first
+    run_all(last, logs, 1)
+    jobs += last
     skipped = [(job.name, test, reason) for job in jobs for test, reason in job.skipped]
     for job_name, test, reason in skipped:
         print(f"skipped: {job_name}: {test}: {reason or 'no reason given'}")

@@ -8,6 +8,7 @@ it goes with the namespace. "Outside of the containers" is then a program in tha
 Needs root. Whatever cannot be had is an Unavailable with the reason.
 """
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -16,6 +17,7 @@ PROGRAMS = {"dockerd": "docker.io", "containerd": "containerd", "iptables": "ipt
             "docker-compose": "docker-compose", "ip": "iproute2", "nsenter": "util-linux"}
 START_S, STOP_S, PULL_S, BUILD_S = 30, 60, 20, 1200
 RELEASE = "bookworm"
+NO_PACKAGES = re.compile(r"^(E: (Unable to fetch|Failed to fetch)|W: Failed to fetch|.*Temporary failure resolving)", re.M)
 
 
 class Unavailable(Exception):
@@ -166,7 +168,13 @@ class Engine:
         return "made by debootstrap"
 
     def build(self, tag, context, dockerfile):
-        return self.docker("build", "--network", "host", "-t", tag, "-f", dockerfile, context, timeout=BUILD_S)
+        """Unavailable where the packages cannot be fetched: that is not the Dockerfile's fault."""
+        try:
+            self.docker("build", "--network", "host", "-t", tag, "-f", dockerfile, context, timeout=BUILD_S)
+        except Failed as problem:
+            if NO_PACKAGES.search(str(problem)):
+                raise Unavailable(f"Debian's packages cannot be fetched: {problem}") from None
+            raise
 
     def health(self, containers):
         """{container: healthy, starting, unhealthy, or its state when it does not run}"""

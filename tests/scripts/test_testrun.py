@@ -49,6 +49,16 @@ def test_a_program_is_one_test_by_its_status(tmp_path):
         1, ["ended with status 3"])
 
 
+def test_a_check_shows_what_it_measured_and_status_77_skips_it_with_its_last_line(tmp_path, capsys):
+    good = shell("good", "echo 3 s", tmp_path, kind=testrun.CheckJob)
+    testrun.report(good)
+    assert (good.passed, capsys.readouterr().out.splitlines()[-1]) == (1, "  3 s")
+    skipped = shell("engine", "echo looking; echo skipped: no engine; exit 77", tmp_path, kind=testrun.CheckJob)
+    assert (skipped.passed, skipped.failed, skipped.skipped) == (0, 0, [("engine", "skipped: no engine")])
+    bad = shell("bad", "echo wrong; exit 1", tmp_path, kind=testrun.CheckJob)
+    assert (bad.failed, bad.problems, bad.notes) == (1, ["ended with status 1"], [])
+
+
 def test_criterion_is_counted_from_its_last_line_and_skips_have_reasons(tmp_path):
     job = shell("unit", CRITERION, tmp_path, kind=testrun.CriterionJob)
     assert (job.passed, job.failed, job.skipped) == (3, 2, [("zk::with_a_server", "no java")])
@@ -98,6 +108,8 @@ def test_a_process_left_behind_is_a_failure_and_is_ended(tmp_path, monkeypatch):
 
 def test_the_last_line_counts_and_skips_are_printed_with_reasons(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(testrun, "pytest_jobs", lambda logs: [])
+    monkeypatch.setattr(testrun, "check_jobs", lambda: [])
+    monkeypatch.setattr(testrun, "last_jobs", lambda: [])
     monkeypatch.setattr(testrun, "ctest_jobs", lambda build: [
         testrun.CriterionJob("unit", ["bash", "-c", CRITERION], 60.0, str(tmp_path)),
         testrun.Job("fuzz", [sys.executable, "-c", "pass"], 60.0, str(tmp_path))])

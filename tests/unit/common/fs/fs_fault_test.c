@@ -76,7 +76,7 @@ Test(fs_fault, lets_everything_pass_without_a_plan)
     enum fs_op last;
     begin(&w);
     cr_assert_eq(all_operations(w.fs, &last), ERR_OK);
-    for (int op = 0; op < FS_OP_COUNT; op++) {
+    for (enum fs_op op = 0; op < FS_OP_COUNT; op++) {
         cr_assert_eq(fs_fault_calls(w.fault, op), 1, "%s", fs_op_name(op));
     }
     end(&w);
@@ -84,7 +84,7 @@ Test(fs_fault, lets_everything_pass_without_a_plan)
 
 Test(fs_fault, each_kind_of_call_can_fail)
 {
-    for (int op = 0; op < FS_OP_COUNT; op++) {
+    for (enum fs_op op = 0; op < FS_OP_COUNT; op++) {
         struct world w;
         enum fs_op failed;
         begin(&w);
