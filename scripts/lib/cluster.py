@@ -58,6 +58,11 @@ def default_binary():
     return os.path.join(wire.ROOT, folder, "barnabasd")
 
 
+def default_folder():
+    """Where scripts/cluster and scripts/quickstart keep theirs."""
+    return os.environ.get("BARNABAS_CLUSTER") or os.path.join(wire.ROOT, "build", "cluster")
+
+
 def missing(binary=None):
     """What a cluster needs and is not there, as text for people, or None."""
     if shutil.which("java") is None:
@@ -106,13 +111,32 @@ class Ports:
 
 
 def port_is_free(port, host=HOST):
+    """Whether a server could listen there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
+            probe.listen()
         except OSError:
             return False
     return True
+
+
+def listener_of(port):
+    """Who listens on a port, as text for people: "process 4711 (java ...)", as far as this user may know."""
+    sockets = set()
+    for name in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with open(name, encoding="ascii") as table:
+            rows = [line.split() for line in list(table)[1:]]
+        sockets |= {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if any(os.readlink(fd.path) in sockets for fd in os.scandir(f"/proc/{pid}/fd")):
+                with open(f"/proc/{pid}/cmdline", "rb") as cmdline:
+                    return f"process {pid} ({cmdline.read().replace(bytes(1), b' ').decode(errors='replace')[:100].strip()})"
+        except OSError:
+            continue  # gone, or another user's
+    return "another user's process"
 
 
 # ------------------------------------------------------------------ the keeper
@@ -195,6 +219,10 @@ class Process:
     @property
     def address(self):
         return f"{HOST}:{self.port}"
+
+    @property
+    def ports(self):
+        return [self.port]
 
     @property
     def pid(self):
@@ -312,6 +340,11 @@ class ZooKeeper(Process):
         self.cluster = cluster
         self.port, self.peer_port, self.election_port = ports
 
+    @property
+    def ports(self):
+        alone = len(self.cluster.zookeepers) == 1
+        return [self.port] if alone else [self.port, self.peer_port, self.election_port]
+
     def configure(self):
         os.makedirs(os.path.join(self.folder, "data"), exist_ok=True)
         lines = [f"tickTime={self.cluster.tick_ms}", "initLimit=20", "syncLimit=10", f"dataDir={self.folder}/data",
@@ -405,6 +438,18 @@ class Cluster:
         broker_config = broker_config or {}
         self.brokers = [Broker(i + 1, self, port + i if port else self.ports.take(), dict(broker_config.get(i + 1, {})))
                         for i in range(brokers)]
+
+    def add_broker(self, port):
+        """One more; up() starts it."""
+        self.brokers.append(Broker(len(self.brokers) + 1, self, port, {}))
+
+    def check_ports(self):
+        """ClusterError, naming the taken ports and who has them, unless all that is down could be started."""
+        wanted = [(process, port) for process in self.processes if not process.alive() for port in process.ports]
+        taken = [f"port {port}, for {process.name}, is taken by {listener_of(port)}"
+                 for process, port in wanted if not port_is_free(port)]
+        if taken:
+            raise ClusterError("; ".join(taken) + ". End that process, or choose other ports.")
 
     def _zookeeper_ports(self, first, index, count):
         if first is None:

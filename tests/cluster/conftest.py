@@ -14,6 +14,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, "scripts", "lib"))
 
 import cluster as clusters  # noqa: E402  pylint: disable=wrong-import-position
+import private_network  # noqa: E402  pylint: disable=wrong-import-position
 
 TEST_CONFIG = {
     "offsets.topic.num.partitions": "5",
@@ -104,3 +105,13 @@ def needs_command():
         return path
 
     return find
+
+
+@pytest.fixture
+def network():
+    """A loopback of the test's own, where ports 9092 and 2181 are free."""
+    try:
+        with private_network.PrivateNetwork() as one:
+            yield one
+    except private_network.Unavailable as problem:
+        pytest.skip(str(problem))

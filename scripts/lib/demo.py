@@ -1,0 +1,80 @@
+"""What scripts/producer.py and scripts/consumer.py share: finding kafka-python, options, and waiting for a broker.
+
+The two run with kafka-python 2.0.2, Debian's, and with 3.x, which differ in what they raise and when. So a broker is
+waited for with a plain connection first, and whatever kafka-python raises after that is a reason to wait a little.
+"""
+import argparse
+import os
+import socket
+import sys
+import time
+
+DEBIAN_PYTHON = "/usr/bin/python3"
+TRIED = "BARNABAS_PYTHON_TRIED"  # in the environment once this program was started again with another Python
+PAUSE_S = 0.5
+CONNECT_S = 2.0
+
+
+def import_kafka():
+    """The module kafka. Many machines have several Pythons and kafka-python in one of them only: where this one has
+    none, start again with Debian's; where that has none either, say what to install."""
+    try:
+        import kafka
+        return kafka
+    except ImportError as problem:
+        missing = problem
+    if sys.executable != DEBIAN_PYTHON and os.access(DEBIAN_PYTHON, os.X_OK) and TRIED not in os.environ:
+        os.environ[TRIED] = sys.executable
+        os.execv(DEBIAN_PYTHON, [DEBIAN_PYTHON, *sys.argv])
+    version = ".".join(map(str, sys.version_info[:3]))
+    too_new = "kafka.vendor" in str(missing)
+    sys.exit(f"error: Python {version} at {sys.executable} cannot import kafka: {missing}\n"
+             + ("  This kafka-python is too old for this Python: pip install --upgrade kafka-python, or use\n"
+                if too_new else "  Install it:  apt-get install python3-kafka  (or pip install kafka-python), and use\n")
+             + f"  Debian's Python:  {DEBIAN_PYTHON} {' '.join(sys.argv)}")
+
+
+def options(text, *more):
+    """The command line. `more` are (name, keywords) for argparse."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bootstrap-server", default="localhost:9092", metavar="HOST:PORT",
+                        help="brokers to ask first, several with commas (localhost:9092)")
+    parser.add_argument("--topic", default="registred_user", help="(registred_user)")
+    parser.add_argument("--count", type=int, metavar="N", help="end after so many messages; for ever without")
+    for name, keywords in more:
+        parser.add_argument(name, **keywords)
+    return parser.parse_args()
+
+
+def say(*words):
+    print(*words, flush=True)
+
+
+def someone_listens(servers):
+    for server in servers:
+        host, _, port = server.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+            return True
+        except OSError:
+            continue
+    return False
+
+
+def wait_for_broker(kafka, bootstrap, make):
+    """make(servers), once a broker serves. Says once that it waits, and why."""
+    servers = [server.strip() for server in bootstrap.split(",")]
+    if not all(server.rpartition(":")[2].isdigit() for server in servers):
+        sys.exit(f"error: --bootstrap-server {bootstrap}: not HOST:PORT, for example localhost:9092")
+    said = None
+    while True:
+        problem = "nobody listens there yet"
+        if someone_listens(servers):
+            try:
+                return make(servers)
+            except kafka.errors.KafkaError as error:
+                problem = str(error) or type(error).__name__
+        if problem != said:
+            print(f"waiting for a broker at {bootstrap}: {problem} (Ctrl-C ends)", file=sys.stderr, flush=True)
+            said = problem
+        time.sleep(PAUSE_S)

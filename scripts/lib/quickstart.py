@@ -1,0 +1,171 @@
+"""The part of scripts/quickstart that comes after packages and build: cluster, topic, demo, and what to do next.
+
+The demo is scripts/consumer.py and scripts/producer.py as anybody would start them. It has worked when the consumer
+has printed every message that the producer was told the place of.
+"""
+import argparse
+import os
+import queue
+import re
+import subprocess
+import sys
+import threading
+import time
+
+import cluster as clusters
+import wire
+from cluster_status import status
+
+PYTHON = "/usr/bin/python3"
+SCRIPTS = os.path.join(wire.ROOT, "scripts")
+TOPIC = "registred_user"
+PARTITIONS, BROKERS, MESSAGES = 3, 3, 10
+DEMO_SECONDS, TOPIC_SECONDS = 90.0, 90.0
+PLACE = re.compile(r"(?:produced|consumed) (partition \d+ offset \d+): ")
+
+
+class Failed(Exception):
+    """What went wrong and what to do, for people."""
+
+
+def say(text=""):
+    print(text, flush=True)
+
+
+def run(command, seconds):
+    try:
+        done = subprocess.run([PYTHON, *command], capture_output=True, text=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{os.path.basename(command[0])} did not end within {seconds:g} s") from None
+    if done.returncode != 0:
+        raise Failed(f"{os.path.basename(command[0])}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+def start_cluster(given):
+    """The output of scripts/cluster up. Where a start fails it has ended what it began."""
+    command = [os.path.join(SCRIPTS, "cluster"), "up", "--brokers", str(BROKERS), "--folder", given.folder]
+    for option in ("port", "zookeeper_port"):
+        if getattr(given, option) is not None:
+            command += ["--" + option.replace("_", "-"), str(getattr(given, option))]
+    done = subprocess.run([PYTHON, *command], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Failed(done.stderr.strip().removeprefix("error: ") + "\n" + advice(done.stderr))
+    return clusters.Cluster.open(given.folder)
+
+
+def advice(text):
+    """What to do about a cluster that did not start."""
+    if "is taken by" in text:
+        return "What to do: end that process, or choose other ports with --port and --zookeeper-port."
+    if "zookeeper-" in text:
+        return ("What to do: read ZooKeeper's log, named above. It is a Java program: `java -version` must work and the"
+                " packages zookeeper and libslf4j-java be whole (apt-get install --reinstall zookeeper libslf4j-java).")
+    return "What to do: read the broker's log, named above; its last lines say what it could not do."
+
+
+class Reader:
+    """A demo script at work; its lines are echoed and kept."""
+
+    def __init__(self, name, bootstrap, *more):
+        command = [PYTHON, os.path.join(SCRIPTS, name), "--bootstrap-server", bootstrap, "--topic", TOPIC, *more]
+        self.name = name
+        self.places = set()
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.changed = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            say("   " + line.rstrip("\n"))
+            place = PLACE.match(line)
+            if place:
+                self.places.add(place[1])
+            self.changed.put(line)
+        self.changed.put(None)
+
+    def wait(self, condition, end):
+        """Until condition(), looked at after each line. Failed when the time or the program ends before."""
+        while not condition():
+            try:
+                line = self.changed.get(timeout=max(0.0, end - time.monotonic()))
+            except queue.Empty:
+                raise Failed(f"{self.name} has not done it within {DEMO_SECONDS:g} s") from None
+            if line is None and not condition():
+                raise Failed(f"{self.name} ended with status {self.process.wait()}")
+
+    def end(self):
+        """A consumer that is told to stop commits how far it was."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def demo(bootstrap):
+    end = time.monotonic() + DEMO_SECONDS
+    consumer = producer = None
+    try:
+        consumer = Reader("consumer.py", bootstrap, "--from-beginning")
+        producer = Reader("producer.py", bootstrap, "--count", str(MESSAGES), "--interval", "0.1")
+        producer.wait(lambda: len(producer.places) == MESSAGES, end)
+        consumer.wait(lambda: producer.places <= consumer.places, end)
+    finally:
+        for reader in (producer, consumer):
+            if reader:
+                reader.end()
+
+
+def next_steps(given, bootstrap):
+    server = "" if given.port is None else f" --bootstrap-server {bootstrap.split(',')[0]}"
+    folder = "" if given.folder == clusters.default_folder() else f" --folder {given.folder}"
+    say("The cluster is running. What to try next:\n")
+    say(f"  scripts/topics --describe --topic {TOPIC}{server}")
+    say(f"  scripts/consumer.py --from-beginning --group another --count {MESSAGES}{server}")
+    say(f"  scripts/cluster kill 2{folder}; scripts/cluster status{folder}; scripts/cluster start 2{folder}\n")
+    say(f"and scripts/quickstart --down{folder} ends it.")
+
+
+def quickstart(given):
+    say("3. ZooKeeper and three brokers")
+    one = start_cluster(given)
+    say(f"4. the topic {TOPIC}")
+    run([os.path.join(SCRIPTS, "topics"), "--bootstrap-server", one.bootstrap, "--create", "--if-not-exists",
+         "--topic", TOPIC, "--partitions", str(PARTITIONS), "--replication-factor", str(BROKERS)], TOPIC_SECONDS)
+    say(f"5. the article's consumer and producer, {MESSAGES} messages")
+    demo(one.bootstrap)
+    say()
+    say(status(one))
+    say()
+    next_steps(given, one.bootstrap)
+
+
+def end_cluster(folder):
+    try:
+        clusters.Cluster.open(folder).down()
+    except clusters.ClusterError:
+        clusters.kill_all(folder)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="scripts/quickstart", allow_abbrev=False)
+    parser.add_argument("--folder", default=clusters.default_folder(), type=os.path.abspath)
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--zookeeper-port", type=int)
+    given = parser.parse_args()
+    try:
+        quickstart(given)
+    except (Failed, clusters.ClusterError, KeyboardInterrupt) as problem:
+        end_cluster(given.folder)
+        if isinstance(problem, KeyboardInterrupt):
+            return 130
+        print(f"\nerror: {problem}\nNothing is left running.", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

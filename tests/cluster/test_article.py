@@ -1,0 +1,154 @@
+"""The article's producer and consumer, as they stand in it but for their spacing, and the project's versions of them.
+
+The article's scripts know one address, localhost:9092, so they run in a network of their own.
+"""
+import ast
+import json
+import os
+import subprocess
+import sys
+import time
+
+import cluster as clusters
+import pytest
+import wire
+
+SCRIPTS = os.path.join(wire.ROOT, "scripts")
+ARTICLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "article")
+USER_KEYS = {"name", "email", "address", "registered_on"}
+ENV = {**os.environ, "PYTHONPATH": SCRIPTS, "PYTHONUNBUFFERED": "1"}
+
+
+class Script:
+    """A script at work, its output in a file."""
+
+    def __init__(self, tmp_path, command):
+        self.path = tmp_path / f"{os.path.basename(command[-1] if command[-1][0] == '/' else command[0])}.out"
+        with open(self.path, "wb") as out:
+            self.process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=ENV)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def lines(self):
+        return self.path.read_text(errors="replace").splitlines()
+
+    def wait(self, condition, what):
+        try:
+            clusters.wait_until(lambda: condition(self.lines()), what)
+        except clusters.ClusterError as problem:
+            pytest.fail(f"{problem}\n" + "\n".join(self.lines()[-20:]))
+
+
+def script(name, one, *more):
+    return [sys.executable, os.path.join(SCRIPTS, name), "--bootstrap-server", one.bootstrap, *more]
+
+
+def users(lines, word):
+    """{(partition, offset): user} of the lines that begin with this word."""
+    found = {}
+    for line in lines:
+        if line.startswith(word + " "):
+            words, _, user = line.partition(": ")
+            _, _, partition, _, offset = words.split()
+            found[int(partition), int(offset)] = json.loads(user)
+    return found
+
+
+def up_in(network, folder, binary):
+    subprocess.run(network.command([sys.executable, os.path.join(SCRIPTS, "cluster"), "up", "--folder", folder,
+                                    "--brokers", "1", "--binary", binary]), check=True, timeout=120)
+
+
+def has_user(lines):
+    """A line that print(msg.value) wrote: the repr of bytes, and in it a user as JSON."""
+    return any(line.startswith("b'{") and set(json.loads(ast.literal_eval(line))) == USER_KEYS for line in lines)
+
+
+@pytest.mark.parametrize("first", ["consumer", "producer"])
+def test_the_articles_own_scripts_work_whichever_is_started_first(needs_cluster, network, tmp_path, first):
+    folder = str(tmp_path / "cluster")
+    second = {"consumer": "producer", "producer": "consumer"}[first]
+    try:
+        up_in(network, folder, clusters.default_binary())
+        with Script(tmp_path, network.command([sys.executable, os.path.join(ARTICLE, first + ".py")])) as one:
+            if first == "producer":
+                one.wait(lambda lines: "here" in lines, "the producer at work")
+            with Script(tmp_path, network.command([sys.executable, os.path.join(ARTICLE, second + ".py")])) as other:
+                consumer = one if first == "consumer" else other
+                consumer.wait(has_user, "a message that the article's consumer prints")
+    finally:
+        clusters.kill_all(folder)
+
+
+def test_the_scripts_produce_and_consume_and_a_group_goes_on_where_it_was(shared_cluster, topic, tmp_path):
+    def produce(count):
+        done = subprocess.run(script("producer.py", shared_cluster, "--topic", topic, "--count", str(count),
+                                     "--interval", "0"), capture_output=True, text=True, timeout=120, check=True)
+        return users(done.stdout.splitlines(), "produced")
+
+    def consume(count, *more):
+        done = subprocess.run(script("consumer.py", shared_cluster, "--topic", topic, "--group", topic, "--count",
+                                     str(count), *more), capture_output=True, text=True, timeout=120, check=True)
+        return users(done.stdout.splitlines(), "consumed")
+
+    first = produce(7)
+    assert len(first) == 7
+    assert all(set(user) == USER_KEYS for user in first.values())
+    assert consume(7, "--from-beginning") == first
+    second = produce(3)
+    assert consume(3) == second
+
+
+@pytest.mark.parametrize("name", ["producer.py", "consumer.py"])
+def test_a_script_waits_for_a_broker_that_is_not_up_yet(cluster, topic, tmp_path, name):
+    one = cluster(brokers=1)
+    one.stop(1)
+    more = ["--interval", "0"] if name == "producer.py" else ["--from-beginning"]
+    with Script(tmp_path, script(name, one, "--topic", topic, *more)) as early:
+        early.wait(lambda lines: lines and "waiting for a broker" in lines[0], "the script waiting")
+        assert early.process.poll() is None
+        one.start(1)
+        if name == "consumer.py":
+            subprocess.run(script("producer.py", one, "--topic", topic, "--count", "1"), check=True, timeout=60)
+        word = "produced" if name == "producer.py" else "consumed"
+        early.wait(lambda lines: users(lines, word), f"the first message {word}")
+
+
+def test_the_producer_goes_on_when_its_broker_comes_back(cluster, topic, tmp_path):
+    one = cluster(brokers=1)
+    with Script(tmp_path, script("producer.py", one, "--topic", topic, "--interval", "0")) as producer:
+        producer.wait(lambda lines: users(lines, "produced"), "a message")
+        one.kill(1)
+        one.start(1)
+        before = len(users(producer.lines(), "produced"))
+        producer.wait(lambda lines: len(users(lines, "produced")) > before + 5, "messages after the restart")
+
+
+def test_where_no_python_has_kafka_the_script_says_what_to_install(tmp_path):
+    begin = time.monotonic()
+    env = {**ENV, "BARNABAS_PYTHON_TRIED": "another", "PYTHONPATH": str(tmp_path)}
+    (tmp_path / "kafka.py").write_text("raise ImportError(\"No module named 'kafka'\")\n")
+    done = subprocess.run([sys.executable, os.path.join(SCRIPTS, "producer.py")], capture_output=True, text=True,
+                          env=env, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "apt-get install python3-kafka" in done.stderr
+    assert sys.executable in done.stderr
+    assert time.monotonic() - begin < 30
+
+
+def test_another_python_without_kafka_hands_over_to_debians(tmp_path):
+    """What happens on machines where `python3` is not Debian's."""
+    other = tmp_path / "python3"
+    other.symlink_to(sys.executable)
+    (tmp_path / "kafka.py").write_text("import sys\nif sys.executable.startswith(%r):\n"
+                                       "    raise ImportError('not in this one')\n"
+                                       "sys.exit('handed over')\n" % str(tmp_path))
+    done = subprocess.run([str(other), os.path.join(SCRIPTS, "consumer.py")], capture_output=True, text=True,
+                          env={**ENV, "PYTHONPATH": str(tmp_path)}, timeout=60, check=False)
+    assert done.stderr == "handed over\n"
