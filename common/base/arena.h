@@ -39,7 +39,8 @@ static inline size_t arena_size(const struct arena *arena)
 /* Free everything; the arena is empty and usable again. */
 void arena_fini(struct arena *arena);
 
-/* Forget everything but keep the largest block for the next use. */
+/* Forget everything but keep the newest block for the next use: blocks grow, so it is usually the
+ * largest, and one huge allocation is not kept for ever. */
 void arena_reset(struct arena *arena);
 
 #define arena_new(arena, type)          ((type *)arena_zalloc((arena), 1, sizeof(type)))

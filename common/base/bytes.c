@@ -38,8 +38,7 @@ uint64_t bytes_hash(const void *data, size_t size, uint64_t seed)
     return hash;
 }
 
-/* Decode one code point at `at`; sets *used. Malformed input gives U+FFFD and uses one byte. */
-static uint32_t utf8_next(const uint8_t *at, size_t left, size_t *used)
+uint32_t utf8_next(const uint8_t *at, size_t left, size_t *used)
 {
     static const uint32_t lowest[] = {0, 0x80, 0x800, 0x10000};
     uint8_t lead = at[0];

@@ -55,6 +55,10 @@ char *str_dup(struct str s);
 /* 64-bit hash (FNV-1a folded); not for adversarial tables without a seed. */
 uint64_t bytes_hash(const void *data, size_t size, uint64_t seed);
 
+/* The code point at `at`, of `left` > 0 bytes; *used is how many it takes. Malformed input gives
+ * U+FFFD and uses one byte. */
+uint32_t utf8_next(const uint8_t *at, size_t left, size_t *used);
+
 /* Java's String.hashCode() of UTF-8 text: over UTF-16 code units, wrapping int32. Malformed UTF-8
  * counts as U+FFFD. Kafka places groups and transactional ids with it. */
 int32_t str_java_hash(struct str s);

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/must.h"
 
 enum { LOG_LINE_MAX = 4096, LOG_NAME_MAX = 128, LOG_LIMIT_PERIOD_MS = 60000 };
@@ -155,15 +156,29 @@ __attribute__((format(printf, 2, 3))) static void line_add(struct line *line, co
     line->size += (size_t)n < room ? (size_t)n : room;
 }
 
+/* What closes a JSON line must always fit behind the last value. */
+enum { JSON_CLOSING = 8, JSON_ESCAPE_MAX = 6 };
+
+/* The inside of a JSON string. Bytes that are not UTF-8 (clients choose their names) become U+FFFD.
+ * What does not fit is cut between characters. */
 static void line_add_json(struct line *line, const char *text)
 {
-    for (const char *c = text; *c != '\0'; c++) {
-        if (*c == '"' || *c == '\\') {
-            line_add(line, "\\%c", *c);
-        } else if ((unsigned char)*c < 0x20) {
-            line_add(line, "\\u%04x", (unsigned)*c);
+    size_t size = strlen(text);
+    size_t used;
+    for (size_t i = 0; i < size; i += used) {
+        const uint8_t *at = (const uint8_t *)text + i;
+        (void)utf8_next(at, size - i, &used);
+        if (line->size + JSON_ESCAPE_MAX + JSON_CLOSING > sizeof(line->text)) {
+            return;
+        }
+        if (*at == '"' || *at == '\\') {
+            line_add(line, "\\%c", *at);
+        } else if (*at < 0x20) {
+            line_add(line, "\\u%04x", (unsigned)*at);
+        } else if (*at >= 0x80 && used == 1) {
+            line_add(line, "\\ufffd");
         } else {
-            line_add(line, "%c", *c);
+            line_add(line, "%.*s", (int)used, (const char *)at);
         }
     }
 }
@@ -200,12 +215,7 @@ static void line_json(struct line *line, enum log_level level, const char *logge
              (int)(now.tv_usec / 1000), level_names[level], logger);
     line_add_json(line, event);
     line_add(line, "\",\"detail\":\"");
-    /* Leave room for the closing characters when the detail is cut. */
-    size_t keep = sizeof(line->text) - 8;
     line_add_json(line, detail);
-    if (line->size > keep) {
-        line->size = keep;
-    }
     line_add(line, "\"}");
 }
 

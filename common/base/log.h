@@ -1,8 +1,8 @@
 /* log.h: the program's log: text as Kafka's log4j prints it, or JSON lines.
  *
  *   [2026-11-23 08:00:00,123] INFO leader elected: tp=orders-0 epoch=3 (kafka.controller)
- *   {"ts":"2026-11-23T08:00:00.123Z","level":"INFO","logger":"kafka.controller","event":"leader
- * elected",...}
+ *   {"ts":"2026-11-23T08:00:00.123Z","level":"INFO","logger":"kafka.controller",
+ *    "event":"leader elected","detail":"tp=orders-0 epoch=3"}    (one line)
  *
  * A line is an event with fields: log_info("kafka.controller", "leader elected", "tp=%s epoch=%d",
  * ...). The first argument is the logger's name as Kafka spells it, so that KAFKA_LOG4J_LOGGERS
@@ -40,8 +40,7 @@ enum log_level log_get_level(const char *logger);
 bool log_level_parse(const char *text, enum log_level *level);
 const char *log_level_name(enum log_level level);
 
-/* Put in front of every message of the process when set (for example the broker id in a
- * simulation). */
+/* One line, or nothing when the logger's level is above. What does not fit into 4 KiB is cut. */
 void log_write(enum log_level level, const char *logger, const char *event, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
