@@ -40,8 +40,9 @@ struct conn {
     bool paused;
     bool asking; /* on_frame_size said CONN_WAIT */
     bool finishing;
-    bool dead; /* freed inside a callback: the outermost frame of ours frees the memory */
-    int depth; /* of our own calls that lead to callbacks */
+    bool failed; /* on_closed was called: nothing more comes from us */
+    bool dead;   /* freed inside a callback: the outermost frame of ours frees the memory */
+    int depth;   /* of our own calls that lead to callbacks */
     struct loop_task resume; /* reads what is left, or goes on sending */
 };
 
@@ -105,21 +106,33 @@ void conn_free(struct conn *conn)
     }
 }
 
+/* May bytes be taken from the stream and given to the owner? */
+static bool conn_reads(const struct conn *conn)
+{
+    return !conn->dead && !conn->failed && !conn->paused && !conn->finishing;
+}
+
 static void conn_want(struct conn *conn)
 {
     int ready = 0;
+    if (conn->failed) {
+        return;
+    }
     if (conn->client || !outq_empty(conn->outq)) {
         ready |= NET_WRITABLE;
     }
-    if (!conn->client && !conn->paused && !conn->finishing) {
+    if (!conn->client && conn_reads(conn)) {
         ready |= NET_READABLE;
     }
     conn->stream->ops->want(conn->stream, ready);
 }
 
-/* The owner hears of it and usually frees us. */
+/* The owner hears of it, once, and usually frees us. */
 static void conn_failed(struct conn *conn, enum err why)
 {
+    must(!conn->failed);
+    conn->failed = true;
+    loop_task_cancel(&conn->resume);
     conn->stream->ops->want(conn->stream, 0);
     conn->events->on_closed(conn, why);
 }
@@ -143,9 +156,7 @@ static bool conn_ask(struct conn *conn)
         conn->paused = true;
         return false;
     case CONN_REFUSE:
-        if (!conn->dead) {
-            conn_failed(conn, ERR_INVALID);
-        }
+        conn_failed(conn, ERR_INVALID);
         return false;
     }
     return false;
@@ -171,7 +182,7 @@ static size_t take(uint8_t *to, size_t have, size_t want, const uint8_t *from, s
 static size_t conn_consume(struct conn *conn, const uint8_t *data, size_t size)
 {
     size_t used = 0;
-    while (!conn->dead && !conn->paused && !conn->finishing) {
+    while (conn_reads(conn)) {
         if (conn->frame == NULL) {
             size_t n = take(conn->head, conn->head_bytes, SIZE_BYTES, data + used, size - used);
             conn->head_bytes = (uint8_t)(conn->head_bytes + n);
@@ -262,8 +273,7 @@ static void conn_read(struct conn *conn)
 {
     size_t total = 0;
     conn_consume_left(conn);
-    while (!conn->dead && !conn->paused && !conn->finishing && conn->left == NULL &&
-           total < RECEIVE_TURN_BYTES) {
+    while (conn_reads(conn) && conn->left == NULL && total < RECEIVE_TURN_BYTES) {
         size_t got = 0;
         bool large =
             conn->frame != NULL && conn->frame_size - conn->frame_bytes >= RECEIVE_BUFFER_BYTES / 4;
@@ -284,7 +294,7 @@ static void conn_read(struct conn *conn)
             break; /* the socket is empty, most likely: save the call that says so */
         }
     }
-    if (!conn->dead) {
+    if (!conn->dead && !conn->client) {
         conn_want(conn);
     }
 }
@@ -294,7 +304,11 @@ static void conn_read(struct conn *conn)
 static void conn_send(struct conn *conn)
 {
     bool yielded;
+    size_t before = outq_total_bytes(conn->outq);
     enum err err = outq_flush(conn->outq, conn->stream, &yielded);
+    if (outq_total_bytes(conn->outq) < before) {
+        conn->last_active_ms = loop_now_ms(conn->loop);
+    }
     if (err == ERR_OK && conn->finishing) {
         conn_failed(conn, ERR_OK);
         return;
@@ -311,11 +325,10 @@ static void conn_send(struct conn *conn)
 
 void conn_flush(struct conn *conn)
 {
-    if (conn->client || outq_empty(conn->outq)) {
+    if (conn->client || conn->failed || outq_empty(conn->outq)) {
         return;
     }
     conn_enter(conn);
-    conn->last_active_ms = loop_now_ms(conn->loop);
     conn_send(conn);
     (void)conn_leave(conn);
 }
@@ -323,6 +336,9 @@ void conn_flush(struct conn *conn)
 void conn_finish(struct conn *conn)
 {
     conn->finishing = true;
+    if (conn->failed) {
+        return;
+    }
     loop_defer(conn->loop, &conn->resume);
 }
 
@@ -337,21 +353,32 @@ static void conn_connected(struct conn *conn)
     }
 }
 
+/* Send, and tell the owner that there is room again. */
+static void conn_send_on(struct conn *conn)
+{
+    conn_send(conn);
+    if (!conn->dead && !conn->failed && !conn->finishing && conn->events->on_drained != NULL) {
+        conn->events->on_drained(conn);
+    }
+}
+
 static void conn_on_ready(struct net_stream *stream, int ready)
 {
     struct conn *conn = stream->arg;
     conn_enter(conn);
-    if ((ready & NET_WRITABLE) != 0) {
+    /* While it connects, readable means that it failed: recv says so. */
+    if (conn->client && (ready & NET_READABLE) != 0) {
+        conn_read(conn);
+        ready &= ~NET_READABLE;
+    }
+    if (!conn->dead && !conn->failed && (ready & NET_WRITABLE) != 0) {
         if (conn->client) {
             conn_connected(conn);
         } else {
-            conn_send(conn);
-            if (!conn->dead && !conn->finishing && conn->events->on_drained != NULL) {
-                conn->events->on_drained(conn);
-            }
+            conn_send_on(conn);
         }
     }
-    if (!conn->dead && (ready & NET_READABLE) != 0 && !conn->client) {
+    if (!conn->dead && !conn->failed && (ready & NET_READABLE) != 0) {
         conn_read(conn);
     }
     (void)conn_leave(conn);
@@ -362,16 +389,13 @@ static void conn_on_resume(struct loop_task *task)
     struct conn *conn = container_of(task, struct conn, resume);
     conn_enter(conn);
     if (!outq_empty(conn->outq) || conn->finishing) {
-        conn_send(conn);
-        if (!conn->dead && !conn->finishing && conn->events->on_drained != NULL) {
-            conn->events->on_drained(conn);
-        }
+        conn_send_on(conn);
     }
-    if (!conn->dead && !conn->paused && !conn->client && !conn->finishing) {
+    if (conn_reads(conn) && !conn->client) {
         if (conn->asking) {
             conn->asking = !conn_ask(conn);
         }
-        if (!conn->dead && !conn->paused) {
+        if (conn_reads(conn)) {
             conn_read(conn);
         }
     }
@@ -441,7 +465,7 @@ void conn_pause(struct conn *conn)
 /* Reading goes on from the run list: never from inside the owner's call. */
 void conn_resume(struct conn *conn)
 {
-    if (conn->paused) {
+    if (conn->paused && !conn->failed) {
         conn->paused = false;
         loop_defer(conn->loop, &conn->resume);
     }

@@ -6,8 +6,8 @@
  * busy connection costs one recv for many frames and an idle one holds no buffer. Sending: through
  * an outq; the owner appends fragments and calls conn_flush().
  *
- * The owner decides when to read: conn_pause() stops after the current frame, conn_resume() goes on
- * (with bytes already buffered first).
+ * The owner decides when to read: conn_pause() stops at once, within a frame too, conn_resume()
+ * goes on from there (with bytes already buffered first).
  *
  * Threads: the stream's loop. */
 #pragma once
@@ -24,16 +24,17 @@ enum conn_verdict {
 };
 
 struct conn_events {
-    /* `head` holds the first bytes after the size that have arrived (0 to 16): enough to recognise
-     * other protocols. `size` may be negative or absurd: the peer sent it. */
+    /* `size` may be negative or absurd: the peer sent it. `first4` are the bytes it came in, enough
+     * to recognise other protocols. */
     enum conn_verdict (*on_frame_size)(struct conn *conn, int32_t size, const uint8_t *first4);
     /* A whole frame (without its size). `frame` is from mem_alloc and now the callee's. */
     void (*on_frame)(struct conn *conn, uint8_t *frame, size_t size);
     /* The out-queue has drained below what stopped reading, or completely. */
     void (*on_drained)(struct conn *conn);
-    /* Connected (client side only). */
+    /* Connected. Set on the connecting side only: conn_new() tells by it which side this is. */
     void (*on_connected)(struct conn *conn);
-    /* The peer left or an error occurred; the connection is unusable. Call conn_free() here or
+    /* The peer left, connecting failed, or an error occurred (ERR_OK after conn_finish). Called
+     * once, and nothing is called afterwards: the connection is unusable. Call conn_free() here or
      * later. */
     void (*on_closed)(struct conn *conn, enum err why);
 };
@@ -54,7 +55,8 @@ void conn_pause(struct conn *conn);
 void conn_resume(struct conn *conn);
 bool conn_paused(const struct conn *conn);
 
-/* Send what is queued, now as far as possible, the rest when the socket takes it. */
+/* Send what is queued, now as far as possible, the rest when the socket takes it. on_closed may be
+ * called before this returns: the connection may be gone then. */
 void conn_flush(struct conn *conn);
 
 /* Send what is queued, then close (on_closed follows with ERR_OK). */

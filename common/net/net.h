@@ -49,8 +49,8 @@ struct net_stream_ops {
 struct net_stream {
     const struct net_stream_ops *ops;
     struct loop *loop;
-    /* After connect(): the first NET_WRITABLE says that it is connected; ERR_CLOSED from recv or
-     * send that it failed. */
+    /* After connect() and want(NET_WRITABLE): NET_WRITABLE alone says that it is connected;
+     * NET_READABLE that it failed, and recv and send say ERR_CLOSED. */
     void (*on_ready)(struct net_stream *stream, int ready);
     void *arg;          /* for on_ready */
     char peer[64];      /* "10.0.0.5:51514" or "[::1]:51514", for messages */

@@ -215,6 +215,7 @@ static void tcp_on_event(evutil_socket_t fd, short what, void *arg)
         getsockopt(tcp->fd, SOL_SOCKET, SO_ERROR, &error, &size);
         tcp->connecting = false;
         tcp->failed = error != 0;
+        ready = tcp->failed ? NET_READABLE : ready;
     }
     tcp->stream.on_ready(&tcp->stream, ready);
 }
@@ -222,19 +223,16 @@ static void tcp_on_event(evutil_socket_t fd, short what, void *arg)
 static void tcp_want(struct net_stream *stream, int ready)
 {
     struct tcp_stream *tcp = of_stream(stream);
-    if (tcp->fd < 0 || tcp->failed) {
-        tcp->wanted = ready;
-        return;
-    }
-    if (ready == tcp->wanted && tcp->assigned) {
+    bool usable = tcp->fd >= 0 && !tcp->failed;
+    if (ready == tcp->wanted && usable) {
         return;
     }
     if (tcp->assigned) {
         event_del(&tcp->event);
     }
     tcp->wanted = ready;
-    tcp->assigned = ready != 0;
-    if (ready != 0) {
+    tcp->assigned = usable && ready != 0;
+    if (tcp->assigned) {
         short what = (short)(EV_PERSIST | ((ready & NET_READABLE) != 0 ? EV_READ : 0) |
                              ((ready & NET_WRITABLE) != 0 ? EV_WRITE : 0));
         event_assign(&tcp->event, loop_event_base(stream->loop), tcp->fd, what, tcp_on_event, tcp);
@@ -269,7 +267,7 @@ static const struct net_stream_ops tcp_stream_ops = {
 static void on_fail_task(struct loop_task *task)
 {
     struct tcp_stream *tcp = container_of(task, struct tcp_stream, fail_task);
-    tcp->stream.on_ready(&tcp->stream, NET_READABLE | NET_WRITABLE);
+    tcp->stream.on_ready(&tcp->stream, NET_READABLE);
 }
 
 static struct tcp_stream *stream_new(struct loop *loop, int fd)

@@ -1,24 +1,30 @@
 /* How one writer at a time is kept, and how an actor's memory goes from thread to thread.
  *
- * state is IDLE or RUNNING. To run an actor a thread must change IDLE to RUNNING by an atomic
- * exchange, and only one can: the others see RUNNING and leave their message. The runner ends with
- * a store of IDLE. Between its taking the inbox for the last time (finding it empty) and that
- * store, a poster may push and see RUNNING; so after the store the runner looks at the inbox again
- * and, when there is something, tries to become the runner once more. Either it does, or another
- * poster has: nobody's message is left.
+ * One word says everything, the inbox:
  *
- *   A1 push: release exchange on inbox; take: acquire exchange. A message's content is seen by who
- * runs it. A2 store of IDLE: sequentially consistent; exchange to RUNNING: likewise. What one
- * runner did to the actor happens before what the next one does (release, then acquire, on the same
- * word). And since push, store, exchange and the second look are all sequentially consistent, it
- * cannot be that both the poster misses IDLE and the runner misses the message. */
+ *   NULL       idle: nobody is inside, nothing is queued
+ *   &running   somebody is inside, nothing is queued
+ *   else       somebody is inside or about to be; a chain of messages, newest first, that ends in
+ *              NULL or &running
+ *
+ *   post:  push with a compare-and-swap. Who finds NULL has woken the actor and is its runner.
+ *   take:  exchange the chain for &running. Only the runner does it.
+ *   leave: compare-and-swap &running to NULL. It fails when a message came meanwhile, and then the
+ *          runner goes on: nobody's message is left behind, and nobody looks a second time.
+ *
+ * A1 There is one runner: only the post that finds NULL begins, only leaving puts NULL back.
+ * A2 A post releases its message and a take acquires it; a leave releases what the runner did to
+ *    the actor and the next runner's post acquires it: all on one word.
+ * A3 Leaving is the last touch. Who sees NULL in the word (actor_idle, acquire) and knows that
+ *    nobody will post any more may free the actor: no runner reads it again. */
 #include "rt/actor.h"
 
 #include <stddef.h>
 
 #include "base/must.h"
 
-enum { ACTOR_IDLE, ACTOR_RUNNING };
+/* Stands for "somebody is inside" at the end of the chain; never run. */
+static struct actor_msg running;
 
 /* The actor that this thread is inside of. */
 static _Thread_local struct actor *inside;
@@ -30,6 +36,11 @@ static void on_resume(struct loop_task *task)
     actor_turn(container_of(task, struct actor, resume));
 }
 
+static void on_again(struct loop_msg *msg)
+{
+    actor_turn(container_of(msg, struct actor, again));
+}
+
 static void on_work(struct work *work)
 {
     actor_turn(container_of(work, struct actor, work));
@@ -39,15 +50,14 @@ void actor_init(struct actor *actor, void (*turn_end)(struct actor *actor))
 {
     *actor = (struct actor){.turn_end = turn_end};
     atomic_init(&actor->inbox, NULL);
-    atomic_init(&actor->state, ACTOR_IDLE);
     loop_task_init(&actor->resume, on_resume);
+    actor->again.fn = on_again;
     actor->work.run = on_work;
 }
 
 void actor_fini(struct actor *actor)
 {
-    must(atomic_load(&actor->inbox) == NULL);
-    must(atomic_load(&actor->state) == ACTOR_IDLE);
+    must(actor_idle(actor));
     must(actor->pending == NULL);
 }
 
@@ -59,9 +69,10 @@ bool actor_here(const struct actor *actor)
 /* Move the inbox behind what is pending, oldest first. */
 static void actor_take(struct actor *actor)
 {
-    struct actor_msg *newest = atomic_exchange(&actor->inbox, NULL);
+    struct actor_msg *newest =
+        atomic_exchange_explicit(&actor->inbox, &running, memory_order_acq_rel);
     struct actor_msg *oldest = NULL;
-    while (newest != NULL) {
+    while (newest != NULL && newest != &running) {
         struct actor_msg *next = newest->next;
         newest->next = oldest;
         oldest = newest;
@@ -74,16 +85,12 @@ static void actor_take(struct actor *actor)
     *end = oldest;
 }
 
-/* Go on later: behind the loop's other work, or on the pool. */
-static void actor_reschedule(struct actor *actor)
+/* Nothing is queued: nobody is inside from now on. False when a message has come. A3 */
+static bool actor_leave(struct actor *actor)
 {
-    if (actor->executor != NULL) {
-        worker_submit(actor->executor, &actor->work);
-    } else {
-        struct loop *loop = loop_current();
-        must(loop != NULL);
-        loop_defer(loop, &actor->resume);
-    }
+    struct actor_msg *expected = &running;
+    return atomic_compare_exchange_strong_explicit(&actor->inbox, &expected, NULL,
+                                                   memory_order_acq_rel, memory_order_relaxed);
 }
 
 /* One bounded turn; the caller is the runner. True when messages are left. */
@@ -105,25 +112,45 @@ static bool actor_run_some(struct actor *actor)
     if (messages > 0 && actor->turn_end != NULL) {
         actor->turn_end(actor);
     }
-    return actor->pending != NULL || atomic_load(&actor->inbox) != NULL;
+    return actor->pending != NULL ||
+           atomic_load_explicit(&actor->inbox, memory_order_relaxed) != &running;
+}
+
+/* A turn has spent its bound: go on behind everything else that the loop has to do, its sockets
+ * too, or on the pool. */
+static void actor_yield(struct actor *actor)
+{
+    if (actor->executor != NULL) {
+        worker_submit(actor->executor, &actor->work);
+        return;
+    }
+    must(loop_current() != NULL);
+    loop_post(loop_current(), &actor->again);
 }
 
 static void actor_turn(struct actor *actor)
 {
     must(inside == NULL);
-    bool more;
     do {
         inside = actor;
-        more = actor_run_some(actor);
+        bool more = actor_run_some(actor);
         inside = NULL;
         if (more) {
-            actor_reschedule(actor); /* still RUNNING: nobody else starts it */
+            actor_yield(actor); /* still inside: nobody else starts it */
             return;
         }
-        atomic_store(&actor->state, ACTOR_IDLE);
-        more = atomic_load(&actor->inbox) != NULL &&
-               atomic_exchange(&actor->state, ACTOR_RUNNING) == ACTOR_IDLE;
-    } while (more);
+    } while (!actor_leave(actor));
+}
+
+/* We are the runner, but not here and now: inside another actor, or it belongs to a pool. */
+static void actor_begin_later(struct actor *actor)
+{
+    if (actor->executor != NULL) {
+        worker_submit(actor->executor, &actor->work);
+        return;
+    }
+    must(loop_current() != NULL);
+    loop_defer(loop_current(), &actor->resume);
 }
 
 void actor_post(struct actor *actor, struct actor_msg *msg)
@@ -131,13 +158,13 @@ void actor_post(struct actor *actor, struct actor_msg *msg)
     struct actor_msg *newest = atomic_load_explicit(&actor->inbox, memory_order_relaxed);
     do {
         msg->next = newest;
-    } while (!atomic_compare_exchange_weak(&actor->inbox, &newest, msg));
-    if (atomic_exchange(&actor->state, ACTOR_RUNNING) == ACTOR_RUNNING) {
+    } while (!atomic_compare_exchange_weak_explicit(&actor->inbox, &newest, msg,
+                                                    memory_order_acq_rel, memory_order_relaxed));
+    if (newest != NULL) {
         return;
     }
-    /* We are the runner now. Inside another actor, or for a pool, the turn comes later. */
     if (inside != NULL || actor->executor != NULL) {
-        actor_reschedule(actor);
+        actor_begin_later(actor);
     } else {
         actor_turn(actor);
     }
@@ -145,7 +172,7 @@ void actor_post(struct actor *actor, struct actor_msg *msg)
 
 bool actor_idle(const struct actor *actor)
 {
-    return atomic_load(&actor->state) == ACTOR_IDLE && atomic_load(&actor->inbox) == NULL;
+    return atomic_load_explicit(&actor->inbox, memory_order_acquire) == NULL;
 }
 
 void actor_set_executor(struct actor *actor, struct worker_pool *pool)

@@ -5,10 +5,10 @@
  * queue is empty or the turn's bound is spent. Otherwise whoever runs it will find the message.
  * From inside an actor, a post to another one goes to the loop's run list and is executed when the
  * current turn ends: actors never nest, so there is no cycle and no deadlock. What is left after
- * the bound is rescheduled on the same loop behind its other work.
+ * the bound is rescheduled on the same loop behind its other work, sockets included.
  *
  * Proof of exclusion, and that the memory of the actor is handed over from thread to thread, stands
- * in actor.c beside the two atomic operations that do it.
+ * at the top of actor.c.
  *
  * Threads: actor_post() from any loop (loop_current() must not be NULL); an actor whose executor is
  * a worker pool runs there instead, and posts from everywhere. */
@@ -34,10 +34,10 @@ struct actor_msg {
 };
 
 struct actor {
-    _Atomic(struct actor_msg *) inbox; /* newest first; reversed when taken */
-    _Atomic int state;                 /* ACTOR_IDLE or ACTOR_RUNNING */
+    _Atomic(struct actor_msg *) inbox; /* and whether somebody is inside: see actor.c */
     struct actor_msg *pending;         /* taken but not yet run; the runner's */
-    struct loop_task resume;           /* continues on the runner's loop after the bound */
+    struct loop_task resume;           /* begins on the loop whose actor posted */
+    struct loop_msg again;             /* goes on after the bound, on the runner's loop */
     struct worker_pool *executor;      /* NULL: inline */
     struct work work;                  /* for the executor */
     /* Called once at the end of every turn in which messages ran, still inside the actor: the place
@@ -56,7 +56,8 @@ void actor_post(struct actor *actor, struct actor_msg *msg);
 bool actor_here(const struct actor *actor);
 
 /* Is nobody inside it and nothing queued? Who frees an actor asks first: the message that dropped
- * the last reference may still be on its way out of it. */
+ * the last reference may still be on its way out of it. Once this is true, and nobody will post any
+ * more, no thread touches the actor again. */
 bool actor_idle(const struct actor *actor);
 
 /* Run on a pool from the next turn on (a slow disk), or inline again with NULL. Inside the actor

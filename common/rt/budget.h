@@ -35,10 +35,13 @@ struct budget_lease {
     struct list waiters; /* of struct budget_waiter, first come first served */
     struct loop_msg wake;
     _Atomic bool wake_posted;
+    struct loop_msg recall;
+    _Atomic bool recall_posted;
 };
 
 struct budget_waiter {
     struct list link;
+    struct budget_lease *lease; /* that it waits at */
     int64_t need_bytes;
     void (*granted)(struct budget_waiter *waiter); /* the bytes are reserved when this is called */
 };
@@ -53,6 +56,8 @@ void budget_lease_fini(struct budget_lease *lease);
  * budget_wait(). A request larger than the whole budget is granted when nothing else is reserved.
  */
 bool budget_reserve(struct budget_lease *lease, int64_t bytes);
+
+/* granted() is called in a later turn, never before this returns. */
 void budget_wait(struct budget_lease *lease, struct budget_waiter *waiter, int64_t bytes);
 void budget_wait_cancel(struct budget_waiter *waiter);
 

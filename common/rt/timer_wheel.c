@@ -2,6 +2,8 @@
 
 #include "base/must.h"
 
+#define WHEEL_FAR_MS (INT64_MAX / 2)
+
 /* The tick at which a deadline is due: its slot has passed entirely. */
 static int64_t tick_of(int64_t deadline_ms)
 {
@@ -38,6 +40,9 @@ static void wheel_place(struct timer_wheel *wheel, struct loop_timer *timer, int
 
 void timer_wheel_set(struct timer_wheel *wheel, struct loop_timer *timer, int64_t deadline_ms)
 {
+    if (deadline_ms > WHEEL_FAR_MS) {
+        deadline_ms = WHEEL_FAR_MS; /* no sum of it overflows */
+    }
     list_remove(&timer->link);
     timer->deadline_ms = deadline_ms;
     wheel_place(wheel, timer, wheel->tick + 1);
