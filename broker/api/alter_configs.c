@@ -6,9 +6,14 @@
 #include "api/config_resource.h"
 #include "api/control_call.h"
 #include "api/handlers.h"
+#include "api/names.h"
+#include "base/log.h"
 #include "base/must.h"
 #include "config/config_alter.h"
+#include "config/loggers.h"
 #include "znode/path.h"
+
+#define LOGGER "kafka.server.KafkaConfig"
 
 /* Somebody else changed the same entity between our read and our write: how often to read again
  * before the client is told to. */
@@ -20,6 +25,7 @@ struct target {
     struct str name;
     const struct config_change *changes;
     int32_t changes_count;
+    bool settled; /* nothing is to be written, or no more */
     enum err err;
     const char *text; /* NULL: none */
 };
@@ -34,6 +40,7 @@ struct alter {
     int races;
     bool replace;
     bool validate_only;
+    bool over; /* the session ended */
 };
 
 /* ---- the answer ---- */
@@ -97,20 +104,9 @@ static void on_done(struct control_call *call)
 
 static void start_target(struct alter *alter);
 
-static void finish_target(struct alter *alter, enum err err, const char *text)
-{
-    struct target *target = &alter->targets[alter->at];
-    target->err = err;
-    if (err != ERR_OK && text != NULL && text[0] != '\0') {
-        target->text = arena_printf(&alter->call.req->arena, "%s", text);
-    }
-    alter->at++;
-    start_target(alter);
-}
-
 static enum config_entity entity_of(const struct target *target)
 {
-    if (target->type == RESOURCE_TOPIC) {
+    if (target->type != RESOURCE_BROKER) {
         return ENTITY_TOPIC;
     }
     return target->name.size == 0 ? ENTITY_ALL_BROKERS : ENTITY_BROKER;
@@ -121,9 +117,36 @@ static const char *type_path(const struct target *target)
     return target->type == RESOURCE_TOPIC ? "topics" : "brokers";
 }
 
-static struct str entity_name(const struct target *target)
+static struct str entity_name(struct alter *alter, const struct target *target)
 {
-    return entity_of(target) == ENTITY_ALL_BROKERS ? str_of(PATH_DEFAULT_ENTITY) : target->name;
+    struct req *req = alter->call.req;
+    switch (entity_of(target)) {
+    case ENTITY_ALL_BROKERS:
+        return str_of(PATH_DEFAULT_ENTITY);
+    case ENTITY_BROKER: /* "01" is broker 1, too */
+        return str_of(arena_printf(&req->arena, "%d", req->broker->id));
+    case ENTITY_TOPIC:
+        break;
+    }
+    return target->name;
+}
+
+static void finish_target(struct alter *alter, enum err err, const char *text)
+{
+    struct target *target = &alter->targets[alter->at];
+    target->settled = true;
+    alter->over = err == ERR_ZK_SESSION_EXPIRED;
+    target->err = alter->over ? ERR_REQUEST_TIMED_OUT : err;
+    if (err != ERR_OK && text != NULL && text[0] != '\0') {
+        target->text = arena_printf(&alter->call.req->arena, "%s", text);
+    }
+    if (err == ERR_OK && !alter->validate_only) {
+        log_info(LOGGER, "configuration changed", "entity=%s/%.*s", type_path(target),
+                 STR_ARG(entity_name(alter, target)));
+    }
+    alter->at++;
+    alter->races = 0;
+    start_target(alter);
 }
 
 static void on_written(void *arg, enum err err, const char *text)
@@ -134,7 +157,7 @@ static void on_written(void *arg, enum err err, const char *text)
         start_target(alter);
         return;
     }
-    finish_target(alter, err == ERR_ZK_SESSION_EXPIRED ? ERR_REQUEST_TIMED_OUT : err, text);
+    finish_target(alter, err, text);
 }
 
 static void set_of(struct arena *arena, const struct znode_config *config, struct config_set *out)
@@ -167,8 +190,7 @@ static void on_read(void *arg, enum err err, const struct znode_config *config, 
     struct config_set now;
     struct config_set next;
     if (err != ERR_OK) {
-        finish_target(alter, err == ERR_ZK_SESSION_EXPIRED ? ERR_REQUEST_TIMED_OUT : err,
-                      "ZooKeeper could not be asked; try again.");
+        finish_target(alter, err, "ZooKeeper could not be asked; try again.");
         return;
     }
     set_of(arena, config, &now);
@@ -181,21 +203,22 @@ static void on_read(void *arg, enum err err, const struct znode_config *config, 
         return;
     }
     struct znode_config written = znode_of(arena, &next);
-    admin_write_config(alter->admin, type_path(target), entity_name(target), &written, version,
-                       on_written, alter);
+    admin_write_config(alter->admin, type_path(target), entity_name(alter, target), &written,
+                       version, on_written, alter);
 }
 
 static void start_target(struct alter *alter)
 {
-    while (alter->at < alter->targets_count && alter->targets[alter->at].err != ERR_OK) {
-        alter->at++; /* refused before */
+    while (alter->at < alter->targets_count && (alter->over || alter->targets[alter->at].settled)) {
+        struct target *skipped = &alter->targets[alter->at++];
+        skipped->err = skipped->settled ? skipped->err : ERR_REQUEST_TIMED_OUT;
     }
     if (alter->at == alter->targets_count) {
         control_call_finish(&alter->call);
         return;
     }
     const struct target *target = &alter->targets[alter->at];
-    admin_read_config(alter->admin, type_path(target), entity_name(target), on_read, alter);
+    admin_read_config(alter->admin, type_path(target), entity_name(alter, target), on_read, alter);
 }
 
 static void on_control(struct control_call *call)
@@ -207,34 +230,58 @@ static void on_control(struct control_call *call)
 
 /* ---- from the request ---- */
 
-static bool named_twice(const struct alter *alter, int32_t index)
+/* Levels live in this broker's memory alone, so they change here and now. */
+static enum err alter_loggers(struct req *req, const struct alter *alter,
+                              const struct target *target, struct errmsg *msg)
 {
-    const struct target *target = &alter->targets[index];
-    for (int32_t i = 0; i < alter->targets_count; i++) {
-        if (i != index && alter->targets[i].type == target->type &&
-            str_eq(alter->targets[i].name, target->name)) {
-            return true;
-        }
+    enum err err = config_resource_broker(req->broker, target->name, false, msg);
+    for (int32_t i = 0; err == ERR_OK && i < target->changes_count; i++) {
+        err = loggers_check(&target->changes[i], msg);
     }
-    return false;
+    for (int32_t i = 0; err == ERR_OK && !alter->validate_only && i < target->changes_count; i++) {
+        err = loggers_apply(&target->changes[i]);
+    }
+    return err;
 }
 
-static void check_target(struct req *req, struct alter *alter, int32_t index)
+static enum err check_resource(struct req *req, struct alter *alter, struct target *target,
+                               struct errmsg *msg)
 {
-    struct target *target = &alter->targets[index];
-    struct errmsg msg = {""};
-    if (named_twice(alter, index)) {
-        target->err = ERR_INVALID_REQUEST;
-        target->text = "Each resource must appear at most once.";
-        return;
+    switch (target->type) {
+    case RESOURCE_TOPIC:
+        if (target->name.size == 0) {
+            errmsg_set(msg, "Default topic resources are not allowed.");
+            return ERR_INVALID_REQUEST;
+        }
+        return config_resource_topic(meta_reader_now(&req->netloop->meta), target->name, msg);
+    case RESOURCE_BROKER:
+        return config_resource_broker(req->broker, target->name, true, msg);
+    case RESOURCE_BROKER_LOGGER:
+        if (alter->replace) { /* only the incremental form knows loggers */
+            break;
+        }
+        target->settled = true;
+        return alter_loggers(req, alter, target, msg);
+    case RESOURCE_CLIENT_METRICS:
+        errmsg_set(msg, "AlterConfigs is only supported for topics and brokers, but resource type "
+                        "is CLIENT_METRICS");
+        return ERR_INVALID_REQUEST;
+    default:
+        break;
     }
-    target->err = config_resource_check(req->broker, meta_reader_now(&req->netloop->meta),
-                                        target->type, target->name, &msg);
+    errmsg_set(msg, "Unknown resource type %d", target->type);
+    return ERR_INVALID_REQUEST;
+}
+
+static void check_target(struct req *req, struct alter *alter, struct target *target)
+{
+    struct errmsg msg = {""};
+    target->err = config_alter_check(target->changes, target->changes_count, &msg);
     if (target->err == ERR_OK) {
-        target->err =
-            config_alter_check(entity_of(target), target->changes, target->changes_count, &msg);
+        target->err = check_resource(req, alter, target, &msg);
     }
     if (target->err != ERR_OK) {
+        target->settled = true;
         target->text = arena_printf(&req->arena, "%s", msg.text);
     }
 }
@@ -249,10 +296,29 @@ static struct alter *alter_new(struct req *req, int32_t count, bool replace, boo
     return alter;
 }
 
+/* Type and name in one text, to find those that are there twice. */
+static const bool *repeated_targets(struct req *req, const struct alter *alter)
+{
+    struct str *names = req_array(req, struct str, alter->targets_count + 1);
+    for (int32_t i = 0; i < alter->targets_count; i++) {
+        names[i] = str_of(arena_printf(&req->arena, "%d %.*s", alter->targets[i].type,
+                                       STR_ARG(alter->targets[i].name)));
+    }
+    return names_repeated(&req->arena, names, alter->targets_count);
+}
+
 static void alter_start(struct req *req, struct alter *alter)
 {
+    const bool *repeated = repeated_targets(req, alter);
     for (int32_t i = 0; i < alter->targets_count; i++) {
-        check_target(req, alter, i);
+        struct target *target = &alter->targets[i];
+        if (repeated[i]) {
+            target->settled = true;
+            target->err = ERR_INVALID_REQUEST;
+            target->text = "Each resource must appear at most once.";
+        } else {
+            check_target(req, alter, target);
+        }
     }
     control_call_start(&alter->call, req, on_control, on_done);
 }

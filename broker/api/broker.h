@@ -24,6 +24,7 @@
 #include "rt/worker.h"
 
 struct admin_service;
+struct config_changes;
 struct control_apply;
 struct ctl_driver;
 struct fetch_sessions;
@@ -93,6 +94,7 @@ struct broker {
     struct producer_ids *producer_ids;
     struct replicator *replicator;
     struct topic_configs *topic_configs;
+    struct config_changes *config_changes; /* the control loop's */
     struct loop *control;
     struct worker_pool *workers;
     struct netloop *netloops;

@@ -1,47 +1,42 @@
 #include "api/config_resource.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 
 #include "admin/admin_service.h"
 
-static enum err check_topic(const struct meta *meta, struct str name, struct errmsg *msg)
+enum err config_resource_topic(const struct meta *meta, struct str name, struct errmsg *msg)
 {
     if (!topic_name_valid(name)) {
-        errmsg_set(msg, "Topic name \"%.*s\" is not valid.", (int)name.size, name.ptr);
+        errmsg_set(msg, "Topic name is invalid: '%.*s'", STR_ARG(name));
         return ERR_INVALID_TOPIC_EXCEPTION;
     }
     if (meta_find(meta, name) == NULL) {
-        errmsg_set(msg, "The topic \"%.*s\" does not exist.", (int)name.size, name.ptr);
+        errmsg_set(msg, "The topic '%.*s' does not exist.", STR_ARG(name));
         return ERR_UNKNOWN_TOPIC_OR_PARTITION;
     }
     return ERR_OK;
 }
 
-static enum err check_broker(const struct broker *broker, struct str name, struct errmsg *msg)
+enum err config_resource_broker(const struct broker *broker, struct str name, bool all_too,
+                                struct errmsg *msg)
 {
-    char own[16];
-    snprintf(own, sizeof(own), "%d", broker->id);
-    if (name.size == 0 || str_is(name, own)) {
+    char text[16] = "";
+    char *end = text;
+    if (name.size == 0 && all_too) {
         return ERR_OK;
     }
-    errmsg_set(msg, "Unexpected broker id, expected %s or empty string, but received %.*s", own,
-               (int)name.size, name.ptr);
-    return ERR_INVALID_REQUEST;
-}
-
-enum err config_resource_check(const struct broker *broker, const struct meta *meta, int8_t type,
-                               struct str name, struct errmsg *msg)
-{
-    switch (type) {
-    case RESOURCE_TOPIC:
-        return check_topic(meta, name, msg);
-    case RESOURCE_BROKER:
-        return check_broker(broker, name, msg);
-    case RESOURCE_BROKER_LOGGER:
-        errmsg_set(msg, "Levels of single loggers cannot be read or changed at run time yet.");
-        return ERR_INVALID_REQUEST;
-    default:
-        errmsg_set(msg, "Unsupported resource type: %d", type);
+    if (name.size > 0 && name.size < sizeof(text)) {
+        memcpy(text, name.ptr, name.size);
+    }
+    long id = strtol(text, &end, 10);
+    if (end == text || *end != '\0') {
+        errmsg_set(msg, "Broker id must be an integer, but it is: %.*s", STR_ARG(name));
         return ERR_INVALID_REQUEST;
     }
+    if (id != broker->id) {
+        errmsg_set(msg, "Unexpected broker id, expected %d%s, but received %.*s", broker->id,
+                   all_too ? " or empty string" : "", STR_ARG(name));
+        return ERR_INVALID_REQUEST;
+    }
+    return ERR_OK;
 }

@@ -6,9 +6,18 @@
 
 #include "api/broker.h"
 
-enum resource_type { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4, RESOURCE_BROKER_LOGGER = 8 };
+enum resource_type {
+    RESOURCE_TOPIC = 2,
+    RESOURCE_BROKER = 4,
+    RESOURCE_BROKER_LOGGER = 8,
+    RESOURCE_CLIENT_METRICS = 16,
+};
 
-/* ERR_UNKNOWN_TOPIC_OR_PARTITION, or ERR_INVALID_REQUEST: another broker's configuration, or a type
- * that is not served. The empty broker name means all brokers. */
-MUST_USE enum err config_resource_check(const struct broker *broker, const struct meta *meta,
-                                        int8_t type, struct str name, struct errmsg *msg);
+/* The topic must exist: INVALID_TOPIC_EXCEPTION, UNKNOWN_TOPIC_OR_PARTITION. */
+MUST_USE enum err config_resource_topic(const struct meta *meta, struct str name,
+                                        struct errmsg *msg);
+
+/* A broker answers for its own configuration and loggers only. `all_too`: the empty name, all
+ * brokers, is fine as well. INVALID_REQUEST. */
+MUST_USE enum err config_resource_broker(const struct broker *broker, struct str name, bool all_too,
+                                         struct errmsg *msg);

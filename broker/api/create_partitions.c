@@ -27,6 +27,7 @@ struct grow_op {
     int32_t count;
     int32_t at; /* under way */
     bool validate_only;
+    bool over; /* the session ended: nobody is the controller any more */
 };
 
 /* Another client adds partitions at the same time: how often to look again. */
@@ -104,8 +105,8 @@ static void grow_rest(struct grow_op *op);
 static void settle(struct grow_op *op, enum err err, const char *text)
 {
     if (err != ERR_OK) {
-        refuse(op, &op->items[op->at], err == ERR_ZK_SESSION_EXPIRED ? ERR_NOT_CONTROLLER : err,
-               text);
+        op->over = err == ERR_ZK_SESSION_EXPIRED;
+        refuse(op, &op->items[op->at], op->over ? ERR_NOT_CONTROLLER : err, text);
     }
     op->at++;
     grow_rest(op);
@@ -161,7 +162,9 @@ static void grow_rest(struct grow_op *op)
 {
     while (op->at < op->count) {
         struct growth *item = &op->items[op->at];
-        if (item->result->error_code == 0) {
+        if (item->result->error_code == 0 && op->over) {
+            refuse(op, item, ERR_NOT_CONTROLLER, NULL);
+        } else if (item->result->error_code == 0) {
             admin_read_topic(admin_service_admin(op->call.req->broker->admin), item->want->name,
                              on_topic, op);
             return;
@@ -171,10 +174,26 @@ static void grow_rest(struct grow_op *op)
     finish(op);
 }
 
+static void check_request(struct grow_op *op)
+{
+    struct arena *arena = &op->call.req->arena;
+    struct str *names = arena_array(arena, struct str, (size_t)op->count + 1);
+    for (int32_t i = 0; i < op->count; i++) {
+        names[i] = op->items[i].want->name;
+    }
+    const bool *repeated = names_repeated(arena, names, op->count);
+    for (int32_t i = 0; i < op->count; i++) {
+        if (repeated[i]) {
+            refuse(op, &op->items[i], ERR_INVALID_REQUEST, "Duplicate topic in request.");
+        }
+    }
+}
+
 static void on_control(struct control_call *call)
 {
     struct grow_op *op = container_of(call, struct grow_op, call);
     if (ctl_driver_is_active(call->req->broker->ctl_driver)) {
+        check_request(op);
         grow_rest(op);
         return;
     }
@@ -191,11 +210,6 @@ void api_create_partitions(struct req *req)
     const struct create_partitions_request *request = req->body;
     struct grow_op *op = req_new(req, struct grow_op);
     int32_t count = request->topics_count;
-    struct str *names = req_array(req, struct str, count + 1);
-    for (int32_t i = 0; i < count; i++) {
-        names[i] = request->topics[i].name;
-    }
-    const bool *repeated = names_repeated(&req->arena, names, count);
     op->count = count;
     op->items = req_array(req, struct growth, count);
     op->validate_only = request->validate_only;
@@ -206,10 +220,7 @@ void api_create_partitions(struct req *req)
     for (int32_t i = 0; i < count; i++) {
         op->items[i] =
             (struct growth){.want = &request->topics[i], .result = &op->reply.results[i]};
-        op->reply.results[i].name = names[i];
-        if (repeated[i]) {
-            refuse(op, &op->items[i], ERR_INVALID_REQUEST, "Duplicate topic in request.");
-        }
+        op->reply.results[i].name = request->topics[i].name;
     }
     control_call_start(&op->call, req, on_control, on_back);
 }

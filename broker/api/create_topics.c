@@ -11,6 +11,7 @@
 #include "api/handlers.h"
 #include "api/names.h"
 #include "config/synonyms.h"
+#include "config/values.h"
 #include "controller/ctl_driver.h"
 #include "partition/part.h"
 
@@ -36,6 +37,7 @@ struct create_op {
     int32_t count;
     int32_t at; /* under way */
     bool validate_only;
+    bool over; /* the session ended: nobody is the controller any more */
 };
 
 static struct arena *arena_of(struct create_op *op)
@@ -138,7 +140,7 @@ static void describe(struct create_op *op, struct creation *item, const struct c
         config_synonyms_topic(config, key, source == SOURCE_TOPIC ? value : NULL, &synonyms);
         item->result->configs[i] = (config_t){
             .name = str_of(topic_key_info(key)->name),
-            .value = arena_str(arena, str_of(value)),
+            .value = str_of(config_canonical(arena, topic_key_info(key)->type, value)),
             .config_source = (int8_t)synonyms.source,
         };
     }
@@ -152,8 +154,8 @@ static void on_created(void *arg, enum err err, const char *text)
         item->written = true;
         item->result->topic_id = item->topic.id;
     } else {
-        /* Without a session nobody is the controller any more. */
-        refuse(op, item, err == ERR_ZK_SESSION_EXPIRED ? ERR_NOT_CONTROLLER : err, text);
+        op->over = err == ERR_ZK_SESSION_EXPIRED;
+        refuse(op, item, op->over ? ERR_NOT_CONTROLLER : err, text);
     }
     op->at++;
     create_rest(op);
@@ -187,6 +189,7 @@ static void on_names(void *arg, enum err err, const struct str *names, int32_t c
     if (err == ERR_OK) {
         err = new_topic_check_name(item->topic.name, names, count, &msg);
     } else {
+        op->over = true;
         err = ERR_NOT_CONTROLLER;
     }
     if (err != ERR_OK) {
@@ -250,6 +253,10 @@ static bool create_one(struct create_op *op, struct creation *item)
 {
     struct errmsg msg = {""};
     if (item->result->error_code != 0) {
+        return false;
+    }
+    if (op->over) {
+        refuse(op, item, ERR_NOT_CONTROLLER, NULL);
         return false;
     }
     enum err err = plan(op, item, &msg);
@@ -324,6 +331,7 @@ void api_create_topics(struct req *req)
         op->items[i] =
             (struct creation){.want = &request->topics[i], .result = &op->reply.topics[i]};
         op->reply.topics[i].name = request->topics[i].name;
+        op->reply.topics[i].error_message = STR_NULL;
     }
     control_call_start(&op->call, req, on_control, on_back);
 }

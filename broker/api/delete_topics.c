@@ -25,6 +25,7 @@ struct delete_op {
     struct deletion *items;
     int32_t count;
     int32_t at; /* under way */
+    bool over;  /* the session ended: nobody is the controller any more */
 };
 
 static void on_back(struct control_call *call)
@@ -104,9 +105,8 @@ static void on_marked(void *arg, enum err err, const char *text)
     (void)text;
     item->marked = err == ERR_OK;
     if (err != ERR_OK) {
-        /* Without a session nobody is the controller any more. */
-        item->result->error_code =
-            err_wire(err == ERR_ZK_SESSION_EXPIRED ? ERR_NOT_CONTROLLER : err);
+        op->over = err == ERR_ZK_SESSION_EXPIRED;
+        item->result->error_code = err_wire(op->over ? ERR_NOT_CONTROLLER : err);
     }
     op->at++;
     delete_rest(op);
@@ -116,7 +116,9 @@ static void delete_rest(struct delete_op *op)
 {
     while (op->at < op->count) {
         struct deletion *item = &op->items[op->at];
-        if (item->result->error_code == 0) {
+        if (item->result->error_code == 0 && op->over) {
+            item->result->error_code = err_wire(ERR_NOT_CONTROLLER);
+        } else if (item->result->error_code == 0) {
             admin_delete_topic(admin_service_admin(op->call.req->broker->admin), item->name,
                                on_marked, op);
             return;

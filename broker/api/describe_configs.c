@@ -1,11 +1,21 @@
-/* DescribeConfigs: the values in force of topics and brokers, and where they come from. Source:
- * kafka-zk-mode facts 8.8 (53-55). */
+/* DescribeConfigs: the values in force of topics, brokers and loggers, and where they come from.
+ * Source: kafka-zk-mode facts 8.8 (53-55).
+ *
+ * What topics set for themselves is read from ZooKeeper, as Kafka does: so whoever altered a topic
+ * sees it at once, on any broker. When ZooKeeper cannot be asked, what this broker last heard must
+ * do. */
 #include <stdlib.h>
 
+#include "admin/admin_service.h"
 #include "api/broker.h"
 #include "api/config_resource.h"
+#include "api/control_call.h"
 #include "api/handlers.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "config/loggers.h"
+#include "config/synonyms.h"
+#include "config/values.h"
 #include "topics/topic_configs.h"
 
 typedef struct describe_configs_response_describe_configs_result result_t;
@@ -13,15 +23,33 @@ typedef struct describe_configs_response_describe_configs_resource_result entry_
 typedef struct describe_configs_response_describe_configs_synonym synonym_t;
 typedef struct describe_configs_request_describe_configs_resource resource_t;
 
-enum { SYNONYM_KEYS_MAX = 3, SYNONYM_LAYERS = 4 };
+enum { SOURCE_BROKER_LOGGER = 6, TYPE_UNKNOWN = 0 };
+
+struct describe_op;
+
+/* A topic's own values, as ZooKeeper has them. */
+struct topic_values {
+    struct describe_op *op;
+    const struct config_pair *pairs; /* in the arena */
+    int count;
+    bool read;
+};
+
+struct describe_op {
+    struct control_call call;
+    struct topic_values *topics; /* one for each resource of the request */
+    int32_t waiting;
+};
 
 /* One resource on its way into the answer. */
 struct describing {
     struct req *req;
+    const struct topic_values *topic;
     const struct config *config;
     const resource_t *wanted;
     result_t *result;
     bool synonyms;
+    bool documentation;
 };
 
 static bool is_wanted(const struct describing *d, const char *name)
@@ -40,170 +68,336 @@ static struct str copy_text(struct describing *d, const char *text)
     return text == NULL ? STR_NULL : arena_str(&d->req->arena, str_of(text));
 }
 
-static entry_t *add_entry(struct describing *d, const char *name, enum config_type type,
-                          const char *value)
+/* ---- one entry ---- */
+
+static entry_t *add_entry(struct describing *d, const char *name)
 {
     entry_t *entry = &d->result->configs[d->result->configs_count++];
     codec_init(&describe_configs_response_describe_configs_resource_result_desc, entry);
     entry->name = copy_text(d, name);
-    entry->config_type = (int8_t)type;
-    entry->is_sensitive = type == CONFIG_PASSWORD;
-    entry->value = entry->is_sensitive ? STR_NULL : copy_text(d, value);
-    entry->synonyms = req_array(d->req, synonym_t, SYNONYM_KEYS_MAX * SYNONYM_LAYERS + 1);
     return entry;
 }
 
-static void add_synonym(struct describing *d, entry_t *entry, const char *name, const char *value,
-                        enum config_source source)
+/* `value` NULL: unset. Passwords are never shown. */
+static void set_value(struct describing *d, entry_t *entry, enum config_type type,
+                      const char *value)
 {
-    entry->synonyms[entry->synonyms_count++] = (synonym_t){
-        .name = copy_text(d, name),
-        .value = entry->is_sensitive ? STR_NULL : copy_text(d, value),
-        .source = (int8_t)source,
-    };
+    entry->config_type = (int8_t)type;
+    entry->is_sensitive = type == CONFIG_PASSWORD;
+    entry->value = STR_NULL;
+    if (value != NULL && !entry->is_sensitive) {
+        entry->value = str_of(config_canonical(&d->req->arena, type, value));
+    }
+    entry->documentation =
+        d->documentation ? str_of(config_documentation(entry->name.ptr)) : STR_NULL;
 }
 
-/* What each layer says for a broker key and those that stand in for it, in the order in which they
- * count. As in Kafka the list begins with the key's own name. */
-static void add_broker_synonyms(struct describing *d, entry_t *entry, const char *keys,
-                                bool only_cluster)
+static void set_source(struct describing *d, entry_t *entry, int source)
 {
-    enum config_key chain[SYNONYM_KEYS_MAX];
-    int count = 0;
-    for (const char *at = keys; *at != '\0' && count < SYNONYM_KEYS_MAX;) {
-        size_t size = strcspn(at, ",");
-        char *name = arena_cstr(&d->req->arena, (struct str){at, size});
-        enum config_key key = config_find(name);
-        if (key < KEY_COUNT) {
-            chain[count++] = key;
-        }
-        at += size + (at[size] == ',');
+    entry->config_source = (int8_t)source;
+    entry->is_default = d->req->version == 0 && source == SOURCE_DEFAULT;
+}
+
+static void set_synonyms(struct describing *d, entry_t *entry,
+                         const struct config_synonyms *synonyms)
+{
+    set_source(d, entry, synonyms->source);
+    if (!d->synonyms) {
+        return;
     }
-    bool begun = entry->synonyms_count > 0;
-    for (int source = SOURCE_DYNAMIC_BROKER; source <= SOURCE_DEFAULT; source++) {
-        for (int i = 0; i < count; i++) {
-            const char *value = config_layer(d->config, chain[i], (enum config_source)source);
-            if (value != NULL && (!only_cluster || source == SOURCE_DYNAMIC_DEFAULT) &&
-                (begun || i == 0)) {
-                begun = true;
-                add_synonym(d, entry, config_info(chain[i])->name, value,
-                            (enum config_source)source);
+    entry->synonyms = req_array(d->req, synonym_t, synonyms->count);
+    for (int i = 0; i < synonyms->count; i++) {
+        const struct config_synonym *from = &synonyms->items[i];
+        entry->synonyms[entry->synonyms_count++] = (synonym_t){
+            .name = copy_text(d, from->name),
+            .value = entry->is_sensitive ? STR_NULL : copy_text(d, from->value),
+            .source = (int8_t)from->source,
+        };
+    }
+}
+
+/* ---- topics ---- */
+
+static void describe_topic_key(struct describing *d, enum topic_key key,
+                               const struct config_pair *own, int own_count)
+{
+    const struct topic_key_info *info = topic_key_info(key);
+    char scratch[32];
+    enum config_source source;
+    struct config_synonyms synonyms;
+    const char *value =
+        topic_config_value(d->config, own, own_count, key, scratch, sizeof(scratch), &source);
+    entry_t *entry = add_entry(d, info->name);
+    set_value(d, entry, info->type, value);
+    config_synonyms_topic(d->config, key, source == SOURCE_TOPIC ? entry->value.ptr : NULL,
+                          &synonyms);
+    set_synonyms(d, entry, &synonyms);
+}
+
+static enum err describe_topic(struct describing *d, struct errmsg *msg)
+{
+    const struct meta *meta = meta_reader_now(&d->req->netloop->meta);
+    enum err err = config_resource_topic(meta, d->wanted->resource_name, msg);
+    if (err != ERR_OK) {
+        if (err == ERR_UNKNOWN_TOPIC_OR_PARTITION) {
+            errmsg_set(msg, "%s", "");
+        }
+        return err;
+    }
+    int count = d->topic->count;
+    const struct config_pair *own = d->topic->pairs;
+    struct config_pair *heard = NULL;
+    if (!d->topic->read) {
+        heard =
+            topic_configs_pairs(d->req->broker->topic_configs, d->wanted->resource_name, &count);
+        own = heard;
+    }
+    d->result->configs = req_array(d->req, entry_t, TOPIC_KEY_COUNT);
+    for (int key = 0; key < TOPIC_KEY_COUNT; key++) {
+        if (is_wanted(d, topic_key_info((enum topic_key)key)->name)) {
+            describe_topic_key(d, (enum topic_key)key, own, count);
+        }
+    }
+    mem_free(heard);
+    return ERR_OK;
+}
+
+/* ---- brokers ---- */
+
+static void describe_broker_key(struct describing *d, enum config_key key, bool cluster)
+{
+    const struct config_info *info = config_info(key);
+    struct config_synonyms synonyms;
+    entry_t *entry = add_entry(d, info->name);
+    set_value(d, entry, info->type,
+              cluster ? config_layer(d->config, key, SOURCE_DYNAMIC_DEFAULT)
+                      : config_str(d->config, key));
+    entry->read_only = info->mode == CONFIG_STATIC;
+    config_synonyms_broker(d->config, key, cluster, &synonyms);
+    set_synonyms(d, entry, &synonyms);
+}
+
+/* A key that is no broker key itself: of one listener, of a plug-in, or misspelt. What it holds may
+ * be a secret, so the value is not shown, unless it is a listener's form of a known key. */
+static void describe_extra(struct describing *d, const char *name)
+{
+    struct config_synonyms synonyms = {.count = 0};
+    const char *top = config_extra(d->config, name);
+    enum config_key base = config_listener_base(name);
+    entry_t *entry = add_entry(d, name);
+    if (base < KEY_COUNT) {
+        set_value(d, entry, config_info(base)->type, top);
+    } else {
+        entry->config_type = TYPE_UNKNOWN;
+        entry->is_sensitive = true;
+        entry->value = STR_NULL;
+        entry->documentation = STR_NULL;
+    }
+    entry->read_only = true;
+    for (int source = SOURCE_DYNAMIC_BROKER; source <= SOURCE_STATIC; source++) {
+        for (int i = 0; i < config_extras_count(d->config); i++) {
+            enum config_source at;
+            struct config_pair pair = config_extra_at(d->config, i, &at);
+            if ((int)at == source && strcmp(pair.name, name) == 0) {
+                synonyms.items[synonyms.count++] =
+                    (struct config_synonym){pair.name, pair.value, at};
             }
         }
     }
+    synonyms.source = synonyms.count > 0 ? synonyms.items[0].source : SOURCE_DEFAULT;
+    set_synonyms(d, entry, &synonyms);
 }
 
-static void finish_entry(struct describing *d, entry_t *entry)
+/* Is the extra at `index` the first of its name? Others are other layers' values. */
+static bool is_first(const struct config *config, int index, const char *name)
 {
-    enum config_source source =
-        entry->synonyms_count > 0 ? (enum config_source)entry->synonyms[0].source : SOURCE_DEFAULT;
-    entry->config_source = (int8_t)source;
-    entry->is_default = d->req->version == 0 && source == SOURCE_DEFAULT;
-    if (!d->synonyms) {
-        entry->synonyms_count = 0;
-    }
-}
-
-static void describe_topic(struct describing *d)
-{
-    int count;
-    struct config_pair *pairs =
-        topic_configs_pairs(d->req->broker->topic_configs, d->wanted->resource_name, &count);
-    d->result->configs = req_array(d->req, entry_t, TOPIC_KEY_COUNT);
-    for (int key = 0; key < TOPIC_KEY_COUNT; key++) {
-        const struct topic_key_info *info = topic_key_info((enum topic_key)key);
-        if (!is_wanted(d, info->name)) {
-            continue;
-        }
-        char scratch[32];
+    for (int i = 0; i < index; i++) {
         enum config_source source;
-        const char *value = topic_config_value(d->config, pairs, count, (enum topic_key)key,
-                                               scratch, sizeof(scratch), &source);
-        entry_t *entry = add_entry(d, info->name, info->type, value);
-        if (source == SOURCE_TOPIC) {
-            add_synonym(d, entry, info->name, value, SOURCE_TOPIC);
-        }
-        add_broker_synonyms(d, entry, info->broker_keys, false);
-        finish_entry(d, entry);
-    }
-    mem_free(pairs);
-}
-
-/* The keys that stand in for a broker key, itself among them. */
-static const char *broker_chain(const char *name)
-{
-    static const char *const chains[][2] = {
-        {"log.retention.", "log.retention.ms,log.retention.minutes,log.retention.hours"},
-        {"log.roll.jitter.", "log.roll.jitter.ms,log.roll.jitter.hours"},
-        {"log.roll.", "log.roll.ms,log.roll.hours"},
-        {"log.flush.interval.ms", "log.flush.interval.ms,log.flush.scheduler.interval.ms"},
-    };
-    for (size_t i = 0; i < sizeof(chains) / sizeof(chains[0]); i++) {
-        if (strncmp(name, chains[i][0], strlen(chains[i][0])) == 0 &&
-            strstr(chains[i][1], name) != NULL) {
-            return chains[i][1];
+        if (strcmp(config_extra_at(config, i, &source).name, name) == 0) {
+            return false;
         }
     }
-    return name;
+    return true;
 }
 
 /* `cluster`: the values for all brokers, which are those that were set dynamically. */
 static void describe_broker(struct describing *d, bool cluster)
 {
-    d->result->configs = req_array(d->req, entry_t, KEY_COUNT);
+    int extras = config_extras_count(d->config);
+    d->result->configs = req_array(d->req, entry_t, KEY_COUNT + extras);
     for (int i = 0; i < KEY_COUNT; i++) {
         enum config_key key = (enum config_key)i;
-        const struct config_info *info = config_info(key);
-        const char *dynamic = config_layer(d->config, key, SOURCE_DYNAMIC_DEFAULT);
-        if (!is_wanted(d, info->name) || (cluster && dynamic == NULL)) {
-            continue;
+        bool shown = !cluster || config_layer(d->config, key, SOURCE_DYNAMIC_DEFAULT) != NULL;
+        if (shown && is_wanted(d, config_info(key)->name)) {
+            describe_broker_key(d, key, cluster);
         }
-        entry_t *entry =
-            add_entry(d, info->name, info->type, cluster ? dynamic : config_str(d->config, key));
-        entry->read_only = info->mode == CONFIG_STATIC;
-        add_broker_synonyms(d, entry, broker_chain(info->name), cluster);
-        finish_entry(d, entry);
+    }
+    for (int i = 0; i < extras; i++) {
+        enum config_source source;
+        struct config_pair pair = config_extra_at(d->config, i, &source);
+        bool shown = cluster ? source == SOURCE_DYNAMIC_DEFAULT : is_first(d->config, i, pair.name);
+        if (shown && is_wanted(d, pair.name)) {
+            describe_extra(d, pair.name);
+        }
     }
 }
 
+static void describe_loggers(struct describing *d)
+{
+    d->result->configs = req_array(d->req, entry_t, loggers_count());
+    for (int i = 0; i < loggers_count(); i++) {
+        const char *name = loggers_name(i);
+        if (is_wanted(d, name)) {
+            entry_t *entry = add_entry(d, name);
+            entry->value = str_of(log_level_name(log_get_level(name)));
+            set_source(d, entry, SOURCE_BROKER_LOGGER);
+        }
+    }
+}
+
+/* ---- one resource ---- */
+
 static enum err describe(struct describing *d, struct errmsg *msg)
 {
-    const struct meta *meta = meta_reader_now(&d->req->netloop->meta);
     struct str name = d->wanted->resource_name;
-    enum err err = config_resource_check(d->req->broker, meta, d->wanted->resource_type, name, msg);
-    if (err != ERR_OK) {
+    enum err err;
+    switch (d->wanted->resource_type) {
+    case RESOURCE_TOPIC:
+        return describe_topic(d, msg);
+    case RESOURCE_BROKER:
+        err = config_resource_broker(d->req->broker, name, true, msg);
+        if (err == ERR_OK) {
+            describe_broker(d, name.size == 0);
+        }
         return err;
+    case RESOURCE_BROKER_LOGGER:
+        err = config_resource_broker(d->req->broker, name, false, msg);
+        if (err == ERR_OK) {
+            describe_loggers(d);
+        }
+        return err;
+    default: /* client metrics: not in ZooKeeper mode, where Kafka has no better answer either */
+        errmsg_set(msg, "Client metrics are not available in ZooKeeper mode.");
+        return name.size == 0 ? ERR_INVALID_REQUEST : ERR_UNKNOWN_SERVER_ERROR;
     }
-    if (d->wanted->resource_type == RESOURCE_TOPIC) {
-        describe_topic(d);
-    } else {
-        describe_broker(d, name.size == 0);
+}
+
+static bool type_known(int8_t type)
+{
+    return type == RESOURCE_TOPIC || type == RESOURCE_BROKER || type == RESOURCE_BROKER_LOGGER ||
+           type == RESOURCE_CLIENT_METRICS;
+}
+
+/* As in Kafka a resource of unknown type spoils the whole request. */
+static bool has_unknown_type(const struct describe_configs_request *request, int8_t *type)
+{
+    for (int32_t i = 0; i < request->resources_count; i++) {
+        *type = request->resources[i].resource_type;
+        if (!type_known(*type)) {
+            return true;
+        }
     }
-    return ERR_OK;
+    return false;
+}
+
+static void answer(struct req *req, const struct topic_values *topics)
+{
+    const struct describe_configs_request *request = req->body;
+    struct describe_configs_response response;
+    codec_init(&describe_configs_response_desc, &response);
+    response.results = codec_array(&describe_configs_response_describe_configs_result_desc,
+                                   &req->arena, request->resources_count);
+    response.results_count = request->resources_count;
+    int8_t bad_type;
+    bool unknown = has_unknown_type(request, &bad_type);
+    for (int32_t i = 0; i < request->resources_count; i++) {
+        struct describing d = {
+            .req = req,
+            .topic = &topics[i],
+            .config = config_reader_now(&req->netloop->config),
+            .wanted = &request->resources[i],
+            .result = &response.results[i],
+            .synonyms = request->include_synonyms,
+            .documentation = request->include_documentation,
+        };
+        struct errmsg msg = {""};
+        enum err err = ERR_INVALID_REQUEST;
+        if (unknown) {
+            errmsg_set(&msg, "Unexpected resource type %d", bad_type);
+        } else {
+            err = describe(&d, &msg);
+        }
+        d.result->error_code = err_wire(err);
+        d.result->error_message = msg.text[0] == '\0' ? STR_NULL : copy_text(&d, msg.text);
+        d.result->resource_type = d.wanted->resource_type;
+        d.result->resource_name = d.wanted->resource_name;
+    }
+    req_reply(req, &response);
+}
+
+/* ---- what topics set for themselves, on the control loop ---- */
+
+static void settle(struct describe_op *op)
+{
+    if (--op->waiting == 0) {
+        control_call_finish(&op->call);
+    }
+}
+
+static void on_config(void *arg, enum err err, const struct znode_config *config, int32_t version)
+{
+    struct topic_values *topic = arg;
+    struct arena *arena = &topic->op->call.req->arena;
+    (void)version;
+    if (err == ERR_OK) {
+        struct config_pair *pairs =
+            arena_array(arena, struct config_pair, (size_t)config->pairs_count + 1);
+        for (int32_t i = 0; i < config->pairs_count; i++) {
+            pairs[i] = (struct config_pair){arena_cstr(arena, config->pairs[i].key),
+                                            arena_cstr(arena, config->pairs[i].value)};
+        }
+        topic->pairs = pairs;
+        topic->count = config->pairs_count;
+        topic->read = true;
+    }
+    settle(topic->op);
+}
+
+static void on_control(struct control_call *call)
+{
+    struct describe_op *op = container_of(call, struct describe_op, call);
+    const struct describe_configs_request *request = call->req->body;
+    struct admin *admin = admin_service_admin(call->req->broker->admin);
+    op->waiting = 1;
+    for (int32_t i = 0; i < request->resources_count; i++) {
+        struct str name = request->resources[i].resource_name;
+        op->topics[i].op = op;
+        if (request->resources[i].resource_type == RESOURCE_TOPIC && topic_name_valid(name)) {
+            op->waiting++;
+            admin_read_config(admin, "topics", name, on_config, &op->topics[i]);
+        }
+    }
+    settle(op);
+}
+
+static void on_back(struct control_call *call)
+{
+    struct describe_op *op = container_of(call, struct describe_op, call);
+    answer(call->req, op->topics);
 }
 
 void api_describe_configs(struct req *req)
 {
     const struct describe_configs_request *request = req->body;
-    struct describe_configs_response response;
-    codec_init(&describe_configs_response_desc, &response);
-    response.results = req_array(req, result_t, request->resources_count);
-    response.results_count = request->resources_count;
+    struct describe_op *op = req_new(req, struct describe_op);
+    bool any = false;
+    op->topics = req_array(req, struct topic_values, request->resources_count + 1);
     for (int32_t i = 0; i < request->resources_count; i++) {
-        struct describing d = {
-            .req = req,
-            .config = config_reader_now(&req->netloop->config),
-            .wanted = &request->resources[i],
-            .result = &response.results[i],
-            .synonyms = request->include_synonyms,
-        };
-        struct errmsg msg = {""};
-        codec_init(&describe_configs_response_describe_configs_result_desc, d.result);
-        enum err err = describe(&d, &msg);
-        d.result->error_code = err_wire(err);
-        d.result->error_message = err == ERR_OK ? STR_NULL : copy_text(&d, msg.text);
-        d.result->resource_type = d.wanted->resource_type;
-        d.result->resource_name = d.wanted->resource_name;
+        any = any || request->resources[i].resource_type == RESOURCE_TOPIC;
     }
-    req_reply(req, &response);
+    if (any) {
+        control_call_start(&op->call, req, on_control, on_back);
+    } else {
+        answer(req, op->topics);
+    }
 }

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "config/config_internal.h"
+#include "config/values.h"
 
 #define LOGGER "kafka.server.KafkaConfig"
 
@@ -45,6 +46,21 @@ enum config_key config_find(const char *name)
         }
     }
     return KEY_COUNT;
+}
+
+enum config_key config_listener_base(const char *name)
+{
+    static const char prefix[] = "listener.name.";
+    if (strncmp(name, prefix, sizeof(prefix) - 1) != 0) {
+        return KEY_COUNT;
+    }
+    const char *at = strchr(name + sizeof(prefix) - 1, '.');
+    enum config_key key = at != NULL ? config_find(at + 1) : KEY_COUNT;
+    if (at != NULL && key == KEY_COUNT) { /* a mechanism stands before it */
+        at = strchr(at + 1, '.');
+        key = at != NULL ? config_find(at + 1) : KEY_COUNT;
+    }
+    return key;
 }
 
 /* Levenshtein's distance, for names of keys. */
@@ -87,89 +103,6 @@ const char *config_nearest(const char *name)
     return best;
 }
 
-/* ---- values ---- */
-
-static const char *type_name(enum config_type type)
-{
-    static const char *const names[] = {"",     "boolean", "string", "int",   "short",
-                                        "long", "double",  "list",   "class", "password"};
-    return names[type];
-}
-
-static bool parse_long(const char *text, int64_t *out)
-{
-    char *end;
-    while (isspace((unsigned char)*text)) {
-        text++;
-    }
-    long long value = strtoll(text, &end, 10);
-    while (isspace((unsigned char)*end)) {
-        end++;
-    }
-    *out = value;
-    return end != text && *end == '\0';
-}
-
-static enum err bad_value(const char *name, const char *value, const char *rule,
-                          const char *example, struct errmsg *msg)
-{
-    errmsg_set(
-        msg,
-        "error[E-CONFIG-01]: %s has a value that cannot be used.\n  %s=%s\n  It must be %s, for "
-        "example:\n      %s=%s",
-        name, name, value, rule, name, example);
-    return ERR_INVALID_CONFIG;
-}
-
-static enum err check_number(const char *name, enum config_type type, int64_t minimum,
-                             const char *value, struct errmsg *msg)
-{
-    static const int64_t tops[] = {
-        [CONFIG_INT] = INT32_MAX, [CONFIG_SHORT] = INT16_MAX, [CONFIG_LONG] = INT64_MAX};
-    static const int64_t bottoms[] = {
-        [CONFIG_INT] = INT32_MIN, [CONFIG_SHORT] = INT16_MIN, [CONFIG_LONG] = INT64_MIN};
-    int64_t number;
-    int64_t low = minimum > bottoms[type] ? minimum : bottoms[type];
-    if (parse_long(value, &number) && number >= low && number <= tops[type]) {
-        return ERR_OK;
-    }
-    char rule[96];
-    char example[32];
-    snprintf(rule, sizeof(rule), "a whole number (%s) of at least %lld", type_name(type),
-             (long long)low);
-    snprintf(example, sizeof(example), "%lld", low > 1 ? (long long)low : 1);
-    return bad_value(name, value, rule, example, msg);
-}
-
-enum err config_check_value(const char *name, enum config_type type, int64_t minimum,
-                            const char *value, struct errmsg *msg)
-{
-    char *end;
-    switch (type) {
-    case CONFIG_BOOLEAN:
-        if (strcasecmp(value, "true") != 0 && strcasecmp(value, "false") != 0) {
-            return bad_value(name, value, "true or false", "true", msg);
-        }
-        return ERR_OK;
-    case CONFIG_INT:
-    case CONFIG_SHORT:
-    case CONFIG_LONG:
-        return check_number(name, type, minimum, value, msg);
-    case CONFIG_DOUBLE:
-        (void)strtod(value, &end);
-        if (end == value || *end != '\0') {
-            return bad_value(name, value, "a number", "0.5", msg);
-        }
-        return ERR_OK;
-    case CONFIG_STRING:
-    case CONFIG_LIST:
-    case CONFIG_CLASS:
-    case CONFIG_PASSWORD:
-        return ERR_OK;
-    }
-    return ERR_OK;
-}
-
 /* ---- snapshots ---- */
 
 struct config *config_new(void)
@@ -198,45 +131,59 @@ void config_put(const struct config *borrowed)
         }
     }
     for (int i = 0; i < config->extras_count; i++) {
-        mem_free(config->extra_names[i]);
-        mem_free(config->extra_values[i]);
+        mem_free(config->extras[i].name);
+        mem_free(config->extras[i].value);
     }
-    mem_free(config->extra_names);
-    mem_free(config->extra_values);
+    mem_free(config->extras);
     mem_free(config);
 }
 
-void config_set_extra(struct config *config, const char *name, const char *value)
+/* Blanks around a value never count. */
+static char *trimmed(const char *value)
+{
+    size_t size = strlen(value);
+    while (size > 0 && isspace((unsigned char)value[size - 1])) {
+        size--;
+    }
+    while (size > 0 && isspace((unsigned char)*value)) {
+        value++;
+        size--;
+    }
+    return mem_strndup(value, size);
+}
+
+void config_set_extra(struct config *config, int layer, const char *name, const char *value)
 {
     for (int i = 0; i < config->extras_count; i++) {
-        if (strcmp(config->extra_names[i], name) == 0) {
-            mem_free(config->extra_values[i]);
-            config->extra_values[i] = mem_strdup(value);
+        struct config_extra *extra = &config->extras[i];
+        if (extra->layer == layer && strcmp(extra->name, name) == 0) {
+            mem_free(extra->value);
+            extra->value = trimmed(value);
             return;
         }
     }
     size_t count = (size_t)config->extras_count + 1;
-    config->extra_names = mem_realloc(config->extra_names, count * sizeof(char *));
-    config->extra_values = mem_realloc(config->extra_values, count * sizeof(char *));
-    config->extra_names[config->extras_count] = mem_strdup(name);
-    config->extra_values[config->extras_count] = mem_strdup(value);
-    config->extras_count++;
+    config->extras = mem_realloc(config->extras, count * sizeof(*config->extras));
+    config->extras[config->extras_count++] =
+        (struct config_extra){.name = mem_strdup(name), .value = trimmed(value), .layer = layer};
 }
 
 const char *config_extra(const struct config *config, const char *name)
 {
+    const struct config_extra *best = NULL;
     for (int i = 0; i < config->extras_count; i++) {
-        if (strcmp(config->extra_names[i], name) == 0) {
-            return config->extra_values[i];
+        const struct config_extra *extra = &config->extras[i];
+        if (strcmp(extra->name, name) == 0 && (best == NULL || extra->layer > best->layer)) {
+            best = extra;
         }
     }
-    return NULL;
+    return best != NULL ? best->value : NULL;
 }
 
 void config_set_layer(struct config *config, int layer, enum config_key key, const char *value)
 {
     mem_free(config->layers[layer][key]);
-    config->layers[layer][key] = mem_strdup(value);
+    config->layers[layer][key] = trimmed(value);
 }
 
 static void set_dynamic(struct config *config, int layer, const struct config_pair *pairs,
@@ -246,30 +193,39 @@ static void set_dynamic(struct config *config, int layer, const struct config_pa
         enum config_key key = config_find(pairs[i].name);
         struct errmsg msg;
         if (key == KEY_COUNT) {
-            config_set_extra(config, pairs[i].name, pairs[i].value);
+            config_set_extra(config, layer, pairs[i].name, pairs[i].value);
         } else if (config_check_value(infos[key].name, infos[key].type, infos[key].minimum,
                                       pairs[i].value, &msg) == ERR_OK) {
             config_set_layer(config, layer, key, pairs[i].value);
         } else {
-            log_warn(LOGGER, "ignoring a dynamic value", "%s", msg.text);
+            log_warn(LOGGER, "ignoring a dynamic value", "%s=%s", pairs[i].name,
+                     infos[key].type == CONFIG_PASSWORD ? "[hidden]" : pairs[i].value);
         }
     }
 }
 
-struct config *config_with_dynamic(const struct config *config, const struct config_pair *all,
-                                   int all_count, const struct config_pair *mine, int mine_count)
+static int layer_of(enum config_source source);
+
+struct config *config_with_layer(const struct config *config, enum config_source source,
+                                 const struct config_pair *pairs, int count)
 {
     struct config *fresh = config_new();
-    for (int key = 0; key < KEY_COUNT; key++) {
-        if (config->layers[LAYER_STATIC][key] != NULL) {
-            fresh->layers[LAYER_STATIC][key] = mem_strdup(config->layers[LAYER_STATIC][key]);
+    int replaced = layer_of(source);
+    must(replaced == LAYER_ALL || replaced == LAYER_MINE);
+    for (int layer = 0; layer < CONFIG_LAYERS; layer++) {
+        for (int key = 0; layer != replaced && key < KEY_COUNT; key++) {
+            if (config->layers[layer][key] != NULL) {
+                fresh->layers[layer][key] = mem_strdup(config->layers[layer][key]);
+            }
         }
     }
     for (int i = 0; i < config->extras_count; i++) {
-        config_set_extra(fresh, config->extra_names[i], config->extra_values[i]);
+        const struct config_extra *extra = &config->extras[i];
+        if (extra->layer != replaced) {
+            config_set_extra(fresh, extra->layer, extra->name, extra->value);
+        }
     }
-    set_dynamic(fresh, LAYER_ALL, all, all_count);
-    set_dynamic(fresh, LAYER_MINE, mine, mine_count);
+    set_dynamic(fresh, replaced, pairs, count);
     return fresh;
 }
 
@@ -297,6 +253,25 @@ const char *config_layer(const struct config *config, enum config_key key,
     return layer >= 0 ? config->layers[layer][key] : infos[key].value;
 }
 
+static const enum config_source layer_sources[CONFIG_LAYERS] = {
+    [LAYER_STATIC] = SOURCE_STATIC,
+    [LAYER_ALL] = SOURCE_DYNAMIC_DEFAULT,
+    [LAYER_MINE] = SOURCE_DYNAMIC_BROKER,
+};
+
+int config_extras_count(const struct config *config)
+{
+    return config->extras_count;
+}
+
+struct config_pair config_extra_at(const struct config *config, int index,
+                                   enum config_source *source)
+{
+    must(index >= 0 && index < config->extras_count);
+    *source = layer_sources[config->extras[index].layer];
+    return (struct config_pair){config->extras[index].name, config->extras[index].value};
+}
+
 enum config_source config_source(const struct config *config, enum config_key key)
 {
     for (int source = SOURCE_DYNAMIC_BROKER; source < SOURCE_DEFAULT; source++) {
@@ -322,7 +297,7 @@ int64_t config_long(const struct config *config, enum config_key key)
     int64_t value = 0;
     const char *text = config_str(config, key);
     must(text != NULL);
-    must(parse_long(text, &value));
+    must(config_parse_long(text, &value));
     return value;
 }
 

@@ -98,9 +98,10 @@ void config_put(const struct config *config);
  * logger. */
 void config_log_warnings(const struct config *config);
 
-/* The snapshot with other dynamic layers; values that do not check are left out, with a warning. */
-struct config *config_with_dynamic(const struct config *config, const struct config_pair *all,
-                                   int all_count, const struct config_pair *mine, int mine_count);
+/* The snapshot with another dynamic layer (SOURCE_DYNAMIC_DEFAULT or SOURCE_DYNAMIC_BROKER); values
+ * that do not check are left out, with a warning. */
+struct config *config_with_layer(const struct config *config, enum config_source source,
+                                 const struct config_pair *pairs, int count);
 
 int64_t config_long(const struct config *config, enum config_key key);
 static inline int32_t config_int(const struct config *config, enum config_key key)
@@ -115,6 +116,9 @@ bool config_is_set(const struct config *config, enum config_key key);
 
 /* Keys that are not in keys.def: "listener.name.x.y", and those nobody knows. NULL: not given. */
 const char *config_extra(const struct config *config, const char *name);
+int config_extras_count(const struct config *config);
+struct config_pair config_extra_at(const struct config *config, int index,
+                                   enum config_source *source);
 
 /* What each layer says; NULL where it is silent. `source` SOURCE_DYNAMIC_BROKER .. SOURCE_DEFAULT.
  */
@@ -122,7 +126,7 @@ const char *config_layer(const struct config *config, enum config_key key,
                          enum config_source source);
 enum config_source config_source(const struct config *config, enum config_key key);
 
-/* Does `value` suit the key? */
+/* Does `value` suit the key? *msg says it for people, in several lines. */
 MUST_USE enum err config_check_value(const char *name, enum config_type type, int64_t minimum,
                                      const char *value, struct errmsg *msg);
 
@@ -165,3 +169,10 @@ static inline bool config_reader_bool(struct config_reader *reader, enum config_
 {
     return config_bool(config_reader_now(reader), key);
 }
+
+/* What a broker or topic key is for; NULL when docs.def does not say. */
+const char *config_documentation(const char *name);
+
+/* The broker key that "listener.name.<listener>.<key>" (or "....<mechanism>.<key>") sets for one
+ * listener; KEY_COUNT when `name` is nothing of the kind. */
+enum config_key config_listener_base(const char *name);

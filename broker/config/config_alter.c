@@ -2,6 +2,9 @@
 
 #include <stdlib.h>
 
+#include "config/config_internal.h"
+#include "config/values.h"
+
 /* ---- what can be said without the present values ---- */
 
 static bool is_list(enum config_entity entity, const char *name)
@@ -14,37 +17,7 @@ static bool is_list(enum config_entity entity, const char *name)
     return key < KEY_COUNT && config_info(key)->type == CONFIG_LIST;
 }
 
-/* Keys that are not Kafka's own are let through: plug-ins have theirs. */
-static enum err check_broker_key(enum config_entity entity, const char *name, struct errmsg *msg)
-{
-    enum config_key key = config_find(name);
-    if (key == KEY_COUNT) {
-        return ERR_OK;
-    }
-    const struct config_info *info = config_info(key);
-    if (info->mode == CONFIG_STATIC) {
-        errmsg_set(msg, "Cannot update these configs dynamically: Set(%s)", name);
-        return ERR_INVALID_REQUEST;
-    }
-    if (info->mode == CONFIG_PER_BROKER && entity == ENTITY_ALL_BROKERS) {
-        errmsg_set(msg,
-                   "Cannot update these configs at default cluster level, per-broker configs must "
-                   "be defined at broker level: Set(%s)",
-                   name);
-        return ERR_INVALID_REQUEST;
-    }
-    if (info->type == CONFIG_PASSWORD) {
-        errmsg_set(msg,
-                   "%s holds a password; passwords cannot be stored in ZooKeeper yet. Set it in "
-                   "the broker's properties file.",
-                   name);
-        return ERR_INVALID_REQUEST;
-    }
-    return ERR_OK;
-}
-
-static enum err check_change(enum config_entity entity, const struct config_change *change,
-                             struct errmsg *msg)
+static enum err check_change(const struct config_change *change, struct errmsg *msg)
 {
     char name[256];
     if (change->name.size == 0 || change->name.size >= sizeof(name) ||
@@ -66,12 +39,7 @@ static enum err check_change(enum config_entity entity, const struct config_chan
         errmsg_set(msg, "The value of %s has a zero byte in it.", name);
         return ERR_INVALID_REQUEST;
     }
-    if (change->op >= OP_APPEND && !is_list(entity, name)) {
-        errmsg_set(msg, "Config value %s is not allowed for config key: %s",
-                   change->op == OP_APPEND ? "append" : "subtract", name);
-        return ERR_INVALID_CONFIG;
-    }
-    return entity == ENTITY_TOPIC ? ERR_OK : check_broker_key(entity, name, msg);
+    return ERR_OK;
 }
 
 static int by_name(const void *a, const void *b)
@@ -106,12 +74,11 @@ static enum err check_duplicates(const struct config_change *changes, int32_t co
     return err;
 }
 
-enum err config_alter_check(enum config_entity entity, const struct config_change *changes,
-                            int32_t count, struct errmsg *msg)
+enum err config_alter_check(const struct config_change *changes, int32_t count, struct errmsg *msg)
 {
     enum err err = check_duplicates(changes, count, msg);
     for (int32_t i = 0; err == ERR_OK && i < count; i++) {
-        err = check_change(entity, &changes[i], msg);
+        err = check_change(&changes[i], msg);
     }
     return err;
 }
@@ -151,19 +118,12 @@ static void drop(struct config_set *set, const char *name)
     }
 }
 
-/* Where a list begins that nobody has set yet. */
-static const char *list_start(struct arena *arena, enum config_entity entity,
-                              const struct config *defaults, const char *name)
+/* Where a list begins that nobody has set yet: at Kafka's default, whatever the layers say. */
+static const char *list_start(enum config_entity entity, const char *name)
 {
-    const char *value;
-    if (entity == ENTITY_TOPIC) {
-        char scratch[32];
-        value = topic_config_value(defaults, NULL, 0, topic_key_find(name), scratch,
-                                   sizeof(scratch), NULL);
-    } else {
-        value = config_info(config_find(name))->value;
-    }
-    return arena_cstr(arena, str_of(value != NULL ? value : ""));
+    const char *value = entity == ENTITY_TOPIC ? topic_key_info(topic_key_find(name))->value
+                                               : config_info(config_find(name))->value;
+    return value != NULL ? value : "";
 }
 
 static bool list_has(const char *list, struct str item)
@@ -196,44 +156,159 @@ static const char *list_change(struct arena *arena, const char *list, const char
     return out;
 }
 
-static void apply(struct arena *arena, enum config_entity entity, const struct config *defaults,
-                  const struct config_change *change, struct config_set *set)
+static enum err apply(struct arena *arena, enum config_entity entity,
+                      const struct config_change *change, struct config_set *set,
+                      struct errmsg *msg)
 {
     const char *name = arena_cstr(arena, change->name);
     if (change->op == OP_DELETE) {
         drop(set, name);
-        return;
+        return ERR_OK;
     }
     const char *value = arena_cstr(arena, change->value);
     if (change->op == OP_APPEND || change->op == OP_SUBTRACT) {
+        if (!is_list(entity, name)) {
+            errmsg_set(msg, "Config value %s is not allowed for config key: %s",
+                       change->op == OP_APPEND ? "append" : "subtract", name);
+            return ERR_INVALID_CONFIG;
+        }
         const char *list = find(set, name);
-        list = list != NULL ? list : list_start(arena, entity, defaults, name);
+        list = list != NULL ? list : list_start(entity, name);
         value = list_change(arena, list, value, change->op == OP_APPEND);
     }
     put(set, name, value);
+    return ERR_OK;
 }
 
-static enum err check_value(enum config_entity entity, const struct config_pair *pair,
-                            struct errmsg *msg)
+/* ---- is the result allowed? ---- */
+
+/* Some keys of listeners may be set for all brokers at once. */
+static bool is_cluster_wide(enum config_key key)
 {
-    if (entity == ENTITY_TOPIC) {
-        return topic_config_check(pair->name, pair->value, msg);
-    }
-    enum config_key key = config_find(pair->name);
-    if (key == KEY_COUNT) {
-        return ERR_OK;
-    }
+    return key == KEY_max_connections || key == KEY_max_connection_creation_rate ||
+           key == KEY_num_network_threads;
+}
+
+static bool is_key_store(const char *name)
+{
+    return strncmp(name, "ssl.keystore.", 13) == 0 || strncmp(name, "ssl.truststore.", 15) == 0 ||
+           strcmp(name, "ssl.key.password") == 0;
+}
+
+/* `key` is the one that `name` is or, for a listener's key, sets. */
+static enum err check_mode(enum config_entity entity, const char *name, enum config_key key,
+                           bool of_listener, struct errmsg *msg)
+{
     const struct config_info *info = config_info(key);
-    struct errmsg ignored;
-    if (config_check_value(info->name, info->type, info->minimum, pair->value, &ignored) !=
-        ERR_OK) {
-        errmsg_set(msg, "Invalid value %s for configuration %s", pair->value, pair->name);
+    if (!of_listener && info->mode == CONFIG_STATIC) {
+        errmsg_set(msg, "Cannot update these configs dynamically: %s", name);
         return ERR_INVALID_REQUEST;
+    }
+    if (!of_listener && is_key_store(name)) {
+        errmsg_set(msg,
+                   "These security configs can be dynamically updated only per-listener using the "
+                   "listener prefix: %s",
+                   name);
+        return ERR_INVALID_REQUEST;
+    }
+    bool single = of_listener ? !is_cluster_wide(key) : info->mode == CONFIG_PER_BROKER;
+    if (single && entity == ENTITY_ALL_BROKERS) {
+        errmsg_set(msg,
+                   "Cannot update these configs at default cluster level, broker id must be "
+                   "specified: %s",
+                   name);
+        return ERR_INVALID_REQUEST;
+    }
+    if (info->type == CONFIG_PASSWORD) {
+        errmsg_set(msg,
+                   "%s holds a password, which cannot be stored in ZooKeeper. Set it in the "
+                   "broker's properties file.",
+                   name);
+        return ERR_INVALID_CONFIG;
     }
     return ERR_OK;
 }
 
-enum err config_alter(struct arena *arena, enum config_entity entity, const struct config *defaults,
+/* Keys that are not Kafka's own are let through: plug-ins have theirs. */
+static enum err check_broker_pair(enum config_entity entity, const struct config_pair *pair,
+                                  struct errmsg *msg)
+{
+    enum config_key key = config_find(pair->name);
+    bool of_listener = key == KEY_COUNT;
+    if (of_listener) {
+        key = config_listener_base(pair->name);
+    }
+    if (key == KEY_COUNT) {
+        return ERR_OK;
+    }
+    const struct config_info *info = config_info(key);
+    struct config_rule rule;
+    enum err err = check_mode(entity, pair->name, key, of_listener, msg);
+    if (err == ERR_OK &&
+        !config_value_suits(info->name, info->type, info->minimum, pair->value, &rule)) {
+        errmsg_set(msg, "Invalid value %.200s for configuration %s: it must be %s", pair->value,
+                   pair->name, rule.must_be);
+        return ERR_INVALID_REQUEST;
+    }
+    return err;
+}
+
+/* Numbers of threads change by at most a factor of two. */
+static enum err check_threads(const struct config *now, const struct config *next,
+                              struct errmsg *msg)
+{
+    static const enum config_key keys[] = {
+        KEY_num_io_threads,      KEY_num_replica_fetchers,
+        KEY_background_threads,  KEY_num_recovery_threads_per_data_dir,
+        KEY_num_network_threads, KEY_log_cleaner_threads};
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        int64_t before = config_long(now, keys[i]);
+        int64_t after = config_long(next, keys[i]);
+        if (after != before && (after < 1 || after < before / 2 || after > before * 2)) {
+            errmsg_set(msg,
+                       "Dynamic thread count update validation failed for %s=%lld: it must be at "
+                       "least 1 and between half and double the current value %lld",
+                       config_info(keys[i])->name, (long long)after, (long long)before);
+            return ERR_INVALID_REQUEST;
+        }
+    }
+    return ERR_OK;
+}
+
+static void to_one_line(struct errmsg *msg)
+{
+    size_t out = 0;
+    for (const char *at = msg->text; *at != '\0'; at++) {
+        bool blank = *at == '\n' || *at == ' ';
+        if (!blank || (out > 0 && msg->text[out - 1] != ' ')) {
+            msg->text[out++] = blank ? ' ' : *at;
+        }
+    }
+    msg->text[out] = '\0';
+}
+
+static enum err check_broker(enum config_entity entity, const struct config *now,
+                             const struct config_set *set, struct errmsg *msg)
+{
+    for (int32_t i = 0; i < set->count; i++) {
+        enum err err = check_broker_pair(entity, &set->pairs[i], msg);
+        if (err != ERR_OK) {
+            return err;
+        }
+    }
+    struct config *next = config_with_layer(
+        now, entity == ENTITY_BROKER ? SOURCE_DYNAMIC_BROKER : SOURCE_DYNAMIC_DEFAULT, set->pairs,
+        set->count);
+    enum err err = check_threads(now, next, msg);
+    if (err == ERR_OK && config_check_relations(next, msg) != ERR_OK) {
+        to_one_line(msg);
+        err = ERR_INVALID_REQUEST;
+    }
+    config_put(next);
+    return err;
+}
+
+enum err config_alter(struct arena *arena, enum config_entity entity, const struct config *config,
                       const struct config_set *now, const struct config_change *changes,
                       int32_t count, bool replace, struct config_set *out, struct errmsg *msg)
 {
@@ -244,15 +319,11 @@ enum err config_alter(struct arena *arena, enum config_entity entity, const stru
         out->pairs[out->count++] = now->pairs[i];
     }
     for (int32_t i = 0; i < count; i++) {
-        apply(arena, entity, defaults, &changes[i], out);
-    }
-    for (int32_t i = 0; i < count; i++) {
-        const char *name = arena_cstr(arena, changes[i].name);
-        struct config_pair pair = {name, find(out, name)};
-        enum err err = pair.value != NULL ? check_value(entity, &pair, msg) : ERR_OK;
+        enum err err = apply(arena, entity, &changes[i], out, msg);
         if (err != ERR_OK) {
             return err;
         }
     }
-    return ERR_OK;
+    return entity == ENTITY_TOPIC ? topic_config_check_all(out->pairs, out->count, msg)
+                                  : check_broker(entity, config, out, msg);
 }

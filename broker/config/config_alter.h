@@ -17,10 +17,10 @@ struct config_change {
 
 enum config_entity { ENTITY_TOPIC, ENTITY_BROKER, ENTITY_ALL_BROKERS };
 
-/* Names, duplicates, values that are missing, operations that do not suit: whatever can be said
- * without knowing the present configuration. ERR_INVALID_REQUEST, ERR_INVALID_CONFIG. */
-MUST_USE enum err config_alter_check(enum config_entity entity, const struct config_change *changes,
-                                     int32_t count, struct errmsg *msg);
+/* Names, duplicates, values that are missing, operations that there are none of.
+ * ERR_INVALID_REQUEST. */
+MUST_USE enum err config_alter_check(const struct config_change *changes, int32_t count,
+                                     struct errmsg *msg);
 
 struct config_set {
     struct config_pair *pairs; /* in the arena */
@@ -28,9 +28,10 @@ struct config_set {
 };
 
 /* The configuration after the changes. `replace`: the changes are all of it (AlterConfigs);
- * `defaults` is the broker's, where lists begin that are appended to. Values in *out are checked.
- * ERR_INVALID_CONFIG (topics), ERR_INVALID_REQUEST (brokers). */
+ * `config` is the broker's as it is now. All of *out is checked, what was there before too, and for
+ * a broker also whether it could run with it. ERR_INVALID_CONFIG; for brokers mostly
+ * ERR_INVALID_REQUEST, as in Kafka. */
 MUST_USE enum err config_alter(struct arena *arena, enum config_entity entity,
-                               const struct config *defaults, const struct config_set *now,
+                               const struct config *config, const struct config_set *now,
                                const struct config_change *changes, int32_t count, bool replace,
                                struct config_set *out, struct errmsg *msg);

@@ -6,14 +6,23 @@
 
 enum { LAYER_STATIC, LAYER_ALL, LAYER_MINE, CONFIG_LAYERS };
 
+/* A key that is not in keys.def. */
+struct config_extra {
+    char *name;
+    char *value;
+    int layer;
+};
+
 struct config {
     _Atomic int32_t count;
     char *layers[CONFIG_LAYERS][KEY_COUNT]; /* NULL: silent */
-    char **extra_names;
-    char **extra_values;
+    struct config_extra *extras;
     int extras_count;
 };
 
 struct config *config_new(void);
 void config_set_layer(struct config *config, int layer, enum config_key key, const char *value);
-void config_set_extra(struct config *config, const char *name, const char *value);
+void config_set_extra(struct config *config, int layer, const char *name, const char *value);
+
+/* The checks of a start that concern several keys (load.c). */
+MUST_USE enum err config_check_relations(const struct config *config, struct errmsg *msg);

@@ -32,7 +32,7 @@ static void take_pair(void *arg, const char *name, const char *value, int line)
         return;
     }
     if (key == KEY_COUNT) {
-        config_set_extra(loading->config, name, value);
+        config_set_extra(loading->config, LAYER_STATIC, name, value);
         return;
     }
     const struct config_info *info = config_info(key);
@@ -341,7 +341,7 @@ static enum err check_listeners(const struct config *config, struct errmsg *msg)
     return err;
 }
 
-static enum err check_all(const struct config *config, struct errmsg *msg)
+enum err config_check_relations(const struct config *config, struct errmsg *msg)
 {
     enum err err = check_refused(config, msg);
     if (err == ERR_OK) {
@@ -371,7 +371,7 @@ enum err config_load(const struct config_load_options *options, struct config **
         err = image_defaults(&loading);
     }
     if (err == ERR_OK) {
-        err = check_all(loading.config, msg);
+        err = config_check_relations(loading.config, msg);
     }
     if (err != ERR_OK) {
         config_put(loading.config);
@@ -389,7 +389,7 @@ enum err config_from_pairs(const struct config_pair *pairs, int count, struct co
         take_pair(&loading, pairs[i].name, pairs[i].value, 0);
     }
     if (loading.err == ERR_OK) {
-        loading.err = check_all(loading.config, msg);
+        loading.err = config_check_relations(loading.config, msg);
     }
     if (loading.err != ERR_OK) {
         config_put(loading.config);
@@ -428,7 +428,7 @@ void config_log_warnings(const struct config *config)
     warn_keys(config, CONFIG_ACCEPTED, "settings that are not implemented yet and have no effect");
     warn_keys(config, CONFIG_KRAFT_ONLY, "settings without effect in ZooKeeper mode");
     for (int i = 0; i < config->extras_count; i++) {
-        const char *name = config->extra_names[i];
+        const char *name = config->extras[i].name;
         const char *near = config_nearest(name);
         if (strncmp(name, "listener.name.", 14) == 0) {
             continue;

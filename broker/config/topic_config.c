@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "base/must.h"
+#include "config/values.h"
 
 static const struct topic_key_info infos[TOPIC_KEY_COUNT] = {
 #define TOPIC_KEY(id, name_, type_, value_, minimum_, broker_keys_)                                \
@@ -32,68 +33,6 @@ enum topic_key topic_key_find(const char *name)
 
 /* ---- checks ---- */
 
-static bool one_of(const char *value, const char *const *allowed)
-{
-    for (; *allowed != NULL; allowed++) {
-        if (strcmp(value, *allowed) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static enum err bad(const char *name, const char *value, const char *rule, struct errmsg *msg)
-{
-    errmsg_set(msg, "Invalid value %s for configuration %s: %s", value, name, rule);
-    return ERR_INVALID_CONFIG;
-}
-
-/* Every item of a comma-separated list. */
-static bool items_one_of(const char *value, const char *const *allowed)
-{
-    char item[64];
-    while (*value != '\0') {
-        size_t size = strcspn(value, ",");
-        while (size > 0 && *value == ' ') {
-            value++;
-            size--;
-        }
-        snprintf(item, sizeof(item), "%.*s", (int)size, value);
-        if (!one_of(item, allowed)) {
-            return false;
-        }
-        value += size + (value[size] == ',');
-    }
-    return true;
-}
-
-static enum err check_words(enum topic_key key, const char *value, struct errmsg *msg)
-{
-    static const char *const policies[] = {"compact", "delete", NULL};
-    static const char *const codecs[] = {"uncompressed", "zstd",     "lz4", "snappy",
-                                         "gzip",         "producer", NULL};
-    static const char *const types[] = {"CreateTime", "LogAppendTime", NULL};
-    const char *name = infos[key].name;
-    if (key == TOPIC_cleanup_policy && !items_one_of(value, policies)) {
-        return bad(name, value, "String must be one of: compact, delete", msg);
-    }
-    if (key == TOPIC_compression_type && !one_of(value, codecs)) {
-        return bad(name, value,
-                   "String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer", msg);
-    }
-    if (key == TOPIC_message_timestamp_type && !one_of(value, types)) {
-        return bad(name, value, "String must be one of: CreateTime, LogAppendTime", msg);
-    }
-    return ERR_OK;
-}
-
-/* -1 stands for the library's own default. `value` is a number already. */
-static bool gzip_level_valid(const char *value)
-{
-    long level = strtol(value, NULL, 10);
-    return level == -1 || (level >= 1 && level <= 9);
-}
-
 enum err topic_config_check(const char *name, const char *value, struct errmsg *msg)
 {
     enum topic_key key = topic_key_find(name);
@@ -101,24 +40,21 @@ enum err topic_config_check(const char *name, const char *value, struct errmsg *
         errmsg_set(msg, "Unknown topic config name: %s", name);
         return ERR_INVALID_CONFIG;
     }
-    struct errmsg ignored;
     const struct topic_key_info *info = &infos[key];
-    if (config_check_value(name, info->type, info->minimum, value, &ignored) != ERR_OK) {
-        char rule[96];
-        if (info->minimum != INT64_MIN) {
-            snprintf(rule, sizeof(rule), "Value must be at least %" PRId64, info->minimum);
-        } else {
-            snprintf(rule, sizeof(rule), "Not a value of the right type");
-        }
-        return bad(name, value, rule, msg);
+    struct config_rule rule;
+    if (!config_value_suits(name, info->type, info->minimum, value, &rule)) {
+        errmsg_set(msg, "Invalid value %.200s for configuration %s: it must be %s", value, name,
+                   rule.must_be);
+        return ERR_INVALID_CONFIG;
     }
-    if (key == TOPIC_compression_gzip_level && !gzip_level_valid(value)) {
-        return bad(name, value, "Value must be between 1 and 9 or equal to -1", msg);
+    if ((key == TOPIC_remote_storage_enable || key == TOPIC_remote_log_copy_disable ||
+         key == TOPIC_remote_log_delete_on_disable) &&
+        strcasecmp(value, "true") == 0) {
+        errmsg_set(msg, "Invalid value true for configuration %s: there is no tiered storage here",
+                   name);
+        return ERR_INVALID_CONFIG;
     }
-    if (key == TOPIC_remote_storage_enable && strcasecmp(value, "true") == 0) {
-        return bad(name, value, "Tiered Storage functionality is disabled in the broker.", msg);
-    }
-    return check_words(key, value, msg);
+    return ERR_OK;
 }
 
 /* A topic's own value, or the default that Kafka checks combinations against. */

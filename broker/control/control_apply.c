@@ -7,7 +7,9 @@
 #include "control/new_topics.h"
 #include "control/replicas.h"
 #include "control/update_metadata.h"
+#include "controller/config_changes.h"
 #include "groups/groups.h"
+#include "topics/topic_configs.h"
 
 #define LOGGER "state.change.logger"
 
@@ -155,6 +157,21 @@ static void forget_deleted_topics(struct broker *broker,
         }
         if (deleted && meta_find(meta, control_str(topic->name)) == NULL) {
             groups_topic_deleted(&broker->parts, control_str(topic->name));
+            topic_configs_forget(broker->topic_configs, control_str(topic->name));
+        }
+    }
+    meta_put(meta);
+}
+
+/* What topics were created with, where this broker has not heard of them yet: the controller in it
+ * wants to know, whether or not a replica is to live here. */
+static void read_new_topics(struct broker *broker, const Barnabas__Control__UpdateMetadata *update)
+{
+    struct meta *meta = meta_cell_get(&broker->meta);
+    for (size_t i = 0; i < update->n_topics; i++) {
+        struct str name = control_str(update->topics[i]->name);
+        if (!topic_configs_known(broker->topic_configs, name) && meta_find(meta, name) != NULL) {
+            config_changes_read(broker->config_changes, STR("topics"), name, NULL, NULL);
         }
     }
     meta_put(meta);
@@ -165,6 +182,7 @@ static void update_metadata(struct control_apply *apply, struct pending *pending
     update_metadata_apply(&apply->broker->meta, pending->request->controller_id,
                           pending->request->update_metadata);
     forget_deleted_topics(apply->broker, pending->request->update_metadata);
+    read_new_topics(apply->broker, pending->request->update_metadata);
     apply->on_metadata(apply->on_metadata_arg);
     reply_error(pending, ERR_OK);
     work_done(pending);

@@ -1,23 +1,16 @@
 #include "control/new_topics.h"
 
-#include "admin/admin_service.h"
 #include "api/broker.h"
 #include "base/mem.h"
 #include "base/must.h"
-#include "topics/topic_configs.h"
+#include "controller/config_changes.h"
 
 /* One request's reads. */
 struct reads {
-    struct broker *broker;
     new_topics_fn *fn;
     void *arg;
     int32_t outstanding; /* plus one while they are being started */
     enum err err;
-};
-
-struct read {
-    struct reads *reads;
-    struct str topic; /* the request's */
 };
 
 static void reads_settle(struct reads *reads)
@@ -29,17 +22,12 @@ static void reads_settle(struct reads *reads)
     }
 }
 
-static void on_read(void *arg, enum err err, const struct znode_config *config, int32_t version)
+static void on_read(void *arg, enum err err)
 {
-    struct read *read = arg;
-    struct reads *reads = read->reads;
-    (void)version;
-    if (err == ERR_OK) {
-        topic_configs_take(reads->broker->topic_configs, read->topic, config);
-    } else {
+    struct reads *reads = arg;
+    if (err == ERR_ZK_SESSION_EXPIRED) {
         reads->err = err;
     }
-    mem_free(read);
     reads_settle(reads);
 }
 
@@ -58,15 +46,12 @@ void new_topics_read(struct broker *broker, const Barnabas__Control__LeaderAndIs
                      new_topics_fn *fn, void *arg)
 {
     struct reads *reads = mem_new(struct reads);
-    *reads = (struct reads){.broker = broker, .fn = fn, .arg = arg, .outstanding = 1};
+    *reads = (struct reads){.fn = fn, .arg = arg, .outstanding = 1};
     for (size_t i = 0; i < request->n_topics; i++) {
         if (has_new_log(broker, request->topics[i])) {
-            struct read *read = mem_new(struct read);
-            read->reads = reads;
-            read->topic = control_str(request->topics[i]->name);
             reads->outstanding++;
-            admin_read_config(admin_service_admin(broker->admin), "topics", read->topic, on_read,
-                              read);
+            config_changes_read(broker->config_changes, STR("topics"),
+                                control_str(request->topics[i]->name), on_read, reads);
         }
     }
     reads_settle(reads);

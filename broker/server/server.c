@@ -176,8 +176,6 @@ void server_free(struct server *server)
         mem_free(server->log_dirs[i]);
     }
     mem_free(server->log_dirs);
-    mem_free(server->dynamic_all);
-    mem_free(server->dynamic_mine);
     mem_free(server->stops);
     mem_free(broker->listeners);
     mem_free(broker->netloops);
@@ -280,13 +278,12 @@ static struct config_pair *pairs_of(const struct znode_config *config, int *coun
 
 void server_apply_dynamic(struct server *server, bool mine, const struct znode_config *config)
 {
-    struct config_pair **pairs = mine ? &server->dynamic_mine : &server->dynamic_all;
-    int *count = mine ? &server->dynamic_mine_count : &server->dynamic_all_count;
-    mem_free(*pairs);
-    *pairs = pairs_of(config, count);
+    int count;
+    struct config_pair *pairs = pairs_of(config, &count);
     const struct config *now = config_cell_get(&server->config);
     config_cell_set(&server->config,
-                    config_with_dynamic(now, server->dynamic_all, server->dynamic_all_count,
-                                        server->dynamic_mine, server->dynamic_mine_count));
+                    config_with_layer(now, mine ? SOURCE_DYNAMIC_BROKER : SOURCE_DYNAMIC_DEFAULT,
+                                      pairs, count));
     config_put(now);
+    mem_free(pairs);
 }

@@ -29,12 +29,6 @@ struct server {
     int64_t start_ms;
     int64_t zookeeper_ms; /* when the first session was there */
 
-    /* Dynamic broker configuration as last seen; NULL: none. */
-    struct config_pair *dynamic_all;
-    int dynamic_all_count;
-    struct config_pair *dynamic_mine;
-    int dynamic_mine_count;
-
     bool registered;
     bool configs_loaded;
     bool serving;

@@ -505,8 +505,15 @@ static void on_config_changed(struct config_changes_host *host, struct str type,
                               const struct znode_config *config)
 {
     struct server *server = container_of(host, struct server, changes_host);
+    static const struct znode_config none;
+    if (str_is(type, "topics") && config == NULL) {
+        topic_configs_forget(server->topic_configs, name);
+    }
+    config = config != NULL ? config : &none;
     if (str_is(type, "topics")) {
-        topic_configs_take(server->topic_configs, name, config);
+        if (config != &none) {
+            topic_configs_take(server->topic_configs, name, config);
+        }
         ctl_driver_set_unclean(server->driver, name, unclean_of(config));
         replicas_configure(control_apply_replicas(server->broker.control_apply), name);
     } else if (str_is(type, "brokers")) {
@@ -585,6 +592,7 @@ static void make_parts(struct server *server)
     server->changes_host =
         (struct config_changes_host){.changed = on_config_changed, .loaded = on_configs_loaded};
     server->changes = config_changes_new(broker->control, &server->changes_host);
+    broker->config_changes = server->changes;
 }
 
 static void join(struct server *server)

@@ -79,12 +79,28 @@ void topic_configs_set(struct topic_configs *configs, struct str topic,
     if (entry != NULL) {
         entry_free(configs, entry);
     }
-    if (count > 0) {
-        entry = mem_new(struct topic_entry);
-        entry->name = str_dup(topic);
-        entry->pairs = pairs_copy(pairs, count);
-        entry->count = count;
-        HASH_ADD_KEYPTR(hh, configs->by_name, entry->name, topic.size, entry);
+    entry = mem_new(struct topic_entry);
+    entry->name = str_dup(topic);
+    entry->pairs = pairs_copy(pairs, count);
+    entry->count = count;
+    HASH_ADD_KEYPTR(hh, configs->by_name, entry->name, topic.size, entry);
+    pthread_mutex_unlock(&configs->lock);
+}
+
+bool topic_configs_known(struct topic_configs *configs, struct str topic)
+{
+    pthread_mutex_lock(&configs->lock);
+    bool known = find(configs, topic) != NULL;
+    pthread_mutex_unlock(&configs->lock);
+    return known;
+}
+
+void topic_configs_forget(struct topic_configs *configs, struct str topic)
+{
+    pthread_mutex_lock(&configs->lock);
+    struct topic_entry *entry = find(configs, topic);
+    if (entry != NULL) {
+        entry_free(configs, entry);
     }
     pthread_mutex_unlock(&configs->lock);
 }

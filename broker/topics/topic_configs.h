@@ -13,13 +13,20 @@ struct topic_configs;
 struct topic_configs *topic_configs_new(struct config_cell *config);
 void topic_configs_free(struct topic_configs *configs);
 
-/* A topic's own values are now these; none: forget it. */
+/* A topic's own values are now these, maybe none: from now on they are known. */
 void topic_configs_set(struct topic_configs *configs, struct str topic,
                        const struct config_pair *pairs, int count);
 
 /* The same, from the topic's znode. */
 void topic_configs_take(struct topic_configs *configs, struct str topic,
                         const struct znode_config *config);
+
+/* Have its values been set since it was last forgotten? What a topic was created with is read once,
+ * then changes are heard of. */
+bool topic_configs_known(struct topic_configs *configs, struct str topic);
+
+/* The topic was deleted. */
+void topic_configs_forget(struct topic_configs *configs, struct str topic);
 
 /* The configuration in force. */
 void topic_configs_get(struct topic_configs *configs, struct str topic, struct topic_config *out);

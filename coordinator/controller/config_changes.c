@@ -36,7 +36,9 @@ struct job {
     char *path;
     struct str type;
     struct str name;
-    bool load; /* counted in changes->loads */
+    bool load;                  /* counted in changes->loads */
+    config_changes_read_fn *fn; /* who waits for it; NULL: nobody */
+    void *arg;
 };
 
 static struct job *job_new(struct config_changes *changes)
@@ -72,6 +74,8 @@ static void on_entity(void *arg, const struct zk_result *result, bool repeated)
     struct znode_config config = {0};
     struct errmsg msg = {""};
     bool load = job->load;
+    config_changes_read_fn *fn = job->fn;
+    void *fn_arg = job->arg;
     enum err err = result->err;
     (void)repeated;
     if (err == ERR_OK) {
@@ -79,19 +83,23 @@ static void on_entity(void *arg, const struct zk_result *result, bool repeated)
     }
     list_remove(&job->link); /* the host may end the session */
     if (err == ERR_OK || err == ERR_NOT_FOUND) {
-        changes->host->changed(changes->host, job->type, job->name, &config);
+        changes->host->changed(changes->host, job->type, job->name, err == ERR_OK ? &config : NULL);
     } else {
         log_warn(logger, "a configuration cannot be read", "path=%s reason=\"%s\"", job->path,
                  msg.text[0] != '\0' ? msg.text : err_text(err));
     }
     list_init(&job->link);
     job_free(job);
+    if (fn != NULL) {
+        fn(fn_arg, err == ERR_NOT_FOUND ? ERR_OK : err);
+    }
     if (load && changes->loading) {
         load_done(changes);
     }
 }
 
-static void read_entity(struct config_changes *changes, struct str type, struct str name, bool load)
+static struct job *read_entity(struct config_changes *changes, struct str type, struct str name,
+                               bool load)
 {
     struct job *job = job_new(changes);
     job->type = arena_str(&job->arena, type);
@@ -100,6 +108,21 @@ static void read_entity(struct config_changes *changes, struct str type, struct 
     job->load = load;
     changes->loads += load ? 1 : 0;
     zk_calls_get(&changes->calls, job->path, false, on_entity, job);
+    return job;
+}
+
+void config_changes_read(struct config_changes *changes, struct str type, struct str name,
+                         config_changes_read_fn *fn, void *arg)
+{
+    if (changes->calls.zk == NULL) {
+        if (fn != NULL) {
+            fn(arg, ERR_ZK_SESSION_EXPIRED);
+        }
+        return;
+    }
+    struct job *job = read_entity(changes, type, name, false);
+    job->fn = fn;
+    job->arg = arg;
 }
 
 static void on_entities(void *arg, const struct zk_result *result, bool repeated)
@@ -108,7 +131,7 @@ static void on_entities(void *arg, const struct zk_result *result, bool repeated
     struct config_changes *changes = job->changes;
     (void)repeated;
     for (int32_t i = 0; i < result->children_count; i++) {
-        read_entity(changes, job->type, result->children[i], true);
+        (void)read_entity(changes, job->type, result->children[i], true);
     }
     job_free(job);
     load_done(changes);
@@ -145,8 +168,8 @@ static void on_notification(void *arg, const struct zk_result *result, bool repe
             const char *slash = memchr(path.ptr, '/', path.size);
             size_t size = slash != NULL ? (size_t)(slash - path.ptr) : 0;
             if (size > 0 && size + 1 < path.size) {
-                read_entity(changes, (struct str){path.ptr, size},
-                            (struct str){slash + 1, path.size - size - 1}, false);
+                (void)read_entity(changes, (struct str){path.ptr, size},
+                                  (struct str){slash + 1, path.size - size - 1}, false);
             }
         } else {
             log_warn(logger, "a notification cannot be read", "path=%s reason=\"%s\"", job->path,
@@ -235,7 +258,13 @@ void config_changes_session_lost(struct config_changes *changes)
 {
     zk_calls_set_session(&changes->calls, NULL);
     while (!list_empty(&changes->jobs)) {
-        job_free(container_of(changes->jobs.next, struct job, link));
+        struct job *job = container_of(changes->jobs.next, struct job, link);
+        config_changes_read_fn *fn = job->fn;
+        void *arg = job->arg;
+        job_free(job);
+        if (fn != NULL) {
+            fn(arg, ERR_ZK_SESSION_EXPIRED);
+        }
     }
     changes->reading = false;
     changes->read_again = false;
