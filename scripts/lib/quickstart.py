@@ -45,7 +45,7 @@ def run(command, seconds):
 def start_cluster(given):
     """The output of scripts/cluster up. Where a start fails it has ended what it began."""
     command = [os.path.join(SCRIPTS, "cluster"), "up", "--brokers", str(BROKERS), "--folder", given.folder]
-    for option in ("port", "zookeeper_port"):
+    for option in ("port", "zookeeper_port", "wait"):
         if getattr(given, option) is not None:
             command += ["--" + option.replace("_", "-"), str(getattr(given, option))]
     done = subprocess.run([PYTHON, *command], capture_output=True, text=True, check=False)
@@ -155,6 +155,7 @@ def main():
     parser.add_argument("--folder", default=clusters.default_folder(), type=os.path.abspath)
     parser.add_argument("--port", type=int)
     parser.add_argument("--zookeeper-port", type=int)
+    parser.add_argument("--wait", type=float)
     given = parser.parse_args()
     try:
         quickstart(given)

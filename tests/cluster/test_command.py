@@ -1,0 +1,132 @@
+"""scripts/cluster: what it prints and what it leaves."""
+import os
+import socket
+import subprocess
+import sys
+
+import cluster as clusters
+import pytest
+import wire
+
+COMMAND = os.path.join(wire.ROOT, "scripts", "cluster")
+TOPICS = os.path.join(wire.ROOT, "scripts", "topics")
+
+
+def run(*words, env=None):
+    """(status, standard output, standard error)"""
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=180, check=False,
+                          env={**os.environ, **(env or {})})
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def command(folder, *words, env=None):
+    return run(COMMAND, *words, "--folder", str(folder), env=env)
+
+
+def up(folder, *words):
+    return command(folder, "up", "--port", "0", "--zookeeper-port", "0", "--binary", clusters.default_binary(), *words)
+
+
+@pytest.fixture
+def folder(needs_cluster, tmp_path):
+    """Where the command's cluster lives; all that runs there is ended after the test."""
+    yield tmp_path / "cluster"
+    clusters.kill_all(str(tmp_path / "cluster"))
+
+
+def rows(out):
+    """The first words of each line -> the line."""
+    return {" ".join(line.split()[:2]) if not line.startswith(("broker-", "zookeeper-")) else line.split()[0]: line
+            for line in out.splitlines() if line}
+
+
+def running(folder):
+    return [process.name for process in clusters.Cluster.open(str(folder)).processes if process.alive()]
+
+
+def test_up_status_kill_start_down(folder):
+    status, out, err = up(folder, "--brokers", "2", "--config", "zookeeper.session.timeout.ms=4000")
+    assert (status, err) == (0, "")
+    assert out.count("up, controller") == 1 and "standalone" in out
+    bootstrap = clusters.Cluster.open(str(folder)).bootstrap
+    made = run(TOPICS, "--create", "--topic", "t", "--partitions", "2", "--replication-factor", "1",
+               "--bootstrap-server", bootstrap)
+    assert made[0] == 0, made
+
+    assert command(folder, "kill", "2") == (0, "killed: broker-2\n", "")
+    assert " down " in rows(command(folder, "status")[1])["broker-2"]
+    status_now = clusters.wait_until(lambda: (out := command(folder, "status")[1]) and "OFFLINE" in out and out,
+                                     "status says what is offline", 60)
+    assert "1 without a leader that runs" in status_now
+
+    assert command(folder, "start", "2")[1].startswith("started: broker-2 at ")
+    clusters.wait_until(lambda: "0 without a leader that runs" in command(folder, "status")[1], "its leader is back")
+    assert command(folder, "down") == (0, "stopped: zookeeper-1, broker-1, broker-2\n", "")
+    assert running(folder) == []
+
+
+def test_up_again_keeps_the_topics_and_may_add_brokers(folder):
+    assert up(folder, "--brokers", "1")[0] == 0
+    bootstrap = clusters.Cluster.open(str(folder)).bootstrap
+    assert run(TOPICS, "--create", "--topic", "kept", "--bootstrap-server", bootstrap)[0] == 0
+    assert command(folder, "down")[0] == 0
+    status, out, err = command(folder, "up", "--brokers", "2")
+    assert (status, err) == (0, "")
+    assert "kept" in out and "broker-2" in out
+    status, _, err = command(folder, "up", "--zookeepers", "3")
+    assert status == 1 and "has --zookeepers 1, not 3" in err and "--wipe" in err
+    assert running(folder) == ["zookeeper-1", "broker-1", "broker-2"]
+    assert command(folder, "down", "--wipe")[0] == 0
+    assert not folder.exists()
+
+
+def test_three_zookeepers_have_one_leader(folder):
+    status, out, _ = up(folder, "--brokers", "1", "--zookeepers", "3")
+    assert status == 0
+    assert (out.count(" leader "), out.count(" follower ")) == (2, 2)  # one leader of each is in the table's head
+    assert command(folder, "down")[0] == 0
+
+
+def test_a_taken_port_is_named_with_who_has_it_and_nothing_is_left_running(folder):
+    with socket.socket() as taken:
+        taken.bind((clusters.HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        status, out, err = command(folder, "up", "--port", str(port), "--zookeeper-port", "0", "--brokers", "1",
+                                   "--binary", clusters.default_binary())
+    assert (status, out) == (1, "")
+    assert f"port {port}, for broker-1, is taken by process {os.getpid()}" in err
+    assert not folder.exists() or running(folder) == []
+
+
+def test_a_broker_that_cannot_start_is_shown_with_its_log_and_nothing_is_left_running(folder):
+    status, _, err = up(folder, "--brokers", "2", "--config", "num.network.threads=none")
+    assert status == 1
+    assert "broker-1 ended while starting" in err and "num.network.threads" in err
+    assert running(folder) == []
+
+
+@pytest.mark.parametrize("words", [[], ["dance"], ["kill"], ["up", "7"], ["up", "--brokers", "0"],
+                                   ["up", "--config", "x"], ["status", "--no-such-option"]])
+def test_a_wrong_command_line_shows_the_right_ones(folder, words):
+    status, out, err = command(folder, *words)
+    assert (status, out) == (2, "")
+    assert "usage: scripts/cluster up" in err
+
+
+@pytest.mark.parametrize("words", [["status"], ["down"], ["kill", "1"], ["start", "1"]])
+def test_where_there_is_no_cluster_it_says_so(tmp_path, words):
+    status, out, err = command(tmp_path, *words)
+    assert (status, out) == (1, "")
+    assert err == f"error: there is no cluster in {tmp_path}\n"
+
+
+def test_a_process_that_is_not_there_is_named_with_those_that_are(folder):
+    assert up(folder, "--brokers", "1")[0] == 0
+    status, _, err = command(folder, "kill", "9")
+    assert status == 1
+    assert "there is no broker-9" in err and "zookeeper-1, broker-1" in err
+    status, _, err = command(folder, "start", "1")
+    assert status == 1 and "broker-1 is running already" in err
+    assert command(folder, "down")[0] == 0

@@ -1,0 +1,127 @@
+"""scripts/quickstart, on the ports that everybody uses, in a network of the test's own; and what it says when it fails.
+
+The packages are there already when tests run, and so is the build: what takes a while on a fresh machine is short.
+"""
+import os
+import re
+import socket
+import stat
+import subprocess
+import time
+
+import cluster as clusters
+import pytest
+import wire
+
+QUICKSTART = os.path.join(wire.ROOT, "scripts", "quickstart")
+RELEASE = os.path.join(wire.ROOT, "build", "release", "barnabasd")
+SECOND_RUN_SECONDS = 15
+
+
+@pytest.fixture
+def folder(needs_cluster, tmp_path):
+    if not os.access(RELEASE, os.X_OK):
+        pytest.skip(f"no {RELEASE} (scripts/test builds it)")
+    yield tmp_path / "cluster"
+    clusters.kill_all(str(tmp_path / "cluster"))
+
+
+def quickstart(network, folder, *words, path=None):
+    """(status, standard output, standard error)"""
+    env = {**os.environ, "BARNABAS_CLUSTER": str(folder)}
+    if path is not None:
+        env["PATH"] = f"{path}:{env['PATH']}"
+    done = subprocess.run(network.command([QUICKSTART, *words]), capture_output=True, text=True, env=env, timeout=220,
+                          check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def program(folder, name, text):
+    """A program of this name that comes first on the path."""
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text("#!/bin/sh\n" + text)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return folder
+
+
+def running(folder):
+    if not (folder / "cluster.json").exists():
+        return []
+    return [process.name for process in clusters.Cluster.open(str(folder)).processes if process.alive()]
+
+
+def places(out, word):
+    return sorted(re.findall(rf"^ +{word} (partition \d+ offset \d+): {{", out, re.MULTILINE))
+
+
+def test_ten_messages_go_through_and_the_cluster_stays_and_a_second_run_is_quick(network, folder):
+    status, out, err = quickstart(network, folder)
+    assert (status, err) == (0, "")
+    assert len(places(out, "produced")) == 10
+    assert places(out, "consumed") == places(out, "produced")
+    assert running(folder) == ["zookeeper-1", "broker-1", "broker-2", "broker-3"]
+    for port in (9092, 9093, 9094):
+        assert f"127.0.0.1:{port}" in out
+    assert len(re.findall(r"^  scripts/", out, re.MULTILINE)) == 3
+
+    begin = time.monotonic()
+    status, out, err = quickstart(network, folder)
+    assert (status, err) == (0, "")
+    assert time.monotonic() - begin < SECOND_RUN_SECONDS
+    assert len(places(out, "consumed")) == 10
+
+    status, out, _ = quickstart(network, folder, "--down")
+    assert (status, out) == (0, "stopped: zookeeper-1, broker-1, broker-2, broker-3\n")
+    assert running(folder) == []
+
+
+@pytest.mark.parametrize("option, whose", [("--port", "broker-1"), ("--zookeeper-port", "zookeeper-1")])
+def test_a_taken_port_is_named_with_what_to_do(folder, option, whose):
+    class NoNetwork:
+        @staticmethod
+        def command(words):
+            return words
+
+    with socket.socket() as taken:
+        taken.bind((clusters.HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        status, _, err = quickstart(NoNetwork, folder, "--no-deps", option, str(port))
+    assert status == 1
+    assert f"port {port}, for {whose}, is taken by process {os.getpid()}" in err
+    assert "choose other ports with --port and --zookeeper-port" in err
+    assert running(folder) == []
+
+
+def test_a_package_that_cannot_be_had_is_named(network, folder, tmp_path):
+    path = program(tmp_path / "bin", "dpkg-query", 'for last; do :; done; case "$*" in *zookeeper*) exit 1;; esac\n'
+                                                   "echo 'install ok installed'\n")
+    program(path, "apt-get", "echo 'E: Unable to locate package zookeeper'; exit 100\n")
+    status, _, err = quickstart(network, folder, path=path)
+    assert status == 1
+    assert "E: Unable to locate package zookeeper" in err
+    assert re.search(r"could not install: .*zookeeper", err)
+    assert "sources.list" in err  # what to do
+    assert running(folder) == []
+
+
+def test_packages_that_are_there_are_not_installed_again(network, folder, tmp_path):
+    path = program(tmp_path / "bin", "apt-get", f"echo \"$*\" >{tmp_path}/asked\n")
+    status, out, err = quickstart(network, folder, path=path)
+    assert (status, err) == (0, "")
+    assert "nothing is missing" in out
+    assert not (tmp_path / "asked").exists()
+    assert quickstart(network, folder, "--down")[0] == 0
+
+
+@pytest.mark.parametrize("java", ["echo no heap for you >&2; exit 3", "exec sleep 600"])
+def test_a_zookeeper_that_does_not_come_up_is_named_with_its_log_and_what_to_do(network, folder, tmp_path, java):
+    path = program(tmp_path / "bin", "java", java + "\n")
+    status, _, err = quickstart(network, folder, "--wait", "1", path=path)
+    assert status == 1
+    assert "zookeeper-1" in err and f"{folder}/zookeeper-1/log" in err
+    assert "java -version" in err
+    assert "Nothing is left running." in err
+    assert running(folder) == []
