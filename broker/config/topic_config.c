@@ -190,6 +190,7 @@ void topic_config_build(const struct config *config, const struct config_pair *o
         .segment_bytes = long_of(&b, TOPIC_segment_bytes),
         .segment_ms = long_of(&b, TOPIC_segment_ms),
         .segment_jitter_ms = long_of(&b, TOPIC_segment_jitter_ms),
+        .segment_index_bytes = long_of(&b, TOPIC_segment_index_bytes),
         .index_interval_bytes = long_of(&b, TOPIC_index_interval_bytes),
         .retention_ms = long_of(&b, TOPIC_retention_ms),
         .retention_bytes = long_of(&b, TOPIC_retention_bytes),

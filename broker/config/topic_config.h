@@ -31,6 +31,7 @@ enum { TOPIC_CODEC_PRODUCER = -1 }; /* else 0 none, 1 gzip, 2 snappy, 3 lz4, 4 z
 /* What the storage engine and the partitions use. Times in ms, sizes in bytes. */
 struct topic_config {
     int64_t segment_bytes;
+    int64_t segment_index_bytes;
     int64_t segment_ms;
     int64_t segment_jitter_ms;
     int64_t index_interval_bytes;

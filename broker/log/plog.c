@@ -19,7 +19,7 @@ static void plog_free(struct plog *log)
     view_put(log->view);
     producers_free(log->producers);
     epochs_fini(&log->epochs);
-    pthread_mutex_destroy(&log->view_lock);
+    pthread_mutex_destroy(&log->lock);
     mem_free(log->segs);
     mem_free(log->dir);
     mem_free(log->topic);
@@ -54,7 +54,7 @@ enum err plog_open(const struct plog_options *options, struct plog **out, struct
     log->on_failure = options->on_failure;
     log->arg = options->arg;
     log->producers = producers_new();
-    pthread_mutex_init(&log->view_lock, NULL);
+    pthread_mutex_init(&log->lock, NULL);
     epochs_init(&log->epochs);
     enum err err = plog_load(log, options, msg);
     if (err != ERR_OK) {
@@ -67,31 +67,42 @@ enum err plog_open(const struct plog_options *options, struct plog **out, struct
     return ERR_OK;
 }
 
-enum err plog_close(struct plog *log)
+/* Indexes and what describes the whole; the batches have been synced. */
+static enum err save_all(struct plog *log)
 {
-    enum err err = atomic_load(&log->failed) ? ERR_KAFKA_STORAGE_ERROR : ERR_OK;
-    if (err == ERR_OK) {
-        err = plog_flush(log);
-    }
+    enum err err = ERR_OK;
     for (int32_t i = 0; i < log->segs_count && err == ERR_OK; i++) {
         err = seg_save_indexes(log->segs[i]);
+        if (err == ERR_OK && atomic_load(&log->segs[i]->index_unsynced)) {
+            err = seg_sync(log->segs[i]);
+        }
     }
     if (err == ERR_OK) {
         err = plog_write_snapshot(log);
     }
     if (err == ERR_OK) {
-        char *path = plog_epochs_path(log);
-        err = epochs_save(&log->epochs, log->fs, path);
-        mem_free(path);
+        err = plog_save_epochs(log);
     }
-    plog_abandon(log);
+    return err == ERR_OK ? fs_sync_dir(log->fs, log->dir) : err;
+}
+
+enum err plog_close(struct plog *log)
+{
+    enum err err = plog_flush(log);
+    if (err == ERR_OK) {
+        err = save_all(log);
+        if (err != ERR_OK) {
+            err = plog_fail(log, err, "close");
+        }
+    }
+    plog_release(log);
     return err;
 }
 
 void plog_abandon(struct plog *log)
 {
     if (log != NULL) {
-        atomic_store(&log->closed, true);
+        atomic_store(&log->deleted, true);
         plog_release(log);
     }
 }
@@ -152,19 +163,19 @@ struct epochs *plog_epochs(struct plog *log)
 
 struct view *plog_view_get(struct plog *log)
 {
-    pthread_mutex_lock(&log->view_lock);
+    pthread_mutex_lock(&log->lock);
     struct view *view = view_hold(log->view);
-    pthread_mutex_unlock(&log->view_lock);
+    pthread_mutex_unlock(&log->lock);
     return view;
 }
 
 void plog_publish_view(struct plog *log)
 {
     struct view *fresh = view_new(log->segs, log->segs_count);
-    pthread_mutex_lock(&log->view_lock);
+    pthread_mutex_lock(&log->lock);
     struct view *old = log->view;
     log->view = fresh;
-    pthread_mutex_unlock(&log->view_lock);
+    pthread_mutex_unlock(&log->lock);
     view_put(old);
 }
 
@@ -227,115 +238,33 @@ enum err plog_new_seg(struct plog *log, int64_t base_offset, int64_t now_ms)
     return ERR_OK;
 }
 
-char *plog_snapshot_path(const struct plog *log, int64_t offset)
-{
-    return mem_printf("%s/%020" PRId64 ".snapshot", log->dir, offset);
-}
-
 char *plog_epochs_path(const struct plog *log)
 {
     return mem_printf("%s/leader-epoch-checkpoint", log->dir);
 }
 
-enum err plog_write_snapshot(struct plog *log)
+enum err plog_save_epochs(struct plog *log)
 {
-    /* Where nobody is idempotent there is nothing to remember: an absent snapshot is an empty one.
-     */
-    if (producers_count(log->producers) == 0) {
-        return ERR_OK;
-    }
-    struct buf content = {0};
-    producers_snapshot_write(log->producers, &content);
-    char *path = plog_snapshot_path(log, plog_offset_end(log));
-    enum err err = fs_replace(log->fs, path, content.data, content.size);
+    char *path = plog_epochs_path(log);
+    enum err err = epochs_save(&log->epochs, log->fs, path);
     mem_free(path);
-    buf_fini(&content);
     return err;
-}
-
-/* ---- flushing ---- */
-
-static void advance_recovery_point(struct plog *log, int64_t offset)
-{
-    int64_t before = atomic_load(&log->recovery_point);
-    while (before < offset &&
-           !atomic_compare_exchange_weak(&log->recovery_point, &before, offset)) {
-    }
-}
-
-enum err plog_flush(struct plog *log)
-{
-    int64_t end = plog_offset_end(log);
-    int64_t point = plog_recovery_point(log);
-    if (point >= end) {
-        return ERR_OK;
-    }
-    for (int32_t i = log->segs_count - 1; i >= 0; i--) {
-        enum err err = fs_sync(log->segs[i]->file);
-        if (err != ERR_OK) {
-            return plog_fail(log, err, "sync");
-        }
-        if (log->segs[i]->base_offset <= point) {
-            break;
-        }
-    }
-    enum err err = fs_sync_dir(log->fs, log->dir);
-    if (err != ERR_OK) {
-        return plog_fail(log, err, "sync of the directory");
-    }
-    advance_recovery_point(log, end);
-    log->unflushed_records = 0;
-    return ERR_OK;
-}
-
-/* On a worker. */
-static void flush_run(struct work *work)
-{
-    struct plog_flush *flush = container_of(work, struct plog_flush, work);
-    struct plog *log = flush->log;
-    enum err err = fs_sync(flush->seg->file);
-    if (err == ERR_OK) {
-        err = fs_sync_dir(log->fs, log->dir);
-    }
-    if (err == ERR_OK) {
-        advance_recovery_point(log, flush->offset_end);
-    } else if (!atomic_load(&log->closed)) {
-        enum err failed = plog_fail(log, err, "sync of a finished segment");
-        (void)failed;
-    }
-    seg_put(flush->seg);
-    mem_free(flush);
-    atomic_fetch_sub(&log->flushes, 1);
-    plog_release(log);
-}
-
-/* A finished segment goes to the disk in the background; the recovery point follows. Segments are
- * finished in order and workers may overtake each other, so a segment counts only when those before
- * it have been synced: the one after the recovery point. */
-static void flush_later(struct plog *log, struct seg *seg, int64_t offset_end)
-{
-    if (log->workers == NULL || atomic_load(&log->flushes) > 0 ||
-        plog_recovery_point(log) < seg->base_offset) {
-        return; /* a later flush takes it along */
-    }
-    struct plog_flush *flush = mem_new(struct plog_flush);
-    flush->log = log;
-    flush->seg = seg_get(seg);
-    flush->offset_end = offset_end;
-    flush->work.run = flush_run;
-    atomic_fetch_add(&log->flushes, 1);
-    (void)plog_hold(log);
-    worker_submit(log->workers, &flush->work);
 }
 
 enum err plog_roll(struct plog *log, int64_t now_ms)
 {
     struct seg *active = plog_active(log);
     int64_t end = plog_offset_end(log);
+    if (atomic_load(&log->failed)) {
+        return ERR_KAFKA_STORAGE_ERROR;
+    }
     if (active->base_offset == end) {
         return ERR_OK; /* empty */
     }
     enum err err = seg_save_indexes(active);
+    if (err == ERR_OK) {
+        err = plog_sync_finished(log, active);
+    }
     if (err == ERR_OK) {
         err = plog_write_snapshot(log);
     }
@@ -345,7 +274,7 @@ enum err plog_roll(struct plog *log, int64_t now_ms)
     if (err != ERR_OK) {
         return plog_fail(log, err, "roll");
     }
-    flush_later(log, active, end);
+    plog_flush_finished(log);
     plog_publish_view(log);
     log_info(LOGGER, "rolled", "dir=%s base_offset=%" PRId64, log->dir, end);
     return ERR_OK;
@@ -364,7 +293,8 @@ static bool must_roll(struct plog *log, int64_t size, int64_t last_offset,
         return false;
     }
     if (size > config->segment_bytes - (int64_t)batch_size_bytes(header) ||
-        last_offset - active->base_offset > INT32_MAX) {
+        last_offset - active->base_offset > INT32_MAX ||
+        seg_indexes_full(active, config->segment_index_bytes)) {
         return true;
     }
     int64_t limit_ms = config->segment_ms - log->roll_jitter_ms;
@@ -422,12 +352,7 @@ static void stamp(struct plog *log, struct plog_batch *batch, int64_t base_offse
 static enum err begin_epoch(struct plog *log, int32_t epoch, int64_t offset)
 {
     epochs_assign(&log->epochs, epoch, offset);
-    if (!log->epochs.dirty) {
-        return ERR_OK;
-    }
-    char *path = plog_epochs_path(log);
-    enum err err = epochs_save(&log->epochs, log->fs, path);
-    mem_free(path);
+    enum err err = plog_save_epochs(log);
     return err == ERR_OK ? ERR_OK : plog_fail(log, err, "leader epochs");
 }
 

@@ -2,7 +2,16 @@
  *
  * After a clean stop everything is trusted: the last segment's end is found from its last index
  * entry on. After a crash every batch behind the recovery point is read and checked; the first that
- * is torn or damaged ends the log, and later segments go. Closed segments before it are not read.
+ * is torn, damaged or does not follow ends the log, and later segments go. Closed segments before
+ * the recovery point are not read.
+ *
+ * Invariants of what is left:
+ *   R1  Batches are whole, their CRCs agree, offsets grow. Where records are never compacted away,
+ *       segments behind the recovery point follow each other without a gap.
+ *   R2  Epochs and producers are those of the batches.
+ *   R3  What was cut or deleted is so durably before anything is appended: it cannot come back
+ *       behind newer records after another crash.
+ *   R4  Opening once more changes nothing.
  *
  * Source: kafka-zk-mode facts 5.7. */
 #include <inttypes.h>
@@ -11,75 +20,26 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "log/batch_reader.h"
 #include "log/plog_internal.h"
-#include "record/msgset.h"
 
 #define LOGGER "kafka.log.LogLoader"
 
-enum { READ_AHEAD_BYTES = 1 << 20, SNAPSHOT_FILE_MAX = 64 << 20, NAME_DIGITS = 20 };
-
-/* What is in the directory. */
+/* Base offsets of the .log files in the directory. */
 struct listing {
-    struct plog *log;
-    int64_t *bases; /* of .log files */
-    int32_t bases_count;
-    int64_t *snapshots;
-    int32_t snapshots_count;
+    int64_t *bases;
+    int32_t count;
 };
-
-static bool parse_name(const char *name, int64_t *offset, const char **extension)
-{
-    int64_t value = 0;
-    for (int i = 0; i < NAME_DIGITS; i++) {
-        if (name[i] < '0' || name[i] > '9' || value > (INT64_MAX - 9) / 10) {
-            return false;
-        }
-        value = value * 10 + (name[i] - '0');
-    }
-    *offset = value;
-    *extension = name + NAME_DIGITS;
-    return name[NAME_DIGITS] == '.';
-}
-
-static void push(int64_t **items, int32_t *count, int64_t value)
-{
-    *items = mem_realloc(*items, ((size_t)*count + 1) * sizeof(**items));
-    (*items)[(*count)++] = value;
-}
-
-static bool ends_with(const char *name, const char *end)
-{
-    size_t size = strlen(name);
-    size_t tail = strlen(end);
-    return size >= tail && strcmp(name + size - tail, end) == 0;
-}
-
-static enum err unlink_in(struct plog *log, const char *name)
-{
-    char *path = mem_printf("%s/%s", log->dir, name);
-    enum err err = fs_unlink(log->fs, path);
-    mem_free(path);
-    return err == ERR_NOT_FOUND ? ERR_OK : err;
-}
 
 static enum err on_entry(void *arg, const char *name, bool is_dir)
 {
     struct listing *listing = arg;
     int64_t offset;
     const char *extension;
-    if (is_dir) {
-        return ERR_OK;
-    }
-    if (ends_with(name, ".deleted") || ends_with(name, ".cleaned") || ends_with(name, ".tmp")) {
-        return unlink_in(listing->log, name);
-    }
-    if (!parse_name(name, &offset, &extension)) {
-        return ERR_OK;
-    }
-    if (strcmp(extension, ".log") == 0) {
-        push(&listing->bases, &listing->bases_count, offset);
-    } else if (strcmp(extension, ".snapshot") == 0) {
-        push(&listing->snapshots, &listing->snapshots_count, offset);
+    if (!is_dir && plog_parse_name(name, &offset, &extension) && strcmp(extension, ".log") == 0) {
+        listing->bases =
+            mem_realloc(listing->bases, ((size_t)listing->count + 1) * sizeof(listing->bases[0]));
+        listing->bases[listing->count++] = offset;
     }
     return ERR_OK;
 }
@@ -91,166 +51,134 @@ static int offset_order(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-static enum err list_dir(struct plog *log, struct listing *listing)
+static enum err list_segs(struct plog *log, struct listing *listing)
 {
-    *listing = (struct listing){.log = log};
     enum err err = fs_list(log->fs, log->dir, on_entry, listing);
-    if (listing->bases_count > 1) {
-        qsort(listing->bases, (size_t)listing->bases_count, sizeof(int64_t), offset_order);
-    }
-    if (listing->snapshots_count > 1) {
-        qsort(listing->snapshots, (size_t)listing->snapshots_count, sizeof(int64_t), offset_order);
+    if (listing->count > 1) {
+        qsort(listing->bases, (size_t)listing->count, sizeof(listing->bases[0]), offset_order);
     }
     return err;
 }
 
-static void listing_fini(struct listing *listing)
-{
-    mem_free(listing->bases);
-    mem_free(listing->snapshots);
-}
-
-/* ---- reading batches one after the other ---- */
-
-struct batch_reader {
-    struct seg *seg;
-    int64_t position; /* of the batch handed out last, then of the next */
-    int64_t end;
-    struct buf piece;
-    int64_t piece_at;
-};
-
-/* The next whole entry. ERR_NOT_FOUND at the end of the file; ERR_CORRUPT when what is there is not
- * a whole, undamaged one. `check` also looks at its CRC. */
-static enum err reader_next(struct batch_reader *reader, bool check, struct batch_header *header,
-                            struct bytes *batch)
-{
-    if (reader->position >= reader->end) {
-        return ERR_NOT_FOUND;
-    }
-    for (size_t want = READ_AHEAD_BYTES;;) {
-        int64_t skip = reader->position - reader->piece_at;
-        bool inside = skip >= 0 && skip < (int64_t)reader->piece.size;
-        struct bytes rest = {0};
-        if (inside) {
-            rest = (struct bytes){reader->piece.data + skip, reader->piece.size - (size_t)skip};
-            enum err err = entry_read_header(rest, header);
-            if (err == ERR_CORRUPT) {
-                return ERR_CORRUPT;
-            }
-            if (err == ERR_OK && batch_size_bytes(header) <= rest.size) {
-                *batch = (struct bytes){rest.data, batch_size_bytes(header)};
-                reader->position += (int64_t)batch->size;
-                return check && entry_check_crc(*batch) != ERR_OK ? ERR_CORRUPT : ERR_OK;
-            }
-            if (err == ERR_OK && batch_size_bytes(header) > want) {
-                want = batch_size_bytes(header);
-            }
-            if (reader->piece_at + (int64_t)reader->piece.size >= reader->end ||
-                (err == ERR_OK &&
-                 reader->position + (int64_t)batch_size_bytes(header) > reader->end)) {
-                return ERR_CORRUPT; /* torn */
-            }
-        }
-        size_t got;
-        buf_clear(&reader->piece);
-        uint8_t *to = buf_extend(&reader->piece, want);
-        enum err err = fs_pread(reader->seg->file, to, want, reader->position, &got);
-        if (err != ERR_OK) {
-            return err;
-        }
-        reader->piece.size = got;
-        reader->piece_at = reader->position;
-        if (got == 0) {
-            return ERR_CORRUPT;
-        }
-    }
-}
-
 /* ---- segments ---- */
 
+/* Cut a segment's tail. R3 */
+static enum err cut_tail(struct seg *seg, int64_t position, int64_t next_offset)
+{
+    log_warn(LOGGER, "cutting a torn or damaged tail",
+             "file=%s.log size=%" PRId64 " kept=%" PRId64 " next_offset=%" PRId64, seg->stem,
+             seg->size_bytes, position, next_offset);
+    seg_publish(seg, position, next_offset); /* the indexes know nothing behind it */
+    enum err err = fs_truncate(seg->file, position);
+    return err == ERR_OK ? fs_sync(seg->file) : err;
+}
+
 /* Read a segment from its start, check every batch, make its indexes, and cut what cannot be kept.
- * *cut says that something was. */
+ * *cut says that something was. R1, R2 */
 static enum err recover_seg(struct plog *log, struct seg *seg, bool *cut)
 {
-    struct batch_reader reader = {.seg = seg, .end = seg->size_bytes};
+    struct batch_reader reader;
+    struct batch_header header;
+    struct bytes batch;
     int64_t next = seg->base_offset;
     int64_t good = 0;
     enum err err;
     seg_reset_indexes(seg);
-    for (;;) {
-        struct batch_header header;
-        struct bytes batch;
-        err = reader_next(&reader, true, &header, &batch);
-        if (err == ERR_OK && batch_last_offset(&header) < next) {
-            err = ERR_CORRUPT; /* offsets only grow */
+    batch_reader_init(&reader, seg, 0, true);
+    while ((err = batch_reader_next(&reader, &header, &batch)) == ERR_OK) {
+        if (header.base_offset < next && header.magic == 2) {
+            err = ERR_CORRUPT;
+            break;
         }
-        if (err != ERR_OK) {
+        if (batch_last_offset(&header) < next ||
+            batch_last_offset(&header) - seg->base_offset > INT32_MAX) {
+            err = ERR_CORRUPT;
             break;
         }
         seg_note(seg, &header, good);
-        if (header.magic == 2) {
+        if (header.leader_epoch > epochs_latest(&log->epochs)) {
             epochs_assign(&log->epochs, header.leader_epoch, header.base_offset);
         }
         next = batch_last_offset(&header) + 1;
         good = reader.position;
     }
-    buf_fini(&reader.piece);
+    batch_reader_fini(&reader);
     if (err != ERR_NOT_FOUND && err != ERR_CORRUPT) {
         return err;
     }
     *cut = good < seg->size_bytes;
     if (*cut) {
-        log_warn(LOGGER, "cutting a torn or damaged tail",
-                 "file=%s.log size=%" PRId64 " kept=%" PRId64 " next_offset=%" PRId64, seg->stem,
-                 seg->size_bytes, good, next);
-        return seg_truncate(seg, good, next);
+        return cut_tail(seg, good, next);
     }
     seg_publish(seg, good, next);
     return ERR_OK;
 }
 
-/* The end of a segment that is trusted: walk from its last index entry. */
-static enum err find_seg_end(struct seg *seg)
+static bool is_missing(struct plog *log, const struct seg *seg, const char *extension)
 {
-    int64_t size = seg->size_bytes;
-    int64_t position = seg_load_indexes(seg);
-    int64_t next = seg->base_offset;
-    struct batch_header header;
-    while (position < size) {
-        enum err err = seg_header_at(seg, position, &header);
-        if (err != ERR_OK) {
-            return ERR_CORRUPT;
-        }
-        next = batch_last_offset(&header) + 1;
-        if (seg->first_timestamp_ms < 0 && position == 0) {
-            seg->first_timestamp_ms = header.max_timestamp_ms;
-        }
-        if (header.max_timestamp_ms > seg->max_timestamp_ms) {
-            seg->max_timestamp_ms = header.max_timestamp_ms;
-            seg->max_timestamp_offset = batch_last_offset(&header);
-        }
-        seg->hint_offset = header.base_offset;
-        seg->hint_position = position;
-        position += (int64_t)batch_size_bytes(&header);
-    }
-    if (position != size) {
-        return ERR_CORRUPT; /* torn after all */
-    }
-    if (seg->first_timestamp_ms < 0 && size > 0 && seg_header_at(seg, 0, &header) == ERR_OK) {
-        seg->first_timestamp_ms = header.max_timestamp_ms;
-    }
-    seg_publish(seg, size, next);
-    return ERR_OK;
-}
-
-static bool index_missing(struct plog *log, const struct seg *seg)
-{
-    char *path = mem_printf("%s.index", seg->stem);
+    char *path = mem_printf("%s.%s", seg->stem, extension);
     struct fs_stat stat;
     bool missing = fs_stat(log->fs, path, &stat) == ERR_NOT_FOUND;
     mem_free(path);
-    return missing && seg->size_bytes > 0;
+    return missing;
+}
+
+static bool indexes_missing(struct plog *log, const struct seg *seg)
+{
+    return seg->size_bytes > 0 &&
+           (is_missing(log, seg, "index") || is_missing(log, seg, "timeindex"));
+}
+
+/* A segment that is not written any more: its indexes go to their files, and to the disk where the
+ * recovery point says that they are there. */
+static enum err save_recovered(struct plog *log, struct seg *seg, bool durable)
+{
+    enum err err = seg_save_indexes(seg);
+    if (err == ERR_OK && durable) {
+        err = seg_sync(seg);
+        if (err == ERR_OK) {
+            err = fs_sync_dir(log->fs, log->dir);
+        }
+    }
+    return err;
+}
+
+/* Find out where a segment ends and what it holds. *cut: nothing behind it can be kept. */
+static enum err load_seg(struct plog *log, struct seg *seg, int64_t next_base,
+                         const struct plog_options *options, bool *cut)
+{
+    bool last = next_base == INT64_MAX;
+    bool durable = options->clean || next_base <= options->recovery_point;
+    if (durable && !indexes_missing(log, seg)) {
+        if (!last) {
+            seg_publish(seg, seg->size_bytes, next_base);
+            return ERR_OK;
+        }
+        if (seg_find_end(seg) == ERR_OK) {
+            return ERR_OK;
+        }
+    }
+    if (!durable) {
+        epochs_truncate_end(&log->epochs, seg->base_offset); /* all batches from here on are read */
+    }
+    enum err err = recover_seg(log, seg, cut);
+    if (err == ERR_OK && !last) {
+        err = save_recovered(log, seg, durable);
+    }
+    bool gaps_allowed = durable || (log->config.cleanup_policy & TOPIC_CLEANUP_COMPACT) != 0;
+    if (err == ERR_OK && !last &&
+        (seg->next_offset > next_base || (seg->next_offset < next_base && !gaps_allowed))) {
+        *cut = true; /* R1 */
+    }
+    return err;
+}
+
+static enum err delete_seg(struct plog *log, struct seg *seg)
+{
+    log_warn(LOGGER, "deleting a segment behind a damaged one", "file=%s.log", seg->stem);
+    seg_delete_files(seg);
+    seg_put(seg);
+    return fs_sync_dir(log->fs, log->dir); /* R3 */
 }
 
 /* Open the segments in order. Behind the first that had to be cut, the rest goes. */
@@ -258,122 +186,24 @@ static enum err load_segs(struct plog *log, const struct listing *listing,
                           const struct plog_options *options)
 {
     bool cut = false;
-    for (int32_t i = 0; i < listing->bases_count; i++) {
+    enum err err = ERR_OK;
+    for (int32_t i = 0; i < listing->count && err == ERR_OK; i++) {
         struct seg *seg;
-        enum err err = seg_open(log->fs, log->dir, listing->bases[i], &seg);
+        err = seg_open(log->fs, log->dir, listing->bases[i], &seg);
         if (err != ERR_OK) {
             return err;
         }
         if (cut) {
-            log_warn(LOGGER, "deleting a segment behind a damaged one", "file=%s.log", seg->stem);
-            seg_delete_files(seg);
-            seg_put(seg);
+            err = delete_seg(log, seg);
             continue;
         }
         plog_push_seg(log, seg);
         seg->index_interval_bytes = (int32_t)log->config.index_interval_bytes;
         seg->created_ms = clock_wall_ms(log->clock);
-        bool last = i + 1 == listing->bases_count;
-        int64_t next_base = last ? INT64_MAX : listing->bases[i + 1];
-        bool trusted =
-            (options->clean || next_base <= options->recovery_point) && !index_missing(log, seg);
-        if (trusted && !last) {
-            seg_publish(seg, seg->size_bytes, next_base);
-        } else if (!trusted || find_seg_end(seg) != ERR_OK) {
-            err = recover_seg(log, seg, &cut);
-        }
-        if (err != ERR_OK) {
-            return err;
-        }
+        int64_t next_base = i + 1 < listing->count ? listing->bases[i + 1] : INT64_MAX;
+        err = load_seg(log, seg, next_base, options, &cut);
     }
-    return ERR_OK;
-}
-
-/* ---- producer state ---- */
-
-static enum err read_snapshot(struct plog *log, int64_t offset)
-{
-    char *path = plog_snapshot_path(log, offset);
-    char *data;
-    size_t size;
-    enum err err = fs_read_all(log->fs, path, SNAPSHOT_FILE_MAX, &data, &size);
-    if (err == ERR_OK) {
-        err = producers_snapshot_read(log->producers, (struct bytes){(const uint8_t *)data, size});
-        mem_free(data);
-    }
-    if (err != ERR_OK) {
-        log_warn(LOGGER, "skipping a damaged snapshot", "file=%s error=%s", path, err_text(err));
-        producers_clear(log->producers);
-        enum err removed = fs_unlink(log->fs, path);
-        (void)removed;
-    }
-    mem_free(path);
     return err;
-}
-
-/* Read the batches from `from` to `to` into the producer state. */
-static enum err replay(struct plog *log, int64_t from, int64_t to)
-{
-    for (int32_t i = 0; i < log->segs_count; i++) {
-        struct seg *seg = log->segs[i];
-        if (seg->next_offset <= from || seg->base_offset >= to) {
-            continue;
-        }
-        struct batch_reader reader = {.seg = seg, .end = seg->size_bytes};
-        struct batch_header header;
-        struct bytes batch;
-        int64_t start;
-        if (seg_find(seg, from, &start, &header) == ERR_OK) {
-            reader.position = start;
-        }
-        enum err err;
-        while ((err = reader_next(&reader, false, &header, &batch)) == ERR_OK) {
-            if (header.magic == 2 && header.base_offset >= from && header.base_offset < to) {
-                producers_update(log->producers, &header);
-            }
-        }
-        buf_fini(&reader.piece);
-        if (err != ERR_NOT_FOUND) {
-            return err;
-        }
-    }
-    return ERR_OK;
-}
-
-enum err plog_rebuild_producers(struct plog *log, int64_t offset)
-{
-    struct listing listing;
-    producers_clear(log->producers);
-    enum err err = list_dir(log, &listing);
-    int64_t from = log->segs[0]->base_offset;
-    for (int32_t i = listing.snapshots_count - 1; i >= 0 && err == ERR_OK; i--) {
-        if (listing.snapshots[i] <= offset && read_snapshot(log, listing.snapshots[i]) == ERR_OK) {
-            from = listing.snapshots[i];
-            break;
-        }
-    }
-    listing_fini(&listing);
-    return err == ERR_OK ? replay(log, from, offset) : err;
-}
-
-/* After a clean stop without any snapshot nobody was idempotent. After a crash the batches say. */
-static enum err load_producers(struct plog *log, const struct listing *listing, bool clean)
-{
-    int64_t end = plog_offset_end(log);
-    for (int32_t i = 0; i < listing->snapshots_count; i++) {
-        if (listing->snapshots[i] > end) {
-            char *path = plog_snapshot_path(log, listing->snapshots[i]);
-            enum err err = fs_unlink(log->fs, path);
-            mem_free(path);
-            if (err != ERR_OK && err != ERR_NOT_FOUND) {
-                return err;
-            }
-        }
-    }
-    if (clean && listing->snapshots_count == 0) {
-        return ERR_OK;
-    }
-    return plog_rebuild_producers(log, end);
 }
 
 /* ---- the whole ---- */
@@ -407,6 +237,7 @@ static enum err settle_bounds(struct plog *log, const struct plog_options *optio
                     : options->recovery_point < end ? options->recovery_point
                                                     : end;
     atomic_store(&log->recovery_point, point > 0 ? point : 0);
+    log->point_written = options->recovery_point;
     if (end < start) {
         log_warn(LOGGER, "log ends before its start offset, starting anew",
                  "dir=%s end=%" PRId64 " start=%" PRId64, log->dir, end, start);
@@ -417,18 +248,46 @@ static enum err settle_bounds(struct plog *log, const struct plog_options *optio
     return ERR_OK;
 }
 
-enum err plog_load(struct plog *log, const struct plog_options *options, struct errmsg *msg)
+/* The directory's name is durable before anything in it is. */
+static enum err make_dir(struct plog *log)
 {
-    struct listing listing = {0};
+    struct fs_stat stat;
+    if (fs_stat(log->fs, log->dir, &stat) == ERR_OK) {
+        return ERR_OK;
+    }
+    const char *slash = strrchr(log->dir, '/');
+    char *parent = slash != NULL ? mem_strndup(log->dir, (size_t)(slash - log->dir)) : NULL;
     enum err err = fs_mkdir_all(log->fs, log->dir);
     if (err == ERR_OK) {
-        err = list_dir(log, &listing);
+        err = fs_sync_dir(log->fs, parent != NULL && parent[0] != '\0' ? parent : ".");
     }
+    mem_free(parent);
+    return err;
+}
+
+static enum err load_files(struct plog *log, const struct plog_options *options)
+{
+    struct listing listing = {0};
+    enum err err = plog_clear_leftovers(log);
     if (err == ERR_OK) {
         err = load_epochs(log);
     }
     if (err == ERR_OK) {
+        err = list_segs(log, &listing);
+    }
+    if (err == ERR_OK) {
         err = load_segs(log, &listing, options);
+    }
+    mem_free(listing.bases);
+    return err;
+}
+
+enum err plog_load(struct plog *log, const struct plog_options *options, struct errmsg *msg)
+{
+    log->snapshot_newest = -1;
+    enum err err = make_dir(log);
+    if (err == ERR_OK) {
+        err = load_files(log, options);
     }
     if (err == ERR_OK && log->segs_count == 0) {
         int64_t base = options->log_start_offset > 0 ? options->log_start_offset : 0;
@@ -438,9 +297,8 @@ enum err plog_load(struct plog *log, const struct plog_options *options, struct 
         err = settle_bounds(log, options);
     }
     if (err == ERR_OK) {
-        err = load_producers(log, &listing, options->clean);
+        err = plog_load_producers(log, options->clean);
     }
-    listing_fini(&listing);
     if (err != ERR_OK) {
         errmsg_set(msg, "cannot open the log: %s", err_text(err));
     }

@@ -2,9 +2,12 @@
 
 #include <inttypes.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
 #include "record/msgset.h"
+
+#define LOGGER "kafka.log.LogSegment"
 
 enum { INDEX_ENTRY_BYTES = 8, TIME_ENTRY_BYTES = 12, INDEX_FILE_MAX = 256 << 20 };
 
@@ -177,15 +180,6 @@ static void index_load(struct seg *seg)
     }
 }
 
-int64_t seg_load_indexes(struct seg *seg)
-{
-    pthread_mutex_lock(&seg->lock);
-    index_load(seg);
-    int64_t position = seg->index_count > 0 ? seg->index[seg->index_count - 1].position : 0;
-    pthread_mutex_unlock(&seg->lock);
-    return position;
-}
-
 /* The largest position known to be at or before the batch that holds `offset`. */
 static int64_t index_floor(const struct seg *seg, int64_t offset)
 {
@@ -227,6 +221,13 @@ void seg_note(struct seg *seg, const struct batch_header *header, int64_t positi
     pthread_mutex_unlock(&seg->lock);
 }
 
+/* Only the actor adds entries, so it may count them without the lock. */
+bool seg_indexes_full(const struct seg *seg, int64_t size_bytes)
+{
+    return (int64_t)seg->index_count >= size_bytes / INDEX_ENTRY_BYTES ||
+           (int64_t)seg->times_count >= size_bytes / TIME_ENTRY_BYTES - 1;
+}
+
 void seg_publish(struct seg *seg, int64_t size_bytes, int64_t next_offset)
 {
     pthread_mutex_lock(&seg->lock);
@@ -259,9 +260,45 @@ void seg_reset_indexes(struct seg *seg)
     pthread_mutex_unlock(&seg->lock);
 }
 
-enum err seg_truncate(struct seg *seg, int64_t position, int64_t next_offset)
+/* Walk from the last index entry to the end of the file: the next offset, the largest timestamp,
+ * and where the newest batch is. The file is not appended to meanwhile. */
+enum err seg_find_end(struct seg *seg)
 {
     pthread_mutex_lock(&seg->lock);
+    index_load(seg);
+    int64_t size = seg->size_bytes;
+    int64_t position = seg->index_count > 0 ? seg->index[seg->index_count - 1].position : 0;
+    pthread_mutex_unlock(&seg->lock);
+    int64_t next = seg->base_offset;
+    struct batch_header header;
+    while (position < size) {
+        enum err err = seg_header_at(seg, position, &header);
+        if (err != ERR_OK || batch_last_offset(&header) < next ||
+            batch_last_offset(&header) - seg->base_offset > INT32_MAX ||
+            position + (int64_t)batch_size_bytes(&header) > size) {
+            return err == ERR_IO ? err : ERR_CORRUPT;
+        }
+        next = batch_last_offset(&header) + 1;
+        pthread_mutex_lock(&seg->lock);
+        if (header.max_timestamp_ms > seg->max_timestamp_ms) {
+            seg->max_timestamp_ms = header.max_timestamp_ms;
+            seg->max_timestamp_offset = batch_last_offset(&header);
+        }
+        seg->hint_offset = header.base_offset;
+        seg->hint_position = position;
+        pthread_mutex_unlock(&seg->lock);
+        position += (int64_t)batch_size_bytes(&header);
+    }
+    if (seg->first_timestamp_ms < 0 && size > 0 && seg_header_at(seg, 0, &header) == ERR_OK) {
+        seg->first_timestamp_ms = header.max_timestamp_ms;
+    }
+    seg_publish(seg, size, next);
+    return ERR_OK;
+}
+
+/* Only entries that lead to what is left. */
+static void index_cut(struct seg *seg, int64_t position, int64_t next_offset)
+{
     index_load(seg);
     while (seg->index_count > 0 && seg->index[seg->index_count - 1].position >= position) {
         seg->index_count--;
@@ -275,6 +312,12 @@ enum err seg_truncate(struct seg *seg, int64_t position, int64_t next_offset)
     seg->max_timestamp_offset = seg->base_offset + (last != NULL ? last->relative_offset : 0);
     seg->index_dirty = true;
     seg->bytes_since_index = 0;
+}
+
+enum err seg_truncate(struct seg *seg, int64_t position, int64_t next_offset)
+{
+    pthread_mutex_lock(&seg->lock);
+    index_cut(seg, position, next_offset);
     seg->size_bytes = position;
     seg->next_offset = next_offset;
     seg->hint_offset = seg->base_offset;
@@ -283,7 +326,14 @@ enum err seg_truncate(struct seg *seg, int64_t position, int64_t next_offset)
         seg->first_timestamp_ms = -1;
     }
     pthread_mutex_unlock(&seg->lock);
-    return fs_truncate(seg->file, position);
+    enum err err = fs_truncate(seg->file, position);
+    if (err == ERR_OK) {
+        err = seg_find_end(seg); /* the largest timestamp may be behind the last entry */
+    }
+    if (err == ERR_OK) {
+        seg_publish(seg, position, next_offset);
+    }
+    return err;
 }
 
 static enum err save_file(struct seg *seg, const char *extension, const struct buf *content)
@@ -328,6 +378,35 @@ enum err seg_save_indexes(struct seg *seg)
     buf_fini(&index);
     buf_fini(&times);
     seg->index_dirty = err != ERR_OK;
+    atomic_store(&seg->index_unsynced, true);
+    return err;
+}
+
+static enum err sync_file(struct seg *seg, const char *extension)
+{
+    struct fs_file *file;
+    char *path = seg_path(seg, extension);
+    enum err err = fs_open(seg->fs, path, FS_WRITE, &file);
+    if (err == ERR_OK) {
+        err = fs_sync(file);
+        fs_close(file);
+    }
+    mem_free(path);
+    return err == ERR_NOT_FOUND ? ERR_OK : err; /* deleted meanwhile: nothing to keep */
+}
+
+enum err seg_sync(struct seg *seg)
+{
+    enum err err = fs_sync(seg->file);
+    if (err == ERR_OK && atomic_load(&seg->index_unsynced)) {
+        err = sync_file(seg, "index");
+        if (err == ERR_OK) {
+            err = sync_file(seg, "timeindex");
+        }
+        if (err == ERR_OK) {
+            atomic_store(&seg->index_unsynced, false);
+        }
+    }
     return err;
 }
 
@@ -392,21 +471,56 @@ static enum err scan(struct seg *seg, int64_t position, int64_t end, int64_t off
     return ERR_NOT_FOUND;
 }
 
-enum err seg_find(struct seg *seg, int64_t offset, int64_t *position, struct batch_header *header)
+/* Where to begin looking for `offset`; ERR_NOT_FOUND when the segment ends before. */
+static enum err find_start(struct seg *seg, int64_t offset, int64_t *start, int64_t *end)
 {
     pthread_mutex_lock(&seg->lock);
     index_load(seg);
-    int64_t end = seg->size_bytes;
+    *end = seg->size_bytes;
     bool past = offset >= seg->next_offset;
-    int64_t start = index_floor(seg, offset);
-    if (offset >= seg->hint_offset && seg->hint_position > start) {
-        start = seg->hint_position;
+    *start = index_floor(seg, offset);
+    if (offset >= seg->hint_offset && seg->hint_position > *start) {
+        *start = seg->hint_position;
     }
     pthread_mutex_unlock(&seg->lock);
-    if (past) {
-        return ERR_NOT_FOUND;
+    return past ? ERR_NOT_FOUND : ERR_OK;
+}
+
+/* Is there a batch at `position` that begins at or before `offset`, as the index says? */
+static bool index_is_right(struct seg *seg, int64_t position, int64_t offset)
+{
+    struct batch_header header;
+    return position == 0 ||
+           (seg_header_at(seg, position, &header) == ERR_OK &&
+            header.base_offset >= seg->base_offset && header.base_offset <= offset);
+}
+
+/* The index led astray: walk the batches from now on. */
+static void forget_index(struct seg *seg)
+{
+    log_warn(LOGGER, "an index does not fit its log and is not used", "file=%s.index", seg->stem);
+    pthread_mutex_lock(&seg->lock);
+    seg->index_count = 0;
+    seg->hint_offset = seg->base_offset;
+    seg->hint_position = 0;
+    pthread_mutex_unlock(&seg->lock);
+}
+
+enum err seg_find(struct seg *seg, int64_t offset, int64_t *position, struct batch_header *header)
+{
+    int64_t start;
+    int64_t end;
+    enum err err = find_start(seg, offset, &start, &end);
+    if (err != ERR_OK) {
+        return err;
     }
-    return scan(seg, start, end, offset, position, header);
+    err = scan(seg, start, end, offset, position, header);
+    bool astray = err == ERR_CORRUPT || (err == ERR_OK && header->base_offset > offset);
+    if (start > 0 && astray && !index_is_right(seg, start, offset)) {
+        forget_index(seg);
+        err = scan(seg, 0, end, offset, position, header);
+    }
+    return err;
 }
 
 /* A position at or before the first batch whose max timestamp can reach `timestamp_ms`. */
@@ -472,6 +586,10 @@ enum err seg_find_time(struct seg *seg, int64_t timestamp_ms, int64_t offset_min
     int64_t next_offset;
     int64_t position = time_floor(seg, timestamp_ms);
     seg_bounds(seg, &end, &next_offset);
+    if (!index_is_right(seg, position, next_offset)) {
+        forget_index(seg);
+        position = 0;
+    }
     while (position < end) {
         struct batch_header header;
         struct record_place place;

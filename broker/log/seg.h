@@ -1,19 +1,37 @@
+/* clang-format off */
 /* seg.h: one segment of a partition's log: a file of batches, and where to look in it.
  *
- *   <base offset, 20 digits>.log         batches, one after the other
- *                           .index       sparse: i32 offset - base, i32 position (of the batch that
- * ends there) .timeindex   sparse: i64 timestamp, i32 offset - base; timestamps strictly grow
- *                           .txnindex    aborted transactions: kept as found, deleted with the
- * segment
+ *   <base offset, 20 digits>.log   batches, one after the other
+ *
+ *                      .index      sparse, entries of 8 bytes; offsets and positions strictly grow
+ *      at  size field
+ *       0    4  last offset of a batch, minus the base offset
+ *       4    4  position of that batch in the .log file
+ *
+ *                      .timeindex  sparse, entries of 12 bytes; timestamps strictly grow
+ *      at  size field
+ *       0    8  largest timestamp so far
+ *       8    4  last offset of the batch that has it, minus the base offset
+ *
+ *                      .txnindex   aborted transactions: kept as found, deleted with the segment
+ *
+ * Both indexes get an entry for a batch when more than index.interval.bytes were written since the
+ * last one, never for the first batch; the time index gets a last one when the segment is finished.
+ * Where Kafka has written several batches at once, an offset entry names the last offset of all of
+ * them and the position of the first: so the batch at an entry's position begins at or before the
+ * entry's offset, and everything before the position lies before the offset.
  *
  * The indexes of the segment that is written live in memory and reach their files when it is closed
  * or rolled: after a crash they are made anew from the batches anyway. Those of older segments are
- * read when first needed. Files hold only entries, never the zeros that Kafka preallocates.
+ * read when first needed. Files hold only entries, never the zeros that Kafka preallocates. An index
+ * that turns out to be wrong is forgotten, and the batches are walked instead.
  *
- * Ownership: counted; the log holds one reference, each view one. Files are unlinked, never reused,
- * so a reader of a view may go on. Threads: seg_append(), seg_truncate() and seg_close() in the
- * log's actor; seg_find() and seg_bounds() from any: they meet at a leaf lock that covers the
- * indexes and the published end. Source: kafka-zk-mode facts 5.1 and 5.4. */
+ * Ownership: counted; the log holds one reference, each view one, each flush with a worker one.
+ * Files are unlinked, never reused, so a reader of a view may go on. Threads: seg_note(),
+ * seg_truncate() and seg_save_indexes() in the log's actor; seg_sync() there and on a worker;
+ * seg_find() and seg_bounds() from any: they meet at a leaf lock that covers the indexes and the
+ * published end. Source: kafka-zk-mode facts 5.1 and 5.4. */
+/* clang-format on */
 #pragma once
 
 #include <pthread.h>
@@ -60,7 +78,8 @@ struct seg {
     int64_t hint_position; /* ... and position: where a reader at the tail looks */
 
     /* The actor's. */
-    bool index_dirty; /* memory differs from the files */
+    bool index_dirty;            /* memory differs from the files */
+    _Atomic bool index_unsynced; /* the files were written, and not synced yet */
     int64_t bytes_since_index;
     int64_t max_timestamp_ms; /* -1: none */
     int64_t max_timestamp_offset;
@@ -83,6 +102,10 @@ void seg_put(struct seg *seg);
  * published by seg_publish(). */
 void seg_note(struct seg *seg, const struct batch_header *header, int64_t position);
 
+/* Do the indexes hold as many entries as fit into `size_bytes` each? (Kafka keeps one place of the
+ * time index free for the last entry.) */
+bool seg_indexes_full(const struct seg *seg, int64_t size_bytes);
+
 /* Readers may see up to here. */
 void seg_publish(struct seg *seg, int64_t size_bytes, int64_t next_offset);
 void seg_bounds(struct seg *seg, int64_t *size_bytes, int64_t *next_offset);
@@ -104,11 +127,12 @@ MUST_USE enum err seg_find_max_time(struct seg *seg, int64_t *offset, int64_t *f
 MUST_USE enum err seg_header_at(struct seg *seg, int64_t position, struct batch_header *header);
 
 /* Cut the file: everything from `position` on goes, and with it the index entries that lead there.
- */
+ * Not durable before seg_sync(). */
 MUST_USE enum err seg_truncate(struct seg *seg, int64_t position, int64_t next_offset);
 
-/* Read the index files now; returns the position of the last entry, a batch's. */
-int64_t seg_load_indexes(struct seg *seg);
+/* Find the end of a segment whose indexes can be trusted: walk the batches from the last index
+ * entry on, to the end of the file. ERR_CORRUPT: they do not fit, or the end is torn. */
+MUST_USE enum err seg_find_end(struct seg *seg);
 
 /* Forget the indexes, to note every batch again. */
 void seg_reset_indexes(struct seg *seg);
@@ -119,6 +143,10 @@ int64_t seg_largest_timestamp_ms(struct seg *seg);
 /* Write the index files if memory differs. No more appends are expected (a roll or a clean close).
  */
 MUST_USE enum err seg_save_indexes(struct seg *seg);
+
+/* Everything written to the segment's files is durable (their names are not: sync the directory).
+ */
+MUST_USE enum err seg_sync(struct seg *seg);
 
 /* Unlink all files; readers that hold the segment may go on. */
 void seg_delete_files(struct seg *seg);

@@ -9,51 +9,58 @@
 
 #define LOGGER "kafka.log.UnifiedLog"
 
-static enum err remove_snapshot(struct plog *log, int64_t offset)
-{
-    char *path = plog_snapshot_path(log, offset);
-    enum err err = fs_unlink(log->fs, path);
-    mem_free(path);
-    return err == ERR_NOT_FOUND ? ERR_OK : err;
-}
-
-/* Take a segment out of the list and its files off the disk; views keep it readable. */
-static void drop_seg(struct plog *log, int32_t at)
+/* Take a segment out of the list and its files off the disk, durably, before the next one goes:
+ * what a crash leaves has no gap. Views keep it readable. */
+static enum err drop_seg(struct plog *log, int32_t at)
 {
     struct seg *seg = log->segs[at];
-    enum err err = remove_snapshot(log, seg->base_offset);
-    (void)err; /* a snapshot too many does no harm: it lies outside of the log */
     seg_delete_files(seg);
     log->segs_count--;
     memmove(&log->segs[at], &log->segs[at + 1],
             (size_t)(log->segs_count - at) * sizeof(log->segs[0]));
     seg_put(seg);
+    return fs_sync_dir(log->fs, log->dir);
 }
 
 /* ---- the end ---- */
 
-static enum err save_epochs(struct plog *log)
+/* The last segment that begins at or before `offset`; there is one. */
+static int32_t seg_of(const struct plog *log, int64_t offset)
 {
-    char *path = plog_epochs_path(log);
-    enum err err = epochs_save(&log->epochs, log->fs, path);
-    mem_free(path);
+    int32_t at = log->segs_count - 1;
+    while (at > 0 && log->segs[at]->base_offset > offset) {
+        at--;
+    }
+    return at;
+}
+
+/* Where to cut so that nothing from *offset on is left: a batch that only begins before it goes as
+ * a whole, and *offset becomes where it begins. *position -1: the segment ends before anyway. */
+static enum err find_cut(struct seg *seg, int64_t *offset, int64_t *position)
+{
+    struct batch_header header;
+    enum err err = seg_find(seg, *offset, position, &header);
+    if (err == ERR_NOT_FOUND) {
+        *position = -1;
+        return ERR_OK;
+    }
+    if (err == ERR_OK && header.base_offset < *offset) {
+        *offset = header.base_offset;
+    }
     return err;
 }
 
-static void lower_recovery_point(struct plog *log, int64_t offset)
+/* The files, from the last one backwards; durably, so that nothing can come back. */
+static enum err cut_files(struct plog *log, int32_t at, int64_t position, int64_t offset)
 {
-    if (plog_recovery_point(log) > offset) {
-        atomic_store(&log->recovery_point, offset);
+    enum err err = plog_remove_snapshots_behind(log, offset);
+    while (err == ERR_OK && log->segs_count - 1 > at) {
+        err = drop_seg(log, log->segs_count - 1);
     }
-}
-
-/* Snapshots behind the new end describe records that are gone. */
-static enum err remove_later_snapshots(struct plog *log, int64_t offset, int64_t old_end)
-{
-    enum err err = remove_snapshot(log, old_end);
-    for (int32_t i = 0; i < log->segs_count && err == ERR_OK; i++) {
-        if (log->segs[i]->base_offset > offset) {
-            err = remove_snapshot(log, log->segs[i]->base_offset);
+    if (err == ERR_OK && position >= 0) {
+        err = seg_truncate(log->segs[at], position, offset);
+        if (err == ERR_OK) {
+            err = fs_sync(log->segs[at]->file);
         }
     }
     return err;
@@ -68,41 +75,57 @@ enum err plog_truncate_to(struct plog *log, int64_t offset)
     if (offset >= end) {
         /* An epoch that began at the end and got no record: another leader never had it. */
         epochs_truncate_end(&log->epochs, end);
-        enum err saved = save_epochs(log);
+        enum err saved = plog_save_epochs(log);
         return saved == ERR_OK ? ERR_OK : plog_fail(log, saved, "leader epochs");
     }
     if (offset < log->segs[0]->base_offset) {
         return plog_restart_at(log, offset);
     }
-    enum err err = remove_later_snapshots(log, offset, end);
-    while (log->segs_count > 1 && plog_active(log)->base_offset > offset) {
-        drop_seg(log, log->segs_count - 1);
-    }
-    struct seg *active = plog_active(log);
     int64_t position;
-    struct batch_header header;
-    enum err found = seg_find(active, offset, &position, &header);
-    int64_t cut = offset;
-    if (err == ERR_OK && found == ERR_OK) {
-        /* A batch that only begins before `offset` goes as a whole. */
-        cut = header.base_offset < offset ? header.base_offset : offset;
-        err = seg_truncate(active, position, cut);
-    } else if (err == ERR_OK && found != ERR_NOT_FOUND) {
-        err = found;
+    int32_t at = seg_of(log, offset);
+    enum err err = find_cut(log->segs[at], &offset, &position);
+    if (err == ERR_OK) {
+        plog_lower_recovery_point(log, offset);
+        err = cut_files(log, at, position, offset);
     }
     if (err != ERR_OK) {
         return plog_fail(log, err, "truncate");
     }
-    atomic_store_explicit(&log->offset_end, cut, memory_order_release);
-    lower_recovery_point(log, cut);
-    epochs_truncate_end(&log->epochs, cut);
-    plog_publish_view(log);
-    err = save_epochs(log);
-    if (err == ERR_OK) {
-        err = plog_rebuild_producers(log, cut);
+    atomic_store_explicit(&log->offset_end, offset, memory_order_release);
+    if (plog_log_start(log) > offset) {
+        atomic_store_explicit(&log->log_start, offset, memory_order_release);
     }
-    log_info(LOGGER, "truncated", "dir=%s from=%" PRId64 " to=%" PRId64, log->dir, end, cut);
+    epochs_truncate_end(&log->epochs, offset);
+    plog_publish_view(log);
+    err = plog_save_epochs(log);
+    if (err == ERR_OK) {
+        err = plog_rebuild_producers(log, offset);
+    }
+    log_info(LOGGER, "truncated", "dir=%s from=%" PRId64 " to=%" PRId64, log->dir, end, offset);
     return err == ERR_OK ? ERR_OK : plog_fail(log, err, "truncate");
+}
+
+/* All files but the new segment's. The last segment stays in the list, unlinked, until the new one
+ * is there: everything else relies on one. */
+static enum err replace_segs(struct plog *log, int64_t offset)
+{
+    enum err err = plog_remove_snapshots_behind(log, -1);
+    while (err == ERR_OK && log->segs_count > 1) {
+        err = drop_seg(log, log->segs_count - 1);
+    }
+    if (err == ERR_OK) {
+        seg_delete_files(log->segs[0]);
+        err = fs_sync_dir(log->fs, log->dir);
+    }
+    if (err == ERR_OK) {
+        err = plog_new_seg(log, offset, clock_wall_ms(log->clock));
+    }
+    if (err == ERR_OK) {
+        seg_put(log->segs[0]);
+        log->segs[0] = log->segs[1];
+        log->segs_count = 1;
+    }
+    return err;
 }
 
 enum err plog_restart_at(struct plog *log, int64_t offset)
@@ -110,24 +133,17 @@ enum err plog_restart_at(struct plog *log, int64_t offset)
     if (atomic_load(&log->failed)) {
         return ERR_KAFKA_STORAGE_ERROR;
     }
-    enum err err = remove_snapshot(log, plog_offset_end(log));
-    while (log->segs_count > 0) {
-        drop_seg(log, log->segs_count - 1);
-    }
-    if (err == ERR_OK) {
-        err = plog_new_seg(log, offset, clock_wall_ms(log->clock));
-    }
+    plog_lower_recovery_point(log, 0);
+    enum err err = replace_segs(log, offset);
     if (err != ERR_OK) {
-        /* Keep a segment in the list: everything else relies on it. */
         return plog_fail(log, err, "restart");
     }
     producers_clear(log->producers);
     epochs_truncate_end(&log->epochs, 0);
     atomic_store_explicit(&log->offset_end, offset, memory_order_release);
     atomic_store_explicit(&log->log_start, offset, memory_order_release);
-    atomic_store(&log->recovery_point, offset);
     plog_publish_view(log);
-    err = save_epochs(log);
+    err = plog_save_epochs(log);
     return err == ERR_OK ? ERR_OK : plog_fail(log, err, "restart");
 }
 
@@ -177,6 +193,29 @@ static const char *why_delete(struct plog *log, int64_t total_bytes, int64_t nex
     return NULL;
 }
 
+/* Delete the oldest segment; the last one is followed by an empty one first. */
+static enum err delete_oldest(struct plog *log, int64_t next_base, int64_t now_ms)
+{
+    struct seg *oldest = log->segs[0];
+    if (log->segs_count == 1) {
+        enum err err = plog_roll(log, now_ms);
+        if (err != ERR_OK) {
+            return err;
+        }
+    }
+    if (next_base > plog_log_start(log)) {
+        atomic_store_explicit(&log->log_start, next_base, memory_order_release);
+        epochs_truncate_start(&log->epochs, next_base);
+    }
+    char *snapshot = plog_snapshot_path(log, oldest->base_offset);
+    enum err err = fs_unlink(log->fs, snapshot);
+    mem_free(snapshot);
+    if (err == ERR_OK || err == ERR_NOT_FOUND) {
+        err = drop_seg(log, 0);
+    }
+    return err == ERR_OK ? ERR_OK : plog_fail(log, err, "delete a segment");
+}
+
 enum err plog_delete_old_segments(struct plog *log, int64_t offset_hw, int64_t now_ms)
 {
     if (atomic_load(&log->failed)) {
@@ -185,36 +224,27 @@ enum err plog_delete_old_segments(struct plog *log, int64_t offset_hw, int64_t n
     producers_expire(log->producers, now_ms, log->producer_expiration_ms);
     int64_t total = plog_size_bytes(log);
     int32_t deleted = 0;
-    for (;;) {
+    enum err err = ERR_OK;
+    while (err == ERR_OK) {
         struct seg *oldest = log->segs[0];
         bool active = log->segs_count == 1;
         int64_t next_base = active ? plog_offset_end(log) : log->segs[1]->base_offset;
-        if (active && oldest->size_bytes == 0) {
-            break;
-        }
-        const char *why = why_delete(log, total, next_base, offset_hw, now_ms);
+        const char *why = active && oldest->size_bytes == 0
+                              ? NULL
+                              : why_delete(log, total, next_base, offset_hw, now_ms);
         if (why == NULL) {
             break;
-        }
-        if (active) {
-            enum err err = plog_roll(log, now_ms);
-            if (err != ERR_OK) {
-                return err;
-            }
         }
         log_info(LOGGER, "deleting segment",
                  "dir=%s base_offset=%" PRId64 " size=%" PRId64 " reason=%s", log->dir,
                  oldest->base_offset, oldest->size_bytes, why);
         total -= oldest->size_bytes;
-        if (next_base > plog_log_start(log)) {
-            atomic_store_explicit(&log->log_start, next_base, memory_order_release);
-            epochs_truncate_start(&log->epochs, next_base);
-        }
-        drop_seg(log, 0);
+        err = delete_oldest(log, next_base, now_ms);
         deleted++;
     }
     if (deleted > 0) {
         plog_publish_view(log);
     }
-    return ERR_OK;
+    plog_flush_finished(log);
+    return err;
 }
