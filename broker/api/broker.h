@@ -70,6 +70,8 @@ struct netloop {
     struct fetch_sessions *fetch_sessions;
     struct budget_lease client_memory;
     struct budget_lease internal_memory;
+    struct loop_msg ready_msg; /* the broker is ready: runs what was held */
+    _Atomic bool ready_posted;
     struct loop_timer idle_timer; /* closes connections after connections.max.idle.ms */
     struct rng rng;
 };
@@ -104,6 +106,6 @@ struct broker {
     struct budget client_memory;
     struct budget internal_memory;
     _Atomic int64_t epoch;         /* of our registration; -1: none yet */
-    _Atomic bool ready;            /* requests are served */
+    _Atomic bool ready;            /* clients are served; before, their requests are held */
     _Atomic int64_t feature_epoch; /* version of /feature, -1: none */
 };

@@ -87,6 +87,10 @@ void client_close(struct client *client)
         client->granted_bytes = 0;
     }
     client->requests_count++; /* keeps the client while its requests go */
+    if (client->held != NULL) {
+        client->held->answered = true;
+        client->held = NULL;
+    }
     list_for_each_safe (link, &client->requests) {
         struct req *req = container_of(link, struct req, link);
         if (!req->answered && req->on_cancel != NULL) {
@@ -270,6 +274,34 @@ static enum conn_verdict client_on_frame_size(struct conn *conn, int32_t size,
     return CONN_WAIT;
 }
 
+static void client_run(struct client *client, struct req *req)
+{
+    client->blocked = !dispatch_is_two_stage(req->api->key);
+    dispatch_run(req);
+}
+
+/* A broker that has just started does not know the cluster yet. Answered now, a client would be
+ * told that topics do not exist; only the controller's messages, which say what there is, are let
+ * through. */
+static bool client_must_hold(const struct client *client, const struct req *req)
+{
+    return !atomic_load_explicit(&req->broker->ready, memory_order_acquire) &&
+           !dispatch_is_control(req) && client->held == NULL;
+}
+
+void client_release(struct client *client)
+{
+    struct req *req = client->held;
+    if (req == NULL || client->conn == NULL) {
+        return;
+    }
+    client->held = NULL;
+    client_run(client, req);
+    if (client->conn != NULL) {
+        client_regulate(client);
+    }
+}
+
 static void client_on_frame(struct conn *conn, uint8_t *frame, size_t size)
 {
     struct client *client = conn_arg(conn);
@@ -291,9 +323,11 @@ static void client_on_frame(struct conn *conn, uint8_t *frame, size_t size)
         req->close_after = true;
         client->blocked = true;
         loop_defer(client->netloop->loop, &client->flush);
+    } else if (client_must_hold(client, req)) {
+        client->held = req;
+        client->blocked = true;
     } else {
-        client->blocked = !dispatch_is_two_stage(req->api->key);
-        dispatch_run(req);
+        client_run(client, req);
     }
     if (client->conn != NULL) {
         client_regulate(client);

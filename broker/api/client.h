@@ -22,6 +22,7 @@ struct client {
     struct list requests; /* of struct req, oldest first; the head is the next to be answered */
     int requests_count;
     struct loop_task flush; /* sends at the end of the turn what was answered during it */
+    struct req *held;       /* decoded, but the broker is not ready to answer yet; NULL: none */
     struct budget_waiter waiter;
     int32_t granted_bytes; /* reserved for the frame that is being read; 0: none */
     bool waiting;          /* for the budget */
@@ -35,6 +36,9 @@ struct client {
 /* Take an accepted connection over. */
 void client_new(struct netloop *netloop, const struct listener *listener,
                 struct net_accepted *accepted);
+
+/* The broker is ready: run what was held. */
+void client_release(struct client *client);
 
 /* Close now; requests in work are cancelled or orphaned. */
 void client_close(struct client *client);

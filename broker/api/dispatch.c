@@ -169,6 +169,11 @@ enum err dispatch_decode(struct req *req)
     return ERR_OK;
 }
 
+bool dispatch_is_control(const struct req *req)
+{
+    return req->api == &control_api;
+}
+
 void dispatch_run(struct req *req)
 {
     if (req->api == &control_api) {

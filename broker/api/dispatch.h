@@ -14,6 +14,9 @@
 MUST_USE enum err dispatch_decode(struct req *req);
 
 /* Call the handler. */
+/* A control message: the controller's, or for the controller. */
+bool dispatch_is_control(const struct req *req);
+
 void dispatch_run(struct req *req);
 
 /* May the next request of the connection start while this one is waiting? */

@@ -29,11 +29,12 @@ struct control_apply {
     int32_t controller_epoch; /* the last accepted */
     struct list queue;        /* of struct pending; the head is in work */
     bool working;
-    void (*on_metadata)(void *arg);
+    void (*on_metadata)(void *arg, int64_t broker_epoch);
     void *on_metadata_arg;
 };
 
-struct control_apply *control_apply_new(struct broker *broker, void (*on_metadata)(void *arg),
+struct control_apply *control_apply_new(struct broker *broker,
+                                        void (*on_metadata)(void *arg, int64_t broker_epoch),
                                         void *arg)
 {
     struct control_apply *apply = mem_new(struct control_apply);
@@ -183,7 +184,8 @@ static void update_metadata(struct control_apply *apply, struct pending *pending
                           pending->request->update_metadata);
     forget_deleted_topics(apply->broker, pending->request->update_metadata);
     read_new_topics(apply->broker, pending->request->update_metadata);
-    apply->on_metadata(apply->on_metadata_arg);
+    bool complete = pending->request->update_metadata->complete;
+    apply->on_metadata(apply->on_metadata_arg, complete ? pending->request->broker_epoch : -1);
     reply_error(pending, ERR_OK);
     work_done(pending);
 }

@@ -15,8 +15,10 @@
 struct control_apply;
 struct replicas;
 
-/* `on_metadata` is called after each new snapshot of the metadata. */
-struct control_apply *control_apply_new(struct broker *broker, void (*on_metadata)(void *arg),
+/* `on_metadata` is called after each new snapshot of the metadata, with the registration
+ * in which we have now been told everything, or -1 when more is to come. */
+struct control_apply *control_apply_new(struct broker *broker,
+                                        void (*on_metadata)(void *arg, int64_t broker_epoch),
                                         void *arg);
 void control_apply_free(struct control_apply *apply);
 

@@ -132,6 +132,8 @@ struct server *server_new(const struct env *env, const struct config *config)
     server->topic_configs = topic_configs_new(&server->config);
     broker->topic_configs = server->topic_configs;
     atomic_init(&broker->feature_epoch, -1);
+    server->metadata_epoch = -1;
+    loop_timer_init(&server->metadata_timer, NULL);
     atomic_init(&broker->epoch, -1);
     struct groups_options groups = {
         .workers = broker->workers, .loop = broker->control, .seed = broker->env.seed ^ 0x67};

@@ -31,7 +31,9 @@ struct server {
 
     bool registered;
     bool configs_loaded;
-    bool serving;
+    int64_t metadata_epoch; /* the last registration in which the controller has told us all */
+    struct loop_timer metadata_timer;
+    bool serving; /* has been ready once */
     bool stopping;
     bool session_open;
     char waiting_line[512];

@@ -123,6 +123,7 @@ static void on_session_event(void *arg, enum zk_session_event event)
     case ZK_SESSION_EXPIRED:
         log_warn(LOGGER, "ZooKeeper session expired", "opening a new one");
         session_lost(session);
+        session->host->lost(session->host);
         loop_defer(session->loop, &session->reopen);
         break;
     case ZK_SESSION_AUTH_FAILED:

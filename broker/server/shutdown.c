@@ -193,6 +193,7 @@ static void on_handed_over(void *arg)
 {
     struct server *server = arg;
     atomic_store(&server->broker.ready, false);
+    loop_timer_cancel(&server->metadata_timer);
     if (server->broker.control_apply != NULL) {
         replicas_stop_timers(control_apply_replicas(server->broker.control_apply));
     }

@@ -17,7 +17,10 @@
 
 #define LOGGER "kafka.server.KafkaServer"
 
-enum { READY_TEXT_MAX = 256 };
+enum {
+    READY_TEXT_MAX = 256,
+    METADATA_LATE_MS = 1000, /* the controller has said nothing for so long: say why we wait */
+};
 
 static void fail(struct server *server, enum err err, const char *text)
 {
@@ -60,6 +63,7 @@ static enum err open_dirs(struct server *server, struct errmsg *msg)
 static void on_identified(struct session_host *host, struct str cluster_id);
 static void on_registered(struct session_host *host, int64_t broker_epoch);
 static void on_failed(struct session_host *host, enum err err, const char *text);
+static void on_lost(struct session_host *host);
 static void on_waiting(struct session_host *host, const char *line);
 
 void startup_begin(struct server *server)
@@ -84,6 +88,7 @@ void startup_begin(struct server *server)
     server->session_host = (struct session_host){.identified = on_identified,
                                                  .registered = on_registered,
                                                  .failed = on_failed,
+                                                 .lost = on_lost,
                                                  .waiting = on_waiting};
     server->session =
         session_new(server->broker.control, server->broker.env.zk, &options, &server->session_host);
@@ -535,10 +540,21 @@ static void on_configs_loaded(struct config_changes_host *host)
     maybe_ready(server);
 }
 
-static void on_metadata(void *arg)
+/* Has the controller spoken to us in our present registration? */
+static bool knows_cluster(const struct server *server)
+{
+    return server->metadata_epoch >= atomic_load(&server->broker.epoch);
+}
+
+static void on_metadata(void *arg, int64_t broker_epoch)
 {
     struct server *server = arg;
     meta_waits_kick(&server->broker.meta_waits);
+    if (broker_epoch > server->metadata_epoch) {
+        server->metadata_epoch = broker_epoch;
+        loop_timer_cancel(&server->metadata_timer);
+        maybe_ready(server);
+    }
 }
 
 static void make_replicator(struct server *server)
@@ -611,6 +627,26 @@ static void join(struct server *server)
     arena_fini(&arena);
 }
 
+/* While we were away, others may have been given what we led, and what we know of the cluster may
+ * be wrong: clients wait until the controller has told us again. (Kafka goes on answering them; a
+ * producer that believes such an answer can be cut off for good by the sequence numbers it finds.)
+ */
+static void on_lost(struct session_host *host)
+{
+    struct server *server = container_of(host, struct server, session_host);
+    atomic_store(&server->broker.ready, false);
+    server->registered = false;
+}
+
+static void on_metadata_late(struct loop_timer *timer)
+{
+    (void)timer;
+    log_warn(
+        LOGGER, "waiting",
+        "for the cluster's controller to say what there is; clients are answered then. When the "
+        "last controller died, another is elected as soon as its ZooKeeper session has ended.");
+}
+
 static void on_registered(struct session_host *host, int64_t broker_epoch)
 {
     struct server *server = container_of(host, struct server, session_host);
@@ -618,6 +654,11 @@ static void on_registered(struct session_host *host, int64_t broker_epoch)
              (long long)broker_epoch);
     control_apply_set_broker_epoch(server->broker.control_apply, broker_epoch);
     server->registered = true;
+    if (!knows_cluster(server)) {
+        server->metadata_timer.fn = on_metadata_late;
+        loop_timer_set(server->broker.control, &server->metadata_timer,
+                       loop_now_ms(server->broker.control) + METADATA_LATE_MS);
+    }
     maybe_ready(server);
 }
 
@@ -652,15 +693,41 @@ static void log_start(struct server *server)
     arena_fini(&arena);
 }
 
+static void on_ready(struct loop_msg *msg)
+{
+    struct netloop *netloop = container_of(msg, struct netloop, ready_msg);
+    atomic_store(&netloop->ready_posted, false);
+    list_for_each_safe (link, &netloop->clients) {
+        client_release(container_of(link, struct client, link));
+    }
+}
+
+/* A loop that saw `ready` false has held the request before it gets the message. */
+static void open_to_clients(struct broker *broker)
+{
+    atomic_store(&broker->ready, true);
+    for (int i = 0; i < broker->netloops_count; i++) {
+        struct netloop *netloop = &broker->netloops[i];
+        if (!atomic_exchange(&netloop->ready_posted, true)) {
+            netloop->ready_msg.fn = on_ready;
+            loop_post(netloop->loop, &netloop->ready_msg);
+        }
+    }
+}
+
 static void maybe_ready(struct server *server)
 {
-    if (server->serving || !server->registered || !server->configs_loaded || server->stopping) {
+    bool known = server->registered && server->configs_loaded && knows_cluster(server);
+    struct broker *broker = &server->broker;
+    if (!known || server->stopping || atomic_load(&broker->ready)) {
         return;
     }
-    struct broker *broker = &server->broker;
+    open_to_clients(broker);
+    if (server->serving) {
+        return; /* after a session that was lost */
+    }
     char text[READY_TEXT_MAX];
     server->serving = true;
-    atomic_store(&broker->ready, true);
     replicas_start(control_apply_replicas(broker->control_apply));
     replicator_start(broker->replicator);
     log_start(server);

@@ -313,7 +313,9 @@ static bool send_leaders(struct ctl *ctl, struct ctl_broker *broker)
 static void send_meta(struct ctl *ctl, struct ctl_broker *broker, const struct picked *picked)
 {
     request_type *request = new_request(ctl, broker, BARNABAS__CONTROL__KIND__UPDATE_METADATA);
-    request->update_metadata = meta_body(ctl, picked);
+    Barnabas__Control__UpdateMetadata *body = meta_body(ctl, picked);
+    control_set(body, complete, broker->due_leader == 0 && broker->due_meta == picked->count);
+    request->update_metadata = body;
     send(ctl, broker, request);
     mark_picked(broker, picked, CTL_MARK_META);
 }
@@ -406,12 +408,6 @@ static void stop_answer(struct ctl *ctl, struct ctl_broker *broker, struct ctl_p
     }
 }
 
-/* None where there has never been a mark: the broker's array may end before the slot. */
-static int marks_of(const struct ctl_broker *broker, const struct ctl_part *part)
-{
-    return part->slot < broker->marks_capacity ? broker->marks[part->slot] : 0;
-}
-
 /* Only for partitions that the request named: a broker cannot speak of others. */
 static void answers(struct ctl *ctl, struct ctl_broker *broker, int mark, size_t count,
                     Barnabas__Control__TopicErrors **topics, answer_fn *fn)
@@ -422,7 +418,7 @@ static void answers(struct ctl *ctl, struct ctl_broker *broker, int mark, size_t
             const Barnabas__Control__PartitionError *answer = topics[i]->partitions[j];
             struct ctl_part *part = ctl_find_part(topic, answer->partition);
             int32_t replica = part != NULL ? ctl_replica_index(part, broker->id) : -1;
-            if (replica >= 0 && (marks_of(broker, part) & mark << CTL_MARK_SENT_SHIFT) != 0) {
+            if (replica >= 0 && (broker->marks[part->slot] & mark << CTL_MARK_SENT_SHIFT) != 0) {
                 fn(ctl, broker, part, replica, err_from_wire((int16_t)answer->error));
             }
         }

@@ -18,6 +18,14 @@ def create(cluster, topic, partitions, replication=3, config=None):
                     "assignments": [], "configs": configs}],
         "timeout_ms": timeout_ms, "validate_only": False})
     assert answer["topics"][0]["error_code"] == 0
+    # The controller has answered; the others hear of the topic in their own time.
+    cluster.wait(lambda: all(leads_everywhere(broker, topic, partitions) for broker in cluster.brokers),
+                 "every broker knowing the topic")
+
+
+def leads_everywhere(broker, topic, count):
+    found = broker.call("Metadata", {"topics": [{"name": topic}], "allow_auto_topic_creation": False})["topics"][0]
+    return len(found["partitions"]) == count and all(p["leader_id"] >= 0 for p in found["partitions"])
 
 
 def partitions_of(cluster, topic):
@@ -102,7 +110,7 @@ def test_kill_of_a_leader_loses_nothing_acknowledged(cluster, topic):
     c.kill(victim)
     acked.update(produce(c, topic, [f"b{i}" for i in range(500)]))
     assert len(acked) == 1000
-    assert victim not in {p["leader_id"] for p in partitions_of(c, topic)}
+    c.wait(lambda: victim not in {p["leader_id"] for p in partitions_of(c, topic)}, "metadata without the dead leader")
     c.start(victim)
     c.wait(lambda: isr_sizes(c, topic) == [3, 3, 3], "everybody in sync again")
     acked.update(produce(c, topic, [f"c{i}" for i in range(500)]))
