@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +139,15 @@ static void on_done(void *arg, enum err err, const char *text)
     sem_post(&outcome->done);
 }
 
+/* The broker cannot go on: stop it as a signal would. */
+static void on_fatal(void *arg, enum err err, const char *text)
+{
+    (void)err;
+    atomic_store((_Atomic bool *)arg, true);
+    fprintf(stderr, "%s\n", text);
+    (void)kill(getpid(), SIGTERM);
+}
+
 /* A broker holds a file per segment and a socket per client: take what the system allows. */
 static void raise_file_limit(void)
 {
@@ -180,6 +190,7 @@ static int run(const struct config *config)
     };
     struct outcome started = {.err = ERR_OK};
     struct outcome stopped = {.err = ERR_OK};
+    _Atomic bool fatal = false;
     sigset_t signals;
     int number;
     sem_init(&started.done, 0, 0);
@@ -190,6 +201,7 @@ static int run(const struct config *config)
     /* Before any thread: all of them inherit it, and only this one waits for signals. */
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     struct server *server = server_new(&env, config);
+    server_on_fatal(server, on_fatal, &fatal);
     server_start(server, on_done, &started);
     bool ready = wait_start(&started, &signals);
     if (ready) {
@@ -205,7 +217,8 @@ static int run(const struct config *config)
     }
     server_free(server);
     net_tcp_free(net);
-    return ready || started.err == ERR_CLOSED ? 0 : 1;
+    bool good = ready ? !atomic_load(&fatal) : started.err == ERR_CLOSED;
+    return good ? 0 : 1;
 }
 
 int main(int argc, char **argv)

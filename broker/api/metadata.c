@@ -125,15 +125,20 @@ static bool may_create(struct req *req)
     return config_reader_bool(&req->netloop->config, KEY_auto_create_topics_enable);
 }
 
-static enum err missing_topic_error(struct req *req, struct str name)
+static enum err missing_topic_error(struct req *req, const struct meta *meta, struct str name)
 {
     if (!topic_name_valid(name)) {
         return ERR_INVALID_TOPIC_EXCEPTION;
     }
+    if (meta->brokers_count == 0) {
+        /* The controller has not told us about the cluster yet: the topic may well exist. Anything
+         * but this makes librdkafka fail what waits to be sent. */
+        return ERR_LEADER_NOT_AVAILABLE;
+    }
     if (!may_create(req)) {
         return ERR_UNKNOWN_TOPIC_OR_PARTITION;
     }
-    return admin_auto_create(req->broker->admin, name, meta_reader_now(&req->netloop->meta));
+    return admin_auto_create(req->broker->admin, name, meta);
 }
 
 static void fill_by_id(struct req *req, const struct meta *meta, struct uuid id,
@@ -154,7 +159,7 @@ static void fill_by_name(struct req *req, const struct meta *meta, struct str na
     if (topic != NULL) {
         fill_topic(req, meta, topic, out);
     } else {
-        fill_missing(req, name, (struct uuid){{0}}, missing_topic_error(req, name), out);
+        fill_missing(req, name, (struct uuid){{0}}, missing_topic_error(req, meta, name), out);
     }
 }
 

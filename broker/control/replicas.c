@@ -1,5 +1,7 @@
 #include "control/replicas.h"
 
+#include <string.h>
+
 #include "api/broker.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -430,6 +432,40 @@ void replicas_configure(struct replicas *replicas, struct str topic)
 {
     struct configure_walk walk = {replicas, topic};
     parts_each(&replicas->broker->parts, configure_part, &walk);
+}
+
+/* ---- a log directory has failed ---- */
+
+struct fail_msg {
+    struct actor_msg msg;
+};
+
+static void fail_in_actor(struct actor *actor, struct actor_msg *msg)
+{
+    struct part *part = container_of(actor, struct part, actor);
+    if (!part->deleted) {
+        part_fail(part);
+    }
+    part_put(part);
+    mem_free(container_of(msg, struct fail_msg, msg));
+}
+
+static void fail_part_in(void *arg, struct part *part)
+{
+    struct str dir = str_of(arg);
+    const char *path = plog_dir(part->log);
+    if (strncmp(path, dir.ptr, dir.size) != 0 || path[dir.size] != '/') {
+        return;
+    }
+    plog_take_offline(part->log); /* at once: nothing more is acknowledged from there */
+    struct fail_msg *fail = mem_new(struct fail_msg);
+    fail->msg.fn = fail_in_actor;
+    part_post(part_get(part), &fail->msg);
+}
+
+void replicas_dir_failed(struct replicas *replicas, const char *dir)
+{
+    parts_each(&replicas->broker->parts, fail_part_in, (void *)(uintptr_t)dir);
 }
 
 /* ---- timers ---- */

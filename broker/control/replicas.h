@@ -31,5 +31,8 @@ void replicas_stop_timers(struct replicas *replicas);
 /* The configuration of a topic (null: of every topic) has changed. */
 void replicas_configure(struct replicas *replicas, struct str topic);
 
+/* A log directory went offline: so do the partitions in it. */
+void replicas_dir_failed(struct replicas *replicas, const char *dir);
+
 /* For logs_checkpoint() and logs_close(). */
 int64_t replicas_high_watermark(void *arg, struct logs_entry *entry);

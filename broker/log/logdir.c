@@ -225,14 +225,21 @@ bool logdir_offline(const struct logdir *dir)
     return atomic_load_explicit(&dir->offline, memory_order_acquire);
 }
 
-bool logdir_fail(struct logdir *dir)
+void logdir_fail(struct logdir *dir)
 {
-    bool first = !atomic_exchange(&dir->offline, true);
-    if (first) {
-        log_error(LOGGER, "log directory is offline",
-                  "dir=%s; its partitions are not served until the broker is restarted", dir->path);
+    if (atomic_exchange(&dir->offline, true)) {
+        return;
     }
-    return first;
+    log_error(LOGGER, "log directory is offline",
+              "dir=%s; its partitions are not served until the broker is restarted", dir->path);
+    /* A sync by a worker may fail after the directory was marked at a stop. */
+    char *path = in_dir(dir, CLEAN_NAME);
+    enum err err = fs_unlink(dir->fs, path);
+    (void)err; /* usually it is not there; and the directory is failing */
+    mem_free(path);
+    if (dir->on_failed != NULL) {
+        dir->on_failed(dir->arg, dir->path);
+    }
 }
 
 bool logdir_parse_name(const char *name, struct str *topic, int32_t *partition)

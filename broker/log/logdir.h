@@ -24,6 +24,9 @@ struct logdir {
     struct fs_file *lock;
     bool clean; /* the last stop was clean */
     _Atomic bool offline;
+    /* Told once, when it goes offline: from any thread. May be NULL. */
+    void (*on_failed)(void *arg, const char *path);
+    void *arg;
     struct checkpoint recovery_points; /* as read at start */
     struct checkpoint log_starts;
     struct checkpoint high_watermarks;
@@ -49,8 +52,8 @@ MUST_USE enum err logdir_mark_clean(struct logdir *dir);
 
 bool logdir_offline(const struct logdir *dir);
 
-/* True for the call that took it offline. */
-bool logdir_fail(struct logdir *dir);
+/* Take it offline. It will not count as cleanly stopped, even if it was marked so before. */
+void logdir_fail(struct logdir *dir);
 
 /* "topic-3" -> topic, 3; false for anything that is no partition's directory. */
 bool logdir_parse_name(const char *name, struct str *topic, int32_t *partition);

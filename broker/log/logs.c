@@ -45,6 +45,8 @@ enum err logs_open(const struct logs_options *options, struct logs **out, struct
     for (int32_t i = 0; i < options->dirs_count; i++) {
         struct errmsg why;
         enum err one = logdir_open(&logs->dirs[i], options->fs, options->dirs[i], &why);
+        logs->dirs[i].on_failed = options->on_dir_failed;
+        logs->dirs[i].arg = options->arg;
         if (one == ERR_LOCKED || one == ERR_INVALID) {
             *msg = why;
             err = one;
@@ -136,6 +138,7 @@ enum err logs_stored_identity(struct logs *logs, int32_t *broker_id, const char 
 enum err logs_set_identity(struct logs *logs, int32_t broker_id, const char *cluster_id,
                            struct errmsg *msg)
 {
+    int32_t usable = 0;
     for (int32_t i = 0; i < logs->dirs_count; i++) {
         struct logdir *dir = &logs->dirs[i];
         if (logdir_offline(dir)) {
@@ -145,10 +148,13 @@ enum err logs_set_identity(struct logs *logs, int32_t broker_id, const char *clu
         if (err != ERR_OK) {
             errmsg_set(msg, "error[E-DATA-05]: cannot write %s/meta.properties: %s.", dir->path,
                        err_text(err));
-            return err;
+            log_error(LOGGER, "cannot use a log directory", "%s", msg->text);
+            logdir_fail(dir);
+        } else {
+            usable++;
         }
     }
-    return ERR_OK;
+    return usable > 0 ? ERR_OK : ERR_KAFKA_STORAGE_ERROR;
 }
 
 /* ---- the registry ---- */
@@ -240,7 +246,7 @@ static void on_log_failure(void *arg, enum err err)
 {
     (void)err;
     struct logdir *dir = arg;
-    (void)logdir_fail(dir);
+    logdir_fail(dir);
 }
 
 struct loading {
@@ -351,8 +357,9 @@ enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg, stru
             return err;
         }
         if (err != ERR_OK) {
-            log_error(LOGGER, "cannot load logs", "%s", msg->text);
-            (void)logdir_fail(dir);
+            log_error(LOGGER, "cannot load logs", "dir=%s error=%s %s", dir->path, err_text(err),
+                      msg->text);
+            logdir_fail(dir);
         } else if (loading.loaded > 0) {
             log_info(LOGGER, "loaded logs", "dir=%s count=%d after=%s ms=%" PRId64, dir->path,
                      loading.loaded, dir->clean ? "clean stop" : "crash",
@@ -376,32 +383,46 @@ static struct logdir *choose_dir(struct logs *logs)
     return best;
 }
 
-enum err logs_create(struct logs *logs, struct str topic, int32_t partition, struct uuid topic_id,
-                     const struct topic_config *config, struct logs_entry **out)
+static enum err create_in(struct logs *logs, struct logdir *dir, const char *name, struct str topic,
+                          int32_t partition, struct uuid topic_id,
+                          const struct topic_config *config, struct logs_entry **out)
 {
-    struct logdir *dir = choose_dir(logs);
     struct errmsg msg = {""};
     struct plog *log;
-    if (dir == NULL) {
-        return ERR_KAFKA_STORAGE_ERROR;
-    }
-    char *name = mem_printf("%.*s-%" PRId32, STR_ARG(topic), partition);
+    struct logs_entry entry = {.dir = dir, .offset_hw = -1};
     enum err err = open_log(logs, dir, name, topic, partition, config, &log, &msg);
-    if (err == ERR_OK) {
-        struct logs_item *item = add_item(logs, name, log, dir);
-        *out = &item->entry;
-        if (!uuid_is_zero(topic_id)) {
-            err = logs_set_topic_id(&item->entry, topic_id);
+    if (err == ERR_OK && !uuid_is_zero(topic_id)) {
+        entry.log = log;
+        err = logs_set_topic_id(&entry, topic_id);
+        if (err != ERR_OK) {
+            plog_abandon(log);
         }
     }
     if (err != ERR_OK) {
-        log_error(LOGGER, "cannot make a log", "name=%s error=%s %s", name, err_text(err),
-                  msg.text);
-        (void)logdir_fail(dir);
-        err = ERR_KAFKA_STORAGE_ERROR;
+        log_error(LOGGER, "cannot make a log", "dir=%s name=%s error=%s %s", dir->path, name,
+                  err_text(err), msg.text);
+        return err;
+    }
+    struct logs_item *item = add_item(logs, name, log, dir);
+    item->entry.topic_id = entry.topic_id;
+    *out = &item->entry;
+    return ERR_OK;
+}
+
+enum err logs_create(struct logs *logs, struct str topic, int32_t partition, struct uuid topic_id,
+                     const struct topic_config *config, struct logs_entry **out)
+{
+    char *name = mem_printf("%.*s-%" PRId32, STR_ARG(topic), partition);
+    enum err err = ERR_KAFKA_STORAGE_ERROR;
+    struct logdir *dir;
+    while (err != ERR_OK && (dir = choose_dir(logs)) != NULL) {
+        err = create_in(logs, dir, name, topic, partition, topic_id, config, out);
+        if (err != ERR_OK) {
+            logdir_fail(dir); /* and try the next one */
+        }
     }
     mem_free(name);
-    return err;
+    return err == ERR_OK ? ERR_OK : ERR_KAFKA_STORAGE_ERROR;
 }
 
 static void removal_run(struct work *work)
@@ -440,9 +461,15 @@ void logs_delete(struct logs *logs, struct str topic, int32_t partition)
     plog_abandon(item->entry.log);
     enum err err = fs_rename(item->entry.dir->fs, from, to);
     if (err == ERR_OK) {
+        /* A topic of the same name may come next: the old one must not come back. */
+        err = fs_sync_dir(item->entry.dir->fs, item->entry.dir->path);
+        if (err != ERR_OK) {
+            logdir_fail(item->entry.dir);
+        }
         remove_later(logs, item->entry.dir->fs, to);
     } else {
         log_warn(LOGGER, "cannot rename a deleted log", "dir=%s error=%s", from, err_text(err));
+        logdir_fail(item->entry.dir);
     }
     item->entry.dir->logs_count--;
     item_free(logs, item);
@@ -498,7 +525,7 @@ void logs_checkpoint(struct logs *logs, logs_hw_fn *hw_of, void *arg)
     for (int32_t i = 0; i < logs->dirs_count; i++) {
         struct logdir *dir = &logs->dirs[i];
         if (!logdir_offline(dir) && write_checkpoints(logs, dir, hw_of, arg) != ERR_OK) {
-            (void)logdir_fail(dir);
+            logdir_fail(dir);
         }
     }
 }
@@ -542,7 +569,7 @@ bool logs_close(struct logs *logs, logs_hw_fn *hw_of, void *arg)
         bool good = !logdir_offline(dir) && flush_dir(logs, dir) &&
                     write_checkpoints(logs, dir, hw_of, arg) == ERR_OK;
         good = close_dir(logs, dir) && good;
-        good = good && logdir_mark_clean(dir) == ERR_OK;
+        good = good && logdir_mark_clean(dir) == ERR_OK && !logdir_offline(dir);
         if (!good) {
             log_error(LOGGER, "no clean stop", "dir=%s; it will be recovered at the next start",
                       dir->path);

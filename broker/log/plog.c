@@ -119,6 +119,11 @@ enum err plog_fail(struct plog *log, enum err err, const char *what)
     return ERR_KAFKA_STORAGE_ERROR;
 }
 
+void plog_take_offline(struct plog *log)
+{
+    atomic_store(&log->failed, true);
+}
+
 /* ---- published ---- */
 
 int64_t plog_offset_end(const struct plog *log)

@@ -65,6 +65,9 @@ int64_t plog_recovery_point(const struct plog *log);
 int64_t plog_size_bytes(struct plog *log);
 struct view *plog_view_get(struct plog *log);
 bool plog_failed(const struct plog *log);
+
+/* Its directory has failed: so has the log. From any thread. */
+void plog_take_offline(struct plog *log);
 const char *plog_dir(const struct plog *log);
 struct str plog_topic(const struct plog *log);
 int32_t plog_partition(const struct plog *log);

@@ -338,6 +338,10 @@ enum err part_apply(struct part *part, const struct part_state *state)
     if (part->deleted) {
         return ERR_UNKNOWN_TOPIC_OR_PARTITION;
     }
+    if (plog_failed(part->log)) {
+        part_fail(part);
+        return ERR_KAFKA_STORAGE_ERROR;
+    }
     if (state->leader_epoch <= part->leader_epoch || state->replicas_count > PART_REPLICAS_MAX ||
         state->isr_count > PART_REPLICAS_MAX) {
         return ERR_STALE_CONTROLLER_EPOCH;

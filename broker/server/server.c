@@ -242,6 +242,12 @@ void server_start(struct server *server, server_done_fn *fn, void *arg)
     loop_post(broker->control, &server->start_msg);
 }
 
+void server_on_fatal(struct server *server, server_done_fn *fn, void *arg)
+{
+    server->fatal_fn = fn;
+    server->fatal_arg = arg;
+}
+
 void server_stop(struct server *server, server_done_fn *fn, void *arg)
 {
     server->stop_fn = fn;

@@ -30,6 +30,10 @@ void server_start(struct server *server, server_done_fn *fn, void *arg);
 void server_stop(struct server *server, server_done_fn *fn, void *arg);
 void server_free(struct server *server);
 
+/* Whom to tell, from the control loop, when the broker cannot go on: every log directory has
+ * failed. It should be stopped then. Before server_start(). */
+void server_on_fatal(struct server *server, server_done_fn *fn, void *arg);
+
 /* For tests and for hand-driven loops. */
 struct broker *server_broker(struct server *server);
 

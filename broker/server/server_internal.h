@@ -37,6 +37,8 @@ struct server {
     bool stopping;
     bool session_open;
     char waiting_line[512];
+    server_done_fn *fatal_fn;
+    void *fatal_arg;
     server_done_fn *start_fn;
     void *start_arg;
     server_done_fn *stop_fn;
@@ -57,6 +59,9 @@ void server_started(struct server *server, enum err err, const char *text);
 
 /* startup.c: the first step, on the control loop. */
 void startup_begin(struct server *server);
+
+/* dir_failure.c: a log directory went offline; from any thread. `arg` is the server. */
+void server_on_dir_failed(void *arg, const char *dir);
 
 /* shutdown.c: likewise. */
 void shutdown_begin(struct server *server);

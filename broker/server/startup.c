@@ -34,12 +34,6 @@ static const struct config *config_now(struct server *server)
 
 /* ---- 1: the directories, so that a wrong or locked one is told before anything else ---- */
 
-static void on_dir_failed(void *arg, const char *dir)
-{
-    (void)arg;
-    (void)dir;
-}
-
 static enum err open_dirs(struct server *server, struct errmsg *msg)
 {
     struct broker *broker = &server->broker;
@@ -51,7 +45,7 @@ static enum err open_dirs(struct server *server, struct errmsg *msg)
         .dirs = (const char *const *)server->log_dirs,
         .dirs_count = server->log_dirs_count,
         .producer_expiration_ms = config_long(config, KEY_producer_id_expiration_ms),
-        .on_dir_failed = on_dir_failed,
+        .on_dir_failed = server_on_dir_failed,
         .arg = server,
     };
     config_put(config);

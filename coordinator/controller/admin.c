@@ -232,6 +232,31 @@ void admin_delete_topic(struct admin *admin, struct str topic, admin_done_fn *fn
     zk_calls_exists(&admin->calls, path_topic(&op->arena, topic), false, on_topic_to_delete, op);
 }
 
+/* ---- A log directory failed: a notification, which the controller reads and removes. */
+
+static void on_dir_failure_told(void *arg, const struct zk_result *result, bool repeated)
+{
+    struct op *op = arg;
+    (void)repeated;
+    if (result->err == ERR_OK) {
+        op_done(op);
+    } else {
+        op_fail(op, result->err, "ZooKeeper refused the notification.");
+    }
+}
+
+void admin_report_dir_failure(struct admin *admin, int32_t broker_id, admin_done_fn *fn, void *arg)
+{
+    struct op *op = op_new(admin, arg);
+    struct buf data = {0};
+    op->done = fn;
+    znode_log_dir_event_encode(broker_id, &data);
+    zk_calls_create(&admin->calls, PATH_LOG_DIR_EVENTS "/log_dir_event_",
+                    (struct bytes){data.data, data.size}, ZK_PERSISTENT | ZK_SEQUENCE,
+                    on_dir_failure_told, op);
+    buf_fini(&data);
+}
+
 /* ---- Adding partitions: read the topic, write it back longer. */
 
 static void on_topic_to_grow(void *arg, const struct zk_result *result, bool repeated);

@@ -90,6 +90,9 @@ typedef void admin_topic_fn(void *arg, enum err err, const struct znode_topic *t
 /* One topic's node as it is now. ERR_UNKNOWN_TOPIC_OR_PARTITION. */
 void admin_read_topic(struct admin *admin, struct str topic, admin_topic_fn *fn, void *arg);
 
+/* Tell the controller that log directories of this broker have failed. `fn` when it is written. */
+void admin_report_dir_failure(struct admin *admin, int32_t broker_id, admin_done_fn *fn, void *arg);
+
 typedef void admin_producer_ids_fn(void *arg, enum err err, int64_t first, int64_t count);
 
 /* A block of producer ids that nobody else has: [first, first + count). */
