@@ -156,7 +156,9 @@ static bool conn_ask(struct conn *conn)
         conn->paused = true;
         return false;
     case CONN_REFUSE:
-        conn_failed(conn, ERR_INVALID);
+        if (!conn->dead) {
+            conn_failed(conn, ERR_INVALID);
+        }
         return false;
     }
     return false;

@@ -282,21 +282,52 @@ static struct tcp_stream *stream_new(struct loop *loop, int fd)
 
 /* ---- connecting: the name is looked up on a thread of its own, connections are few ---- */
 
+/* A look-up. A resolver may take many seconds, longer than the stream and the loop live: so it is
+ * freed by its thread when nobody waits any more, else by the loop that its message reaches. */
 struct resolve {
     struct loop_msg msg;
     struct net_tcp *net;
     struct loop *loop;
-    struct tcp_stream *tcp; /* NULL: the stream was closed meanwhile; touched on the loop only */
+    struct tcp_stream *tcp; /* the loop's; NULL: closed while the message was under way */
     struct net_address to;
     struct sockaddr_storage address;
     socklen_t address_size;
     bool found;
+    pthread_mutex_t lock; /* guards what follows; loop_post() is called inside */
+    bool posted;
+    bool abandoned; /* closed before it was posted */
 };
+
+static void resolve_free(struct resolve *resolve)
+{
+    pthread_mutex_destroy(&resolve->lock);
+    mem_free(resolve);
+}
 
 static void resolve_abandon(struct tcp_stream *tcp)
 {
-    if (tcp->resolve != NULL) {
-        tcp->resolve->tcp = NULL;
+    struct resolve *resolve = tcp->resolve;
+    if (resolve == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&resolve->lock);
+    resolve->tcp = NULL;
+    resolve->abandoned = !resolve->posted;
+    pthread_mutex_unlock(&resolve->lock);
+}
+
+/* On any thread: the look-up is over. */
+static void resolve_post(struct resolve *resolve)
+{
+    pthread_mutex_lock(&resolve->lock);
+    bool abandoned = resolve->abandoned;
+    if (!abandoned) {
+        resolve->posted = true;
+        loop_post(resolve->loop, &resolve->msg);
+    }
+    pthread_mutex_unlock(&resolve->lock);
+    if (abandoned) {
+        resolve_free(resolve);
     }
 }
 
@@ -362,14 +393,14 @@ static void on_resolved(struct loop_msg *msg)
             stream_fail(tcp);
         }
     }
-    mem_free(resolve);
+    resolve_free(resolve);
 }
 
 static void *resolve_thread(void *arg)
 {
     struct resolve *resolve = arg;
     resolve->found = resolve_now(resolve, 0);
-    loop_post(resolve->loop, &resolve->msg);
+    resolve_post(resolve);
     return NULL;
 }
 
@@ -378,15 +409,16 @@ static void resolve_start(struct net_tcp *net, struct tcp_stream *tcp, const str
     struct resolve *resolve = mem_new(struct resolve);
     *resolve = (struct resolve){.net = net, .loop = tcp->stream.loop, .tcp = tcp, .to = *to};
     resolve->msg.fn = on_resolved;
+    must(pthread_mutex_init(&resolve->lock, NULL) == 0);
     tcp->resolve = resolve;
     if (resolve_now(resolve, AI_NUMERICHOST | AI_NUMERICSERV)) {
         resolve->found = true;
-        loop_post(resolve->loop, &resolve->msg);
+        resolve_post(resolve);
         return;
     }
     pthread_t thread;
     if (pthread_create(&thread, NULL, resolve_thread, resolve) != 0) {
-        loop_post(resolve->loop, &resolve->msg);
+        resolve_post(resolve);
         return;
     }
     pthread_detach(thread);
@@ -468,21 +500,16 @@ static void tcp_refuse(struct net *net, struct net_accepted *accepted)
     mem_free(accepted);
 }
 
-/* A bound and listening socket, or -1 with errno. An empty host is every interface, IPv6 and IPv4.
+/* A bound and listening socket of one family (AF_UNSPEC: whatever the host has), or -1 with errno.
  */
-static int listen_socket(const struct net_address *at, int backlog)
+static int listen_family(const struct net_address *at, int family, int backlog)
 {
     char port[8];
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo hints = {
+        .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE, .ai_family = family};
     struct addrinfo *list = NULL;
     snprintf(port, sizeof(port), "%u", at->port);
-    hints.ai_family = at->host[0] == '\0' ? AF_INET6 : AF_UNSPEC;
-    int rc = getaddrinfo(at->host[0] == '\0' ? NULL : at->host, port, &hints, &list);
-    if (rc != 0 && at->host[0] == '\0') {
-        hints.ai_family = AF_INET; /* a machine without IPv6 */
-        rc = getaddrinfo(NULL, port, &hints, &list);
-    }
-    if (rc != 0) {
+    if (getaddrinfo(at->host[0] == '\0' ? NULL : at->host, port, &hints, &list) != 0) {
         errno = EADDRNOTAVAIL;
         return -1;
     }
@@ -507,6 +534,17 @@ static int listen_socket(const struct net_address *at, int backlog)
     freeaddrinfo(list);
     errno = error;
     return fd;
+}
+
+/* An empty host is every interface: IPv6, which takes IPv4 too, or IPv4 alone on a machine that has
+ * no IPv6. */
+static int listen_socket(const struct net_address *at, int backlog)
+{
+    if (at->host[0] != '\0') {
+        return listen_family(at, AF_UNSPEC, backlog);
+    }
+    int fd = listen_family(at, AF_INET6, backlog);
+    return fd >= 0 || errno == EADDRINUSE ? fd : listen_family(at, AF_INET, backlog);
 }
 
 static void explain_listen(const struct net_address *at, int error, struct errmsg *msg)
@@ -535,8 +573,9 @@ static enum err tcp_listen(struct net *net, struct loop *loop, const struct net_
 {
     int fd = listen_socket(at, backlog);
     if (fd < 0) {
-        explain_listen(at, errno, msg);
-        return err_from_errno(errno);
+        int error = errno;
+        explain_listen(at, error, msg);
+        return err_from_errno(error);
     }
     struct sockaddr_storage local = {0};
     socklen_t size = sizeof(local);

@@ -26,6 +26,7 @@ struct outq {
     size_t count;
     size_t mem_bytes;
     size_t file_bytes;
+    bool flushing;
 };
 
 struct outq *outq_new(void)
@@ -143,6 +144,15 @@ static void advance(struct outq *outq, size_t sent)
     must(sent == 0);
 }
 
+/* Does anything with bytes in it stand at `i` or behind? The socket then waits for it. */
+static bool bytes_follow(const struct outq *outq, size_t i)
+{
+    while (i < outq->count && at(outq, i)->size == 0) {
+        i++;
+    }
+    return i < outq->count;
+}
+
 /* Send the run of memory fragments at the front, and a small file range behind it, in one call. */
 static enum err send_memory(struct outq *outq, struct net_stream *stream, size_t *sent)
 {
@@ -160,7 +170,7 @@ static enum err send_memory(struct outq *outq, struct net_stream *stream, size_t
     if (count == 0) {
         return ERR_OK; /* only empty fragments: advance() releases them */
     }
-    return stream->ops->send(stream, parts, count, i < outq->count, sent);
+    return stream->ops->send(stream, parts, count, bytes_follow(outq, i), sent);
 }
 
 /* A range too small for the price of a sendfile: read it and send the copy. */
@@ -186,14 +196,18 @@ static enum err send_front(struct outq *outq, struct net_stream *stream, size_t 
     if (first->file == NULL) {
         return send_memory(outq, stream, sent);
     }
+    if (first->size == 0) {
+        *sent = 0; /* advance() releases it */
+        return ERR_OK;
+    }
     if (first->size <= OUTQ_COPY_BYTES) {
-        return send_small_file(first, outq->count > 1, stream, sent);
+        return send_small_file(first, bytes_follow(outq, 1), stream, sent);
     }
     size_t size = first->size < room ? first->size : room;
     return stream->ops->send_file(stream, first->file, first->offset, size, sent);
 }
 
-enum err outq_flush(struct outq *outq, struct net_stream *stream, bool *yielded)
+static enum err flush_some(struct outq *outq, struct net_stream *stream, bool *yielded)
 {
     size_t room = OUTQ_TURN_BYTES;
     *yielded = false;
@@ -211,4 +225,13 @@ enum err outq_flush(struct outq *outq, struct net_stream *stream, bool *yielded)
         room -= sent < room ? sent : room;
     }
     return ERR_OK;
+}
+
+enum err outq_flush(struct outq *outq, struct net_stream *stream, bool *yielded)
+{
+    must(!outq->flushing); /* a release callback must not send */
+    outq->flushing = true;
+    enum err err = flush_some(outq, stream, yielded);
+    outq->flushing = false;
+    return err;
 }

@@ -245,6 +245,7 @@ static struct tally tallies[ACTORS];
 static struct producer producers[LOOPS];
 static _Atomic int parcels_left;
 static sem_t all_done;
+static struct worker_pool *pool; /* NULL: actors run inline */
 
 static void on_parcel(struct actor *actor, struct actor_msg *msg)
 {
@@ -310,6 +311,7 @@ static void producers_finish(void)
     for (int i = 0; i < LOOPS; i++) {
         loop_stop(producers[i].loop);
     }
+    worker_pool_free(pool); /* the last turn may still be ending */
     for (int i = 0; i < LOOPS; i++) {
         while (loop_turn(producers[i].loop)) {
         }
@@ -338,7 +340,6 @@ Test(actor, many_loops_one_at_a_time_in_order, .timeout = 100)
 }
 
 /* An executor takes effect with the next turn; then turns run on the pool's threads. */
-static struct worker_pool *pool;
 static _Atomic int moved;
 
 static void on_move(struct actor *actor, struct actor_msg *msg)
@@ -360,7 +361,6 @@ Test(actor, a_pool_runs_one_at_a_time_in_order_too, .timeout = 100)
     cr_assert_eq(atomic_load(&moved), ACTORS);
     producers_start();
     producers_finish();
-    worker_pool_free(pool);
     for (int i = 0; i < ACTORS; i++) {
         actor_fini(&tallies[i].actor);
     }

@@ -1,0 +1,396 @@
+/* Real sockets on loopback, two loops with threads: a server that echoes frames, and clients. */
+#include <criterion/criterion.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/mem.h"
+#include "net/conn.h"
+
+enum { FRAME_MAX = 8 << 20, FILE_BYTES = 3 << 20 };
+
+struct world {
+    struct net *net;
+    struct loop *server;
+    struct loop *client;
+    struct net_listener *listener;
+    struct net_address address;
+    struct fs_file *file; /* sent behind every echo when set */
+    char path[64];
+    int open; /* connections of the server; the server's loop */
+};
+
+static struct world world;
+
+/* ---- running something on a loop, and waiting for it */
+
+struct errand {
+    struct loop_msg msg;
+    void (*fn)(void *arg);
+    void *arg;
+    sem_t done;
+};
+
+static void on_errand(struct loop_msg *msg)
+{
+    struct errand *errand = container_of(msg, struct errand, msg);
+    errand->fn(errand->arg);
+    sem_post(&errand->done);
+}
+
+static void run_on(struct loop *loop, void (*fn)(void *arg), void *arg)
+{
+    struct errand errand = {.fn = fn, .arg = arg};
+    errand.msg.fn = on_errand;
+    sem_init(&errand.done, 0, 0);
+    loop_post(loop, &errand.msg);
+    sem_wait(&errand.done);
+    sem_destroy(&errand.done);
+}
+
+/* ---- the server */
+
+static enum conn_verdict on_size(struct conn *conn, int32_t size, const uint8_t *first4)
+{
+    (void)conn, (void)first4;
+    return size >= 0 && size <= FRAME_MAX ? CONN_ACCEPT : CONN_REFUSE;
+}
+
+struct echo {
+    uint8_t size[4];
+    uint8_t *frame;
+};
+
+static void echo_free(void *arg)
+{
+    struct echo *echo = arg;
+    mem_free(echo->frame);
+    mem_free(echo);
+}
+
+static void server_on_frame(struct conn *conn, uint8_t *frame, size_t size)
+{
+    struct echo *echo = mem_new(struct echo);
+    size_t file_size = world.file != NULL ? FILE_BYTES : 0;
+    echo->frame = frame;
+    be32_put(echo->size, (uint32_t)(size + file_size));
+    outq_put_mem(conn_outq(conn), echo->size, 4, NULL, NULL);
+    if (file_size > 0) {
+        outq_put_file(conn_outq(conn), world.file, 0, file_size, NULL, NULL);
+    }
+    outq_put_mem(conn_outq(conn), frame, size, echo_free, echo);
+    conn_flush(conn);
+}
+
+static void server_on_closed(struct conn *conn, enum err why)
+{
+    (void)why;
+    conn_free(conn);
+    world.open--;
+}
+
+static const struct conn_events server_events = {
+    .on_frame_size = on_size,
+    .on_frame = server_on_frame,
+    .on_closed = server_on_closed,
+};
+
+static char accepted_peer_host[64];
+
+static void on_accept(void *arg, struct net_accepted *accepted)
+{
+    (void)arg;
+    loop_assert_here(world.server);
+    snprintf(accepted_peer_host, sizeof(accepted_peer_host), "%s", accepted->peer_host);
+    struct net_stream *stream = world.net->ops->adopt(world.net, world.server, accepted);
+    cr_assert_eq(stream->local_port, world.address.port);
+    conn_new(stream, &server_events, NULL);
+    world.open++;
+}
+
+static void listen_now(void *arg)
+{
+    (void)arg;
+    struct errmsg msg;
+    enum err err = world.net->ops->listen(world.net, world.server, &world.address, 16, on_accept,
+                                          NULL, &world.listener, &world.address.port, &msg);
+    cr_assert_eq(err, ERR_OK, "%s", msg.text);
+}
+
+static void unlisten_now(void *arg)
+{
+    (void)arg;
+    world.net->ops->unlisten(world.listener);
+    world.listener = NULL;
+}
+
+static void world_init(void)
+{
+    struct net_tcp_options options = {-1, -1};
+    world.net = net_tcp_new(&options);
+    world.server = loop_new("server", 0, clock_system());
+    world.client = loop_new("client", 1, clock_system());
+    snprintf(world.address.host, sizeof(world.address.host), "127.0.0.1");
+    cr_assert_eq(loop_start(world.server), ERR_OK);
+    cr_assert_eq(loop_start(world.client), ERR_OK);
+    run_on(world.server, listen_now, NULL);
+    cr_assert_neq(world.address.port, 0);
+}
+
+static void get_open(void *arg)
+{
+    *(int *)arg = world.open;
+}
+
+/* All connections are the clients', who have closed them; the server notices. */
+static void world_fini(void)
+{
+    int open;
+    if (world.listener != NULL) {
+        run_on(world.server, unlisten_now, NULL);
+    }
+    do {
+        run_on(world.server, get_open, &open);
+    } while (open > 0);
+    loop_stop(world.client);
+    loop_stop(world.server);
+    while (loop_turn(world.client) || loop_turn(world.server)) {
+    }
+    if (world.file != NULL) {
+        fs_close(world.file);
+        unlink(world.path);
+    }
+    loop_free(world.client);
+    loop_free(world.server);
+    net_tcp_free(world.net);
+}
+
+/* ---- a client */
+
+struct client {
+    struct conn *conn;
+    struct net_address to;
+    uint8_t head[4];
+    const uint8_t *request;
+    size_t request_size;
+    uint8_t *reply;
+    size_t reply_size;
+    bool connected;
+    enum err closed_why;
+    sem_t heard; /* a reply came, or the end */
+};
+
+static void client_on_connected(struct conn *conn)
+{
+    struct client *client = conn_arg(conn);
+    client->connected = true;
+    outq_put_mem(conn_outq(conn), client->head, 4, NULL, NULL);
+    outq_put_mem(conn_outq(conn), client->request, client->request_size, NULL, NULL);
+    conn_flush(conn);
+}
+
+static void client_on_frame(struct conn *conn, uint8_t *frame, size_t size)
+{
+    struct client *client = conn_arg(conn);
+    client->reply = frame;
+    client->reply_size = size;
+    sem_post(&client->heard);
+}
+
+static void client_on_closed(struct conn *conn, enum err why)
+{
+    struct client *client = conn_arg(conn);
+    client->closed_why = why;
+    conn_free(conn);
+    client->conn = NULL;
+    sem_post(&client->heard);
+}
+
+static const struct conn_events client_events = {
+    .on_frame_size = on_size,
+    .on_frame = client_on_frame,
+    .on_connected = client_on_connected,
+    .on_closed = client_on_closed,
+};
+
+static void connect_now(void *arg)
+{
+    struct client *client = arg;
+    struct net_stream *stream = world.net->ops->connect(world.net, world.client, &client->to);
+    client->conn = conn_new(stream, &client_events, client);
+}
+
+static void close_now(void *arg)
+{
+    struct client *client = arg;
+    if (client->conn != NULL) {
+        conn_free(client->conn);
+        client->conn = NULL;
+    }
+}
+
+static void client_start(struct client *client, const char *host, const void *request, size_t size)
+{
+    *client = (struct client){.to = world.address, .request = request, .request_size = size};
+    snprintf(client->to.host, sizeof(client->to.host), "%s", host);
+    be32_put(client->head, (uint32_t)size);
+    sem_init(&client->heard, 0, 0);
+    run_on(world.client, connect_now, client);
+}
+
+static void client_end(struct client *client)
+{
+    run_on(world.client, close_now, client);
+    mem_free(client->reply);
+    sem_destroy(&client->heard);
+}
+
+static void echoes(const char *host, size_t size)
+{
+    struct client client;
+    uint8_t *request = mem_alloc(size);
+    for (size_t i = 0; i < size; i++) {
+        request[i] = (uint8_t)(i * 31 >> 3);
+    }
+    client_start(&client, host, request, size);
+    sem_wait(&client.heard);
+    cr_assert(client.connected);
+    cr_assert_not_null(client.reply);
+    cr_assert_eq(client.reply_size, size);
+    cr_assert_eq(memcmp(client.reply, request, size), 0);
+    client_end(&client);
+    mem_free(request);
+}
+
+Test(net_tcp, frames_of_every_size_come_back, .init = world_init, .fini = world_fini, .timeout = 60)
+{
+    static const size_t sizes[] = {0, 1, 100, 65535, 262144, 1000000, FRAME_MAX};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        echoes("127.0.0.1", sizes[i]);
+    }
+    cr_assert_str_eq(accepted_peer_host, "127.0.0.1");
+}
+
+/* Names are looked up on a thread of their own. */
+Test(net_tcp, connects_to_a_name, .init = world_init, .fini = world_fini, .timeout = 60)
+{
+    echoes("localhost", 1000);
+}
+
+/* Files go by sendfile, between memory before and behind. */
+Test(net_tcp, a_file_in_the_middle, .init = world_init, .fini = world_fini, .timeout = 60)
+{
+    struct client client;
+    uint8_t *content = mem_alloc(FILE_BYTES);
+    for (int i = 0; i < FILE_BYTES; i++) {
+        content[i] = (uint8_t)(i * 7 >> 5);
+    }
+    snprintf(world.path, sizeof(world.path), "/tmp/barnabas-net-XXXXXX");
+    int fd = mkstemp(world.path);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, content, FILE_BYTES), FILE_BYTES);
+    close(fd);
+    cr_assert_eq(fs_open(fs_posix(), world.path, FS_READ, &world.file), ERR_OK);
+    client_start(&client, "127.0.0.1", "tail", 4);
+    sem_wait(&client.heard);
+    cr_assert_eq(client.reply_size, FILE_BYTES + 4);
+    cr_assert_eq(memcmp(client.reply, content, FILE_BYTES), 0);
+    cr_assert_eq(memcmp(client.reply + FILE_BYTES, "tail", 4), 0);
+    client_end(&client);
+    mem_free(content);
+}
+
+/* Nobody listens: told as the end, never as connected. */
+Test(net_tcp, a_refused_connect, .init = world_init, .fini = world_fini, .timeout = 60)
+{
+    struct client client;
+    run_on(world.server, unlisten_now, NULL);
+    client_start(&client, "127.0.0.1", "x", 1);
+    sem_wait(&client.heard);
+    cr_assert(!client.connected);
+    cr_assert_eq(client.closed_why, ERR_CLOSED);
+    client_end(&client);
+}
+
+Test(net_tcp, a_name_that_does_not_exist, .init = world_init, .fini = world_fini, .timeout = 60)
+{
+    struct client client;
+    client_start(&client, "no-such-host.invalid", "x", 1);
+    sem_wait(&client.heard);
+    cr_assert(!client.connected);
+    cr_assert_eq(client.closed_why, ERR_CLOSED);
+    client_end(&client);
+}
+
+/* Closed while the name is being looked up, and the loop gone before the answer is there. */
+Test(net_tcp, closing_does_not_wait_for_the_resolver, .init = world_init, .fini = world_fini,
+     .timeout = 60)
+{
+    struct client clients[8];
+    for (int i = 0; i < 8; i++) {
+        client_start(&clients[i], i % 2 == 0 ? "localhost" : "no-such-host.invalid", "x", 1);
+        client_end(&clients[i]);
+    }
+}
+
+/* Many connections come and go, closed at any moment of their lives. */
+Test(net_tcp, connections_closed_at_any_time, .init = world_init, .fini = world_fini, .timeout = 60)
+{
+    enum { COUNT = 200 };
+    static uint8_t request[300000];
+    for (int i = 0; i < COUNT; i++) {
+        struct client client;
+        client_start(&client, "127.0.0.1", request, (size_t)(i % 4) * 100000);
+        if (i % 3 == 0) {
+            sem_wait(&client.heard);
+        }
+        client_end(&client);
+    }
+}
+
+/* The message names the port and what to do. */
+static void listen_twice(void *arg)
+{
+    (void)arg;
+    struct net_listener *listener;
+    uint16_t port;
+    struct errmsg msg;
+    char named[16];
+    cr_assert_neq(world.net->ops->listen(world.net, world.server, &world.address, 16, on_accept,
+                                         NULL, &listener, &port, &msg),
+                  ERR_OK);
+    snprintf(named, sizeof(named), "port %u", world.address.port);
+    cr_assert_not_null(strstr(msg.text, named), "%s", msg.text);
+    cr_assert_not_null(strstr(msg.text, "is taken by another process"), "%s", msg.text);
+    struct net_address elsewhere = {.host = "203.0.113.1", .port = 0};
+    cr_assert_neq(world.net->ops->listen(world.net, world.server, &elsewhere, 16, on_accept, NULL,
+                                         &listener, &port, &msg),
+                  ERR_OK);
+    cr_assert_not_null(strstr(msg.text, "cannot listen on 203.0.113.1"), "%s", msg.text);
+}
+
+Test(net_tcp, a_taken_port_is_explained, .init = world_init, .fini = world_fini, .timeout = 60)
+{
+    run_on(world.server, listen_twice, NULL);
+}
+
+/* All interfaces: an IPv6 socket that takes IPv4 too, whose peers are written as IPv4. */
+static void relisten_everywhere(void *arg)
+{
+    (void)arg;
+    unlisten_now(NULL);
+    world.address.host[0] = '\0';
+    world.address.port = 0;
+    listen_now(NULL);
+}
+
+Test(net_tcp, an_empty_host_is_every_interface, .init = world_init, .fini = world_fini,
+     .timeout = 60)
+{
+    run_on(world.server, relisten_everywhere, NULL);
+    echoes("127.0.0.1", 1000);
+    cr_assert_str_eq(accepted_peer_host, "127.0.0.1");
+}
