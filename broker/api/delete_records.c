@@ -1,8 +1,6 @@
-/* DeleteRecords: move the start of logs forward, each in its partition's actor. Source:
- * kafka-zk-mode facts 8.7 (52).
- *
- * Kafka answers when the followers have moved, too; as long as nothing is replicated the leader is
- * all there is, so the answer leaves when the last partition is done. */
+/* DeleteRecords: move the start of logs forward, each in its partition's actor, then wait until the
+ * replicas in sync have moved theirs, which they do when they next fetch. Source: kafka-zk-mode
+ * facts 8.7 (52). */
 #include "api/broker.h"
 #include "api/handlers.h"
 #include "api/locate.h"
@@ -19,9 +17,10 @@ struct trim {
     struct loop_msg back;
     struct delete_op *op;
     struct part *part; /* referenced; NULL: refused */
+    struct wait wait;
     int64_t offset;
     enum err err;
-    int64_t low_watermark;
+    int64_t log_start; /* the leader's, afterwards */
     result_t *result;
 };
 
@@ -30,21 +29,93 @@ struct delete_op {
     struct delete_records_response reply;
     struct trim *items;
     int32_t count;
-    int32_t waiting;
+    int32_t in_actors; /* and one while they are being posted */
+    struct wait_op wait;
 };
 
-static void settle(struct delete_op *op)
+/* ---- waiting for the replicas ---- */
+
+static int64_t low_watermark(const struct trim *item)
 {
-    if (--op->waiting > 0) {
-        return;
+    return atomic_load_explicit(&item->part->offset_low, memory_order_acquire);
+}
+
+/* Up to where all replicas must have moved. */
+static int64_t wanted_low(const struct trim *item)
+{
+    return item->offset == -1 ? item->log_start : item->offset;
+}
+
+static void put_parts(struct delete_op *op)
+{
+    for (int32_t i = 0; i < op->count; i++) {
+        part_put(op->items[i].part);
     }
+}
+
+static void answer(struct delete_op *op)
+{
     for (int32_t i = 0; i < op->count; i++) {
         struct trim *item = &op->items[i];
         item->result->error_code = err_wire(item->err);
-        item->result->low_watermark = item->err == ERR_OK ? item->low_watermark : -1;
-        part_put(item->part);
+        item->result->low_watermark = item->err == ERR_OK ? low_watermark(item) : -1;
     }
+    put_parts(op);
     req_reply(op->req, &op->reply);
+}
+
+static enum wait_result poll(struct wait *wait)
+{
+    struct trim *item = container_of(wait, struct trim, wait);
+    if (part_now(item->part).role != PART_LEADER) {
+        item->err = ERR_NOT_LEADER_OR_FOLLOWER;
+        return WAIT_SATISFIED;
+    }
+    if (low_watermark(item) < wanted_low(item)) {
+        return WAIT_PENDING;
+    }
+    item->err = ERR_OK;
+    return WAIT_SATISFIED;
+}
+
+static void on_waited(struct wait_op *wait, bool timed_out)
+{
+    struct delete_op *op = container_of(wait, struct delete_op, wait);
+    (void)timed_out; /* who is still pending has that error already */
+    op->req->on_cancel = NULL;
+    answer(op);
+}
+
+static void on_cancel(struct req *req)
+{
+    struct delete_op *op = req->state;
+    wait_op_cancel(&op->wait);
+    put_parts(op);
+}
+
+static void wait_for_replicas(struct delete_op *op)
+{
+    const struct delete_records_request *request = op->req->body;
+    wait_op_init(&op->wait, op->req->netloop->loop, on_waited);
+    for (int32_t i = 0; i < op->count; i++) {
+        struct trim *item = &op->items[i];
+        if (item->err == ERR_OK) {
+            item->err = ERR_REQUEST_TIMED_OUT; /* unless the poll says better */
+            wait_add(&op->wait, &item->wait, &item->part->wait, WAIT_ANY, poll);
+        }
+    }
+    op->req->state = op;
+    op->req->on_cancel = on_cancel;
+    wait_op_start(&op->wait, op->req->received_ms + request->timeout_ms);
+}
+
+/* ---- moving the starts ---- */
+
+static void settle(struct delete_op *op)
+{
+    if (--op->in_actors == 0) {
+        wait_for_replicas(op);
+    }
 }
 
 static void on_back(struct loop_msg *msg)
@@ -56,7 +127,7 @@ static void in_actor(struct actor *actor, struct actor_msg *msg)
 {
     struct trim *item = container_of(msg, struct trim, msg);
     struct part *part = container_of(actor, struct part, actor);
-    item->err = part_delete_records(part, item->offset, &item->low_watermark);
+    item->err = part_delete_records(part, item->offset, &item->log_start);
     item->back.fn = on_back;
     loop_post(item->op->req->netloop->loop, &item->back);
 }
@@ -110,11 +181,11 @@ void api_delete_records(struct req *req)
     for (int32_t i = 0; i < request->topics_count; i++) {
         prepare_topic(op, &request->topics[i], &op->reply.topics[i]);
     }
-    op->waiting = op->count + 1;
+    op->in_actors = op->count + 1;
     for (int32_t i = 0; i < op->count; i++) {
         struct trim *item = &op->items[i];
         if (item->part == NULL) {
-            op->waiting--;
+            op->in_actors--;
         } else {
             item->msg.fn = in_actor;
             part_post(item->part, &item->msg);

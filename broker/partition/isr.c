@@ -143,9 +143,10 @@ int64_t isr_low_watermark(const struct isr *isr, int64_t log_start)
     int64_t lowest = log_start;
     for (int32_t i = 0; i < isr->replicas_count; i++) {
         const struct isr_replica *replica = &isr->replicas[i];
-        if (replica->id != isr->me && replica->offset_end != ISR_OFFSET_UNKNOWN &&
-            replica->log_start < lowest) {
-            lowest = replica->log_start;
+        bool known = replica->offset_end != ISR_OFFSET_UNKNOWN;
+        int64_t start = known ? replica->log_start : ISR_OFFSET_UNKNOWN;
+        if (replica->id != isr->me && (replica->member || replica->proposed) && start < lowest) {
+            lowest = start;
         }
     }
     return lowest;

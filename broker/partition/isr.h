@@ -88,7 +88,9 @@ int64_t isr_high_watermark(const struct isr *isr, int64_t offset_end, int64_t of
 /* Members suffice for acks=all. */
 bool isr_enough(const struct isr *isr);
 
-/* The lowest log start among all replicas that are known: what DeleteRecords waits for. */
+/* The lowest log start among the maximal ISR, -1 while one of it is unknown: what DeleteRecords
+ * waits for. Kafka waits for every replica whose broker is alive; one that is dead leaves the ISR
+ * at once. */
 int64_t isr_low_watermark(const struct isr *isr, int64_t log_start);
 
 struct isr_proposal {

@@ -284,6 +284,19 @@ enum err part_append_here(struct part *part, struct part_append *append)
     return append->err;
 }
 
+/* What DeleteRecords waits for. */
+static void publish_low(struct part *part)
+{
+    if (part_now(part).role != PART_LEADER) {
+        return;
+    }
+    int64_t low = isr_low_watermark(&part->isr, plog_log_start(part->log));
+    if (low != atomic_load_explicit(&part->offset_low, memory_order_relaxed)) {
+        atomic_store_explicit(&part->offset_low, low, memory_order_release);
+        part->wake = true;
+    }
+}
+
 /* The end of a turn: write, publish, wake, and tell the coordinator that lives here. */
 static void part_turn_end(struct actor *actor)
 {
@@ -296,6 +309,7 @@ static void part_turn_end(struct actor *actor)
             part->hooks->on_high_watermark(part->hooks_arg, atomic_load(&part->offset_hw));
         }
     }
+    publish_low(part);
     if (part->wake) {
         part->wake = false;
         wait_wake(&part->wait);

@@ -88,6 +88,7 @@ struct part {
     /* Published. */
     _Atomic uint64_t now; /* struct part_now, packed */
     _Atomic int64_t offset_hw;
+    _Atomic int64_t offset_low;         /* below it no replica serves anything; the leader's */
     _Atomic int64_t offset_epoch_start; /* offset_end when this leader epoch began */
     _Atomic bool enough;                /* the ISR has min.insync.replicas members */
     struct part_rules rules;
@@ -268,7 +269,8 @@ void part_fail(struct part *part);
 /* @actor Another set of topic configs is in force. */
 void part_configure(struct part *part, const struct topic_config *config);
 
-/* @actor Delete records below `offset` (-1: the high watermark). */
+/* @actor Delete records below `offset` (-1: the high watermark). Followers do so when they next
+ * fetch; offset_low says how far all are. */
 MUST_USE enum err part_delete_records(struct part *part, int64_t offset, int64_t *log_start_offset);
 
 /* @actor Drop what retention says may go. */

@@ -2,6 +2,7 @@
 znodes that they leave."""
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -769,3 +770,26 @@ def test_the_old_controller_is_controller_no_more(cluster):
         one.wait(lambda: one.controller() == znodes.json("/controller")["brokerid"], "brokers knowing of it")
     created(one, "t", 2, 2)
     assert isinstance(first, clusters.Broker)
+
+
+def test_deleted_records_are_gone_on_every_replica_when_the_answer_comes(shared_cluster, topic):
+    created(shared_cluster, topic, 1, 3)
+    write(shared_cluster, topic, 0, 10)
+    assert delete_records(leader_of(shared_cluster, topic, 0), topic, 0, 7) == ("NONE", 7)
+    body = {"replica_id": -2, "topics": [{"name": topic, "partitions": [{"partition_index": 0, "timestamp": -2}]}]}
+    for broker in shared_cluster.brokers:
+        answer = broker.call("ListOffsets", body)["topics"][0]["partitions"][0]
+        assert (answer["error_code"], answer["offset"]) == (0, 7), broker.name
+
+
+def test_records_are_deleted_though_a_replica_is_dead_and_not_while_one_in_sync_hangs(cluster):
+    one = cluster(brokers=3)
+    created(one, "t", -1, -1, assignments=[{"partition_index": 0, "broker_ids": [1, 2]}])
+    write(one, "t", 0, 10)
+    one.wait(lambda: partitions_of(one, "t")[0]["isr_nodes"] == [1, 2], "both replicas in sync")
+    one.kill(2, signal.SIGSTOP)
+    body = {"topics": [{"name": "t", "partitions": [{"partition_index": 0, "offset": 3}]}], "timeout_ms": 300}
+    result, = one.broker(1).call("DeleteRecords", body)["topics"][0]["partitions"]
+    assert (name_of(result["error_code"]), result["low_watermark"]) == ("REQUEST_TIMED_OUT", -1)
+    one.kill(2)
+    assert delete_records(one.broker(1), "t", 0, 5) == ("NONE", 5)

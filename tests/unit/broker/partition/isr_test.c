@@ -201,7 +201,7 @@ Test(isr, an_answer_of_another_epoch_or_an_older_version_changes_nothing)
     isr_fini(&isr);
 }
 
-Test(isr, low_watermark_is_the_lowest_start_of_all_replicas_that_are_known)
+Test(isr, low_watermark_is_the_lowest_start_in_the_isr_and_unknown_while_a_member_is)
 {
     struct isr isr;
     struct isr_fetch fetch = {.replica_id = 2,
@@ -209,9 +209,12 @@ Test(isr, low_watermark_is_the_lowest_start_of_all_replicas_that_are_known)
                               .fetch_offset = 100,
                               .log_start = 10,
                               .leader_end = 120};
-    lead(&isr, 3, 1);
-    cr_assert_eq(isr_low_watermark(&isr, 50), 50);
+    lead(&isr, 2, 1); /* broker 3 is not in sync, so nobody waits for it */
+    cr_assert_eq(isr_low_watermark(&isr, 50), -1);
     cr_assert_eq(isr_fetched(&isr, &fetch, 0), ERR_OK);
     cr_assert_eq(isr_low_watermark(&isr, 50), 10);
+    fetch.log_start = 60;
+    cr_assert_eq(isr_fetched(&isr, &fetch, 1), ERR_OK);
+    cr_assert_eq(isr_low_watermark(&isr, 50), 50, "our own start counts, too");
     isr_fini(&isr);
 }
