@@ -1,6 +1,5 @@
 #include "config/config.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -135,21 +134,14 @@ void config_put(const struct config *borrowed)
         mem_free(config->extras[i].value);
     }
     mem_free(config->extras);
+    mem_free(config->ignored_links);
+    mem_free(config->ignored_java);
     mem_free(config);
 }
 
-/* Blanks around a value never count. */
 static char *trimmed(const char *value)
 {
-    size_t size = strlen(value);
-    while (size > 0 && isspace((unsigned char)value[size - 1])) {
-        size--;
-    }
-    while (size > 0 && isspace((unsigned char)*value)) {
-        value++;
-        size--;
-    }
-    return mem_strndup(value, size);
+    return str_dup(config_trim(str_of(value)));
 }
 
 void config_set_extra(struct config *config, int layer, const char *name, const char *value)
@@ -362,14 +354,7 @@ char **config_log_dirs(const struct config *config, int *count)
     *count = 0;
     while (*text != '\0') {
         size_t size = strcspn(text, ",");
-        struct str item = {text, size};
-        while (item.size > 0 && isspace((unsigned char)item.ptr[0])) {
-            item.ptr++;
-            item.size--;
-        }
-        while (item.size > 0 && isspace((unsigned char)item.ptr[item.size - 1])) {
-            item.size--;
-        }
+        struct str item = config_trim((struct str){text, size});
         if (item.size > 0) {
             dirs = mem_realloc(dirs, ((size_t)*count + 1) * sizeof(*dirs));
             dirs[(*count)++] = str_dup(item);

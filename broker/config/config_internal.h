@@ -18,11 +18,15 @@ struct config {
     char *layers[CONFIG_LAYERS][KEY_COUNT]; /* NULL: silent */
     struct config_extra *extras;
     int extras_count;
+    /* Names of variables that were ignored, with commas; NULL: none. Not kept in dynamic snapshots.
+     */
+    char *ignored_links;
+    char *ignored_java;
 };
 
 struct config *config_new(void);
 void config_set_layer(struct config *config, int layer, enum config_key key, const char *value);
 void config_set_extra(struct config *config, int layer, const char *name, const char *value);
 
-/* The checks of a start that concern several keys (load.c). */
+/* checks.c: could a broker run with it? ERR_INVALID_CONFIG. */
 MUST_USE enum err config_check_relations(const struct config *config, struct errmsg *msg);

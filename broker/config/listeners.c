@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "config/values.h"
 
 static const char *const protocol_names[] = {"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"};
 
@@ -25,18 +26,6 @@ struct endpoint {
     uint16_t port;
 };
 
-static struct str trim(struct str s)
-{
-    while (s.size > 0 && isspace((unsigned char)s.ptr[0])) {
-        s.ptr++;
-        s.size--;
-    }
-    while (s.size > 0 && isspace((unsigned char)s.ptr[s.size - 1])) {
-        s.size--;
-    }
-    return s;
-}
-
 /* The next item of a comma-separated list; false at its end. */
 static bool next_item(const char **at, struct str *item)
 {
@@ -45,7 +34,7 @@ static bool next_item(const char **at, struct str *item)
             return false;
         }
         size_t size = strcspn(*at, ",");
-        *item = trim((struct str){*at, size});
+        *item = config_trim((struct str){*at, size});
         *at += size + ((*at)[size] == ',');
     } while (item->size == 0);
     return true;
@@ -122,7 +111,7 @@ static enum err find_protocol(const struct config *config, const char *name,
         if (colon == NULL || size != strlen(name) || strncasecmp(item.ptr, name, size) != 0) {
             continue;
         }
-        struct str protocol = trim((struct str){colon + 1, item.size - size - 1});
+        struct str protocol = config_trim((struct str){colon + 1, item.size - size - 1});
         for (int i = 0; i <= SECURITY_SASL_SSL; i++) {
             if (str_is(protocol, protocol_names[i])) {
                 *out = (enum security_protocol)i;
@@ -207,6 +196,14 @@ static enum err advertise(struct str item, struct listeners *out, struct errmsg 
                    endpoint.name, endpoint.name, endpoint.port);
         return ERR_INVALID_CONFIG;
     }
+    if (listener->advertised) {
+        errmsg_set(
+            msg,
+            "error[E-LISTENER-13]: advertised.listeners names %s twice.\n  Clients are told one "
+            "address for each listener: keep one of them.",
+            endpoint.name);
+        return ERR_INVALID_CONFIG;
+    }
     listener->advertised = true;
     memcpy(listener->advertised_host, endpoint.host, sizeof(listener->advertised_host));
     listener->advertised_port = endpoint.port;
@@ -256,6 +253,29 @@ static enum err choose_inter_broker(const struct config *config, struct listener
     return ERR_OK;
 }
 
+static enum err check_control_plane(const struct config *config, struct listeners *listeners,
+                                    struct errmsg *msg)
+{
+    const char *name = config_str(config, KEY_control_plane_listener_name);
+    if (name == NULL) {
+        return ERR_OK;
+    }
+    const struct listener_config *inter_broker = &listeners->items[listeners->inter_broker];
+    for (int i = 0; i < listeners->count; i++) {
+        const struct listener_config *listener = &listeners->items[i];
+        if (strcasecmp(listener->name, name) == 0 && listener->advertised &&
+            listener != inter_broker) {
+            return ERR_OK;
+        }
+    }
+    errmsg_set(
+        msg,
+        "error[E-LISTENER-14]: control.plane.listener.name=%s cannot be used.\n  It must be one "
+        "of `advertised.listeners`, and not %s, which brokers use among each other.",
+        name, inter_broker->name);
+    return ERR_INVALID_CONFIG;
+}
+
 enum err listeners_parse(const struct config *config, struct listeners *out, struct errmsg *msg)
 {
     *out = (struct listeners){0};
@@ -273,7 +293,10 @@ enum err listeners_parse(const struct config *config, struct listeners *out, str
             err = advertise(item, out, msg);
         }
     }
-    return err == ERR_OK ? choose_inter_broker(config, out, msg) : err;
+    if (err == ERR_OK) {
+        err = choose_inter_broker(config, out, msg);
+    }
+    return err == ERR_OK ? check_control_plane(config, out, msg) : err;
 }
 
 char *listeners_bind_all(const char *advertised)

@@ -1,6 +1,5 @@
 /* load.c: where the static layer comes from: a file, the environment by the rules of the Docker
- * image,
- * --override; and the checks of a start. Later sources win in that order. */
+ * image, --override; later sources win in that order. And what is told of it at a start. */
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -23,6 +22,19 @@ struct loading {
     const char *origin;
 };
 
+/* Where the value that was refused stands, behind the message. */
+static void add_origin(struct loading *loading, const char *what, int line)
+{
+    size_t used = strlen(loading->msg->text);
+    char *end = loading->msg->text + used;
+    size_t room = sizeof(loading->msg->text) - used;
+    if (line > 0) {
+        snprintf(end, room, "\n  (%s, line %d)", what, line);
+    } else {
+        snprintf(end, room, "\n  (%s)", what);
+    }
+}
+
 /* One pair of the static layer. */
 static void take_pair(void *arg, const char *name, const char *value, int line)
 {
@@ -40,9 +52,7 @@ static void take_pair(void *arg, const char *name, const char *value, int line)
     if (loading->err == ERR_OK) {
         config_set_layer(loading->config, LAYER_STATIC, key, value);
     } else if (line > 0) {
-        size_t used = strlen(loading->msg->text);
-        snprintf(loading->msg->text + used, sizeof(loading->msg->text) - used, "\n  (%s, line %d)",
-                 loading->origin, line);
+        add_origin(loading, loading->origin, line);
     }
 }
 
@@ -73,21 +83,14 @@ static enum err load_file(struct loading *loading, const char *path)
 
 /* ---- the environment ---- */
 
+/* Variables that are no settings. The image, too, keeps most of them out of the file. */
 static bool is_excluded(const char *name)
 {
     static const char *const names[] = {"KAFKA_VERSION",
-                                        "KAFKA_OPTS",
-                                        "KAFKA_JMX_OPTS",
-                                        "KAFKA_JVM_PERFORMANCE_OPTS",
-                                        "KAFKA_GC_LOG_OPTS",
                                         "KAFKA_LOG4J_ROOT_LOGLEVEL",
                                         "KAFKA_LOG4J_LOGGERS",
                                         "KAFKA_TOOLS_LOG4J_LOGLEVEL",
                                         "KAFKA_ZOOKEEPER_CLIENT_CNXN_SOCKET",
-                                        "KAFKA_HEAP_OPTS",
-                                        "KAFKA_LOG4J_OPTS",
-                                        "KAFKA_JMX_PORT",
-                                        "KAFKA_JMX_HOSTNAME",
                                         "KAFKA_CUB_ZK_TIMEOUT",
                                         "KAFKA_DATA_DIRS"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -96,6 +99,19 @@ static bool is_excluded(const char *name)
         }
     }
     return false;
+}
+
+/* Variables for the Java machine. */
+static bool is_for_java(const char *name)
+{
+    static const char *const names[] = {"KAFKA_OPTS", "KAFKA_HEAP_OPTS", "KAFKA_LOG4J_OPTS",
+                                        "KAFKA_JVM_PERFORMANCE_OPTS", "KAFKA_GC_LOG_OPTS"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(names[i], name) == 0) {
+            return true;
+        }
+    }
+    return strncmp(name, "KAFKA_JMX_", 10) == 0;
 }
 
 /* KAFKA_LISTENER_NAME_X__Y -> listener.name.x_y: a lone underscore is a dot, two are one, three a
@@ -146,9 +162,8 @@ static void take_log_levels(const char *text)
     mem_free(copy);
 }
 
-static void take_variable(struct loading *loading, const char *name, const char *value)
+static void take_log_variable(const char *name, const char *value)
 {
-    char key[256];
     enum log_level level;
     if (strcmp(name, "KAFKA_LOG4J_ROOT_LOGLEVEL") == 0 && log_level_parse(value, &level)) {
         enum err err = log_set_level("root", level);
@@ -156,26 +171,59 @@ static void take_variable(struct loading *loading, const char *name, const char 
     } else if (strcmp(name, "KAFKA_LOG4J_LOGGERS") == 0) {
         take_log_levels(value);
     }
+}
+
+static void note(char **list, const char *name)
+{
+    char *longer = *list == NULL ? mem_strdup(name) : mem_printf("%s, %s", *list, name);
+    mem_free(*list);
+    *list = longer;
+}
+
+static void take_variable(struct loading *loading, const char *name, const char *value, bool links)
+{
+    char key[256];
+    take_log_variable(name, value);
     if (is_excluded(name)) {
         return;
     }
-    if (strncmp(value, "tcp://", 6) == 0) {
-        log_warn(LOGGER, "ignoring a variable",
-                 "%s=%s looks like a Kubernetes service link, not a setting", name, value);
-        return;
+    /* Kubernetes describes a service called "kafka" to every container in variables of these forms.
+     */
+    bool link =
+        links && (strncmp(name, "KAFKA_SERVICE_", 14) == 0 || strncmp(name, "KAFKA_PORT", 10) == 0);
+    if (link || strncmp(value, "tcp://", 6) == 0) {
+        note(&loading->config->ignored_links, name);
+    } else if (is_for_java(name)) {
+        note(&loading->config->ignored_java, name);
+    } else {
+        env_key(name, key, sizeof(key));
+        take_pair(loading, key, value, 0);
     }
-    env_key(name, key, sizeof(key));
-    take_pair(loading, key, value, 0);
+}
+
+/* Is there a service link, KAFKA_PORT=tcp://..., so that its companions are links too? */
+static bool has_links(const char *const *environment)
+{
+    for (const char *const *at = environment; *at != NULL; at++) {
+        if (strncmp(*at, "KAFKA_PORT=tcp://", 17) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static enum err load_environment(struct loading *loading, const char *const *environment)
 {
     loading->origin = "environment";
+    bool links = has_links(environment);
     for (const char *const *at = environment; *at != NULL && loading->err == ERR_OK; at++) {
         const char *equals = strchr(*at, '=');
         if (strncmp(*at, "KAFKA_", 6) == 0 && equals != NULL) {
             char *name = mem_strndup(*at, (size_t)(equals - *at));
-            take_variable(loading, name, equals + 1);
+            take_variable(loading, name, equals + 1, links);
+            if (loading->err != ERR_OK) {
+                add_origin(loading, name, 0);
+            }
             mem_free(name);
         }
     }
@@ -227,130 +275,21 @@ static enum err load_overrides(struct loading *loading, const char *const *overr
         }
         char *name = mem_strndup(overrides[i], (size_t)(equals - overrides[i]));
         take_pair(loading, name, equals + 1, 0);
+        if (loading->err != ERR_OK) {
+            add_origin(loading, "--override", 0);
+        }
         mem_free(name);
     }
     return loading->err;
 }
 
-/* ---- checks across keys ---- */
-
-static enum err refuse(struct errmsg *msg, const char *what, const char *why)
+/* node.id alone means broker.id. */
+static void adopt_node_id(struct config *config)
 {
-    errmsg_set(msg, "error[E-CONFIG-05]: %s\n  %s", what, why);
-    return ERR_INVALID_CONFIG;
-}
-
-static enum err check_id(const struct config *config, struct errmsg *msg)
-{
-    int64_t id = config_long(config, KEY_broker_id);
-    int64_t reserved = config_long(config, KEY_reserved_broker_max_id);
-    bool generate = config_bool(config, KEY_broker_id_generation_enable);
-    if (!generate && id < 0) {
-        return refuse(msg, "broker.id is missing.",
-                      "With broker.id.generation.enable=false every broker needs its own, for "
-                      "example:\n      broker.id=1");
+    const char *node_id = config->layers[LAYER_STATIC][KEY_node_id];
+    if (node_id != NULL && config->layers[LAYER_STATIC][KEY_broker_id] == NULL) {
+        config_set_layer(config, LAYER_STATIC, KEY_broker_id, node_id);
     }
-    if (generate && id > reserved) {
-        return refuse(msg, "broker.id is greater than reserved.broker.max.id.",
-                      "Larger ids are generated by ZooKeeper. Take a smaller one, or raise "
-                      "reserved.broker.max.id, or set broker.id.generation.enable=false.");
-    }
-    if (config_is_set(config, KEY_node_id) &&
-        config_long(config, KEY_node_id) != config_long(config, KEY_broker_id)) {
-        return refuse(msg, "node.id and broker.id differ.",
-                      "In ZooKeeper mode a broker has one id: set broker.id alone.");
-    }
-    return ERR_OK;
-}
-
-static enum err check_refused(const struct config *config, struct errmsg *msg)
-{
-    const char *roles = config_str(config, KEY_process_roles);
-    if (roles != NULL && roles[0] != '\0') {
-        return refuse(msg, "process.roles is set: that is KRaft mode.",
-                      "Barnabas is coordinated by ZooKeeper. Remove process.roles and set "
-                      "zookeeper.connect, or use Kafka 4 for KRaft.");
-    }
-    if (config_bool(config, KEY_zookeeper_ssl_client_enable)) {
-        return refuse(
-            msg, "zookeeper.ssl.client.enable=true cannot be honoured.",
-            "The ZooKeeper client of Debian has no TLS, and silently using plain text would "
-            "be worse. Remove the key, and protect that connection by the network.");
-    }
-    if (config_bool(config, KEY_remote_log_storage_system_enable)) {
-        return refuse(msg, "remote.log.storage.system.enable=true cannot be honoured.",
-                      "Tiered storage is not implemented. Remove the key.");
-    }
-    const char *authorizer = config_str(config, KEY_authorizer_class_name);
-    if (authorizer != NULL && authorizer[0] != '\0') {
-        return refuse(
-            msg, "authorizer.class.name cannot be honoured yet.",
-            "Starting without the access control that you asked for would be worse. Remove "
-            "the key to run without.");
-    }
-    return ERR_OK;
-}
-
-static enum err check_relations(const struct config *config, struct errmsg *msg)
-{
-    if (config_str(config, KEY_zookeeper_connect) == NULL) {
-        return refuse(msg, "zookeeper.connect is missing.",
-                      "The broker finds its cluster there, for example:\n      "
-                      "zookeeper.connect=localhost:2181");
-    }
-    if (config_roll_ms(config) < 1) {
-        return refuse(msg, "log.roll.ms must be at least 1.",
-                      "For example:\n      log.roll.ms=604800000");
-    }
-    int64_t retention = config_retention_ms(config);
-    if (retention == 0) {
-        return refuse(msg, "log.retention must be -1 (for ever) or at least 1 ms.",
-                      "For example:\n      log.retention.hours=168");
-    }
-    int64_t wait = config_long(config, KEY_replica_fetch_wait_max_ms);
-    if (wait > config_long(config, KEY_replica_socket_timeout_ms) ||
-        wait > config_long(config, KEY_replica_lag_time_max_ms)) {
-        return refuse(msg, "replica.fetch.wait.max.ms is too long.",
-                      "It must not exceed replica.socket.timeout.ms nor replica.lag.time.max.ms.");
-    }
-    int64_t queued = config_long(config, KEY_queued_max_request_bytes);
-    if (queued > 0 && queued < config_long(config, KEY_socket_request_max_bytes)) {
-        return refuse(msg, "queued.max.request.bytes is smaller than socket.request.max.bytes.",
-                      "A request of the largest size could never be read. Raise it, or set -1.");
-    }
-    int count;
-    char **dirs = config_log_dirs(config, &count);
-    for (int i = 0; i < count; i++) {
-        mem_free(dirs[i]);
-    }
-    mem_free(dirs);
-    if (count == 0) {
-        return refuse(msg, "log.dirs names no directory.",
-                      "For example:\n      log.dirs=/var/lib/kafka/data");
-    }
-    return ERR_OK;
-}
-
-static enum err check_listeners(const struct config *config, struct errmsg *msg)
-{
-    struct listeners listeners;
-    enum err err = listeners_parse(config, &listeners, msg);
-    if (err == ERR_OK) {
-        listeners_fini(&listeners);
-    }
-    return err;
-}
-
-enum err config_check_relations(const struct config *config, struct errmsg *msg)
-{
-    enum err err = check_refused(config, msg);
-    if (err == ERR_OK) {
-        err = check_id(config, msg);
-    }
-    if (err == ERR_OK) {
-        err = check_relations(config, msg);
-    }
-    return err == ERR_OK ? check_listeners(config, msg) : err;
 }
 
 enum err config_load(const struct config_load_options *options, struct config **out,
@@ -370,6 +309,7 @@ enum err config_load(const struct config_load_options *options, struct config **
     if (err == ERR_OK && options->file == NULL && options->environ_ != NULL) {
         err = image_defaults(&loading);
     }
+    adopt_node_id(loading.config);
     if (err == ERR_OK) {
         err = config_check_relations(loading.config, msg);
     }
@@ -388,6 +328,7 @@ enum err config_from_pairs(const struct config_pair *pairs, int count, struct co
     for (int i = 0; i < count; i++) {
         take_pair(&loading, pairs[i].name, pairs[i].value, 0);
     }
+    adopt_node_id(loading.config);
     if (loading.err == ERR_OK) {
         loading.err = config_check_relations(loading.config, msg);
     }
@@ -423,18 +364,44 @@ static void warn_keys(const struct config *config, enum config_class class, cons
     buf_fini(&names);
 }
 
-void config_log_warnings(const struct config *config)
+/* One line for all: a file of another product must not drown the rest. */
+static void warn_unknown(const struct config *config)
 {
-    warn_keys(config, CONFIG_ACCEPTED, "settings that are not implemented yet and have no effect");
-    warn_keys(config, CONFIG_KRAFT_ONLY, "settings without effect in ZooKeeper mode");
+    struct buf names = {0};
     for (int i = 0; i < config->extras_count; i++) {
         const char *name = config->extras[i].name;
         const char *near = config_nearest(name);
         if (strncmp(name, "listener.name.", 14) == 0) {
             continue;
         }
-        log_warn(LOGGER, "unknown setting", "%s is not a Kafka broker setting%s%s%s", name,
-                 near != NULL ? "; did you mean " : "", near != NULL ? near : "",
-                 near != NULL ? "?" : "");
+        buf_printf(&names, "%s%s", names.size > 0 ? ", " : "", name);
+        if (near != NULL) {
+            buf_printf(&names, " (did you mean %s?)", near);
+        }
+    }
+    if (names.size > 0) {
+        log_warn(LOGGER, "not Kafka broker settings, ignored", "%.*s", (int)names.size, names.data);
+    }
+    buf_fini(&names);
+}
+
+void config_log_warnings(const struct config *config)
+{
+    warn_keys(config, CONFIG_ACCEPTED, "settings that are not implemented yet and have no effect");
+    warn_keys(config, CONFIG_KRAFT_ONLY, "settings without effect in ZooKeeper mode");
+    warn_unknown(config);
+    if (config->ignored_links != NULL) {
+        log_warn(LOGGER, "ignoring variables of a Kubernetes service link",
+                 "%s; call the service other than \"kafka\", or set enableServiceLinks: false",
+                 config->ignored_links);
+    }
+    if (config->ignored_java != NULL) {
+        log_info(LOGGER, "no Java here, ignoring", "%s", config->ignored_java);
+    }
+    if (config->layers[LAYER_STATIC][KEY_log_dirs] == NULL &&
+        config->layers[LAYER_STATIC][KEY_log_dir] == NULL) {
+        log_warn(LOGGER, "log.dirs is not set",
+                 "messages are kept in %s, which the system may empty; set log.dirs",
+                 config_info(KEY_log_dir)->value);
     }
 }

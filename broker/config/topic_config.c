@@ -145,13 +145,17 @@ struct builder {
     const struct config *config;
     const struct config_pair *overrides;
     int count;
-    char scratch[32];
+    char text[64];
 };
 
+/* In the builder until the next call; what is longer than any word or number is cut. */
 static const char *text_of(struct builder *b, enum topic_key key)
 {
-    return topic_config_value(b->config, b->overrides, b->count, key, b->scratch,
-                              sizeof(b->scratch), NULL);
+    char scratch[32];
+    const char *value =
+        topic_config_value(b->config, b->overrides, b->count, key, scratch, sizeof(scratch), NULL);
+    snprintf(b->text, sizeof(b->text), "%.*s", STR_ARG(config_trim(str_of(value))));
+    return b->text;
 }
 
 static int64_t long_of(struct builder *b, enum topic_key key)
@@ -202,6 +206,14 @@ void topic_config_build(const struct config *config, const struct config_pair *o
         .unclean_leader_election = bool_of(&b, TOPIC_unclean_leader_election_enable),
         .preallocate = bool_of(&b, TOPIC_preallocate),
     };
+    /* The deprecated key counts where the newer one is not set. */
+    int64_t difference = long_of(&b, TOPIC_message_timestamp_difference_max_ms);
+    if (out->message_timestamp_before_max_ms == INT64_MAX) {
+        out->message_timestamp_before_max_ms = difference;
+    }
+    if (out->message_timestamp_after_max_ms == INT64_MAX) {
+        out->message_timestamp_after_max_ms = difference;
+    }
     const char *policy = text_of(&b, TOPIC_cleanup_policy);
     out->cleanup_policy = (strstr(policy, "delete") != NULL ? TOPIC_CLEANUP_DELETE : 0) |
                           (strstr(policy, "compact") != NULL ? TOPIC_CLEANUP_COMPACT : 0);

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/mem.h"
+
 /* ---- numbers ---- */
 
 bool config_parse_long(const char *text, int64_t *out)
@@ -99,7 +101,7 @@ static bool one_of(struct str item, const char *words)
     return false;
 }
 
-static struct str trim(struct str s)
+struct str config_trim(struct str s)
 {
     while (s.size > 0 && isspace((unsigned char)s.ptr[0])) {
         s.ptr++;
@@ -115,14 +117,14 @@ static struct str trim(struct str s)
 static struct str next_item(const char **at)
 {
     size_t size = strcspn(*at, ",");
-    struct str item = trim((struct str){*at, size});
+    struct str item = config_trim((struct str){*at, size});
     *at = (*at)[size] == ',' ? *at + size + 1 : NULL;
     return item;
 }
 
 static bool check_words(const char *words, const char *value)
 {
-    return one_of(trim(str_of(value)), words);
+    return one_of(config_trim(str_of(value)), words);
 }
 
 static bool check_list(const char *words, const char *value)
@@ -243,8 +245,8 @@ static const struct key_rule {
      "none"},
 };
 
-bool config_value_suits(const char *name, enum config_type type, int64_t minimum, const char *value,
-                        struct config_rule *rule)
+static bool suits(const char *name, enum config_type type, int64_t minimum, const char *value,
+                  struct config_rule *rule)
 {
     if (!check_type(type, minimum, value, rule)) {
         return false;
@@ -258,6 +260,15 @@ bool config_value_suits(const char *name, enum config_type type, int64_t minimum
         }
     }
     return true;
+}
+
+bool config_value_suits(const char *name, enum config_type type, int64_t minimum, const char *value,
+                        struct config_rule *rule)
+{
+    char *clean = str_dup(config_trim(str_of(value)));
+    bool good = suits(name, type, minimum, clean, rule);
+    mem_free(clean);
+    return good;
 }
 
 enum err config_check_value(const char *name, enum config_type type, int64_t minimum,
@@ -280,22 +291,19 @@ enum err config_check_value(const char *name, enum config_type type, int64_t min
 static char *canonical_double(struct arena *arena, double value)
 {
     char text[40];
-    int digits = 1;
-    /* The fewest digits that read back as the same number. */
+    int digits =
+        0; /* behind the point of the mantissa: the fewest that read back as the same number */
     do {
-        snprintf(text, sizeof(text), "%.*e", digits, value);
-        digits++;
+        snprintf(text, sizeof(text), "%.*e", digits++, value);
     } while (digits < 18 && strtod(text, NULL) != value);
+    digits--;
+    const char *e = strchr(text, 'e');
+    long power = e != NULL ? strtol(e + 1, NULL, 10) : 0;
     double size = fabs(value);
     if (!isfinite(value) || size == 0 || (size >= 1e-3 && size < 1e7)) {
-        int decimals =
-            digits - 1 -
-            (int)strtol(strchr(text, 'e') != NULL ? strchr(text, 'e') + 1 : "0", NULL, 10);
-        return arena_printf(arena, "%.*f", decimals < 1 ? 1 : decimals, value);
+        return arena_printf(arena, "%.*f", digits - power < 1 ? 1 : (int)(digits - power), value);
     }
-    char *exponent = strchr(text, 'e');
-    long power = strtol(exponent + 1, NULL, 10);
-    return arena_printf(arena, "%.*sE%ld", (int)(exponent - text), text, power);
+    return arena_printf(arena, "%.*s%sE%ld", (int)(e - text), text, digits == 0 ? ".0" : "", power);
 }
 
 static char *canonical_list(struct arena *arena, const char *value)
@@ -318,6 +326,7 @@ char *config_canonical(struct arena *arena, enum config_type type, const char *v
 {
     int64_t whole;
     double number;
+    value = arena_cstr(arena, config_trim(str_of(value)));
     switch (type) {
     case CONFIG_BOOLEAN:
         return arena_printf(arena, "%s", strcasecmp(value, "true") == 0 ? "true" : "false");

@@ -17,6 +17,9 @@ struct config_rule {
 bool config_value_suits(const char *name, enum config_type type, int64_t minimum, const char *value,
                         struct config_rule *rule);
 
+/* Without blanks at either end: they never count. */
+struct str config_trim(struct str s);
+
 /* A whole number with blanks around it; false when it is none, or does not fit. */
 bool config_parse_long(const char *text, int64_t *out);
 

@@ -74,9 +74,14 @@ static void netloop_fini(struct netloop *netloop)
 
 /* ---- assembly ---- */
 
-static int loops_wanted(const struct env *env)
+/* As many as num.network.threads, if somebody says so: Kafka's default of 3 suits its threads, not
+ * ours. */
+static int loops_wanted(const struct env *env, const struct config *config)
 {
     long cores = env->threads ? sysconf(_SC_NPROCESSORS_ONLN) : 2;
+    if (env->threads && config_is_set(config, KEY_num_network_threads)) {
+        cores = config_int(config, KEY_num_network_threads);
+    }
     return cores < 1 ? 1 : cores > LOOP_INDEX_MAX ? LOOP_INDEX_MAX : (int)cores;
 }
 
@@ -121,7 +126,7 @@ struct server *server_new(const struct env *env, const struct config *config)
     parts_init(&broker->parts);
     budgets_init(broker, config);
     broker->control = loop_new("control", -1, env->clock);
-    broker->netloops_count = loops_wanted(env);
+    broker->netloops_count = loops_wanted(env, config);
     int workers = broker->netloops_count / 4;
     workers = workers < WORKERS_MIN ? WORKERS_MIN : workers > WORKERS_MAX ? WORKERS_MAX : workers;
     broker->workers = worker_pool_new("worker", env->threads ? workers : 0);

@@ -1,0 +1,120 @@
+#include "config/topic_config.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+static void accepts(const char *name, const char *value)
+{
+    struct errmsg msg;
+    cr_expect_eq(topic_config_check(name, value, &msg), ERR_OK, "%s", msg.text);
+}
+
+static void refuses(const char *name, const char *value)
+{
+    struct errmsg msg = {""};
+    cr_expect_eq(topic_config_check(name, value, &msg), ERR_INVALID_CONFIG, "%s=%s", name, value);
+    cr_expect(strstr(msg.text, name) != NULL && strchr(msg.text, '\n') == NULL, "%s", msg.text);
+}
+
+Test(topic_config, names_types_and_ranges_are_checked)
+{
+    refuses("retention.msec", "1");
+    refuses("segment.bytes", "13");
+    accepts("segment.bytes", "14");
+    refuses("segment.bytes", "14k");
+    refuses("segment.bytes", "2147483648");
+    refuses("retention.ms", "-2");
+    accepts("retention.ms", "-1");
+    accepts("retention.bytes", "-7");
+    refuses("segment.ms", "0");
+    refuses("preallocate", "yes");
+    accepts("preallocate", "True");
+    refuses("min.insync.replicas", "0");
+    refuses("flush.ms", "");
+    refuses("message.timestamp.before.max.ms", "-1");
+}
+
+Test(topic_config, words_are_checked)
+{
+    accepts("cleanup.policy", "compact,delete");
+    accepts("cleanup.policy", "compact, delete");
+    refuses("cleanup.policy", "compact;delete");
+    refuses("cleanup.policy", "Compact");
+    accepts("compression.type", "producer");
+    refuses("compression.type", "none");
+    accepts("compression.gzip.level", "-1");
+    refuses("compression.gzip.level", "10");
+    refuses("compression.lz4.level", "18");
+    accepts("message.format.version", "2.8-IV0");
+    refuses("message.format.version", "soon");
+    refuses("min.cleanable.dirty.ratio", "nan");
+    accepts("leader.replication.throttled.replicas", "0:1,1:2");
+    accepts("leader.replication.throttled.replicas", "*");
+    accepts("leader.replication.throttled.replicas", "");
+    refuses("leader.replication.throttled.replicas", "0:");
+    refuses("remote.storage.enable", "true");
+    accepts("remote.storage.enable", "false");
+}
+
+Test(topic_config, a_shortest_lag_above_the_longest_is_refused)
+{
+    struct config_pair pairs[] = {{"min.compaction.lag.ms", "10"}, {"max.compaction.lag.ms", "9"}};
+    struct errmsg msg;
+    cr_expect_eq(topic_config_check_all(pairs, 1, &msg), ERR_OK);
+    cr_expect_eq(topic_config_check_all(pairs, 2, &msg), ERR_INVALID_CONFIG);
+}
+
+static void build(const char *broker_key, const char *broker_value, const char *key,
+                  const char *value, struct topic_config *out)
+{
+    struct config_pair pairs[] = {{"zookeeper.connect", "z:1"}, {broker_key, broker_value}};
+    struct config_pair own = {key, value};
+    struct config *config;
+    struct errmsg msg;
+    cr_assert_eq(config_from_pairs(pairs, broker_key != NULL ? 2 : 1, &config, &msg), ERR_OK, "%s",
+                 msg.text);
+    topic_config_build(config, &own, key != NULL, out);
+    config_put(config);
+}
+
+Test(topic_config, a_topics_own_value_beats_the_brokers_and_that_the_default)
+{
+    struct topic_config config;
+    build(NULL, NULL, NULL, NULL, &config);
+    cr_expect_eq(config.retention_ms, 604800000);
+    cr_expect_eq(config.max_message_bytes, 1048588);
+    cr_expect_eq(config.compression_codec, TOPIC_CODEC_PRODUCER);
+    cr_expect_eq(config.cleanup_policy, TOPIC_CLEANUP_DELETE);
+    build("log.retention.minutes", "2", NULL, NULL, &config);
+    cr_expect_eq(config.retention_ms, 120000);
+    build("log.retention.hours", "-1", NULL, NULL, &config);
+    cr_expect_eq(config.retention_ms, -1);
+    build("log.retention.minutes", "2", "retention.ms", "5", &config);
+    cr_expect_eq(config.retention_ms, 5);
+    build("message.max.bytes", "100", NULL, NULL, &config);
+    cr_expect_eq(config.max_message_bytes, 100);
+    build("compression.type", "gzip", "compression.type", "zstd", &config);
+    cr_expect_eq(config.compression_codec, 4);
+    cr_expect_eq(config.compression_level, 3);
+    build(NULL, NULL, "cleanup.policy", "compact,delete", &config);
+    cr_expect_eq(config.cleanup_policy, TOPIC_CLEANUP_DELETE | TOPIC_CLEANUP_COMPACT);
+}
+
+Test(topic_config, a_stored_value_that_does_not_check_is_left_out)
+{
+    struct topic_config config;
+    build("log.segment.bytes", "5000", "segment.bytes", "few", &config);
+    cr_expect_eq(config.segment_bytes, 5000);
+}
+
+Test(topic_config, the_deprecated_difference_counts_where_before_and_after_are_not_set)
+{
+    struct topic_config config;
+    build(NULL, NULL, "message.timestamp.difference.max.ms", "50", &config);
+    cr_expect_eq(config.message_timestamp_before_max_ms, 50);
+    cr_expect_eq(config.message_timestamp_after_max_ms, 50);
+    build("log.message.timestamp.before.max.ms", "70", "message.timestamp.difference.max.ms", "50",
+          &config);
+    cr_expect_eq(config.message_timestamp_before_max_ms, 70);
+    cr_expect_eq(config.message_timestamp_after_max_ms, 50);
+}
