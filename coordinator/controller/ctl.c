@@ -215,14 +215,15 @@ static void wrote_event(struct ctl *ctl, const struct ctl_event *event)
 }
 
 /* A broker's log directory failed: ask it about all its replicas; its answer names those that are
- * lost. */
+ * lost. Not about those that are being deleted: it would make them again. */
 static void log_dirs_event(struct ctl *ctl, const struct ctl_event *event)
 {
     for (int32_t i = 0; i < event->u.log_dirs.count; i++) {
         struct ctl_broker *broker = ctl_find_broker(ctl, event->u.log_dirs.ids[i]);
         for (int32_t s = 0; broker != NULL && s < ctl->slots_count; s++) {
             struct ctl_part *part = ctl->slots[s];
-            if (part != NULL && !part->tombstone && ctl_replica_index(part, broker->id) >= 0) {
+            bool told = part != NULL && !part->tombstone && part->exists && !part->topic->deleting;
+            if (told && ctl_replica_index(part, broker->id) >= 0) {
                 ctl_mark(ctl, broker, part, CTL_MARK_LEADER);
             }
         }

@@ -408,6 +408,12 @@ static void stop_answer(struct ctl *ctl, struct ctl_broker *broker, struct ctl_p
     }
 }
 
+/* None where there has never been a mark: the broker's array may end before the slot. */
+static int marks_of(const struct ctl_broker *broker, const struct ctl_part *part)
+{
+    return part->slot < broker->marks_capacity ? broker->marks[part->slot] : 0;
+}
+
 /* Only for partitions that the request named: a broker cannot speak of others. */
 static void answers(struct ctl *ctl, struct ctl_broker *broker, int mark, size_t count,
                     Barnabas__Control__TopicErrors **topics, answer_fn *fn)
@@ -418,7 +424,7 @@ static void answers(struct ctl *ctl, struct ctl_broker *broker, int mark, size_t
             const Barnabas__Control__PartitionError *answer = topics[i]->partitions[j];
             struct ctl_part *part = ctl_find_part(topic, answer->partition);
             int32_t replica = part != NULL ? ctl_replica_index(part, broker->id) : -1;
-            if (replica >= 0 && (broker->marks[part->slot] & mark << CTL_MARK_SENT_SHIFT) != 0) {
+            if (replica >= 0 && (marks_of(broker, part) & mark << CTL_MARK_SENT_SHIFT) != 0) {
                 fn(ctl, broker, part, replica, err_from_wire((int16_t)answer->error));
             }
         }

@@ -22,9 +22,27 @@ void election_init(struct election *election, struct loop *loop, int32_t broker_
     zk_calls_init(&election->calls, loop);
 }
 
+static void retirement_done(struct election *election)
+{
+    void (*fn)(void *arg) = election->retired_fn;
+    election->retired_fn = NULL;
+    if (fn != NULL) {
+        fn(election->retired_arg);
+    }
+}
+
 /* ---- Standing. */
 
 static void read_epoch(struct election *election);
+
+/* Without having asked for the office. Who retires meanwhile waits for this. */
+static void stop_standing(struct election *election)
+{
+    election->standing = false;
+    if (election->retired) {
+        election_check(election);
+    }
+}
 
 static void on_elected(void *arg, const struct zk_result *result, bool repeated)
 {
@@ -80,14 +98,14 @@ static void on_epoch(void *arg, const struct zk_result *result, bool repeated)
                         election);
         return;
     }
-    if (result->err != ERR_OK) {
-        election->standing = false; /* the session is over */
+    if (result->err != ERR_OK || election->retired) { /* the session is over, or our wish */
+        stop_standing(election);
         return;
     }
     if (znode_controller_epoch_decode(result->data, &epoch, &msg) != ERR_OK) {
         log_error(logger, "cannot stand for controller", "path=%s reason=\"%s\"",
                   PATH_CONTROLLER_EPOCH, msg.text);
-        election->standing = false;
+        stop_standing(election);
         return;
     }
     stand(election, epoch, result->stat.version);
@@ -141,11 +159,15 @@ static void on_nobody(struct election *election)
         return;
     }
     tell(election, -1, false);
+    if (election->retired && !election->standing) {
+        retirement_done(election);
+    }
 }
 
 static void on_removed(void *arg, const struct zk_result *result, bool repeated)
 {
-    (void)arg, (void)result, (void)repeated;
+    (void)result, (void)repeated;
+    retirement_done(arg); /* if that was why */
 }
 
 /* The node is there: whose is it? An owner other than this session is an earlier life of ours, or
@@ -162,7 +184,8 @@ static void on_somebody(struct election *election, const struct zk_result *resul
         return;
     }
     bool mine = result->stat.ephemeral_owner == zk->ops->session_id(zk);
-    bool ours = mine && controller.broker_id == election->broker_id && election->won_epoch >= 0;
+    bool ours = mine && controller.broker_id == election->broker_id && election->won_epoch >= 0 &&
+                !election->retired;
     if (ours && election->won_version < 0) {
         zk_calls_get(&election->calls, PATH_CONTROLLER_EPOCH, false, on_recovered, election);
         return;
@@ -172,6 +195,8 @@ static void on_somebody(struct election *election, const struct zk_result *resul
         /* An office that we gave up, or do not know how we got: out of the way. Its watch brings us
          * back. */
         zk_calls_remove(&election->calls, PATH_CONTROLLER, -1, on_removed, election);
+    } else if (election->retired && !election->standing) {
+        retirement_done(election);
     }
 }
 
@@ -233,29 +258,21 @@ void election_abandon(struct election *election)
     election_check(election);
 }
 
-static void retirement_done(struct election *election)
-{
-    void (*fn)(void *arg) = election->retired_fn;
-    election->retired_fn = NULL;
-    if (fn != NULL) {
-        fn(election->retired_arg);
-    }
-}
-
-static void on_retired(void *arg, const struct zk_result *result, bool repeated)
-{
-    (void)result, (void)repeated;
-    retirement_done(arg);
-}
-
 void election_retire(struct election *election, void (*fn)(void *arg), void *arg)
 {
     must(election->retired_fn == NULL);
     election->retired = true;
     election->retired_fn = fn;
     election->retired_arg = arg;
+    if (election->standing && election->calls.zk != NULL) {
+        return; /* what comes of that is looked at when it is known: on_somebody(), on_nobody() */
+    }
     if (election->won_version < 0 || election->calls.zk == NULL) {
-        retirement_done(election);
+        if (election->won_epoch >= 0) {
+            election_check(election); /* perhaps ours: a lost reply */
+        } else {
+            retirement_done(election);
+        }
         return;
     }
     /* Ours as long as nobody was elected after us. */
@@ -263,7 +280,7 @@ void election_retire(struct election *election, void (*fn)(void *arg), void *arg
         {ZK_OP_CHECK, PATH_CONTROLLER_EPOCH, {NULL, 0}, election->won_version, 0},
         {ZK_OP_DELETE, PATH_CONTROLLER, {NULL, 0}, -1, 0},
     };
-    zk_calls_multi(&election->calls, ops, 2, on_retired, election);
+    zk_calls_multi(&election->calls, ops, 2, on_removed, election);
 }
 
 void election_stop(struct election *election)

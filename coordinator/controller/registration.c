@@ -112,7 +112,8 @@ static void on_top_level(void *arg, const struct zk_result *result, bool repeate
     zk_calls_get(&setup->calls, PATH_CLUSTER_ID, false, on_cluster_id, setup);
 }
 
-/* Parents stand before children, and a session's operations keep their order. */
+/* Parents stand before children, and a session's operations keep their order; an attempt that is
+ * repeated may come late, then its children fail with ERR_NOT_FOUND and all is tried again. */
 static void make_top_level(struct setup *setup)
 {
     setup->waiting = TOP_LEVEL_COUNT;
@@ -133,14 +134,7 @@ void registration_setup(struct loop *loop, struct zk *zk, struct str proposed_id
     setup->arg = arg;
     zk_calls_init(&setup->calls, loop);
     zk_calls_set_session(&setup->calls, zk);
-    setup->waiting = TOP_LEVEL_COUNT;
-    /* Parents stand before children, and a session's operations keep their order; an attempt that
-     * is repeated may come late, then its children fail with ERR_NOT_FOUND and the caller tries
-     * again. */
-    for (int32_t i = 0; i < TOP_LEVEL_COUNT; i++) {
-        zk_calls_create(&setup->calls, top_level[i], (struct bytes){NULL, 0}, ZK_PERSISTENT,
-                        on_top_level, setup);
-    }
+    make_top_level(setup);
 }
 
 /* ---- A broker id: the version of a node that everybody writes. */
@@ -247,6 +241,34 @@ static void refuse(struct registration *reg, enum err err, const char *text)
 
 /* ---- Creating. */
 
+static void on_ids_made(void *arg, const struct zk_result *result, bool repeated)
+{
+    struct registration *reg = arg;
+    (void)repeated;
+    if (result->err == ERR_OK || result->err == ERR_EXISTS) {
+        look(reg);
+    } else if (result->err != ERR_ZK_SESSION_EXPIRED && result->err != ERR_CLOSED) {
+        refuse(reg, result->err,
+               "error[E-ZK-05]: " PATH_BROKER_IDS " is missing in ZooKeeper and cannot be made.");
+    }
+}
+
+static void on_brokers_made(void *arg, const struct zk_result *result, bool repeated)
+{
+    struct registration *reg = arg;
+    (void)result, (void)repeated; /* if it failed, so does what belongs below it */
+    zk_calls_create(&reg->calls, PATH_BROKER_IDS, (struct bytes){NULL, 0}, ZK_PERSISTENT,
+                    on_ids_made, reg);
+}
+
+/* Somebody removed them since we started. */
+static void make_parents(struct registration *reg)
+{
+    move(reg, REG_LOOKING);
+    zk_calls_create(&reg->calls, "/brokers", (struct bytes){NULL, 0}, ZK_PERSISTENT,
+                    on_brokers_made, reg);
+}
+
 static void on_created(void *arg, const struct zk_result *result, bool repeated)
 {
     struct registration *reg = arg;
@@ -254,6 +276,8 @@ static void on_created(void *arg, const struct zk_result *result, bool repeated)
     if (result->err == ERR_OK) {
         must(result->results_count == 2);
         registered(reg, result->results[1].stat.czxid);
+    } else if (result->err == ERR_NOT_FOUND) {
+        make_parents(reg);
     } else if (result->err != ERR_ZK_SESSION_EXPIRED && result->err != ERR_CLOSED) {
         move(reg, REG_LOOKING); /* somebody holds it, perhaps we ourselves after a lost reply */
         look(reg);

@@ -1,0 +1,63 @@
+/* What the controller machine makes of answers and news that come at a bad moment. */
+#include "ctl_fixture.h"
+
+static void log_dir_failed(struct bench *b, int32_t broker)
+{
+    struct ctl_event event = {.kind = CTL_EV_LOG_DIRS};
+    event.u.log_dirs.ids = &broker;
+    event.u.log_dirs.count = 1;
+    step(b, event);
+}
+
+/* LeaderAndIsr for a replica whose files are removed already would make them again, and nobody
+ * would ever remove them: a failed directory asks about the broker's other replicas only. */
+Test(ctl_log_dir, a_failed_directory_does_not_bring_back_a_topic_that_is_being_deleted)
+{
+    struct bench b;
+    const char *names[] = {"t"};
+    bench_init(&b, true);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
+    marks_are(&b, names, 1);
+    uint64_t to_1 = send_to(&b, 1);
+    sent_ok(&b, to_1);
+    sent_one(&b, send_to(&b, 1), "t", 0, ERR_OK);
+    log_dir_failed(&b, 1);
+    expect(&b, "");
+    bench_fini(&b);
+}
+
+/* A partition that has no state yet has nothing that a broker could be told. */
+Test(ctl_log_dir, a_failed_directory_says_nothing_of_partitions_that_do_not_exist_yet)
+{
+    struct bench b;
+    const char *names[] = {"t"};
+    static const int nobody[] = {1, 9};
+    bench_init(&b, true);
+    lead_empty(&b, 1);
+    topics_are(&b, names, 1);
+    topic_is(&b, "t", nobody + 1, 1, NULL, 1);
+    expect(&b, "NOTE partitions found: topic=t new=1\n");
+    log_dir_failed(&b, 1);
+    expect(&b, "");
+    bench_fini(&b);
+}
+
+/* A broker that answers about partitions of which it was told nothing, not even that they exist,
+ * is not listened to; their marks are not even there to be looked at. */
+Test(ctl_send, an_answer_about_a_partition_that_was_not_asked_is_ignored)
+{
+    struct bench b;
+    const char *names[] = {"a", "b", "c", "d", "e", "f", "g", "h", "t"};
+    bench_init(&b, true);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 2}});
+    log_dir_failed(&b, 1);
+    uint64_t asked = send_to(&b, 1);
+    topics_are(&b, names, 9);
+    for (int i = 0; i < 8; i++) { /* more partitions than room for marks was made for */
+        topic_is(&b, names[i], three, 3, NULL, 8);
+    }
+    sent_one(&b, asked, "h", 7, ERR_KAFKA_STORAGE_ERROR);
+    cr_assert_null(strstr((char *)b.text.data, "lost its log directory"), "%s",
+                   (char *)b.text.data);
+    bench_fini(&b);
+}

@@ -1,0 +1,419 @@
+/* How a broker enters the cluster, over a ZooKeeper in memory. */
+#include "controller/registration.h"
+
+#include "zk_fixture.h"
+#include "znode/path.h"
+
+enum { OPERATIONS_MAX = 40 };
+
+static const char proposed[] = "abcdefghijklmnopqrstuv";
+static const char another[] = "0123456789012345678901";
+
+/* ---- Set-up and ids. */
+
+struct setup_result {
+    bool done;
+    enum err err;
+    char cluster_id[32];
+    int32_t broker_id;
+};
+
+static void on_setup(void *arg, enum err err, struct str cluster_id, const char *text)
+{
+    struct setup_result *r = arg;
+    cr_assert(!r->done, "told twice");
+    r->done = true;
+    r->err = err;
+    snprintf(r->cluster_id, sizeof(r->cluster_id), "%.*s", STR_ARG(cluster_id));
+    cr_assert((err == ERR_OK) == (text[0] == '\0'), "%s", text);
+}
+
+static void on_id(void *arg, enum err err, int32_t broker_id)
+{
+    struct setup_result *r = arg;
+    r->done = true;
+    r->err = err;
+    r->broker_id = broker_id;
+}
+
+static void setup(struct world *w, struct client *client, const char *id, struct setup_result *r)
+{
+    *r = (struct setup_result){0};
+    registration_setup(w->loop, client->zk, str_of(id), on_setup, r);
+    pass(w, 1000);
+    cr_assert(r->done);
+}
+
+Test(registration_setup, makes_kafkas_top_level_nodes_and_a_cluster_id)
+{
+    static const char *const nodes[] = {
+        "/consumers",
+        "/brokers/ids",
+        "/brokers/topics",
+        "/config/changes",
+        "/admin/delete_topics",
+        "/brokers/seqid",
+        "/config/topics",
+        "/isr_change_notification",
+        "/latest_producer_id_block",
+        "/config/clients",
+        "/log_dir_event_notification",
+        "/config/users",
+        "/config/brokers",
+        "/config/ips",
+    };
+    struct world w;
+    struct client client = {0};
+    struct setup_result r;
+    world_init(&w, 1);
+    client_open(&client, &w);
+    setup(&w, &client, proposed, &r);
+    cr_assert_eq(r.err, ERR_OK);
+    cr_assert_str_eq(r.cluster_id, proposed);
+    for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++) {
+        cr_assert_str_eq(node_text(&w, nodes[i]), "", "%s", nodes[i]);
+    }
+    cr_assert_str_eq(node_text(&w, PATH_CLUSTER_ID),
+                     "{\"version\":\"1\",\"id\":\"abcdefghijklmnopqrstuv\"}");
+    setup(&w, &client, another, &r); /* the first one's stays */
+    cr_assert_str_eq(r.cluster_id, proposed);
+    client_close(&client);
+    world_fini(&w);
+}
+
+Test(registration_setup, every_operation_may_be_lost)
+{
+    for (int loss = ZK_MEM_LOSE_REPLY; loss <= ZK_MEM_LOSE_REQUEST; loss++) {
+        for (int32_t k = 0; k < OPERATIONS_MAX; k++) {
+            struct world w;
+            struct client client = {0};
+            struct setup_result r;
+            world_init(&w, 1);
+            client_open(&client, &w);
+            zk_mem_lose(w.mem, session_of(&client), (enum zk_mem_loss)loss, k);
+            setup(&w, &client, proposed, &r);
+            cr_assert_eq(r.err, ERR_OK, "operation %d", k);
+            cr_assert_str_eq(r.cluster_id, proposed, "operation %d", k);
+            cr_assert_str_eq(node_text(&w, "/config/ips"), "", "operation %d", k);
+            client_close(&client);
+            world_fini(&w);
+        }
+    }
+}
+
+Test(registration_setup, a_cluster_id_that_cannot_be_read_is_an_error)
+{
+    struct world w;
+    struct client client = {0};
+    struct setup_result r;
+    world_init(&w, 1);
+    zk_mem_poke(w.mem, PATH_CLUSTER_ID, "hello");
+    client_open(&client, &w);
+    setup(&w, &client, proposed, &r);
+    cr_assert_eq(r.err, ERR_MALFORMED);
+    client_close(&client);
+    world_fini(&w);
+}
+
+Test(registration_generate_id, numbers_begin_above_the_reserved_ones)
+{
+    struct world w;
+    struct client client = {0};
+    struct setup_result r;
+    world_init(&w, 1);
+    client_open(&client, &w);
+    setup(&w, &client, proposed, &r);
+    for (int32_t i = 1; i <= 3; i++) {
+        registration_generate_id(w.loop, client.zk, 1000, on_id, &r);
+        run(&w);
+        cr_assert_eq(r.err, ERR_OK);
+        cr_assert_eq(r.broker_id, 1000 + i);
+    }
+    client_close(&client);
+    world_fini(&w);
+}
+
+/* ---- Being registered. */
+
+struct member {
+    struct client client;
+    struct registration_host host;
+    struct registration *reg;
+    int registered;
+    int64_t epoch;
+    int waits;
+    char line[512];
+    int refusals;
+    enum err refused_err;
+    char refused[1024];
+};
+
+static void on_registered(struct registration_host *host, int64_t broker_epoch)
+{
+    struct member *m = container_of(host, struct member, host);
+    m->registered++;
+    m->epoch = broker_epoch;
+}
+
+static void on_waiting(struct registration_host *host, const char *line)
+{
+    struct member *m = container_of(host, struct member, host);
+    m->waits++;
+    snprintf(m->line, sizeof(m->line), "%s", line);
+}
+
+static void on_refused(struct registration_host *host, enum err err, const char *text)
+{
+    struct member *m = container_of(host, struct member, host);
+    m->refusals++;
+    m->refused_err = err;
+    snprintf(m->refused, sizeof(m->refused), "%s", text);
+}
+
+static void on_watch(struct client *client, enum zk_watch_event event, struct str path)
+{
+    registration_on_watch(container_of(client, struct member, client)->reg, event, path);
+}
+
+static void on_expired(struct client *client)
+{
+    registration_session_lost(container_of(client, struct member, client)->reg);
+}
+
+static void member_init(struct member *m, struct world *w, int32_t id, int32_t port)
+{
+    struct znode_endpoint endpoint = {STR("PLAINTEXT"), STR("localhost"), port, ZNODE_PLAINTEXT};
+    struct znode_broker broker = {.endpoints = &endpoint, .endpoints_count = 1, .jmx_port = -1};
+    *m = (struct member){0};
+    m->host = (struct registration_host){on_registered, on_waiting, on_refused};
+    m->client.on_watch = on_watch;
+    m->client.on_expired = on_expired;
+    m->reg = registration_new(w->loop, id, &broker, &m->host);
+    client_open(&m->client, w);
+}
+
+static void member_fini(struct member *m)
+{
+    registration_free(m->reg);
+    client_close(&m->client);
+}
+
+static void start(struct world *w, struct member *m)
+{
+    registration_start(m->reg, m->client.zk);
+    run(w);
+}
+
+static void world_with_setup(struct world *w)
+{
+    struct client client = {0};
+    struct setup_result r;
+    world_init(w, 1);
+    client_open(&client, w);
+    setup(w, &client, proposed, &r);
+    client_close(&client);
+    run(w);
+}
+
+Test(registration, writes_kafkas_node_and_its_czxid_is_the_epoch)
+{
+    struct world w;
+    struct member m;
+    world_with_setup(&w);
+    member_init(&m, &w, 1, 9092);
+    start(&w, &m);
+    struct zk_stat stat = node_stat(&w, "/brokers/ids/1");
+    cr_assert_eq(m.registered, 1);
+    cr_assert_eq(m.epoch, stat.czxid);
+    cr_assert_eq(registration_epoch(m.reg), stat.czxid);
+    cr_assert_eq(stat.version, 1, "created without data, then set");
+    cr_assert_eq(stat.ephemeral_owner, session_of(&m.client));
+    cr_assert(
+        strstr(node_text(&w, "/brokers/ids/1"), "\"endpoints\":[\"PLAINTEXT://localhost:9092\"]"));
+    member_fini(&m);
+    world_fini(&w);
+}
+
+/* Whichever operation is lost, before or after it happened: registered once, with the epoch that
+ * the node has. */
+Test(registration, every_operation_may_be_lost)
+{
+    for (int loss = ZK_MEM_LOSE_REPLY; loss <= ZK_MEM_LOSE_REQUEST; loss++) {
+        for (int32_t k = 0; k < 6; k++) {
+            struct world w;
+            struct member m, other;
+            world_with_setup(&w);
+            member_init(&other, &w, 2, 9093);
+            start(&w, &other);
+            member_init(&m, &w, 1, 9092);
+            zk_mem_lose(w.mem, session_of(&m.client), (enum zk_mem_loss)loss, k);
+            registration_start(m.reg, m.client.zk);
+            pass(&w, 1000);
+            cr_assert_eq(m.registered, 1, "operation %d", k);
+            cr_assert_eq(m.epoch, node_stat(&w, "/brokers/ids/1").czxid, "operation %d", k);
+            cr_assert_eq(m.waits + m.refusals, 0);
+            member_fini(&m);
+            member_fini(&other);
+            world_fini(&w);
+        }
+    }
+}
+
+Test(registration, a_new_session_registers_again_with_a_larger_epoch)
+{
+    struct world w;
+    struct member m;
+    world_with_setup(&w);
+    member_init(&m, &w, 1, 9092);
+    start(&w, &m);
+    int64_t first = m.epoch;
+    zk_mem_expire(w.mem, session_of(&m.client));
+    run(&w);
+    cr_assert_eq(registration_epoch(m.reg), -1);
+    client_close(&m.client);
+    client_open(&m.client, &w);
+    start(&w, &m);
+    cr_assert_eq(m.registered, 2);
+    cr_assert_gt(m.epoch, first);
+    cr_assert_eq(node_stat(&w, "/brokers/ids/1").ephemeral_owner, session_of(&m.client));
+    member_fini(&m);
+    world_fini(&w);
+}
+
+/* A broker that crashed comes back before its session has expired: it waits, says so once, and goes
+ * on as soon as the old node is gone. */
+Test(registration, waits_for_its_own_former_life)
+{
+    struct world w;
+    struct member old, m;
+    world_with_setup(&w);
+    member_init(&old, &w, 1, 9092);
+    start(&w, &old);
+    zk_mem_disconnect(w.mem, session_of(&old.client)); /* crashed */
+    member_init(&m, &w, 1, 9092);
+    start(&w, &m);
+    cr_assert_eq(m.registered, 0);
+    cr_assert_eq(m.waits, 1);
+    cr_assert_str_eq(m.line, "waiting: broker id 1 is still registered by an earlier session "
+                             "(localhost:9092). It expires in <= 6 s; continuing then.");
+    pass(&w, SESSION_TIMEOUT_MS + 100);
+    cr_assert_eq(m.registered, 1);
+    cr_assert_eq(m.waits, 1);
+    cr_assert_eq(m.epoch, node_stat(&w, "/brokers/ids/1").czxid);
+    member_fini(&m);
+    member_fini(&old);
+    world_fini(&w);
+}
+
+/* The id is another live broker's: its session does not end, so that we are refused, with its
+ * address. */
+Test(registration, the_id_of_a_live_broker_is_refused)
+{
+    struct world w;
+    struct member live, m;
+    world_with_setup(&w);
+    member_init(&live, &w, 1, 9092);
+    start(&w, &live);
+    member_init(&m, &w, 1, 9099);
+    start(&w, &m);
+    pass(&w, SESSION_TIMEOUT_MS * 3 / 2 - 100);
+    cr_assert_eq(m.refusals, 0);
+    pass(&w, 200);
+    cr_assert_eq(m.refusals, 1);
+    cr_assert_eq(m.refused_err, ERR_DUPLICATE_BROKER_REGISTRATION);
+    cr_assert(strstr(m.refused, "error[E-BROKER-01]: broker id 1 belongs to another live broker "
+                                "(localhost:9092)."),
+              "%s", m.refused);
+    cr_assert_eq(live.registered, 1);
+    cr_assert_eq(m.registered, 0);
+    member_fini(&m);
+    member_fini(&live);
+    world_fini(&w);
+}
+
+Test(registration, an_address_of_another_broker_is_refused)
+{
+    struct world w;
+    struct member live, m;
+    world_with_setup(&w);
+    member_init(&live, &w, 1, 9092);
+    start(&w, &live);
+    member_init(&m, &w, 2, 9092);
+    start(&w, &m);
+    cr_assert_eq(m.refused_err, ERR_INVALID);
+    cr_assert(strstr(m.refused, "error[E-LISTENER-03]: broker 2 advertises localhost:9092, which "
+                                "broker 1 already advertises."),
+              "%s", m.refused);
+    cr_assert_str_eq(node_text(&w, "/brokers/ids/2"), "(none)");
+    member_fini(&m);
+    member_fini(&live);
+    world_fini(&w);
+}
+
+/* ZooKeeper shows the node of a session of ours that it has declared dead (ZOOKEEPER-2985): it is
+ * removed, not waited for. */
+Test(registration, a_node_of_our_own_previous_session_is_replaced)
+{
+    struct world w;
+    struct member m;
+    struct client first;
+    world_with_setup(&w);
+    member_init(&m, &w, 1, 9092);
+    start(&w, &m);
+    int64_t epoch = m.epoch;
+    registration_session_lost(m.reg);
+    first = m.client; /* still there, with its node */
+    client_open(&m.client, &w);
+    start(&w, &m);
+    cr_assert_eq(m.registered, 2);
+    cr_assert_eq(m.waits, 0);
+    cr_assert_gt(m.epoch, epoch);
+    cr_assert_eq(node_stat(&w, "/brokers/ids/1").ephemeral_owner, session_of(&m.client));
+    first.on_watch = NULL;
+    first.zk->ops->close(first.zk);
+    run(&w);
+    member_fini(&m);
+    world_fini(&w);
+}
+
+/* Somebody removed /brokers/ids by hand: it is made again. Without that, creating below it and
+ * looking at it would take turns as fast as ZooKeeper answers, for ever. */
+Test(registration, a_missing_parent_is_made_again)
+{
+    struct world w;
+    struct member m;
+    world_with_setup(&w);
+    zk_mem_poke_remove(w.mem, "/brokers/ids");
+    zk_mem_poke_remove(w.mem, "/brokers/topics");
+    zk_mem_poke_remove(w.mem, "/brokers/seqid");
+    zk_mem_poke_remove(w.mem, "/brokers");
+    member_init(&m, &w, 1, 9092);
+    start(&w, &m);
+    cr_assert_eq(m.registered, 1);
+    cr_assert_eq(m.epoch, node_stat(&w, "/brokers/ids/1").czxid);
+    member_fini(&m);
+    world_fini(&w);
+}
+
+Test(registration, nothing_is_told_after_the_session_is_lost)
+{
+    for (int turns = 0; turns < 6; turns++) {
+        struct world w;
+        struct member m, other;
+        world_with_setup(&w);
+        member_init(&other, &w, 2, 9093);
+        start(&w, &other);
+        member_init(&m, &w, 1, 9092);
+        registration_start(m.reg, m.client.zk);
+        for (int i = 0; i < turns; i++) {
+            loop_turn(w.loop);
+        }
+        int told = m.registered;
+        registration_session_lost(m.reg);
+        pass(&w, 500);
+        cr_assert_eq(m.registered, told);
+        member_fini(&m);
+        member_fini(&other);
+        world_fini(&w);
+    }
+}
