@@ -168,8 +168,7 @@ static void produce_silent(struct produce_op *op)
 static enum wait_result produce_poll(struct wait *wait)
 {
     struct produce_item *item = container_of(wait, struct produce_item, wait);
-    struct part_now now = part_now(item->part);
-    if (now.role != PART_LEADER || now.leader_epoch != item->append.leader_epoch) {
+    if (!part_still_leads(item->part, item->append.leader_epoch)) {
         item->err = ERR_NOT_LEADER_OR_FOLLOWER;
         return WAIT_SATISFIED;
     }

@@ -121,6 +121,15 @@ void part_publish_hw(struct part *part, int64_t offset_hw)
     part->hw_moved = true;
 }
 
+/* leading_since is stored before the role: who sees a leadership sees where it began, or where a
+ * later one did, which only says no too early. */
+bool part_still_leads(const struct part *part, int32_t leader_epoch)
+{
+    struct part_now now = part_now(part);
+    return now.role == PART_LEADER && leader_epoch <= now.leader_epoch &&
+           leader_epoch >= atomic_load_explicit(&part->leading_since, memory_order_acquire);
+}
+
 enum err part_check_epoch(struct part_now now, int32_t current_leader_epoch)
 {
     if (current_leader_epoch < 0 || current_leader_epoch == now.leader_epoch) {
@@ -329,6 +338,9 @@ static enum err become_leader(struct part *part, const struct isr_state *state)
     isr_lead(&part->isr, state, end, clock_mono_ms(part->clock));
     part_publish_enough(part);
     atomic_store_explicit(&part->offset_epoch_start, end, memory_order_release);
+    if (part_now(part).role != PART_LEADER) {
+        atomic_store_explicit(&part->leading_since, part->leader_epoch, memory_order_release);
+    }
     publish_role(part, PART_LEADER);
     part_advance_hw(part);
     if (part->hooks != NULL) {

@@ -90,6 +90,7 @@ struct part {
     _Atomic int64_t offset_hw;
     _Atomic int64_t offset_low;         /* below it no replica serves anything; the leader's */
     _Atomic int64_t offset_epoch_start; /* offset_end when this leader epoch began */
+    _Atomic int32_t leading_since;      /* the epoch since which it leads without a break */
     _Atomic bool enough;                /* the ISR has min.insync.replicas members */
     struct part_rules rules;
     struct plog *log;
@@ -137,6 +138,11 @@ static inline struct part_now part_now(const struct part *part)
     uint64_t packed = atomic_load_explicit(&part->now, memory_order_acquire);
     return (struct part_now){(enum part_role)(packed & 0xff), (int32_t)(packed >> 32)};
 }
+
+/* @any Is what was appended in `leader_epoch` still this leader's to acknowledge? Later epochs
+ * change nothing in its log as long as it led in all of them; where it followed in between, the log
+ * may have been shortened. */
+bool part_still_leads(const struct part *part, int32_t leader_epoch);
 
 /* @any What a client must be told when it names `current_leader_epoch` (-1: none): ERR_OK,
  * FENCED_LEADER_EPOCH (the client is behind) or UNKNOWN_LEADER_EPOCH (we are). */

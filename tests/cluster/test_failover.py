@@ -3,6 +3,7 @@ import signal
 import time
 
 import cluster as clusters
+import confluent_kafka
 import pytest
 import wire
 from traffic import Traffic, assert_all_kept, create, in_sync, leaders
@@ -32,6 +33,13 @@ def wait_one_controller(one, other_than, seconds=clusters.WAIT_S):
 
     one.wait(agreed, "all brokers name one new controller", seconds)
     return controllers_seen(one).pop()
+
+
+def log_bytes(one, broker, topic):
+    """How much of partition 0 a broker has written, acknowledged by all or not."""
+    answer = one.broker(broker).call("DescribeLogDirs", {"topics": [{"topic": topic, "partitions": [0]}]})
+    return sum(partition["partition_size"] for result in answer["results"] for found in result["topics"]
+               for partition in found["partitions"])
 
 
 def test_a_killed_controller_is_replaced_and_topics_are_created_again(cluster, topic):
@@ -161,3 +169,28 @@ def test_a_broker_that_stands_still_longer_than_its_session_comes_back(cluster, 
         create(one, topic + "-after", partitions=3, replicas=3)
         traffic.wait_more(50)
     assert_all_kept(one, topic, traffic)
+
+
+def test_a_leader_that_only_changes_its_epoch_does_not_refuse_what_it_has_appended(cluster, topic):
+    """A follower that is shut down in order leaves the in-sync replicas by a new leader epoch of the same leader. A
+    message that waits for the other follower then was answered NOT_LEADER_OR_FOLLOWER, though it stayed in the log:
+    a producer that is not idempotent wrote it twice."""
+    one = cluster(config={"replica.lag.time.max.ms": "120000", "zookeeper.session.timeout.ms": "30000"}, tick_ms=2000)
+    leader = one.controller()
+    leaves, stands_still = sorted({1, 2, 3} - {leader})
+    create(one, topic, assignment=[[leader, leaves, stands_still]])
+    one.wait(lambda: in_sync(one, topic) == [[1, 2, 3]], "all replicas in sync")
+    answers = []
+    producer = confluent_kafka.Producer({"bootstrap.servers": one.broker(leader).address, "acks": "all", "retries": 0})
+    one.kill(stands_still, signal.SIGSTOP)
+    try:
+        producer.produce(topic, b"waits", on_delivery=lambda error, message: answers.append((error, message.offset())))
+        one.wait(lambda: log_bytes(one, leader, topic) > 0, "the message in the leader's log")
+        one.stop(leaves)
+        one.wait(lambda: in_sync(one, topic) == [sorted([leader, stands_still])], "the other out of the replicas in sync")
+        producer.poll(0)
+        assert answers == []
+    finally:
+        one.kill(stands_still, signal.SIGCONT)
+    producer.flush(30)
+    assert answers == [(None, 0)]
