@@ -385,6 +385,10 @@ static void on_resolved(struct loop_msg *msg)
 {
     struct resolve *resolve = container_of(msg, struct resolve, msg);
     struct tcp_stream *tcp = resolve->tcp;
+    /* Whoever posted is on its way out of the lock. */
+    pthread_mutex_lock(&resolve->lock);
+    must(resolve->posted);
+    pthread_mutex_unlock(&resolve->lock);
     if (tcp != NULL) {
         tcp->resolve = NULL;
         if (resolve->found) {
