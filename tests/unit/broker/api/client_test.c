@@ -1,0 +1,296 @@
+/* A connection as a stranger meets it: bad frames, the memory budget, requests in order. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "api/broker.h"
+#include "api/client.h"
+#include "api/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "codec/api.h"
+#include "codec/codec.h"
+#include "codec/messages.h"
+#include "support/fake_stream.h"
+
+enum { LOG_MAX = 8192, BUDGET_BYTES = 4 << 20, REQUEST_MAX = 8 << 20, CLIENTS = 4 };
+
+/* A broker that consists of one network loop; its connections are fakes. */
+static struct clock_manual test_clock;
+static struct config_cell config;
+static struct broker broker;
+static struct netloop netloop;
+static struct listener listener = {.name = "PLAINTEXT"};
+static struct fake_stream fakes[CLIENTS];
+static int fakes_used;
+static int log_fd;
+
+static struct net_stream *adopt(struct net *net, struct loop *loop, struct net_accepted *accepted)
+{
+    (void)net, (void)accepted;
+    fake_stream_init(&fakes[fakes_used], loop);
+    return &fakes[fakes_used++].stream;
+}
+
+static const struct net_ops net_ops = {.adopt = adopt};
+static struct net net = {&net_ops};
+
+static void world_init(void)
+{
+    static const struct config_pair pairs[] = {{"zookeeper.connect", "z:1"},
+                                               {"socket.request.max.bytes", "8388608"}};
+    struct config *made;
+    struct errmsg msg;
+    FILE *file = tmpfile();
+    log_fd = dup(fileno(file));
+    fclose(file);
+    log_set_fd(log_fd);
+    clock_manual_init(&test_clock, 0);
+    cr_assert_eq(config_from_pairs(pairs, 2, &made, &msg), ERR_OK, "%s", msg.text);
+    config_cell_init(&config, made);
+    broker.env.net = &net;
+    atomic_store(&broker.ready, true);
+    netloop.broker = &broker;
+    netloop.loop = loop_new("network-0", 0, &test_clock.clock);
+    list_init(&netloop.clients);
+    config_reader_init(&netloop.config, &config);
+    budget_init(&broker.client_memory, BUDGET_BYTES);
+    budget_lease_init(&netloop.client_memory, &broker.client_memory, netloop.loop);
+}
+
+static void settle(void)
+{
+    for (bool more = true; more;) {
+        more = loop_turn(netloop.loop);
+        for (int i = 0; i < fakes_used; i++) {
+            more = fake_stream_step(&fakes[i]) || more;
+        }
+    }
+}
+
+static struct client *client_at(int index)
+{
+    int i = 0;
+    list_for_each (link, &netloop.clients) {
+        if (i++ == index) {
+            return container_of(link, struct client, link);
+        }
+    }
+    return NULL;
+}
+
+/* Everything is closed, and every byte is back. */
+static void world_fini(void)
+{
+    while (client_at(0) != NULL) {
+        client_close(client_at(0));
+    }
+    settle();
+    cr_assert_eq(netloop.clients_count, 0);
+    budget_lease_fini(&netloop.client_memory);
+    cr_assert_eq(budget_used(&broker.client_memory), 0);
+    for (int i = 0; i < fakes_used; i++) {
+        cr_assert(fakes[i].closed);
+        fake_stream_fini(&fakes[i]);
+    }
+    config_reader_fini(&netloop.config);
+    config_cell_fini(&config);
+    loop_free(netloop.loop);
+    close(log_fd);
+}
+
+static struct fake_stream *connection(void)
+{
+    atomic_fetch_add(&netloop.placed, 1);
+    client_new(&netloop, &listener, NULL);
+    return &fakes[fakes_used - 1];
+}
+
+/* How often a text is in the log. */
+static int logged(const char *text)
+{
+    static char log[LOG_MAX];
+    ssize_t size = pread(log_fd, log, sizeof(log) - 1, 0);
+    int count = 0;
+    cr_assert_geq(size, 0);
+    log[size] = '\0';
+    for (const char *at = log; (at = strstr(at, text)) != NULL; at++) {
+        count++;
+    }
+    return count;
+}
+
+static void put_api_versions(struct fake_stream *fake, int32_t correlation_id)
+{
+    struct buf frame = {0};
+    codec_encode_request_header(API_API_VERSIONS, 0, correlation_id, STR("me"), &frame);
+    buf_put_be32(&fake->in, (uint32_t)frame.size);
+    buf_put(&fake->in, frame.data, frame.size);
+    buf_fini(&frame);
+}
+
+/* The correlation ids of the replies, "1 2 3 ". */
+static void expect_replies(const struct fake_stream *fake, const char *wanted)
+{
+    struct buf got = {0};
+    for (size_t at = 0; at + 8 <= fake->out.size; at += 4 + be32_get(fake->out.data + at)) {
+        buf_printf(&got, "%u ", be32_get(fake->out.data + at + 4));
+    }
+    buf_put_byte(&got, 0);
+    cr_assert_str_eq((const char *)got.data, wanted);
+    buf_fini(&got);
+}
+
+Test(client, replies_come_in_the_order_of_requests, .init = world_init, .fini = world_fini)
+{
+    struct fake_stream *fake = connection();
+    for (int i = 1; i <= 20; i++) {
+        put_api_versions(fake, i);
+    }
+    fake->recv_max = 7;
+    settle();
+    expect_replies(fake, "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 ");
+}
+
+/* Closed, and one line that says what it was, however many come. */
+static void speaks_nonsense(const char *bytes, size_t size, const char *said)
+{
+    for (int i = 0; i < 3; i++) {
+        struct fake_stream *fake = connection();
+        buf_put(&fake->in, bytes, size);
+        settle();
+        cr_assert(fake->closed);
+        cr_assert_eq(fake->out.size, 0);
+    }
+    cr_assert_eq(logged(said), 1, "%s", said);
+    cr_assert_eq(logged("10.0.0.5:1"), 1);
+    cr_assert_eq(logged("\n"), 1);
+}
+
+Test(client, http_on_a_plaintext_port, .init = world_init, .fini = world_fini)
+{
+    static const char text[] = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+    speaks_nonsense(text, sizeof(text) - 1, "speaks HTTP to listener PLAINTEXT");
+}
+
+Test(client, tls_on_a_plaintext_port, .init = world_init, .fini = world_fini)
+{
+    speaks_nonsense("\x16\x03\x01\x02\x00\x01\x00\x01\xfc", 9, "speaks TLS to listener PLAINTEXT");
+}
+
+Test(client, a_negative_size, .init = world_init, .fini = world_fini)
+{
+    speaks_nonsense("\xff\xff\xff\xfe", 4, "announced a request of -2 bytes");
+}
+
+Test(client, a_size_beyond_the_maximum, .init = world_init, .fini = world_fini)
+{
+    speaks_nonsense("\x00\x80\x00\x01", 4, "announced a request of 8388609 bytes");
+}
+
+Test(client, a_malformed_body, .init = world_init, .fini = world_fini)
+{
+    static const char frame[] = "\0\0\0\x0e"
+                                "\0\3\0\1"
+                                "\0\0\0\7"
+                                "\xff\xff"
+                                "\x7f\xff\xff\xff";
+    speaks_nonsense(frame, sizeof(frame) - 1, "malformed request");
+}
+
+/* What was asked properly before the nonsense is answered first. */
+Test(client, a_good_request_before_a_bad_one_is_answered, .init = world_init, .fini = world_fini)
+{
+    struct fake_stream *fake = connection();
+    put_api_versions(fake, 1);
+    buf_put(&fake->in,
+            "\0\0\0\4"
+            "\x7f\xff\0\0",
+            8);
+    put_api_versions(fake, 2);
+    settle();
+    expect_replies(fake, "1 ");
+    cr_assert(fake->closed);
+}
+
+/* A produce request with acks=0 to a topic that is not there would need the rest of the broker;
+ * a frame that is only announced takes its memory all the same. */
+static void announce(struct fake_stream *fake, size_t size)
+{
+    buf_put_be32(&fake->in, (uint32_t)size);
+}
+
+/* Memory is reserved before a frame is read: at the limit connections wait, in order, and nothing
+ * of theirs is read. */
+Test(client, frames_wait_for_the_budget, .init = world_init, .fini = world_fini)
+{
+    struct fake_stream *a = connection();
+    struct fake_stream *b = connection();
+    struct fake_stream *c = connection();
+    announce(a, 3 << 20);
+    settle();
+    announce(b, 2 << 20);
+    announce(c, 1 << 19);
+    settle();
+    cr_assert(!b->closed && !c->closed);
+    cr_assert_eq(b->wanted & NET_READABLE, 0);
+    cr_assert_eq(c->wanted & NET_READABLE, 0, "behind b, though there is room");
+    cr_assert_neq(a->wanted & NET_READABLE, 0);
+    a->eof = true; /* it leaves, and gives back what it had */
+    settle();
+    cr_assert(a->closed);
+    cr_assert_neq(b->wanted & NET_READABLE, 0);
+    cr_assert_neq(c->wanted & NET_READABLE, 0);
+}
+
+/* Small requests are free: a client can always ask what the broker is. */
+Test(client, small_frames_need_no_budget, .init = world_init, .fini = world_fini)
+{
+    struct fake_stream *large = connection();
+    announce(large, BUDGET_BYTES);
+    settle();
+    struct fake_stream *small = connection();
+    put_api_versions(small, 1);
+    settle();
+    expect_replies(small, "1 ");
+}
+
+/* Who gives up while waiting makes room for those behind. */
+Test(client, a_waiting_connection_may_leave, .init = world_init, .fini = world_fini)
+{
+    struct fake_stream *a = connection();
+    announce(a, 3 << 20);
+    settle();
+    struct fake_stream *b = connection();
+    announce(b, REQUEST_MAX);
+    settle();
+    struct fake_stream *c = connection();
+    announce(c, 1 << 19);
+    settle();
+    cr_assert_eq(c->wanted & NET_READABLE, 0);
+    client_close(client_at(1));
+    settle();
+    cr_assert(b->closed);
+    cr_assert_neq(c->wanted & NET_READABLE, 0);
+}
+
+/* A peer that does not read its replies is not read from. */
+Test(client, unread_replies_stop_the_reading, .init = world_init, .fini = world_fini)
+{
+    struct fake_stream *fake = connection();
+    fake->send_room = 0;
+    for (int i = 1; i <= 2000; i++) {
+        put_api_versions(fake, i);
+    }
+    settle();
+    cr_assert_eq(fake->wanted & NET_READABLE, 0);
+    cr_assert_leq(outq_mem_bytes(conn_outq(client_at(0)->conn)), 2 * CLIENT_OUTQ_MAX_BYTES);
+    fake->send_room = SIZE_MAX;
+    settle();
+    cr_assert_neq(fake->wanted & NET_READABLE, 0);
+    size_t count = 0;
+    for (size_t at = 0; at < fake->out.size; at += 4 + be32_get(fake->out.data + at)) {
+        cr_assert_eq(be32_get(fake->out.data + at + 4), ++count);
+    }
+    cr_assert_eq(count, 2000);
+}
