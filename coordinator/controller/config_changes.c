@@ -1,5 +1,7 @@
 #include "controller/config_changes.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -14,7 +16,19 @@ static const char change_prefix[] = "config_change_";
 /* What every session begins with. */
 static const char *const loaded_types[] = {"topics", "brokers"};
 
-enum { LOADED_TYPES_COUNT = sizeof(loaded_types) / sizeof(loaded_types[0]) };
+enum {
+    LOADED_TYPES_COUNT = sizeof(loaded_types) / sizeof(loaded_types[0]),
+    /* Notifications of the last quarter of an hour that we remember; of more, the oldest are left
+     * to whoever starts next. */
+    SEEN_MAX = 10000,
+};
+
+/* A notification that is to be removed when it is old. */
+struct seen {
+    struct list link;
+    int64_t number;
+    int64_t ctime_ms;
+};
 
 struct config_changes {
     struct loop *loop;
@@ -22,7 +36,9 @@ struct config_changes {
     struct zk_calls calls;
     struct list jobs;  /* reads under way, freed when the session ends */
     int64_t last_seen; /* number of the newest notification that was handled */
-    bool reading;      /* the list of notifications */
+    struct list seen;  /* of struct seen, in the order they were read */
+    int32_t seen_count;
+    bool reading; /* the list of notifications */
     bool read_again;
     bool loading;
     int32_t loads; /* lists and entities that are still to come before `loaded` */
@@ -34,6 +50,7 @@ struct job {
     struct config_changes *changes;
     struct arena arena;
     char *path;
+    int64_t number; /* of a notification */
     struct str type;
     struct str name;
     bool load;                  /* counted in changes->loads */
@@ -54,6 +71,12 @@ static void job_free(struct job *job)
     list_remove(&job->link);
     arena_fini(&job->arena);
     mem_free(job);
+}
+
+/* What is read then was not read: the next session begins anew. */
+static bool session_over(enum err err)
+{
+    return err == ERR_ZK_SESSION_EXPIRED || err == ERR_CLOSED;
 }
 
 static void load_done(struct config_changes *changes)
@@ -93,7 +116,7 @@ static void on_entity(void *arg, const struct zk_result *result, bool repeated)
     if (fn != NULL) {
         fn(fn_arg, err == ERR_NOT_FOUND ? ERR_OK : err);
     }
-    if (load && changes->loading) {
+    if (load && changes->loading && !session_over(err)) {
         load_done(changes);
     }
 }
@@ -134,7 +157,9 @@ static void on_entities(void *arg, const struct zk_result *result, bool repeated
         (void)read_entity(changes, job->type, result->children[i], true);
     }
     job_free(job);
-    load_done(changes);
+    if (!session_over(result->err)) {
+        load_done(changes);
+    }
 }
 
 static void load_all(struct config_changes *changes)
@@ -156,6 +181,41 @@ static void on_purged(void *arg, const struct zk_result *result, bool repeated)
     (void)arg, (void)result, (void)repeated; /* gone, by us or by another broker */
 }
 
+static void forget_first(struct config_changes *changes)
+{
+    struct list *link = list_pop_front(&changes->seen);
+    mem_free(container_of(link, struct seen, link));
+    changes->seen_count--;
+}
+
+static void remember(struct config_changes *changes, int64_t number, int64_t ctime_ms)
+{
+    struct seen *seen = mem_new(struct seen);
+    *seen = (struct seen){.number = number, .ctime_ms = ctime_ms};
+    if (changes->seen_count == SEEN_MAX) {
+        forget_first(changes);
+    }
+    list_push_back(&changes->seen, &seen->link);
+    changes->seen_count++;
+}
+
+/* Every broker does it, so that none has to; the slower ones find nothing. They were read in the
+ * order of their numbers, nearly: the first one that is young ends the search until next time. */
+static void purge(struct config_changes *changes)
+{
+    while (!list_empty(&changes->seen)) {
+        const struct seen *seen = container_of(changes->seen.next, struct seen, link);
+        char path[sizeof(PATH_CONFIG_CHANGES) + sizeof(change_prefix) + 24];
+        if (loop_wall_ms(changes->loop) - seen->ctime_ms <= CONFIG_CHANGES_KEEP_MS) {
+            return;
+        }
+        snprintf(path, sizeof(path), "%s/%s%010" PRId64, PATH_CONFIG_CHANGES, change_prefix,
+                 seen->number);
+        zk_calls_remove(&changes->calls, path, -1, on_purged, changes);
+        forget_first(changes);
+    }
+}
+
 static void on_notification(void *arg, const struct zk_result *result, bool repeated)
 {
     struct job *job = arg;
@@ -175,11 +235,10 @@ static void on_notification(void *arg, const struct zk_result *result, bool repe
             log_warn(logger, "a notification cannot be read", "path=%s reason=\"%s\"", job->path,
                      msg.text);
         }
-        if (loop_wall_ms(changes->loop) - result->stat.ctime_ms > CONFIG_CHANGES_KEEP_MS) {
-            zk_calls_remove(&changes->calls, job->path, -1, on_purged, changes);
-        }
+        remember(changes, job->number, result->stat.ctime_ms);
     }
     job_free(job);
+    purge(changes);
 }
 
 /* The number at the end of a notification's name; -1: it is none. */
@@ -210,6 +269,7 @@ static void on_notifications(void *arg, const struct zk_result *result, bool rep
         if (number > changes->last_seen) {
             struct job *job = job_new(changes);
             newest = number > newest ? number : newest;
+            job->number = number;
             job->path = arena_printf(&job->arena, "%s/%.*s", PATH_CONFIG_CHANGES,
                                      STR_ARG(result->children[i]));
             zk_calls_get(&changes->calls, job->path, false, on_notification, job);
@@ -242,6 +302,7 @@ struct config_changes *config_changes_new(struct loop *loop, struct config_chang
     changes->last_seen = -1;
     zk_calls_init(&changes->calls, loop);
     list_init(&changes->jobs);
+    list_init(&changes->seen);
     return changes;
 }
 
@@ -265,6 +326,9 @@ void config_changes_session_lost(struct config_changes *changes)
         if (fn != NULL) {
             fn(arg, ERR_ZK_SESSION_EXPIRED);
         }
+    }
+    while (!list_empty(&changes->seen)) {
+        forget_first(changes); /* the next session reads them again */
     }
     changes->reading = false;
     changes->read_again = false;
