@@ -169,6 +169,7 @@ enum ctl_cmd_kind {
     CTL_WRITE_STATE,      /* topic, partition, state, version */
     CTL_WRITE_TOPIC,      /* topic, node, version */
     CTL_DELETE_TOPIC,     /* topic: its node with all below, its config, its deletion mark */
+    CTL_DELETE_LEFTOVER,  /* topic: its config and its deletion mark; the topic is gone already */
     CTL_DELETE_MARK,      /* topic: the deletion mark only */
     CTL_DELETE_PREFERRED, /* the node of pending preferred elections */
     /* To brokers. */

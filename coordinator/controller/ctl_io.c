@@ -19,6 +19,7 @@ struct task {
     struct ctl_io *io;
     struct arena arena;
     int32_t waiting; /* calls without a result */
+    enum err err;    /* of a call that failed, so that nothing is known of what it asked for */
     struct ctl_event event;
     uint64_t cmd_id; /* writes */
     struct str topic;
@@ -41,6 +42,7 @@ struct task {
     int32_t paths_count;
     int32_t paths_capacity;
     int32_t deleted;
+    bool with_config; /* remove the configuration as well */
 };
 
 /* One item of a task that reads many. */
@@ -99,10 +101,15 @@ static struct str *copy_names(struct task *task, const struct zk_result *result)
     return names;
 }
 
+static bool known(enum err err)
+{
+    return err == ERR_OK || err == ERR_NOT_FOUND;
+}
+
 /* A read that the end of the session cut short: the reign ends with it. */
 static bool cut_short(struct task *task, enum err err)
 {
-    if (err == ERR_OK || err == ERR_NOT_FOUND) {
+    if (known(err)) {
         return false;
     }
     log_warn(logger, "read failed", "error=\"%s\"", err_text(err));
@@ -124,6 +131,9 @@ static void brokers_done(struct task *task)
         }
     }
     io->reading_brokers = false;
+    if (cut_short(task, task->err)) {
+        return; /* who could not be read is not dead */
+    }
     if (io->read_brokers_again) {
         /* Older than what the next reading will show. */
         io->read_brokers_again = false;
@@ -145,7 +155,9 @@ static void on_broker(void *arg, const struct zk_result *result, bool repeated)
     struct znode_broker broker;
     struct errmsg msg;
     (void)repeated;
-    if (result->err == ERR_OK) {
+    if (!known(result->err)) {
+        task->err = result->err;
+    } else if (result->err == ERR_OK) {
         if (znode_broker_decode(&task->arena, result->data, &broker, &msg) == ERR_OK) {
             info->epoch = result->stat.czxid;
             info->endpoints = broker.endpoints;
@@ -260,8 +272,12 @@ static void on_topic_state(void *arg, const struct zk_result *result, bool repea
     struct item *item = arg;
     struct task *task = item->task;
     (void)repeated;
-    decode_state(task, result, &task->states[item->index]);
-    if (--task->waiting == 0) {
+    if (known(result->err)) {
+        decode_state(task, result, &task->states[item->index]);
+    } else {
+        task->err = result->err;
+    }
+    if (--task->waiting == 0 && !cut_short(task, task->err)) {
         task_finish(task);
     }
 }
@@ -604,27 +620,36 @@ static void add_path(struct task *task, char *path)
     task->paths[task->paths_count++] = path;
 }
 
-static void on_mark_deleted(void *arg, const struct zk_result *result, bool repeated)
-{
-    enum err err = write_err(result);
-    (void)repeated;
-    task_wrote(arg, err == ERR_NOT_FOUND ? ERR_OK : err, 0);
-}
+static void delete_rest(struct task *task);
 
-static void on_config_deleted(void *arg, const struct zk_result *result, bool repeated)
+static void on_rest_deleted(void *arg, const struct zk_result *result, bool repeated)
 {
     struct task *task = arg;
     enum err err = write_err(result);
     (void)repeated;
-    if (err != ERR_OK && err != ERR_NOT_FOUND) {
-        task_wrote(task, err, 0);
+    if (err == ERR_NOT_FOUND && task->with_config && result->results_count > 2 &&
+        result->results[2].err == ERR_NOT_FOUND) {
+        task->with_config = false;
+        delete_rest(task);
         return;
     }
+    task_wrote(task, err == ERR_NOT_FOUND ? ERR_OK : err, 0);
+}
+
+/* The mark and the configuration, or neither: where the mark is gone, the configuration may be that
+ * of a new topic.
+ * XXX A removal whose reply was lost is repeated, and would hit a mark that somebody made in that
+ * tenth of a second for a new topic of the same name: that deletion has to be asked for again.
+ * ZooKeeper has no way to say which of two nodes without a version is meant; Kafka does the same.
+ */
+static void delete_rest(struct task *task)
+{
     struct zk_op ops[] = {
         fence(task->io),
         {ZK_OP_DELETE, path_delete_topic(&task->arena, task->topic), {NULL, 0}, -1, 0},
+        {ZK_OP_DELETE, path_config(&task->arena, "topics", task->topic), {NULL, 0}, -1, 0},
     };
-    zk_calls_multi(&task->io->calls, ops, 2, on_mark_deleted, task);
+    zk_calls_multi(&task->io->calls, ops, task->with_config ? 3 : 2, on_rest_deleted, task);
 }
 
 static void delete_more(struct task *task);
@@ -642,15 +667,13 @@ static void on_deleted(void *arg, const struct zk_result *result, bool repeated)
     delete_more(task);
 }
 
+/* The nodes that were found; then, or when there were none, what belongs to the topic elsewhere. */
 static void delete_more(struct task *task)
 {
     int32_t count = task->paths_count - task->deleted;
     if (count == 0) {
-        struct zk_op ops[] = {
-            fence(task->io),
-            {ZK_OP_DELETE, path_config(&task->arena, "topics", task->topic), {NULL, 0}, -1, 0},
-        };
-        zk_calls_multi(&task->io->calls, ops, 2, on_config_deleted, task);
+        task->with_config = true;
+        delete_rest(task);
         return;
     }
     count = count < DELETES_PER_MULTI ? count : DELETES_PER_MULTI;
@@ -757,6 +780,9 @@ static void execute_write(struct ctl_io *io, const struct ctl_cmd *cmd)
         list_tree(task, path_topic(&task->arena, cmd->topic));
         break;
     }
+    case CTL_DELETE_LEFTOVER:
+        delete_more(write_task(io, cmd));
+        break;
     case CTL_DELETE_MARK:
         delete_node(io, cmd, path_delete_topic(&arena, cmd->topic));
         break;
@@ -801,14 +827,14 @@ void ctl_io_execute(struct ctl_io *io, const struct ctl_cmd *cmd)
 
 bool ctl_io_on_watch(struct ctl_io *io, enum zk_watch_event event, struct str path)
 {
+    (void)event;
     if (str_is(path, PATH_BROKER_IDS) || path_child(path, PATH_BROKER_IDS).ptr != NULL) {
         read_brokers(io);
     } else if (str_is(path, PATH_TOPICS)) {
         read_names(io, PATH_TOPICS, CTL_EV_TOPICS);
     } else if (path_child(path, PATH_TOPICS).ptr != NULL) {
-        if (event != ZK_NODE_DELETED) { /* the list of topics tells that */
-            read_topic(io, path_child(path, PATH_TOPICS));
-        }
+        /* Also when it was deleted: it may have been made again before the list is read. */
+        read_topic(io, path_child(path, PATH_TOPICS));
     } else if (str_is(path, PATH_DELETE_TOPICS)) {
         read_names(io, PATH_DELETE_TOPICS, CTL_EV_DELETIONS);
     } else if (str_is(path, PATH_PREFERRED)) {

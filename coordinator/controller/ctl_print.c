@@ -16,6 +16,7 @@ static const char *kind_name(enum ctl_cmd_kind kind)
         [CTL_WRITE_STATE] = "WRITE_STATE",
         [CTL_WRITE_TOPIC] = "WRITE_TOPIC",
         [CTL_DELETE_TOPIC] = "DELETE_TOPIC",
+        [CTL_DELETE_LEFTOVER] = "DELETE_LEFTOVER",
         [CTL_DELETE_MARK] = "DELETE_MARK",
         [CTL_DELETE_PREFERRED] = "DELETE_PREFERRED",
         [CTL_SEND] = "SEND",
@@ -133,6 +134,7 @@ void ctl_cmd_print(const struct ctl_cmd *cmd, struct buf *out)
     switch (cmd->kind) {
     case CTL_READ_TOPIC:
     case CTL_DELETE_TOPIC:
+    case CTL_DELETE_LEFTOVER:
     case CTL_DELETE_MARK:
     case CTL_WRITE_TOPIC:
         buf_printf(out, " %.*s", STR_ARG(cmd->topic));

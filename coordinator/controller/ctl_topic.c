@@ -193,6 +193,21 @@ static void topic_gone(struct ctl *ctl, struct ctl_topic *topic)
     topic_maybe_free(topic);
 }
 
+/* Its node is not there. While we remove its nodes ourselves, the result of that ends it: until
+ * then its configuration and its mark may still be there, and have to go. When somebody else
+ * removed it, its mark is left for us to see. */
+static void topic_vanished(struct ctl *ctl, struct ctl_topic *topic)
+{
+    bool marked = topic->deleting;
+    if (topic->delete_cmd != 0 || topic->delete_retry_ms > 0) {
+        return;
+    }
+    topic_gone(ctl, topic);
+    if (marked) {
+        ctl_emit(ctl, CTL_READ_DELETIONS);
+    }
+}
+
 void ctl_topics_free(struct ctl *ctl)
 {
     struct ctl_topic *topic, *next;
@@ -257,7 +272,7 @@ void ctl_topics_event(struct ctl *ctl, const struct ctl_event *event)
     ctl->topics_events++;
     HASH_ITER (hh, ctl->topics, topic, next) {
         if (!listed(event, topic->name)) {
-            topic_gone(ctl, topic);
+            topic_vanished(ctl, topic);
         }
     }
     for (int32_t i = 0; i < event->u.names.count; i++) {
@@ -388,7 +403,7 @@ void ctl_topic_event(struct ctl *ctl, const struct ctl_event *event)
         return;
     }
     if (event->u.topic.err == ERR_NOT_FOUND) {
-        topic_gone(ctl, topic);
+        topic_vanished(ctl, topic);
         return;
     }
     if (event->u.topic.err == ERR_OK && uuid_is_zero(node->id)) {
@@ -462,9 +477,9 @@ void ctl_deletion_resume(struct ctl *ctl, struct ctl_broker *broker, struct ctl_
     }
 }
 
-static void delete_mark(struct ctl *ctl, struct str name)
+static void delete_mark(struct ctl *ctl, enum ctl_cmd_kind kind, struct str name)
 {
-    struct ctl_cmd *cmd = ctl_emit_pending(ctl, CTL_DELETE_MARK, CTL_PENDING_OTHER, NULL, NULL);
+    struct ctl_cmd *cmd = ctl_emit_pending(ctl, kind, CTL_PENDING_OTHER, NULL, NULL);
     cmd->topic = arena_str(&ctl->out->arena, name);
 }
 
@@ -482,7 +497,8 @@ static void add_stray(struct ctl *ctl, struct str name)
 }
 
 /* A mark means its topic, once the list of topics has been read after the mark was seen. If the
- * topic does not exist even then, or deletion is not allowed, the mark is removed. */
+ * topic does not exist even then, a controller before us did not come to the end of its deletion:
+ * what it left goes. Where deletion is not allowed, only the mark is removed. */
 void ctl_strays_apply(struct ctl *ctl)
 {
     if (ctl->phase != CTL_ACTIVE) {
@@ -494,8 +510,10 @@ void ctl_strays_apply(struct ctl *ctl)
         if (topic == NULL && stray->seen == ctl->topics_events) {
             continue;
         }
-        if (topic == NULL || !ctl->config.delete_topics) {
-            delete_mark(ctl, stray->name);
+        if (!ctl->config.delete_topics) {
+            delete_mark(ctl, CTL_DELETE_MARK, stray->name);
+        } else if (topic == NULL) {
+            delete_mark(ctl, CTL_DELETE_LEFTOVER, stray->name);
         } else {
             start_deleting(ctl, topic);
         }

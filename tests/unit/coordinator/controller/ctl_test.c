@@ -355,7 +355,7 @@ Test(ctl_delete, mark_without_topic_is_removed_after_a_second_look)
     marks_are(&b, names, 1);
     expect(&b, "READ_TOPICS\n");
     topics_are(&b, NULL, 0);
-    expect(&b, "DELETE_MARK ghost\n");
+    expect(&b, "DELETE_LEFTOVER ghost\n");
     marks_are(&b, names, 1);
     topics_are(&b, names, 1);
     expect(&b, "READ_TOPIC ghost\n");
