@@ -53,6 +53,7 @@ static const struct dispatch_entry entries[] = {
     {API_DESCRIBE_LOG_DIRS, 0, 4, 0, api_describe_log_dirs},
     {API_CREATE_PARTITIONS, 0, 3, 0, api_create_partitions},
     {API_DELETE_GROUPS, 0, 2, 0, api_delete_groups},
+    {API_ELECT_LEADERS, 0, 2, 0, api_elect_leaders},
     {API_INCREMENTAL_ALTER_CONFIGS, 0, 1, 0, api_incremental_alter_configs},
     {API_OFFSET_DELETE, 0, 0, 0, api_offset_delete},
     {API_DESCRIBE_CLUSTER, 0, 1, 0, api_describe_cluster},

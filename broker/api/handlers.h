@@ -28,6 +28,7 @@ void api_alter_configs(struct req *req);
 void api_describe_log_dirs(struct req *req);
 void api_create_partitions(struct req *req);
 void api_delete_groups(struct req *req);
+void api_elect_leaders(struct req *req);
 void api_incremental_alter_configs(struct req *req);
 void api_offset_delete(struct req *req);
 void api_describe_cluster(struct req *req);
