@@ -202,7 +202,8 @@ MUST_USE enum err fs_replace(struct fs *fs, const char *path, const void *data, 
 MUST_USE enum err fs_read_all(struct fs *fs, const char *path, size_t size_max, char **data,
                               size_t *size);
 
-/* Create a folder and its parents. */
+/* Create a folder and its parents; their names survive a power failure, so that what is synced in
+ * them does. */
 MUST_USE enum err fs_mkdir_all(struct fs *fs, const char *path);
 
 /* Unlink everything below and the folder itself; absent is fine. */

@@ -82,10 +82,13 @@ enum err fs_mkdir_all(struct fs *fs, const char *path)
     char *parent = parent_of(path);
     enum err err =
         strcmp(parent, path) != 0 && strcmp(parent, ".") != 0 ? fs_mkdir_all(fs, parent) : ERR_OK;
-    mem_free(parent);
     if (err == ERR_OK) {
         err = fs_mkdir(fs, path);
     }
+    if (err == ERR_OK) {
+        err = fs_sync_dir(fs, parent);
+    }
+    mem_free(parent);
     return err == ERR_EXISTS ? ERR_OK : err;
 }
 

@@ -256,6 +256,24 @@ Test(fs_sim_crash, loses_a_directory_whose_parent_was_not_synced)
     cr_assert(kept > 0 && kept < SEEDS);
 }
 
+/* A partition's directory was lost with everything synced in it, because nothing had synced the
+ * directory that it was made in. */
+Test(fs_sim_crash, never_loses_a_directory_of_mkdir_all)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct fs_sim *sim = fs_sim_new(seed);
+        struct fs *fs = fs_sim_fs(sim);
+        cr_assert_eq(fs_mkdir_all(fs, "/data/t-0"), ERR_OK);
+        struct fs_file *file = make(fs, "/data/t-0/a");
+        cr_assert_eq(fs_sync(file), ERR_OK);
+        cr_assert_eq(fs_sync_dir(fs, "/data/t-0"), ERR_OK);
+        fs_close(file);
+        fs_sim_crash(sim);
+        cr_assert(exists(fs, "/data/t-0/a"));
+        fs_sim_free(sim);
+    }
+}
+
 Test(fs_sim_crash, a_sync_of_one_directory_takes_a_rename_into_it_along)
 {
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
