@@ -40,6 +40,13 @@ enum log_level log_get_level(const char *logger);
 bool log_level_parse(const char *text, enum log_level *level);
 const char *log_level_name(enum log_level level);
 
+/* Takes every line that passes its level instead of the file: tests and the simulator, which stamp
+ * with their own time. While one is set, log_limited() leaves nothing out, so that what is logged
+ * depends on no clock. NULL: back to the file. Set while no other thread logs. */
+typedef void log_sink_fn(void *arg, enum log_level level, const char *logger, const char *event,
+                         const char *detail);
+void log_set_sink(log_sink_fn *fn, void *arg);
+
 /* One line, or nothing when the logger's level is above. What does not fit into 4 KiB is cut. */
 void log_write(enum log_level level, const char *logger, const char *event, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

@@ -124,3 +124,11 @@ bool worker_pool_step(struct worker_pool *pool)
     work_run(work);
     return true;
 }
+
+bool worker_pool_busy(struct worker_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    bool busy = pool->head != NULL;
+    pthread_mutex_unlock(&pool->lock);
+    return busy;
+}

@@ -32,3 +32,6 @@ void worker_submit(struct worker_pool *pool, struct work *work);
 
 /* For zero threads: run the oldest item; false when there is none. */
 bool worker_pool_step(struct worker_pool *pool);
+
+/* Is an item queued? */
+bool worker_pool_busy(struct worker_pool *pool);
