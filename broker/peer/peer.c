@@ -244,10 +244,6 @@ void peers_free(struct peers *peers)
         mem_free(peer);
     }
     loop_task_cancel(&peers->fail_task);
-    list_for_each_safe (link, &peers->failed) {
-        struct peer_call *call = container_of(link, struct peer_call, link);
-        list_remove(&call->link);
-        call_free(call);
-    }
+    peers_on_fail(&peers->fail_task);
     mem_free(peers);
 }

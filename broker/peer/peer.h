@@ -21,7 +21,7 @@ typedef void peer_done_fn(void *arg, enum err err, struct bytes response);
 
 struct peers *peers_new(struct loop *loop, struct net *net, int32_t my_id, int64_t timeout_ms);
 
-/* Breaks all connections; callbacks are not called any more. */
+/* Breaks all connections; what waits is called back with ERR_CLOSED before this returns. */
 void peers_free(struct peers *peers);
 
 /* `request` is copied. A broker whose address has changed gets a new connection. */

@@ -45,11 +45,14 @@ struct server {
     void *stop_arg;
     struct loop_msg start_msg;
     struct loop_msg stop_msg;
+    struct loop_timer read_timer; /* the configurations again, after a session that ended */
     struct work load_work;
     enum err load_err;
     struct errmsg load_msg;
     struct work close_work;
     bool closed_clean;
+    bool left; /* the controller's office: given up, or not waited for any longer */
+    struct loop_timer resign_timer;
     _Atomic int loops_left; /* network loops that still have clients to close */
     struct netloop_stop *stops;
 };

@@ -23,6 +23,11 @@ struct session {
     bool started;            /* in this session: a reconnection starts nothing again */
     bool identified;
     bool closed;
+    /* Under way in this session, before session_join(); NULL: nothing. */
+    struct registration_step *step;
+    registration_id_fn *id_fn; /* a broker id is wanted; begun anew in every session */
+    void *id_arg;
+    int32_t id_reserved_max;
     /* From session_join() on. */
     struct registration_host registration_host;
     struct registration *registration;
@@ -55,7 +60,8 @@ static void on_refused(struct registration_host *reg_host, enum err err, const c
 static void on_setup(void *arg, enum err err, struct str cluster_id, const char *text)
 {
     struct session *session = arg;
-    if (session->closed || err == ERR_ZK_SESSION_EXPIRED || err == ERR_CLOSED) {
+    session->step = NULL;
+    if (err == ERR_ZK_SESSION_EXPIRED) {
         return; /* the next session sets up again */
     }
     if (err != ERR_OK) {
@@ -66,6 +72,23 @@ static void on_setup(void *arg, enum err err, struct str cluster_id, const char 
         session->identified = true;
         session->host->identified(session->host, cluster_id);
     }
+}
+
+static void on_id(void *arg, enum err err, int32_t broker_id)
+{
+    struct session *session = arg;
+    registration_id_fn *fn = session->id_fn;
+    session->step = NULL;
+    if (err != ERR_ZK_SESSION_EXPIRED) {
+        session->id_fn = NULL;
+        fn(session->id_arg, err, broker_id);
+    }
+}
+
+static void ask_for_id(struct session *session)
+{
+    session->step = registration_generate_id(session->loop, session->zk, session->id_reserved_max,
+                                             on_id, session);
 }
 
 static void session_connected(struct session *session)
@@ -79,14 +102,18 @@ static void session_connected(struct session *session)
     if (session->registration != NULL) {
         registration_start(session->registration, session->zk);
     } else if (!session->identified) {
-        registration_setup(session->loop, session->zk, str_of(session->proposed_cluster_id),
-                           on_setup, session);
+        session->step = registration_setup(session->loop, session->zk,
+                                           str_of(session->proposed_cluster_id), on_setup, session);
+    } else if (session->id_fn != NULL) {
+        ask_for_id(session);
     }
 }
 
 /* Everything that worked in the session hears that it is over. */
 static void session_lost(struct session *session)
 {
+    registration_cancel(session->step);
+    session->step = NULL;
     admin_set_session(session->admin, NULL);
     if (session->registration != NULL) {
         registration_session_lost(session->registration);
@@ -200,7 +227,10 @@ void session_start(struct session *session)
 void session_generate_id(struct session *session, int32_t reserved_max, registration_id_fn *fn,
                          void *arg)
 {
-    registration_generate_id(session->loop, session->zk, reserved_max, fn, arg);
+    session->id_fn = fn;
+    session->id_arg = arg;
+    session->id_reserved_max = reserved_max;
+    ask_for_id(session);
 }
 
 void session_join(struct session *session, int32_t broker_id, const struct znode_broker *broker,

@@ -46,7 +46,8 @@ struct session *session_new(struct loop *loop, struct zk_factory *factory,
 /* Open the first session. */
 void session_start(struct session *session);
 
-/* Take a fresh broker id; before session_join(). */
+/* Take a fresh broker id; before session_join(). When the session ends meanwhile the next one goes
+ * on. */
 void session_generate_id(struct session *session, int32_t reserved_max, registration_id_fn *fn,
                          void *arg);
 

@@ -10,6 +10,9 @@
 
 #define LOGGER "kafka.server.KafkaServer"
 
+/* How long a stop waits for ZooKeeper to take the controller's resignation. */
+enum { RESIGN_WAIT_MS = 2000 };
+
 /* One network loop closes its connections. */
 struct netloop_stop {
     struct loop_msg there;
@@ -183,9 +186,27 @@ static void close_clients(struct server *server)
     }
 }
 
+/* Whichever comes first: the office is given up, or ZooKeeper does not say so in time. Then the end
+ * of the session gives it up. */
+static void leave(struct server *server)
+{
+    if (!server->left) {
+        server->left = true;
+        loop_timer_cancel(&server->resign_timer);
+        close_clients(server);
+    }
+}
+
 static void on_resigned(void *arg)
 {
-    close_clients(arg);
+    leave(arg);
+}
+
+static void on_resign_timeout(struct loop_timer *timer)
+{
+    struct server *server = container_of(timer, struct server, resign_timer);
+    log_warn(LOGGER, "stopping without ZooKeeper", "no answer within %d ms", RESIGN_WAIT_MS);
+    leave(server);
 }
 
 /* Everything that we led is led by others now, or nobody can. */
@@ -198,6 +219,9 @@ static void on_handed_over(void *arg)
         replicas_stop_timers(control_apply_replicas(server->broker.control_apply));
     }
     if (server->driver != NULL && server->registered) {
+        loop_timer_init(&server->resign_timer, on_resign_timeout);
+        loop_timer_set(server->broker.control, &server->resign_timer,
+                       loop_now_ms(server->broker.control) + RESIGN_WAIT_MS);
         ctl_driver_resign(server->driver, on_resigned, server);
     } else {
         close_clients(server);
@@ -210,6 +234,9 @@ void shutdown_begin(struct server *server)
         return;
     }
     server->stopping = true;
+    if (server->read_timer.fn != NULL) {
+        loop_timer_cancel(&server->read_timer);
+    }
     if (server->serving) {
         replicator_hand_over(server->broker.replicator, on_handed_over, server);
     } else {

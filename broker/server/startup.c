@@ -20,6 +20,7 @@
 enum {
     READY_TEXT_MAX = 256,
     METADATA_LATE_MS = 1000, /* the controller has said nothing for so long: say why we wait */
+    READ_AGAIN_MS = 100,
 };
 
 static void fail(struct server *server, enum err err, const char *text)
@@ -185,10 +186,32 @@ static void on_identified(struct session_host *host, struct str cluster_id)
 
 static void load_logs(struct server *server);
 
+/* The session ended while we read: begin to read again, until there is another. */
+static void on_read_timer(struct loop_timer *timer)
+{
+    read_configs(container_of(timer, struct server, read_timer));
+}
+
+static bool read_again(struct server *server, enum err err)
+{
+    if (err != ERR_ZK_SESSION_EXPIRED) {
+        return false;
+    }
+    if (!server->stopping) {
+        loop_timer_init(&server->read_timer, on_read_timer);
+        loop_timer_set(server->broker.control, &server->read_timer,
+                       loop_now_ms(server->broker.control) + READ_AGAIN_MS);
+    }
+    return true;
+}
+
 static void on_topic_configs(void *arg, enum err err, const struct admin_entity *entities,
                              int32_t count)
 {
     struct server *server = arg;
+    if (read_again(server, err)) {
+        return;
+    }
     if (err != ERR_OK) {
         fail(server, err,
              "error[E-ZK-04]: the topics' configuration could not be read from ZooKeeper.");
@@ -217,6 +240,9 @@ static void on_broker_configs(void *arg, enum err err, const struct admin_entity
                               int32_t count)
 {
     struct server *server = arg;
+    if (read_again(server, err)) {
+        return;
+    }
     if (err != ERR_OK) {
         fail(server, err,
              "error[E-ZK-04]: the brokers' configuration could not be read from ZooKeeper.");
@@ -419,6 +445,10 @@ static void on_local_reply(void *arg, struct bytes response)
 static void on_local(struct loop_task *task)
 {
     struct outgoing *outgoing = container_of(task, struct outgoing, local);
+    if (outgoing->server->driver == NULL) { /* stopped meanwhile */
+        on_sent(outgoing, ERR_CLOSED, (struct bytes){0});
+        return;
+    }
     struct bytes request = {outgoing->request.data, outgoing->request.size};
     control_apply_request(outgoing->server->broker.control_apply, request, on_local_reply,
                           outgoing);

@@ -33,8 +33,21 @@ static const char *const top_level[] = {
 
 enum { TOP_LEVEL_COUNT = sizeof(top_level) / sizeof(top_level[0]) };
 
-struct setup {
+/* What both steps before registering begin with. */
+struct registration_step {
     struct zk_calls calls;
+};
+
+void registration_cancel(struct registration_step *step)
+{
+    if (step != NULL) {
+        zk_calls_fini(&step->calls);
+        mem_free(step);
+    }
+}
+
+struct setup {
+    struct registration_step step; /* first */
     char proposed_id[UUID_TEXT_SIZE + 1];
     registration_setup_fn *fn;
     void *arg;
@@ -46,8 +59,7 @@ static void setup_done(struct setup *setup, enum err err, struct str cluster_id,
 {
     /* No call is under way: nothing comes after this. */
     setup->fn(setup->arg, err, cluster_id, text);
-    zk_calls_fini(&setup->calls);
-    mem_free(setup);
+    registration_cancel(&setup->step);
 }
 
 static void on_cluster_id(void *arg, const struct zk_result *result, bool repeated);
@@ -57,7 +69,7 @@ static void on_cluster_id_made(void *arg, const struct zk_result *result, bool r
     struct setup *setup = arg;
     (void)repeated;
     if (result->err == ERR_OK || result->err == ERR_EXISTS) { /* perhaps another broker's */
-        zk_calls_get(&setup->calls, PATH_CLUSTER_ID, false, on_cluster_id, setup);
+        zk_calls_get(&setup->step.calls, PATH_CLUSTER_ID, false, on_cluster_id, setup);
     } else {
         setup_done(setup, result->err, STR_NULL, "cannot create /cluster/id in ZooKeeper");
     }
@@ -73,7 +85,7 @@ static void on_cluster_id(void *arg, const struct zk_result *result, bool repeat
     if (result->err == ERR_NOT_FOUND) {
         struct buf data = {0};
         znode_cluster_id_encode(str_of(setup->proposed_id), &data);
-        zk_calls_create(&setup->calls, PATH_CLUSTER_ID, (struct bytes){data.data, data.size},
+        zk_calls_create(&setup->step.calls, PATH_CLUSTER_ID, (struct bytes){data.data, data.size},
                         ZK_PERSISTENT, on_cluster_id_made, setup);
         buf_fini(&data);
         return;
@@ -109,7 +121,7 @@ static void on_top_level(void *arg, const struct zk_result *result, bool repeate
         setup_done(setup, setup->err, STR_NULL, "cannot create the top-level nodes in ZooKeeper");
         return;
     }
-    zk_calls_get(&setup->calls, PATH_CLUSTER_ID, false, on_cluster_id, setup);
+    zk_calls_get(&setup->step.calls, PATH_CLUSTER_ID, false, on_cluster_id, setup);
 }
 
 /* Parents stand before children, and a session's operations keep their order; an attempt that is
@@ -119,28 +131,30 @@ static void make_top_level(struct setup *setup)
     setup->waiting = TOP_LEVEL_COUNT;
     setup->err = ERR_OK;
     for (int32_t i = 0; i < TOP_LEVEL_COUNT; i++) {
-        zk_calls_create(&setup->calls, top_level[i], (struct bytes){NULL, 0}, ZK_PERSISTENT,
+        zk_calls_create(&setup->step.calls, top_level[i], (struct bytes){NULL, 0}, ZK_PERSISTENT,
                         on_top_level, setup);
     }
 }
 
-void registration_setup(struct loop *loop, struct zk *zk, struct str proposed_id,
-                        registration_setup_fn *fn, void *arg)
+struct registration_step *registration_setup(struct loop *loop, struct zk *zk,
+                                             struct str proposed_id, registration_setup_fn *fn,
+                                             void *arg)
 {
     struct setup *setup = mem_new(struct setup);
     must(proposed_id.size == UUID_TEXT_SIZE);
     memcpy(setup->proposed_id, proposed_id.ptr, UUID_TEXT_SIZE);
     setup->fn = fn;
     setup->arg = arg;
-    zk_calls_init(&setup->calls, loop);
-    zk_calls_set_session(&setup->calls, zk);
+    zk_calls_init(&setup->step.calls, loop);
+    zk_calls_set_session(&setup->step.calls, zk);
     make_top_level(setup);
+    return &setup->step;
 }
 
 /* ---- A broker id: the version of a node that everybody writes. */
 
 struct id_request {
-    struct zk_calls calls;
+    struct registration_step step; /* first */
     int32_t reserved_max;
     registration_id_fn *fn;
     void *arg;
@@ -152,21 +166,22 @@ static void on_seqid(void *arg, const struct zk_result *result, bool repeated)
     (void)repeated; /* a lost attempt wastes a number, no more */
     request->fn(request->arg, result->err,
                 result->err == ERR_OK ? request->reserved_max + result->stat.version : -1);
-    zk_calls_fini(&request->calls);
-    mem_free(request);
+    registration_cancel(&request->step);
 }
 
-void registration_generate_id(struct loop *loop, struct zk *zk, int32_t reserved_max,
-                              registration_id_fn *fn, void *arg)
+struct registration_step *registration_generate_id(struct loop *loop, struct zk *zk,
+                                                   int32_t reserved_max, registration_id_fn *fn,
+                                                   void *arg)
 {
     struct id_request *request = mem_new(struct id_request);
     request->reserved_max = reserved_max;
     request->fn = fn;
     request->arg = arg;
-    zk_calls_init(&request->calls, loop);
-    zk_calls_set_session(&request->calls, zk);
-    zk_calls_set(&request->calls, PATH_BROKER_SEQID, (struct bytes){(const uint8_t *)"", 0}, -1,
-                 on_seqid, request);
+    zk_calls_init(&request->step.calls, loop);
+    zk_calls_set_session(&request->step.calls, zk);
+    zk_calls_set(&request->step.calls, PATH_BROKER_SEQID, (struct bytes){(const uint8_t *)"", 0},
+                 -1, on_seqid, request);
+    return &request->step;
 }
 
 /* ---- Being registered.

@@ -20,21 +20,29 @@
 #include "znode/znode.h"
 
 /* ---- Before registering. Both repeat over lost connections until they know, or the session is
- * over (ERR_ZK_SESSION_EXPIRED, ERR_CLOSED). */
+ * over (ERR_ZK_SESSION_EXPIRED). Who closes the session first must cancel what has not called back.
+ */
+
+struct registration_step;
+
+/* Nothing is called back. NULL is fine. */
+void registration_cancel(struct registration_step *step);
 
 typedef void registration_setup_fn(void *arg, enum err err, struct str cluster_id,
                                    const char *text);
 
 /* Make the top-level nodes; read /cluster/id or make it with `proposed_id` (22 characters). `text`
  * explains an error. The caller compares with meta.properties and refuses a wrong cluster. */
-void registration_setup(struct loop *loop, struct zk *zk, struct str proposed_id,
-                        registration_setup_fn *fn, void *arg);
+struct registration_step *registration_setup(struct loop *loop, struct zk *zk,
+                                             struct str proposed_id, registration_setup_fn *fn,
+                                             void *arg);
 
 typedef void registration_id_fn(void *arg, enum err err, int32_t broker_id);
 
 /* A fresh broker id above `reserved_max` (reserved.broker.max.id). */
-void registration_generate_id(struct loop *loop, struct zk *zk, int32_t reserved_max,
-                              registration_id_fn *fn, void *arg);
+struct registration_step *registration_generate_id(struct loop *loop, struct zk *zk,
+                                                   int32_t reserved_max, registration_id_fn *fn,
+                                                   void *arg);
 
 /* ---- Being registered. */
 
