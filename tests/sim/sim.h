@@ -1,0 +1,170 @@
+/* sim.h: a whole cluster in one thread: brokers, ZooKeeper, network, disks, clients, and the
+ * scheduler that decides from a seed what happens next.
+ *
+ *   sim_run.c     one run from a seed: set up, safety phase with faults, liveness phase, audit
+ *   sim_sched.c   picks the next of all loops, worker pools and events
+ *   sim_node.c    a broker: start, crash, restart, stop
+ *   sim_client.c  connections and requests of a simulated client; sim_producer.c, sim_consumer.c
+ *   sim_model.c   what clients were told, and the checks against it; sim_audit.c: disks at the end
+ *   sim_faults.c  what goes wrong, and when
+ *
+ * A simulation owns everything below it and touches nothing outside; several may exist, but only
+ * one thread at a time may run one. */
+#pragma once
+
+#include "base/list.h"
+#include "base/rng.h"
+#include "sim_bugs.h"
+#include "sim_disk.h"
+#include "sim_net.h"
+#include "sim_time.h"
+#include "sim_trace.h"
+#include "sim_zk.h"
+#include "zk/zk_mem.h"
+
+enum { SIM_NODES_MAX = 5, SIM_CLIENTS_MAX = 32, SIM_PARTS_MAX = 24 };
+
+struct server;
+struct config;
+struct sim_model;
+struct sim_faults;
+struct sim_client;
+
+/* What a run looks like; drawn from the seed by sim_options_draw(). */
+struct sim_options {
+    uint64_t seed;
+    enum sim_bug bug;
+    int nodes_count;
+    int topics_count;
+    int partitions_count; /* per topic */
+    int producers_count;
+    int records_per_producer;
+    int64_t faults_ns;    /* length of the safety phase */
+    uint32_t faults;      /* of enum sim_fault, one bit each */
+    int64_t fault_gap_ns; /* on average between two faults */
+    bool replicated;      /* topics get several replicas (of which one leads and holds the data) */
+    bool slow;            /* weights of the scheduler differ much */
+    FILE *print;          /* every line of the trace; NULL: none */
+    FILE *tail;           /* the last lines of a run that failed; NULL: none */
+};
+
+enum sim_node_state {
+    NODE_DOWN,
+    NODE_STARTING,
+    NODE_UP,
+    NODE_STOPPING,
+};
+
+/* One broker's machine. */
+struct sim_node {
+    struct sim *sim;
+    int id; /* broker.id: 1, 2, ... */
+    char name[24];
+    enum sim_node_state state;
+    int lives;            /* starts so far */
+    struct fs_sim *image; /* outlives the lives */
+    struct sim_disk disk; /* of this life */
+    struct sim_zk zk;
+    struct sim_clock clock;
+    struct server *server; /* NULL when down */
+    bool died;             /* in the middle of a turn: the scheduler clears it away */
+    bool stopped;          /* the orderly stop is through */
+    bool start_failed;
+    char start_text[512];
+    bool power_was_lost;    /* since the last start that got through */
+    struct sim_event again; /* starts it again */
+};
+
+/* Something that the scheduler can run. */
+struct sim_actor {
+    struct loop *loop; /* or */
+    struct worker_pool *pool;
+    struct sim_node *node; /* NULL: a client's */
+    uint32_t tag;          /* says which, in the trace's hash */
+};
+
+struct sim {
+    struct sim_options options;
+    struct sim_time time;
+    struct rng rng; /* of the scheduler and the set-up */
+    struct sim_trace trace;
+    struct sim_net *net;
+    struct zk_mem *zk;
+    struct sim_clock *zk_clock;
+    struct sim_node nodes[SIM_NODES_MAX];
+    struct sim_client *clients[SIM_CLIENTS_MAX];
+    int clients_count;
+    struct sim_model *model;
+    struct sim_faults *faults;
+    struct sim_event zk_tick;
+    /* Until then these rest (paused by a fault), by tag. */
+    int64_t paused_until_ns[256];
+    uint8_t weights[256];
+    const char *speaking; /* whose code runs: for the log lines */
+    uint64_t steps;
+    bool ending; /* brokers that are down stay down */
+    bool failed;
+    char failure[1024];
+};
+
+/* The run has shown a bug; the first counts. */
+void sim_fail(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- sim_sched.c */
+
+/* One step: a turn of one loop, one piece of work, one event; or time moves on to the next. */
+void sim_step(struct sim *sim);
+
+/* Step until `done` or the time is over; false in the latter case and when the run has failed. */
+bool sim_until(struct sim *sim, int64_t limit_ns, bool (*done)(struct sim *sim));
+
+/* A node's loops and pool do nothing until then. */
+void sim_pause_node(struct sim *sim, struct sim_node *node, int64_t until_ns);
+void sim_pause_pool(struct sim *sim, struct sim_node *node, int64_t until_ns);
+void sim_resume_all(struct sim *sim);
+
+/* ---- sim_node.c */
+
+void sim_node_init(struct sim_node *node, struct sim *sim, int id);
+void sim_node_fini(struct sim_node *node);
+void sim_node_start(struct sim_node *node);
+
+/* The process ends, or the power: now, or in the middle of what it does when it has made
+ * `after_changes` more changes to its disk. */
+void sim_node_crash(struct sim_node *node, bool power);
+void sim_node_crash_later(struct sim_node *node, bool power, int64_t after_changes);
+
+/* A clean stop: state is NODE_DOWN when it is through. */
+void sim_node_stop(struct sim_node *node);
+
+/* After every step that ran on the node: has it died, stopped, failed to start? */
+void sim_node_settle(struct sim_node *node);
+
+/* NULL when there is no such broker. */
+struct sim_node *sim_node_by_id(struct sim *sim, int id);
+
+/* ---- sim_run.c */
+
+struct sim_result {
+    bool failed;
+    char failure[1024];
+    uint64_t hash;
+    uint64_t steps;
+    int64_t simulated_ns;
+    int64_t acked;    /* records */
+    int64_t consumed; /* records */
+    int faults;
+    int crashes;
+};
+
+void sim_options_draw(struct sim_options *options, uint64_t seed);
+
+/* A cluster that starts, without any phase: for tests that lead it by hand. */
+struct sim *sim_new(const struct sim_options *options);
+void sim_free(struct sim *sim);
+
+/* All phases. */
+void sim_run(const struct sim_options *options, struct sim_result *result);
+
+/* For who prints what happened when the program is about to die in a run. */
+struct sim *sim_running(void);

@@ -1,0 +1,23 @@
+/* sim_audit.h: reads a partition's log from a broker's disk, as an outsider would: segments in
+ * order, every batch whole, its CRC right, offsets without gaps, leader epochs not falling.
+ *
+ * Threads: one. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fs/fs.h"
+
+enum { SIM_PROBLEM_MAX = 400 };
+
+struct audit_log {
+    uint64_t *ids; /* by offset; 0: no record of a simulated producer */
+    int64_t end;
+    int64_t capacity;
+};
+
+/* False, with a text, when it is not valid. A log that is not there is empty. */
+bool sim_audit_read(struct fs *fs, const char *topic, int index, struct audit_log *out,
+                    char problem[SIM_PROBLEM_MAX]);
+void sim_audit_free(struct audit_log *log);

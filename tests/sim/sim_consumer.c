@@ -1,0 +1,224 @@
+#include "sim_consumer.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "base/must.h"
+#include "record/batch.h"
+#include "record/record.h"
+#include "sim_model.h"
+#include "sim_record.h"
+
+enum { BACKOFF_MS = 60, WAIT_MS = 400, INFLATED_MAX = 1 << 20 };
+
+struct consumer {
+    struct sim_client client; /* first */
+    int part;
+    int64_t offset; /* next to read */
+    int disk;       /* whose offsets these are; 0: none yet */
+    int64_t hw;     /* as told last */
+    struct sim_leader leader;
+    struct loop_timer pause;
+};
+
+static void go_on(struct consumer *consumer);
+
+static struct consumer *of_client(struct sim_client *client)
+{
+    return (struct consumer *)client;
+}
+
+static void on_pause(struct loop_timer *timer)
+{
+    go_on(container_of(timer, struct consumer, pause));
+}
+
+static void start_over(struct consumer *consumer)
+{
+    struct sim_client *client = &consumer->client;
+    consumer->leader.broker = -1;
+    if (!client->stopped) {
+        loop_timer_set(client->loop, &consumer->pause,
+                       loop_now_ms(client->loop) + BACKOFF_MS +
+                           (int64_t)rng_below(&client->rng, BACKOFF_MS));
+    }
+}
+
+static void on_leader(struct sim_client *client, const struct sim_leader *leader)
+{
+    struct consumer *consumer = of_client(client);
+    if (leader->broker < 0) {
+        start_over(consumer);
+        return;
+    }
+    if (consumer->disk != leader->broker) {
+        consumer->disk = leader->broker;
+        consumer->offset = 0;
+    }
+    consumer->leader = *leader;
+    go_on(consumer);
+}
+
+/* ---- what was fetched ---- */
+
+static void read_record(struct consumer *consumer, const struct record *record)
+{
+    struct sim_client *client = &consumer->client;
+    uint64_t id = sim_record_read(record->value);
+    if (record->offset < consumer->offset) {
+        return; /* the batch began before what we asked for */
+    }
+    if (id == 0 || record->offset != consumer->offset) {
+        sim_fail(client->sim, "%s reads %s at offset %" PRId64 " of broker %d, expected %" PRId64,
+                 client->name, id == 0 ? "a damaged record" : "a record", record->offset,
+                 consumer->disk, consumer->offset);
+        return;
+    }
+    sim_model_read(client->sim->model, consumer->part, consumer->disk, record->offset, id);
+    consumer->offset = record->offset + 1;
+}
+
+/* The whole batches at the start of `records`; a last one may be cut. */
+static void read_batches(struct consumer *consumer, struct bytes records)
+{
+    struct sim *sim = consumer->client.sim;
+    struct buf inflated = {0};
+    struct batch_header header;
+    while (!sim->failed && batch_read_header(records, &header) == ERR_OK &&
+           batch_size_bytes(&header) <= records.size) {
+        struct record_iter it;
+        struct record record;
+        size_t size = batch_size_bytes(&header);
+        enum err err =
+            record_iter_init(&it, (struct bytes){records.data, size}, INFLATED_MAX, &inflated);
+        while (err == ERR_OK && record_iter_next(&it, &record)) {
+            read_record(consumer, &record);
+        }
+        if (err != ERR_OK || record_iter_end(&it) != ERR_OK) {
+            sim_fail(sim, "%s reads a batch at offset %" PRId64 " that is damaged",
+                     consumer->client.name, header.base_offset);
+        }
+        records = (struct bytes){records.data + size, records.size - size};
+    }
+    buf_fini(&inflated);
+}
+
+static void fetched(struct consumer *consumer, const struct fetch_response_partition_data *part)
+{
+    struct sim_client *client = &consumer->client;
+    enum err err = err_from_wire(part->error_code);
+    if (err == ERR_OFFSET_OUT_OF_RANGE) {
+        if (!sim_model_may_forget(client->sim->model, consumer->part)) {
+            sim_fail(client->sim, "%s is told that offset %" PRId64 " of broker %d is out of range",
+                     client->name, consumer->offset, consumer->disk);
+        }
+        consumer->offset = 0;
+    }
+    if (err != ERR_OK) {
+        start_over(consumer);
+        return;
+    }
+    sim_model_high_watermark(client->sim->model, consumer->part, consumer->disk,
+                             part->high_watermark);
+    consumer->hw = part->high_watermark;
+    read_batches(consumer, part->records);
+    if (consumer->offset > part->high_watermark) {
+        sim_fail(client->sim, "%s reads up to %" PRId64 ", beyond the high watermark %" PRId64,
+                 client->name, consumer->offset, part->high_watermark);
+    }
+    go_on(consumer);
+}
+
+static void on_fetched(struct sim_client *client, void *arg, enum err err, const void *body)
+{
+    struct consumer *consumer = of_client(client);
+    const struct fetch_response *reply = body;
+    (void)arg;
+    if (err != ERR_OK || reply->error_code != 0 || reply->responses_count != 1 ||
+        reply->responses[0].partitions_count != 1) {
+        start_over(consumer);
+        return;
+    }
+    fetched(consumer, &reply->responses[0].partitions[0]);
+}
+
+static void fetch(struct consumer *consumer)
+{
+    struct sim_client *client = &consumer->client;
+    struct fetch_request request;
+    struct fetch_request_fetch_topic topic;
+    struct fetch_request_fetch_partition part;
+    char name[16];
+    int index;
+    bool by_id = consumer->leader.has_topic_id && rng_one_in(&client->rng, 2);
+    sim_part_name(client->sim, consumer->part, name, &index);
+    codec_init(&fetch_request_desc, &request);
+    codec_init(&fetch_request_fetch_topic_desc, &topic);
+    codec_init(&fetch_request_fetch_partition_desc, &part);
+    part.partition = index;
+    part.fetch_offset = consumer->offset;
+    part.current_leader_epoch = rng_one_in(&client->rng, 2) ? consumer->leader.epoch : -1;
+    part.partition_max_bytes = 1 + (int32_t)rng_below(&client->rng, 20000);
+    topic.topic = str_of(name);
+    topic.topic_id = consumer->leader.topic_id;
+    topic.partitions = &part;
+    topic.partitions_count = 1;
+    request.max_wait_ms = (int32_t)rng_below(&client->rng, WAIT_MS);
+    request.min_bytes = 1 + (int32_t)rng_below(&client->rng, 3000);
+    request.max_bytes = 1 + (int32_t)rng_below(&client->rng, 50000);
+    request.topics = &topic;
+    request.topics_count = 1;
+    request.rack_id = STR("");
+    sim_client_call(client, consumer->leader.broker, API_FETCH,
+                    by_id ? sim_client_version(client, 13, 17) : sim_client_version(client, 4, 12),
+                    &request, on_fetched, NULL);
+}
+
+/* ---- the machine ---- */
+
+static void go_on(struct consumer *consumer)
+{
+    struct sim_client *client = &consumer->client;
+    if (client->stopped || client->sim->failed) {
+        return;
+    }
+    if (consumer->leader.broker < 0) {
+        sim_client_find_leader(client, consumer->part, on_leader);
+        return;
+    }
+    fetch(consumer);
+}
+
+static void consumer_start(struct sim_client *client)
+{
+    go_on(of_client(client));
+}
+
+/* It has read all that was acknowledged on the disk that leads now. */
+static bool consumer_done(struct sim_client *client)
+{
+    struct consumer *consumer = of_client(client);
+    return consumer->disk != 0 && consumer->leader.broker >= 0 &&
+           consumer->offset >= consumer->hw &&
+           consumer->offset >=
+               sim_model_acked_end(client->sim->model, consumer->part, consumer->disk);
+}
+
+static void consumer_free(struct sim_client *client)
+{
+    loop_timer_cancel(&of_client(client)->pause);
+}
+
+static const struct sim_client_kind consumer_kind = {consumer_start, consumer_done, consumer_free};
+
+void sim_consumer_new(struct sim *sim, int number, int part)
+{
+    struct consumer *consumer = mem_new(struct consumer);
+    char name[24];
+    snprintf(name, sizeof(name), "consumer-%d", number);
+    consumer->part = part;
+    consumer->leader.broker = -1;
+    loop_timer_init(&consumer->pause, on_pause);
+    sim_client_init(&consumer->client, sim, &consumer_kind, name);
+}

@@ -1,0 +1,38 @@
+/* sim_disk.h: what one life of a broker sees of its disk.
+ *
+ * Stands between the broker and the file system that outlives it (fs_sim). It can end that life in
+ * the middle of a turn: at the k-th operation the disk is as it is at that moment, everything later
+ * says ERR_IO and changes nothing, and on_end() sees to it that network and ZooKeeper take nothing
+ * any more either (sim_node.c). What a broker would still do after its end never happens.
+ *
+ * Threads: one. */
+#pragma once
+
+#include "base/list.h"
+#include "fs/fs.h"
+#include "fs/fs_sim.h"
+#include "sim_time.h"
+
+struct sim_disk {
+    struct fs fs; /* first: what the broker gets */
+    struct fs_sim *image;
+    const struct sim_time *time;
+    bool dead;
+    bool power_lost; /* how: with the page cache */
+    int64_t dies_in; /* operations that change something, until the end; -1: none is planned */
+    bool dies_with_power;
+    void (*on_end)(void *arg); /* at once, from inside the operation */
+    void *arg;
+    uint64_t changes; /* operations that changed something */
+    /* A broken broker (sim_bugs.h): it acknowledges what is still in its own memory. */
+    int64_t buffered_ns;  /* how long; 0: not broken */
+    struct list buffered; /* of struct buffered_write */
+};
+
+void sim_disk_init(struct sim_disk *disk, struct fs_sim *image, const struct sim_time *time);
+
+/* The life is over: the process (the page cache stays) or the power. */
+void sim_disk_end(struct sim_disk *disk, bool power);
+
+/* All files must be closed. */
+void sim_disk_fini(struct sim_disk *disk);

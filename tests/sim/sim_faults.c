@@ -1,0 +1,409 @@
+#include "sim_faults.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/must.h"
+#include "sim_client.h"
+
+enum { UNDOINGS_MAX = 32 };
+
+/* What ends a fault. */
+struct undoing {
+    struct sim_event event;
+    struct sim_faults *faults;
+    enum sim_fault fault;
+    char from[24];
+    char to[24];
+    int64_t session_id;
+    bool used;
+};
+
+struct sim_faults {
+    struct sim *sim;
+    struct rng rng;
+    struct sim_event next;
+    struct undoing undoings[UNDOINGS_MAX];
+    bool stopped;
+    int count;
+    int crashes;
+};
+
+static const char *const names[SIM_FAULT_COUNT] = {
+    [SIM_FAULT_KILL] = "kill",           [SIM_FAULT_POWER] = "power",
+    [SIM_FAULT_MID_WRITE] = "mid-write", [SIM_FAULT_RESTART] = "restart",
+    [SIM_FAULT_PARTITION] = "partition", [SIM_FAULT_ONE_WAY] = "one-way",
+    [SIM_FAULT_RESET] = "reset",         [SIM_FAULT_SLOW_NET] = "slow-net",
+    [SIM_FAULT_ZK_EXPIRE] = "zk-expire", [SIM_FAULT_ZK_AWAY] = "zk-away",
+    [SIM_FAULT_ZK_LOSS] = "zk-loss",     [SIM_FAULT_PAUSE] = "pause",
+    [SIM_FAULT_SLOW_DISK] = "slow-disk", [SIM_FAULT_CLOCK] = "clock",
+    [SIM_FAULT_DEPOSE] = "depose",
+};
+
+const char *sim_fault_name(enum sim_fault fault)
+{
+    return names[fault];
+}
+
+static int64_t between_ms(struct sim_faults *faults, int64_t low, int64_t high)
+{
+    return low + (int64_t)rng_below(&faults->rng, (uint64_t)(high - low + 1));
+}
+
+static struct sim_node *any_node(struct sim_faults *faults)
+{
+    struct sim *sim = faults->sim;
+    return &sim->nodes[rng_below(&faults->rng, (uint64_t)sim->options.nodes_count)];
+}
+
+/* A broker's or a client's machine. */
+static const char *any_host(struct sim_faults *faults)
+{
+    struct sim *sim = faults->sim;
+    uint64_t count = (uint64_t)(sim->options.nodes_count + sim->clients_count);
+    uint64_t i = rng_below(&faults->rng, count);
+    return i < (uint64_t)sim->options.nodes_count
+               ? sim->nodes[i].name
+               : loop_name(sim_client_loop(sim->clients[i - (uint64_t)sim->options.nodes_count]));
+}
+
+/* ---- ends ---- */
+
+static void stand_still(struct sim_faults *faults, struct sim_node *node, int64_t for_ms)
+{
+    sim_trace_line(&faults->sim->trace, "faults", "depose: %s stands still for %lld ms", node->name,
+                   (long long)for_ms);
+    sim_pause_node(faults->sim, node, faults->sim->time.now_ns + for_ms * SIM_MS);
+}
+
+/* Elected a moment ago, and slow: its predecessor may wake up first. */
+static void on_successor(void *arg, struct sim_node *node)
+{
+    struct sim_faults *faults = arg;
+    if (!faults->stopped) {
+        stand_still(faults, node, between_ms(faults, 1, 1500));
+    }
+}
+
+static void remove_controller(struct sim_faults *faults)
+{
+    struct sim *sim = faults->sim;
+    if (!zk_mem_peek(sim->zk, "/controller", NULL, NULL)) {
+        return;
+    }
+    zk_mem_poke_remove(sim->zk, "/controller");
+    for (int i = 0; i < sim->options.nodes_count; i++) {
+        struct sim_zk *zk = &sim->nodes[i].zk;
+        zk->stumble = on_successor;
+        zk->stumble_at_multi = true;
+        zk->arg = faults;
+    }
+}
+
+static void undo(struct undoing *undoing)
+{
+    struct sim *sim = undoing->faults->sim;
+    undoing->used = false;
+    switch (undoing->fault) {
+    case SIM_FAULT_PARTITION:
+        sim_net_block(sim->net, undoing->from, undoing->to, false);
+        sim_net_block(sim->net, undoing->to, undoing->from, false);
+        break;
+    case SIM_FAULT_ONE_WAY:
+        sim_net_block(sim->net, undoing->from, undoing->to, false);
+        break;
+    case SIM_FAULT_SLOW_NET: {
+        struct sim_net_options calm = sim_net_options_default();
+        sim_net_set_delay(sim->net, calm.delay_min_ns, calm.delay_max_ns);
+        break;
+    }
+    case SIM_FAULT_ZK_AWAY:
+    case SIM_FAULT_PAUSE:
+        zk_mem_reconnect(sim->zk, undoing->session_id);
+        break;
+    case SIM_FAULT_ZK_LOSS:
+        zk_mem_set_loss_rate(sim->zk, 0);
+        break;
+    case SIM_FAULT_DEPOSE:
+        remove_controller(undoing->faults);
+        break;
+    default:
+        must_not_get_here();
+    }
+}
+
+static void on_undo(struct sim_event *event)
+{
+    struct undoing *undoing = container_of(event, struct undoing, event);
+    sim_trace_line(&undoing->faults->sim->trace, "faults", "%s %s %s ends", names[undoing->fault],
+                   undoing->from, undoing->to);
+    undo(undoing);
+}
+
+/* NULL when too many are under way: then the fault does not happen. */
+static struct undoing *undo_later(struct sim_faults *faults, enum sim_fault fault, int64_t after_ms)
+{
+    for (int i = 0; i < UNDOINGS_MAX; i++) {
+        struct undoing *undoing = &faults->undoings[i];
+        if (!undoing->used) {
+            *undoing = (struct undoing){
+                .event.fn = on_undo, .faults = faults, .fault = fault, .used = true};
+            sim_time_after(&faults->sim->time, &undoing->event, after_ms * SIM_MS);
+            return undoing;
+        }
+    }
+    return NULL;
+}
+
+/* ---- kinds ---- */
+
+static void crash(struct sim_faults *faults, enum sim_fault fault)
+{
+    struct sim_node *node = any_node(faults);
+    bool power =
+        fault == SIM_FAULT_POWER || (fault == SIM_FAULT_MID_WRITE &&
+                                     (faults->sim->options.faults & (1u << SIM_FAULT_POWER)) != 0 &&
+                                     rng_one_in(&faults->rng, 2));
+    if (node->server == NULL) {
+        return;
+    }
+    faults->crashes++;
+    if (fault == SIM_FAULT_MID_WRITE) {
+        int64_t after = between_ms(faults, 0, rng_one_in(&faults->rng, 2) ? 5 : 60);
+        sim_trace_line(&faults->sim->trace, "faults", "%s is to die after %lld more changes",
+                       node->name, (long long)after);
+        sim_node_crash_later(node, power, after);
+    } else {
+        sim_node_crash(node, power);
+    }
+}
+
+static void cut(struct sim_faults *faults, enum sim_fault fault)
+{
+    struct undoing *undoing = undo_later(faults, fault, between_ms(faults, 100, 12000));
+    if (undoing == NULL) {
+        return;
+    }
+    const char *from = fault == SIM_FAULT_PARTITION ? any_node(faults)->name : any_host(faults);
+    const char *to = any_node(faults)->name;
+    snprintf(undoing->from, sizeof(undoing->from), "%s", from);
+    snprintf(undoing->to, sizeof(undoing->to), "%s", to);
+    if (from == to) {
+        return;
+    }
+    sim_trace_line(&faults->sim->trace, "faults", "%s: %s cannot reach %s", names[fault], from, to);
+    sim_net_block(faults->sim->net, from, to, true);
+    if (fault == SIM_FAULT_PARTITION) {
+        sim_net_block(faults->sim->net, to, from, true);
+    }
+}
+
+/* The session is without connection for a time; the ensemble may end it meanwhile. */
+static void zk_away(struct sim_faults *faults, enum sim_fault fault)
+{
+    struct sim *sim = faults->sim;
+    struct sim_node *node = any_node(faults);
+    int64_t for_ms = between_ms(faults, 50, rng_one_in(&faults->rng, 2) ? 1000 : 9000);
+    if (node->server == NULL) {
+        return;
+    }
+    struct undoing *undoing = undo_later(faults, fault, for_ms);
+    if (undoing == NULL) {
+        return;
+    }
+    undoing->session_id = sim_zk_session_id(&node->zk);
+    sim_trace_line(&sim->trace, "faults", "%s: %s for %lld ms", names[fault], node->name,
+                   (long long)for_ms);
+    zk_mem_disconnect(sim->zk, undoing->session_id);
+    if (fault == SIM_FAULT_PAUSE) {
+        sim_pause_node(sim, node, sim->time.now_ns + for_ms * SIM_MS);
+    }
+}
+
+static void slow_net(struct sim_faults *faults)
+{
+    int64_t high_ms = between_ms(faults, 5, 400);
+    if (undo_later(faults, SIM_FAULT_SLOW_NET, between_ms(faults, 200, 4000)) != NULL) {
+        sim_trace_line(&faults->sim->trace, "faults", "slow-net: up to %lld ms",
+                       (long long)high_ms);
+        sim_net_set_delay(faults->sim->net, SIM_MS / 10, high_ms * SIM_MS);
+    }
+}
+
+static void jump_clock(struct sim_faults *faults)
+{
+    struct sim_node *node = any_node(faults);
+    int64_t by_ms = between_ms(faults, -7200000, 7200000);
+    sim_trace_line(&faults->sim->trace, "faults", "clock: %s jumps by %lld ms", node->name,
+                   (long long)by_ms);
+    node->clock.wall_offset_ms += by_ms;
+}
+
+/* The controller has just begun an operation: it will see the result only after its successor was
+ * elected. */
+static void on_stumble(void *arg, struct sim_node *node)
+{
+    struct sim_faults *faults = arg;
+    int64_t for_ms = between_ms(faults, 1, 1500);
+    struct undoing *undoing =
+        faults->stopped ? NULL
+                        : undo_later(faults, SIM_FAULT_DEPOSE, between_ms(faults, 0, for_ms));
+    if (undoing != NULL) {
+        stand_still(faults, node, for_ms);
+    }
+}
+
+/* Something for the controller to do: another broker loses its session. */
+static void give_work(struct sim_faults *faults, const struct sim_node *controller)
+{
+    struct sim_node *other = any_node(faults);
+    if (other != controller && other->server != NULL) {
+        sim_trace_line(&faults->sim->trace, "faults", "depose: %s loses its session", other->name);
+        zk_mem_expire(faults->sim->zk, sim_zk_session_id(&other->zk));
+    }
+}
+
+/* Whoever is the controller. */
+static void depose(struct sim_faults *faults)
+{
+    struct sim *sim = faults->sim;
+    struct buf data = {0};
+    if (zk_mem_peek(sim->zk, "/controller", &data, NULL)) {
+        buf_put_byte(&data, 0);
+        const char *id = strstr((const char *)data.data, "\"brokerid\":");
+        struct sim_node *node =
+            id != NULL ? sim_node_by_id(sim, (int)strtol(id + 11, NULL, 10)) : NULL;
+        if (node != NULL && node->server != NULL) {
+            node->zk.stumble = on_stumble;
+            node->zk.stumble_at_multi = false;
+            node->zk.arg = faults;
+            give_work(faults, node);
+        }
+    }
+    buf_fini(&data);
+}
+
+static void happen(struct sim_faults *faults, enum sim_fault fault)
+{
+    struct sim *sim = faults->sim;
+    struct sim_node *node = any_node(faults);
+    switch (fault) {
+    case SIM_FAULT_KILL:
+    case SIM_FAULT_POWER:
+    case SIM_FAULT_MID_WRITE:
+        crash(faults, fault);
+        break;
+    case SIM_FAULT_RESTART:
+        sim_node_stop(node);
+        break;
+    case SIM_FAULT_PARTITION:
+    case SIM_FAULT_ONE_WAY:
+        cut(faults, fault);
+        break;
+    case SIM_FAULT_RESET:
+        (void)sim_net_reset_one(sim->net, rng_next(&faults->rng));
+        break;
+    case SIM_FAULT_SLOW_NET:
+        slow_net(faults);
+        break;
+    case SIM_FAULT_ZK_EXPIRE:
+        sim_trace_line(&sim->trace, "faults", "zk-expire: %s", node->name);
+        zk_mem_expire(sim->zk, sim_zk_session_id(&node->zk));
+        break;
+    case SIM_FAULT_ZK_AWAY:
+    case SIM_FAULT_PAUSE:
+        zk_away(faults, fault);
+        break;
+    case SIM_FAULT_ZK_LOSS:
+        if (undo_later(faults, fault, between_ms(faults, 100, 3000)) != NULL) {
+            sim_trace_line(&sim->trace, "faults", "zk-loss");
+            zk_mem_set_loss_rate(sim->zk, 2 + rng_below(&faults->rng, 30));
+        }
+        break;
+    case SIM_FAULT_SLOW_DISK:
+        sim_trace_line(&sim->trace, "faults", "slow-disk: %s", node->name);
+        sim_pause_pool(sim, node, sim->time.now_ns + between_ms(faults, 10, 3000) * SIM_MS);
+        break;
+    case SIM_FAULT_CLOCK:
+        jump_clock(faults);
+        break;
+    case SIM_FAULT_DEPOSE:
+        depose(faults);
+        break;
+    case SIM_FAULT_COUNT:
+        must_not_get_here();
+    }
+}
+
+/* ---- when ---- */
+
+static void plan(struct sim_faults *faults)
+{
+    int64_t gap_ns = faults->sim->options.fault_gap_ns;
+    sim_time_after(&faults->sim->time, &faults->next,
+                   gap_ns / 4 + (int64_t)rng_below(&faults->rng, (uint64_t)gap_ns * 3 / 2));
+}
+
+static void on_next(struct sim_event *event)
+{
+    struct sim_faults *faults = container_of(event, struct sim_faults, next);
+    enum sim_fault fault = (enum sim_fault)rng_below(&faults->rng, SIM_FAULT_COUNT);
+    while ((faults->sim->options.faults & (1u << fault)) == 0) {
+        fault = (enum sim_fault)((fault + 1) % SIM_FAULT_COUNT);
+    }
+    faults->count++;
+    happen(faults, fault);
+    plan(faults);
+}
+
+struct sim_faults *sim_faults_new(struct sim *sim)
+{
+    struct sim_faults *faults = mem_new(struct sim_faults);
+    faults->sim = sim;
+    faults->next.fn = on_next;
+    rng_seed(&faults->rng, rng_next(&sim->rng));
+    if (sim->options.faults != 0) {
+        plan(faults);
+    }
+    return faults;
+}
+
+void sim_faults_stop(struct sim_faults *faults)
+{
+    struct sim *sim = faults->sim;
+    sim_time_cancel(&sim->time, &faults->next);
+    faults->stopped = true;
+    for (int i = 0; i < UNDOINGS_MAX; i++) {
+        struct undoing *undoing = &faults->undoings[i];
+        if (undoing->used) {
+            sim_time_cancel(&sim->time, &undoing->event);
+            undo(undoing);
+        }
+    }
+    sim_net_heal(sim->net);
+    sim_resume_all(sim);
+    for (int i = 0; i < sim->options.nodes_count; i++) {
+        sim->nodes[i].disk.dies_in = -1;
+        sim->nodes[i].zk.stumble = NULL;
+    }
+}
+
+void sim_faults_free(struct sim_faults *faults)
+{
+    if (faults != NULL) {
+        must(faults->stopped);
+        mem_free(faults);
+    }
+}
+
+int sim_faults_count(const struct sim_faults *faults)
+{
+    return faults->count;
+}
+
+int sim_faults_crashes(const struct sim_faults *faults)
+{
+    return faults->crashes;
+}

@@ -1,0 +1,320 @@
+/* sim_main.c: runs seeds and reports.
+ *
+ *   sim --seeds N [--from S] [--twice] [--bug NAME [--until-caught]] [--batch B]
+ *   sim --seed S [--trace] [--bug NAME]
+ *   sim --bugs
+ *
+ * Seeds run in child processes, a batch in each, so that a broker that aborts ends its batch only:
+ * its seed is reported, and the next ones go on. The status is 0 when no seed failed; with
+ * --until-caught, when one did. */
+#include <inttypes.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/must.h"
+#include "sim.h"
+#include "sim_faults.h"
+
+enum { BATCH_DEFAULT = 50, REPORT_MAX = 1500, EXIT_USAGE = 2 };
+
+struct arguments {
+    uint64_t from;
+    uint64_t count;
+    uint64_t batch;
+    enum sim_bug bug;
+    bool one;
+    bool trace;
+    bool twice;
+    bool until_caught; /* a broken broker: end with the first failing seed, which is what we want */
+};
+
+struct totals {
+    uint64_t seeds;
+    uint64_t failed;
+    uint64_t steps;
+    int64_t simulated_ns;
+    int64_t acked;
+    int64_t consumed;
+    int64_t faults;
+    int64_t crashes;
+};
+
+static int usage(FILE *to)
+{
+    fprintf(to, "Example:  scripts/sim --seeds 100\n\n"
+                "usage: scripts/sim --seeds N [--from S] [--twice] [--bug NAME [--until-caught]]\n"
+                "       scripts/sim --seed S [--trace] [--bug NAME]\n"
+                "       scripts/sim --bugs\n\n"
+                "Each seed is one simulated cluster with its own faults. A seed that fails is\n"
+                "printed with the last lines of its trace; --seed S --trace shows all of them.\n"
+                "--twice runs every seed twice and compares. --bug runs a broken broker, to see\n"
+                "that it is found; --bugs lists them.\n"
+                "PRESET=release runs without sanitizers, which is faster.\n");
+    return to == stdout ? 0 : EXIT_USAGE;
+}
+
+static int list_bugs(void)
+{
+    for (int i = SIM_BUG_NONE + 1; i < SIM_BUG_COUNT; i++) {
+        printf("%s\n", sim_bug_name((enum sim_bug)i));
+    }
+    return 0;
+}
+
+/* -1: go on. */
+static int parse(int argc, char **argv, struct arguments *out)
+{
+    *out = (struct arguments){.from = 1, .batch = BATCH_DEFAULT};
+    for (int i = 1; i < argc; i++) {
+        const char *arg = argv[i];
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (strcmp(arg, "--help") == 0) {
+            return usage(stdout);
+        } else if (strcmp(arg, "--bugs") == 0) {
+            return list_bugs();
+        } else if (strcmp(arg, "--trace") == 0) {
+            out->trace = true;
+        } else if (strcmp(arg, "--twice") == 0) {
+            out->twice = true;
+        } else if (strcmp(arg, "--until-caught") == 0) {
+            out->until_caught = true;
+        } else if (value == NULL) {
+            return usage(stderr);
+        } else if (strcmp(arg, "--seeds") == 0) {
+            out->count = strtoull(value, NULL, 10);
+            i++;
+        } else if (strcmp(arg, "--seed") == 0) {
+            out->from = strtoull(value, NULL, 10);
+            out->count = 1;
+            out->one = true;
+            i++;
+        } else if (strcmp(arg, "--from") == 0) {
+            out->from = strtoull(value, NULL, 10);
+            i++;
+        } else if (strcmp(arg, "--batch") == 0) {
+            out->batch = strtoull(value, NULL, 10);
+            i++;
+        } else if (strcmp(arg, "--bug") == 0 && sim_bug_find(value) != SIM_BUG_COUNT) {
+            out->bug = sim_bug_find(value);
+            i++;
+        } else {
+            return usage(stderr);
+        }
+    }
+    return out->count == 0 || out->batch == 0 ? usage(stderr) : -1;
+}
+
+/* ---- a child: its seeds ---- */
+
+/* The program is about to die: say in which run, and what happened last. */
+static void tell_last_words(void)
+{
+    struct sim *sim = sim_running();
+    if (sim != NULL) {
+        printf("seed %" PRIu64 " died at %" PRId64 " ms, in %s\n", sim->options.seed,
+               sim->time.now_ns / SIM_MS, sim->speaking);
+        if (sim->options.print == NULL) {
+            sim_trace_tail(&sim->trace, stdout);
+        }
+        fflush(stdout);
+    }
+}
+
+static void on_abort(int number)
+{
+    tell_last_words();
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+/* Of the sanitizers, where there are some. */
+void __sanitizer_set_death_callback(void (*fn)(void)) __attribute__((weak));
+
+static void describe(const struct sim_options *options)
+{
+    printf("seed %" PRIu64 ": %d brokers, %d x %d partitions%s, %d producers of %d records, faults",
+           options->seed, options->nodes_count, options->topics_count, options->partitions_count,
+           options->replicated ? " with replicas" : "", options->producers_count,
+           options->records_per_producer);
+    for (int i = 0; i < SIM_FAULT_COUNT; i++) {
+        if ((options->faults & (1u << i)) != 0) {
+            printf(" %s", sim_fault_name((enum sim_fault)i));
+        }
+    }
+    printf("\n");
+}
+
+static void run_seed(const struct arguments *arguments, uint64_t seed, struct sim_result *result)
+{
+    struct sim_options options;
+    sim_options_draw(&options, seed);
+    options.bug = arguments->bug;
+    options.print = arguments->trace ? stdout : NULL;
+    options.tail = arguments->until_caught ? NULL : stdout;
+    if (arguments->one) {
+        describe(&options);
+    }
+    sim_run(&options, result);
+    if (arguments->twice && !result->failed) {
+        struct sim_result again;
+        sim_run(&options, &again);
+        if (again.hash != result->hash) {
+            result->failed = true;
+            snprintf(result->failure, sizeof(result->failure),
+                     "two runs differ: trace %016" PRIx64 " and %016" PRIx64, result->hash,
+                     again.hash);
+        }
+    }
+}
+
+static void report(FILE *to, uint64_t seed, const struct sim_result *result)
+{
+    fprintf(to,
+            "result %" PRIu64 " %d %" PRIu64 " %" PRId64 " %" PRId64 " %" PRId64
+            " %d %d %016" PRIx64 " %s\n",
+            seed, result->failed ? 1 : 0, result->steps, result->simulated_ns, result->acked,
+            result->consumed, result->faults, result->crashes, result->hash, result->failure);
+    fflush(to);
+}
+
+static void run_batch(const struct arguments *arguments, uint64_t from, uint64_t end, FILE *to)
+{
+    signal(SIGABRT, on_abort);
+    if (__sanitizer_set_death_callback != NULL) {
+        __sanitizer_set_death_callback(tell_last_words);
+    }
+    for (uint64_t seed = from; seed < end; seed++) {
+        struct sim_result result;
+        fprintf(to, "begin %" PRIu64 "\n", seed);
+        fflush(to);
+        run_seed(arguments, seed, &result);
+        report(to, seed, &result);
+        fflush(stdout);
+    }
+}
+
+/* ---- the parent ---- */
+
+static void add(struct totals *totals, const struct arguments *arguments, const char *line)
+{
+    uint64_t seed;
+    int failed;
+    uint64_t steps;
+    int64_t ns;
+    int64_t acked;
+    int64_t consumed;
+    int faults;
+    int crashes;
+    uint64_t hash;
+    int at = 0;
+    must(sscanf(line,
+                "result %" SCNu64 " %d %" SCNu64 " %" SCNd64 " %" SCNd64 " %" SCNd64
+                " %d %d %" SCNx64 "%n",
+                &seed, &failed, &steps, &ns, &acked, &consumed, &faults, &crashes, &hash,
+                &at) == 9);
+    totals->seeds++;
+    totals->failed += failed != 0 ? 1 : 0;
+    totals->steps += steps;
+    totals->simulated_ns += ns;
+    totals->acked += acked;
+    totals->consumed += consumed;
+    totals->faults += faults;
+    totals->crashes += crashes;
+    if (failed != 0) {
+        printf("seed %" PRIu64 " FAILED:%s", seed, line + at);
+        printf("    scripts/sim --seed %" PRIu64 "%s%s --trace\n", seed,
+               arguments->bug != SIM_BUG_NONE ? " --bug " : "",
+               arguments->bug != SIM_BUG_NONE ? sim_bug_name(arguments->bug) : "");
+    }
+    if (arguments->one) {
+        printf("trace %016" PRIx64 "\n", hash);
+    }
+}
+
+/* Read what a child says until it ends; the next seed to run. */
+static uint64_t listen_to(FILE *from, const struct arguments *arguments, struct totals *totals,
+                          uint64_t begin)
+{
+    char line[REPORT_MAX];
+    uint64_t next = begin;
+    while (fgets(line, sizeof(line), from) != NULL) {
+        if (strncmp(line, "begin ", 6) == 0) {
+            next = strtoull(line + 6, NULL, 10) + 1;
+        } else {
+            add(totals, arguments, line);
+        }
+    }
+    return next;
+}
+
+/* Run seeds from `begin` on in a child; returns the next seed to run. */
+static uint64_t run_child(const struct arguments *arguments, struct totals *totals, uint64_t begin,
+                          uint64_t end)
+{
+    int ends[2];
+    int status = 0;
+    must(pipe(ends) == 0);
+    fflush(stdout);
+    pid_t pid = fork();
+    must(pid >= 0);
+    if (pid == 0) {
+        close(ends[0]);
+        FILE *to = fdopen(ends[1], "w");
+        run_batch(arguments, begin, end, to);
+        fclose(to);
+        exit(0); /* not _exit: the leak checker runs here */
+    }
+    close(ends[1]);
+    FILE *from = fdopen(ends[0], "r");
+    uint64_t seeds = totals->seeds;
+    uint64_t next = listen_to(from, arguments, totals, begin);
+    fclose(from);
+    must(waitpid(pid, &status, 0) == pid);
+    if (status != 0) {
+        bool leak = totals->seeds - seeds == end - begin;
+        totals->seeds += leak ? 0 : 1;
+        totals->failed++;
+        printf("%s %" PRIu64 " FAILED: %s (status 0x%x)\n", leak ? "batch before seed" : "seed",
+               leak ? next : next - 1, leak ? "its memory leaks" : "the program died", status);
+    }
+    return next;
+}
+
+static void print_totals(const struct totals *totals)
+{
+    printf("%" PRIu64 " seeds, %" PRIu64 " failed; %.1f M steps, %.2f simulated hours, %" PRId64
+           " records acknowledged, %" PRId64 " read, %" PRId64 " faults, %" PRId64 " crashes\n",
+           totals->seeds, totals->failed, (double)totals->steps / 1e6,
+           (double)totals->simulated_ns / 3.6e12, totals->acked, totals->consumed, totals->faults,
+           totals->crashes);
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments;
+    struct totals totals = {0};
+    int status = parse(argc, argv, &arguments);
+    if (status >= 0) {
+        return status;
+    }
+    uint64_t end = arguments.from + arguments.count;
+    uint64_t next = arguments.from;
+    while (next < end && !(arguments.until_caught && totals.failed > 0)) {
+        uint64_t batch = arguments.until_caught ? 1 : arguments.batch;
+        next = run_child(&arguments, &totals, next, next + batch < end ? next + batch : end);
+    }
+    print_totals(&totals);
+    if (arguments.until_caught) {
+        printf(totals.failed > 0 ? "%s: caught by seed %" PRIu64 "\n"
+                                 : "%s: NOT caught, last seed %" PRIu64 "\n",
+               sim_bug_name(arguments.bug), next - 1);
+        return totals.failed > 0 ? 0 : 1;
+    }
+    return totals.failed > 0 ? 1 : 0;
+}

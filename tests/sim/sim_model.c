@@ -1,0 +1,476 @@
+#include "sim_model.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/broker.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "partition/parts.h"
+#include "server/server.h"
+#include "sim.h"
+#include "sim_audit.h"
+
+enum { EPOCHS_MAX = 4096 };
+
+/* One replica's history. */
+struct disk_log {
+    uint64_t *ids; /* by offset; 0: nothing is known */
+    bool *acked;
+    int64_t size;
+    int64_t capacity;
+    int64_t hw_seen;
+    int64_t synced_end; /* of the life before: comes back even when the power fails */
+};
+
+struct model_part {
+    struct disk_log logs[SIM_NODES_MAX];
+    int8_t leaders[EPOCHS_MAX]; /* broker id by leader epoch, as brokers say; 0: none yet */
+    int32_t state_epoch;        /* highest in ZooKeeper */
+    bool forgot;                /* a disk lost what it had not synced */
+    bool moved;                 /* another broker came to lead */
+    int led_by;
+};
+
+struct producer_record {
+    int64_t *abandoned; /* numbers, growing */
+    int64_t abandoned_count;
+};
+
+struct sim_model {
+    struct sim *sim;
+    struct model_part parts[SIM_PARTS_MAX];
+    struct producer_record producers[SIM_PRODUCERS_MAX];
+    int seen_life[SIM_NODES_MAX]; /* the life whose start was looked at */
+    int64_t acked_count;
+    int64_t read_count;
+};
+
+/* ---- names ---- */
+
+int sim_parts_count(const struct sim *sim)
+{
+    return sim->options.topics_count * sim->options.partitions_count;
+}
+
+void sim_part_name(const struct sim *sim, int part, char topic[16], int *index)
+{
+    snprintf(topic, 16, "t%d", part / sim->options.partitions_count);
+    *index = part % sim->options.partitions_count;
+}
+
+int sim_part_number(const struct sim *sim, struct str topic, int index)
+{
+    int number = 0;
+    if (topic.size < 2 || topic.ptr[0] != 't') {
+        return -1;
+    }
+    for (size_t i = 1; i < topic.size; i++) {
+        number = number * 10 + (topic.ptr[i] - '0');
+    }
+    return number < sim->options.topics_count && index < sim->options.partitions_count
+               ? number * sim->options.partitions_count + index
+               : -1;
+}
+
+struct sim_model *sim_model_new(struct sim *sim)
+{
+    struct sim_model *model = mem_new(struct sim_model);
+    model->sim = sim;
+    must(sim_parts_count(sim) <= SIM_PARTS_MAX);
+    for (int i = 0; i < SIM_PARTS_MAX; i++) {
+        model->parts[i].state_epoch = -1;
+    }
+    return model;
+}
+
+void sim_model_free(struct sim_model *model)
+{
+    for (int i = 0; i < SIM_PARTS_MAX; i++) {
+        for (int j = 0; j < SIM_NODES_MAX; j++) {
+            mem_free(model->parts[i].logs[j].ids);
+            mem_free(model->parts[i].logs[j].acked);
+        }
+    }
+    for (int i = 0; i < SIM_PRODUCERS_MAX; i++) {
+        mem_free(model->producers[i].abandoned);
+    }
+    mem_free(model);
+}
+
+static struct disk_log *log_of(struct sim_model *model, int part, int node)
+{
+    must(part >= 0);
+    must(part < sim_parts_count(model->sim));
+    must(node >= 1);
+    must(node <= model->sim->options.nodes_count);
+    return &model->parts[part].logs[node - 1];
+}
+
+static void log_reach(struct disk_log *log, int64_t size)
+{
+    if (size > log->capacity) {
+        int64_t capacity = size * 2 + 64;
+        log->ids = mem_realloc(log->ids, (size_t)capacity * sizeof(*log->ids));
+        log->acked = mem_realloc(log->acked, (size_t)capacity * sizeof(*log->acked));
+        memset(log->ids + log->capacity, 0, (size_t)(capacity - log->capacity) * sizeof(*log->ids));
+        memset(log->acked + log->capacity, 0,
+               (size_t)(capacity - log->capacity) * sizeof(*log->acked));
+        log->capacity = capacity;
+    }
+    log->size = size > log->size ? size : log->size;
+}
+
+static const char *part_text(const struct sim_model *model, int part)
+{
+    static char text[40];
+    char topic[16];
+    int index;
+    sim_part_name(model->sim, part, topic, &index);
+    snprintf(text, sizeof(text), "%s-%d", topic, index);
+    return text;
+}
+
+/* M3 */
+static void set_record(struct sim_model *model, int part, int node, int64_t offset, uint64_t id,
+                       const char *who)
+{
+    struct disk_log *log = log_of(model, part, node);
+    if (offset < 0 || offset > 1000000) {
+        sim_fail(model->sim, "%s was told offset %" PRId64 " of %s", who, offset,
+                 part_text(model, part));
+        return;
+    }
+    log_reach(log, offset + 1);
+    if (log->ids[offset] != 0 && log->ids[offset] != id) {
+        sim_fail(model->sim,
+                 "M3: %s offset %" PRId64 " on broker %d holds record %" PRIu64 ":%" PRIu64
+                 " for %s, but %" PRIu64 ":%" PRIu64 " was there before",
+                 part_text(model, part), offset, node, id >> 40, id & 0xffffffffffu, who,
+                 log->ids[offset] >> 40, log->ids[offset] & 0xffffffffffu);
+        return;
+    }
+    log->ids[offset] = id;
+}
+
+/* ---- producers ---- */
+
+void sim_model_acked(struct sim_model *model, int part, int node, int64_t offset, int producer,
+                     int64_t first, int count)
+{
+    for (int i = 0; i < count && !model->sim->failed; i++) {
+        set_record(model, part, node, offset + i, sim_record_id(producer, first + i), "a producer");
+        if (!model->sim->failed) {
+            log_of(model, part, node)->acked[offset + i] = true;
+            model->acked_count++;
+        }
+    }
+}
+
+void sim_model_abandoned(struct sim_model *model, int producer, int64_t first, int64_t count)
+{
+    struct producer_record *record = &model->producers[producer];
+    record->abandoned = mem_realloc(record->abandoned, (size_t)(record->abandoned_count + count) *
+                                                           sizeof(*record->abandoned));
+    for (int64_t i = 0; i < count; i++) {
+        record->abandoned[record->abandoned_count++] = first + i;
+    }
+}
+
+bool sim_model_may_forget(const struct sim_model *model, int part)
+{
+    return model->parts[part].forgot || model->parts[part].moved;
+}
+
+int64_t sim_model_acked_end(const struct sim_model *model, int part, int node)
+{
+    const struct disk_log *log = &model->parts[part].logs[node - 1];
+    int64_t end = log->size;
+    while (end > 0 && !log->acked[end - 1]) {
+        end--;
+    }
+    return end;
+}
+
+int64_t sim_model_acked_count(const struct sim_model *model)
+{
+    return model->acked_count;
+}
+
+int64_t sim_model_read_count(const struct sim_model *model)
+{
+    return model->read_count;
+}
+
+/* ---- consumers ---- */
+
+void sim_model_read(struct sim_model *model, int part, int node, int64_t offset, uint64_t id)
+{
+    model->read_count++;
+    set_record(model, part, node, offset, id, "a consumer");
+}
+
+void sim_model_high_watermark(struct sim_model *model, int part, int node, int64_t offset_hw)
+{
+    struct disk_log *log = log_of(model, part, node);
+    if (offset_hw < log->hw_seen) { /* M5 */
+        sim_fail(model->sim,
+                 "M5: the high watermark of %s on broker %d goes back from %" PRId64 " to %" PRId64,
+                 part_text(model, part), node, log->hw_seen, offset_hw);
+        return;
+    }
+    log->hw_seen = offset_hw;
+}
+
+/* ---- ZooKeeper ---- */
+
+/* The number behind "name": in a flat piece of JSON; -2 when it is not there. */
+static int32_t json_int(struct bytes json, const char *name)
+{
+    char key[40];
+    int size = snprintf(key, sizeof(key), "\"%s\":", name);
+    const char *at = json.size > 0 ? memmem(json.data, json.size, key, (size_t)size) : NULL;
+    if (at == NULL) {
+        return -2;
+    }
+    char number[16] = "";
+    size_t left = json.size - (size_t)(at + size - (const char *)json.data);
+    memcpy(number, at + size, left < sizeof(number) - 1 ? left : sizeof(number) - 1);
+    return (int32_t)strtol(number, NULL, 10);
+}
+
+static int32_t controller_epoch_now(struct sim *sim)
+{
+    struct buf data = {0};
+    int32_t epoch = -1;
+    if (zk_mem_peek(sim->zk, "/controller_epoch", &data, NULL)) {
+        buf_put_byte(&data, 0);
+        epoch = (int32_t)strtol((const char *)data.data, NULL, 10);
+    }
+    buf_fini(&data);
+    return epoch;
+}
+
+void sim_model_state_written(struct sim_model *model, struct sim_node *node, const char *path,
+                             struct bytes old, struct bytes new_)
+{
+    struct sim *sim = model->sim;
+    int32_t written_by = json_int(new_, "controller_epoch");
+    int32_t now = controller_epoch_now(sim);
+    int32_t epoch = json_int(new_, "leader_epoch");
+    int32_t leader = json_int(new_, "leader");
+    sim_trace_line(&sim->trace, node->name, "writes %s: %.*s", path, (int)new_.size, new_.data);
+    if (written_by != now) { /* M2 */
+        sim_fail(sim, "M2: %s wrote %s as the controller of epoch %d, but the epoch is %d",
+                 node->name, path, written_by, now);
+    }
+    if (old.size == 0) {
+        return;
+    }
+    int32_t old_epoch = json_int(old, "leader_epoch");
+    int32_t old_leader = json_int(old, "leader");
+    bool led = leader >= 0 && leader != old_leader;
+    if (epoch < old_epoch || (led && epoch == old_epoch)) { /* M1 */
+        sim_fail(sim, "M1: %s made broker %d leader of %s in epoch %d, after broker %d in epoch %d",
+                 node->name, leader, path, epoch, old_leader, old_epoch);
+    }
+}
+
+/* ---- brokers ---- */
+
+static void look_at_leader(struct sim_model *model, struct sim_node *node, int number,
+                           struct part *part)
+{
+    struct model_part *known = &model->parts[number];
+    struct part_now now = part_now(part);
+    if (now.role != PART_LEADER) {
+        return;
+    }
+    must(now.leader_epoch >= 0);
+    must(now.leader_epoch < EPOCHS_MAX);
+    int8_t *leader = &known->leaders[now.leader_epoch];
+    if (*leader != 0 && *leader != node->id) { /* M1 */
+        sim_fail(model->sim, "M1: brokers %d and %d both lead %s in epoch %d", *leader, node->id,
+                 part_text(model, number), now.leader_epoch);
+    }
+    *leader = (int8_t)node->id;
+    known->moved = known->moved || (known->led_by != 0 && known->led_by != node->id);
+    known->led_by = node->id;
+}
+
+struct looking {
+    struct sim_model *model;
+    struct sim_node *node;
+};
+
+static void look_at_part(void *arg, struct part *part)
+{
+    struct looking *looking = arg;
+    struct sim_model *model = looking->model;
+    int number = sim_part_number(model->sim, part->topic, part->index);
+    if (number < 0) {
+        return;
+    }
+    look_at_leader(model, looking->node, number, part);
+    int64_t start = plog_log_start(part->log);
+    int64_t hw = atomic_load(&part->offset_hw);
+    int64_t end = plog_offset_end(part->log);
+    if (start < 0 || start > hw || hw > end) { /* M7 */
+        sim_fail(model->sim,
+                 "M7: %s on broker %d: log start %" PRId64 ", hw %" PRId64 ", end %" PRId64,
+                 part_text(model, number), looking->node->id, start, hw, end);
+    }
+}
+
+/* The log as it came back from a crash (M4). */
+static void log_is_back(struct sim_model *model, struct sim_node *node, int number, int64_t end)
+{
+    struct disk_log *log = log_of(model, number, node->id);
+    int64_t acked_end = sim_model_acked_end(model, number, node->id);
+    if (!node->power_was_lost && end < acked_end) {
+        sim_fail(model->sim,
+                 "M4: %s on broker %d ends at %" PRId64 " after its restart, but records up to "
+                 "%" PRId64 " were acknowledged, and the page cache was not lost",
+                 part_text(model, number), node->id, end, acked_end);
+        return;
+    }
+    if (end < log->synced_end) {
+        sim_fail(model->sim,
+                 "M4: %s on broker %d ends at %" PRId64 " after its restart, but it had synced up "
+                 "to %" PRId64,
+                 part_text(model, number), node->id, end, log->synced_end);
+        return;
+    }
+    if (end < log->size) {
+        sim_trace_line(&model->sim->trace, node->name,
+                       "%s has lost its offsets from %" PRId64 " to %" PRId64,
+                       part_text(model, number), end, log->size);
+        bool shown = acked_end > end || log->hw_seen > end;
+        model->parts[number].forgot = model->parts[number].forgot || shown;
+        memset(log->ids + end, 0, (size_t)(log->size - end) * sizeof(*log->ids));
+        memset(log->acked + end, 0, (size_t)(log->size - end) * sizeof(*log->acked));
+        log->size = end;
+    }
+    log->hw_seen = log->hw_seen < end ? log->hw_seen : end;
+}
+
+static void look_at_start(struct sim_model *model, struct sim_node *node)
+{
+    struct broker *broker = server_broker(node->server);
+    for (int i = 0; i < sim_parts_count(model->sim); i++) {
+        char topic[16];
+        int index;
+        sim_part_name(model->sim, i, topic, &index);
+        struct logs_entry *entry = logs_find(broker->logs, str_of(topic), index);
+        log_is_back(model, node, i, entry != NULL ? plog_offset_end(entry->log) : 0);
+    }
+    node->power_was_lost = false;
+}
+
+void sim_model_look(struct sim_model *model, struct sim_node *node)
+{
+    if (node->server == NULL || node->died || model->sim->failed) {
+        return;
+    }
+    struct broker *broker = server_broker(node->server);
+    if (broker->control_apply != NULL && model->seen_life[node->id - 1] != node->lives) {
+        model->seen_life[node->id - 1] = node->lives;
+        look_at_start(model, node);
+    }
+    struct looking looking = {model, node};
+    parts_each(&broker->parts, look_at_part, &looking);
+}
+
+void sim_model_before_end(struct sim_model *model, struct sim_node *node)
+{
+    struct broker *broker = server_broker(node->server);
+    if (model->seen_life[node->id - 1] != node->lives) {
+        return; /* it never got as far as its logs */
+    }
+    for (int i = 0; i < sim_parts_count(model->sim); i++) {
+        char topic[16];
+        int index;
+        sim_part_name(model->sim, i, topic, &index);
+        struct part *part = parts_lookup(&broker->parts, str_of(topic), index);
+        if (part != NULL) {
+            log_of(model, i, node->id)->synced_end = plog_recovery_point(part->log);
+            part_put(part);
+        }
+    }
+}
+
+/* ---- the audit ---- */
+
+static bool was_abandoned(const struct producer_record *record, int64_t from, int64_t to)
+{
+    int64_t found = 0;
+    for (int64_t i = 0; i < record->abandoned_count; i++) {
+        found += record->abandoned[i] >= from && record->abandoned[i] < to ? 1 : 0;
+    }
+    return found == to - from;
+}
+
+/* M6 */
+static void audit_order(struct sim_model *model, int number, int node, int64_t *last, uint64_t id,
+                        int64_t offset)
+{
+    int producer = (int)(id >> 40);
+    int64_t record = (int64_t)(id & 0xffffffffffu);
+    if (record <= last[producer]) {
+        sim_fail(model->sim,
+                 "M6: %s on broker %d has record %d:%" PRId64 " at offset %" PRId64
+                 " behind %d:%" PRId64,
+                 part_text(model, number), node, producer, record, offset, producer,
+                 last[producer]);
+    } else if (record > last[producer] + 1 && !sim_model_may_forget(model, number) &&
+               !was_abandoned(&model->producers[producer], last[producer] + 1, record)) {
+        sim_fail(model->sim,
+                 "M6: %s on broker %d lacks records of producer %d between %" PRId64
+                 " and %" PRId64,
+                 part_text(model, number), node, producer, last[producer], record);
+    }
+    last[producer] = record;
+}
+
+static void audit_log(struct sim_model *model, struct sim_node *node, int number,
+                      const struct audit_log *found)
+{
+    int64_t last[SIM_PRODUCERS_MAX];
+    for (int i = 0; i < SIM_PRODUCERS_MAX; i++) {
+        last[i] = -1;
+    }
+    if (sim_model_acked_end(model, number, node->id) > found->end) {
+        sim_fail(model->sim,
+                 "M4: the disk of broker %d ends %s at %" PRId64 ", but records up to %" PRId64
+                 " were acknowledged",
+                 node->id, part_text(model, number), found->end,
+                 sim_model_acked_end(model, number, node->id));
+    }
+    for (int64_t i = 0; i < found->end && !model->sim->failed; i++) {
+        if (found->ids[i] == 0) {
+            continue;
+        }
+        set_record(model, number, node->id, i, found->ids[i], "the disk");
+        audit_order(model, number, node->id, last, found->ids[i], i);
+    }
+}
+
+void sim_model_audit_disk(struct sim_model *model, struct sim_node *node)
+{
+    for (int i = 0; i < sim_parts_count(model->sim) && !model->sim->failed; i++) {
+        char topic[16];
+        char problem[SIM_PROBLEM_MAX] = "";
+        int index;
+        struct audit_log found;
+        sim_part_name(model->sim, i, topic, &index);
+        if (!sim_audit_read(fs_sim_fs(node->image), topic, index, &found, problem)) {
+            sim_fail(model->sim, "the log of %s-%d on the disk of broker %d is not valid: %s",
+                     topic, index, node->id, problem);
+        } else {
+            audit_log(model, node, i, &found);
+        }
+        sim_audit_free(&found);
+    }
+}

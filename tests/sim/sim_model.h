@@ -1,0 +1,86 @@
+/* sim_model.h: what the clients were told, per partition and disk, and the checks against it.
+ *
+ * Until brokers replicate, each replica of a partition is a history of its own: the leader's disk
+ * has what was acknowledged while it led. So the model keeps for each (partition, broker) what is
+ * known of every offset: which record, and whether it was acknowledged. A record is named by its
+ * producer (1, 2, ...) and its number in that producer's life; names grow with numbers.
+ *
+ *   M1  one leader per (partition, leader epoch), in brokers and in ZooKeeper; epochs only grow
+ *   M2  no write of a deposed controller is accepted
+ *   M3  an offset of one disk holds one record, for whoever asks
+ *   M4  what was acknowledged survives, unless the power failed and it had not been synced
+ *   M5  a consumer never sees the high watermark of one disk go back (but for M4's exception)
+ *   M6  a producer's records stand in the log in its order, none twice; a gap only where the
+ *       producer had given up
+ *   M7  0 <= log start <= high watermark <= log end, in every broker after every step
+ *
+ * Threads: one. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+
+struct sim;
+struct sim_node;
+struct sim_model;
+
+enum { SIM_PRODUCERS_MAX = 64 };
+
+struct sim_model *sim_model_new(struct sim *sim);
+void sim_model_free(struct sim_model *model);
+
+/* A record's name. */
+static inline uint64_t sim_record_id(int producer, int64_t number)
+{
+    return ((uint64_t)producer << 40) | (uint64_t)number;
+}
+
+/* ---- what producers say */
+
+/* The broker acknowledged `count` records of the producer from `first` on, at `offset`. */
+void sim_model_acked(struct sim_model *model, int part, int node, int64_t offset, int producer,
+                     int64_t first, int count);
+
+/* The producer gave these up: they may be in the log or not. */
+void sim_model_abandoned(struct sim_model *model, int producer, int64_t first, int64_t count);
+
+/* May the disks of this partition have forgotten something, or led in turns? Then a producer may be
+ * told that its sequence has a gap. */
+bool sim_model_may_forget(const struct sim_model *model, int part);
+
+/* ---- what consumers say */
+
+void sim_model_read(struct sim_model *model, int part, int node, int64_t offset, uint64_t id);
+void sim_model_high_watermark(struct sim_model *model, int part, int node, int64_t offset_hw);
+
+/* Where the acknowledged records of this disk end. */
+int64_t sim_model_acked_end(const struct sim_model *model, int part, int node);
+
+/* How many records were acknowledged, in all. */
+int64_t sim_model_acked_count(const struct sim_model *model);
+int64_t sim_model_read_count(const struct sim_model *model);
+
+/* ---- what happens to brokers */
+
+/* A state node was written (M1, M2). `old` is empty when there was none. */
+void sim_model_state_written(struct sim_model *model, struct sim_node *node, const char *path,
+                             struct bytes old, struct bytes new_);
+
+/* After a step of this broker: M1, M7; and after its start what its logs hold (M4). */
+void sim_model_look(struct sim_model *model, struct sim_node *node);
+
+/* It is about to end: what it has synced must come back. */
+void sim_model_before_end(struct sim_model *model, struct sim_node *node);
+
+/* ---- at the end */
+
+/* The disk of a broker that is down: every batch of every log is whole, and what the model says of
+ * its offsets is what is there; M6. */
+void sim_model_audit_disk(struct sim_model *model, struct sim_node *node);
+
+/* Partitions are numbered; topics are "t0", "t1", ... */
+void sim_part_name(const struct sim *sim, int part, char topic[16], int *index);
+int sim_part_number(const struct sim *sim, struct str topic, int index);
+int sim_parts_count(const struct sim *sim);

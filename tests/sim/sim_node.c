@@ -1,0 +1,271 @@
+/* sim_node.c: the lives of a broker.
+ *
+ * How a crash is made, since nothing can simply stop running in a program that goes on: at its end
+ * the broker is cut off from everything (its disk says ERR_IO, its streams are dead, its ZooKeeper
+ * session has no connection), and the disk's image becomes what survives. What is left, a ghost
+ * that nobody hears, is then stopped in the orderly way, on a clock of its own, and freed. So a
+ * crash also tests that a broker without disk, network and ZooKeeper can be stopped. */
+#include <stdio.h>
+
+#include "api/broker.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "config/config.h"
+#include "partition/parts.h"
+#include "server/server.h"
+#include "sim.h"
+#include "sim_model.h"
+
+enum { GHOST_TURNS_MAX = 200000, GHOST_SECONDS_MAX = 600 };
+
+struct sim_node *sim_node_by_id(struct sim *sim, int id)
+{
+    return id >= 1 && id <= sim->options.nodes_count ? &sim->nodes[id - 1] : NULL;
+}
+
+static void on_again(struct sim_event *event)
+{
+    struct sim_node *node = container_of(event, struct sim_node, again);
+    if (node->state == NODE_DOWN) {
+        sim_node_start(node);
+    }
+}
+
+static int64_t image_now_ms(void *arg)
+{
+    struct sim_node *node = arg;
+    return clock_wall_ms(&node->clock.clock);
+}
+
+void sim_node_init(struct sim_node *node, struct sim *sim, int id)
+{
+    *node = (struct sim_node){.sim = sim, .id = id, .again.fn = on_again};
+    snprintf(node->name, sizeof(node->name), "broker-%d", id);
+    sim_clock_init(&node->clock, &sim->time);
+    node->image = fs_sim_new(sim->options.seed * 31 + (uint64_t)id);
+    fs_sim_set_time(node->image, image_now_ms, node);
+}
+
+void sim_node_fini(struct sim_node *node)
+{
+    sim_time_cancel(&node->sim->time, &node->again);
+    must(node->server == NULL);
+    fs_sim_free(node->image);
+}
+
+/* ---- starting ---- */
+
+static struct config *make_config(struct sim_node *node)
+{
+    const struct sim_options *options = &node->sim->options;
+    char id[16];
+    char listeners[64];
+    char partitions[16];
+    char replicas[16];
+    snprintf(id, sizeof(id), "%d", node->id);
+    snprintf(listeners, sizeof(listeners), "PLAINTEXT://%s:9092", node->name);
+    snprintf(partitions, sizeof(partitions), "%d", options->partitions_count);
+    snprintf(replicas, sizeof(replicas), "%d", options->replicated ? options->nodes_count : 1);
+    const struct config_pair pairs[] = {
+        {"broker.id", id},
+        {"listeners", listeners},
+        {"log.dirs", "/data"},
+        {"zookeeper.connect", "zookeeper:2181"},
+        {"zookeeper.session.timeout.ms", "6000"},
+        {"num.partitions", partitions},
+        {"default.replication.factor", replicas},
+        {"log.segment.bytes", "16384"},
+        {"socket.request.max.bytes", "60000"},
+        {"queued.max.request.bytes", "65536"},
+        {"log.flush.offset.checkpoint.interval.ms", "2000"},
+        {"replica.high.watermark.checkpoint.interval.ms", "1000"},
+        {"controller.socket.timeout.ms", "3000"},
+        {"log.retention.ms", "-1"},
+    };
+    struct config *config;
+    struct errmsg msg = {""};
+    if (config_from_pairs(pairs, sizeof(pairs) / sizeof(pairs[0]), &config, &msg) != ERR_OK) {
+        fprintf(stderr, "simulated broker's configuration: %s\n", msg.text);
+        must_not_get_here();
+    }
+    return config;
+}
+
+static void on_started(void *arg, enum err err, const char *text)
+{
+    struct sim_node *node = arg;
+    snprintf(node->start_text, sizeof(node->start_text), "%s", text);
+    if (node->state != NODE_STARTING) {
+        return;
+    }
+    if (err != ERR_OK) {
+        node->start_failed = true;
+        return;
+    }
+    node->state = NODE_UP;
+    sim_trace_line(&node->sim->trace, node->name, "is up, life %d", node->lives);
+}
+
+/* The life has ended, maybe in the middle of a turn: nobody hears it any more. */
+static void on_disk_end(void *arg)
+{
+    struct sim_node *node = arg;
+    bool silent = node->disk.power_lost && rng_one_in(&node->sim->rng, 2);
+    node->died = true;
+    sim_trace_line(&node->sim->trace, node->name, "dies: %s, after %llu changes to its disk",
+                   node->disk.power_lost ? "the power fails" : "the process is killed",
+                   (unsigned long long)node->disk.changes);
+    sim_net_down(node->sim->net, node->name, silent);
+    sim_zk_end(&node->zk);
+}
+
+void sim_node_start(struct sim_node *node)
+{
+    struct sim *sim = node->sim;
+    must(node->state == NODE_DOWN);
+    must(node->server == NULL);
+    node->lives++;
+    node->state = NODE_STARTING;
+    node->died = false;
+    node->stopped = false;
+    node->start_failed = false;
+    sim_time_cancel(&sim->time, &node->again);
+    sim_disk_init(&node->disk, node->image, &sim->time);
+    node->disk.on_end = on_disk_end;
+    node->disk.arg = node;
+    node->disk.buffered_ns = sim_bug_on(SIM_BUG_EARLY_ACK) ? 20 * SIM_MS : 0;
+    sim_zk_init(&node->zk, node);
+    sim_net_up(sim->net, node->name);
+    node->clock.extra_ns = 0;
+    struct config *config = make_config(node);
+    struct env env = {
+        .clock = &node->clock.clock,
+        .fs = &node->disk.fs,
+        .net = sim_net_host(sim->net, node->name),
+        .zk = &node->zk.factory,
+        .seed = sim->options.seed * 1000 + (uint64_t)node->id * 100 + (uint64_t)node->lives + 1,
+        .threads = false,
+    };
+    sim_trace_line(&sim->trace, node->name, "starts");
+    node->server = server_new(&env, config);
+    config_put(config);
+    server_start(node->server, on_started, node);
+}
+
+/* ---- ending ---- */
+
+static void on_stopped(void *arg, enum err err, const char *text)
+{
+    struct sim_node *node = arg;
+    (void)err;
+    (void)text;
+    node->stopped = true;
+}
+
+static bool ghost_turn(struct sim_node *node)
+{
+    struct broker *broker = server_broker(node->server);
+    bool any = loop_turn(broker->control);
+    for (int i = 0; i < broker->netloops_count; i++) {
+        any = loop_turn(broker->netloops[i].loop) || any;
+    }
+    return worker_pool_step(broker->workers) || any;
+}
+
+/* To its next timer. */
+static void ghost_wait(struct sim_node *node)
+{
+    struct broker *broker = server_broker(node->server);
+    int64_t next_ms = loop_next_deadline_ms(broker->control);
+    for (int i = 0; i < broker->netloops_count; i++) {
+        int64_t at_ms = loop_next_deadline_ms(broker->netloops[i].loop);
+        next_ms = at_ms < next_ms ? at_ms : next_ms;
+    }
+    int64_t now_ms = clock_mono_ms(&node->clock.clock);
+    int64_t wait_ms = next_ms > now_ms && next_ms < now_ms + 1000 ? next_ms - now_ms : 10;
+    node->clock.extra_ns += wait_ms * SIM_MS;
+}
+
+static void life_over(struct sim_node *node)
+{
+    const char *speaking = node->sim->speaking;
+    node->sim->speaking = "ghost";
+    server_free(node->server);
+    node->sim->speaking = speaking;
+    node->server = NULL;
+    node->state = NODE_DOWN;
+    node->clock.extra_ns = 0;
+    sim_disk_fini(&node->disk);
+}
+
+static void lay_ghost(struct sim_node *node)
+{
+    struct sim *sim = node->sim;
+    const char *speaking = sim->speaking;
+    sim->speaking = "ghost";
+    if (node->state != NODE_STOPPING) {
+        node->state = NODE_STOPPING;
+        server_stop(node->server, on_stopped, node);
+    }
+    for (int turns = 0; !node->stopped; turns++) {
+        if (!ghost_turn(node)) {
+            ghost_wait(node);
+        }
+        if (turns > GHOST_TURNS_MAX || node->clock.extra_ns > GHOST_SECONDS_MAX * 1000 * SIM_MS) {
+            sim_fail(sim, "%s cannot be stopped without disk, network and ZooKeeper", node->name);
+            must(node->stopped);
+        }
+    }
+    sim->speaking = speaking;
+    life_over(node);
+}
+
+void sim_node_crash(struct sim_node *node, bool power)
+{
+    if (node->server == NULL) {
+        return;
+    }
+    sim_model_before_end(node->sim->model, node);
+    sim_disk_end(&node->disk, power);
+    node->power_was_lost = node->power_was_lost || node->disk.power_lost;
+    lay_ghost(node);
+}
+
+void sim_node_crash_later(struct sim_node *node, bool power, int64_t after_changes)
+{
+    node->disk.dies_in = after_changes;
+    node->disk.dies_with_power = power;
+}
+
+void sim_node_stop(struct sim_node *node)
+{
+    if (node->state == NODE_UP || node->state == NODE_STARTING) {
+        node->state = NODE_STOPPING;
+        sim_trace_line(&node->sim->trace, node->name, "is told to stop");
+        server_stop(node->server, on_stopped, node);
+    }
+}
+
+void sim_node_settle(struct sim_node *node)
+{
+    struct sim *sim = node->sim;
+    if (node->server == NULL) {
+        return;
+    }
+    if (node->died) {
+        sim_node_crash(node, node->disk.power_lost);
+    } else if (node->state == NODE_STOPPING && node->stopped) {
+        sim_trace_line(&sim->trace, node->name, "has stopped");
+        life_over(node);
+        sim_net_down(sim->net, node->name, false);
+    } else if (node->start_failed) {
+        sim_fail(sim, "%s cannot start: %s", node->name, node->start_text);
+        node->start_failed = false;
+    } else {
+        return;
+    }
+    if (node->state == NODE_DOWN && !sim->ending && !sim_time_pending(&node->again)) {
+        sim_time_after(&sim->time, &node->again,
+                       (int64_t)rng_below(&sim->rng, 3000) * SIM_MS + 10 * SIM_MS);
+    }
+}

@@ -1,0 +1,341 @@
+/* sim_run.c: one run.
+ *
+ *   set up -> safety phase: faults happen, the checks hold after every step
+ *          -> faults end, everything is started
+ *          -> liveness phase: within a minute every producer has been acknowledged and every
+ *             consumer has read to the end
+ *          -> quiet: clients leave, memory returns to zero
+ *          -> brokers stop in order -> the disks are audited */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "api/broker.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "server/server.h"
+#include "sim.h"
+#include "sim_client.h"
+#include "sim_consumer.h"
+#include "sim_faults.h"
+#include "sim_model.h"
+#include "sim_producer.h"
+
+enum {
+    LIVENESS_MS = 90000,
+    QUIET_MS = 20000,
+    STOP_MS = 60000,
+    ZK_TICK_MS = 100,
+};
+
+static struct sim *running;
+
+struct sim *sim_running(void)
+{
+    return running;
+}
+
+void sim_fail(struct sim *sim, const char *format, ...)
+{
+    if (sim->failed) {
+        return;
+    }
+    va_list args;
+    va_start(args, format);
+    vsnprintf(sim->failure, sizeof(sim->failure), format, args);
+    va_end(args);
+    sim->failed = true;
+    sim_trace_line(&sim->trace, "FAILED", "%s", sim->failure);
+}
+
+/* ---- options ---- */
+
+static int between(struct rng *rng, int low, int high)
+{
+    return low + (int)rng_below(rng, (uint64_t)(high - low + 1));
+}
+
+void sim_options_draw(struct sim_options *options, uint64_t seed)
+{
+    struct rng rng;
+    rng_seed(&rng, seed ^ 0x5eed);
+    *options = (struct sim_options){.seed = seed};
+    options->nodes_count = between(&rng, 1, 4);
+    options->topics_count = between(&rng, 1, 2);
+    options->partitions_count = between(&rng, 1, 3);
+    options->producers_count = between(&rng, 1, 5);
+    options->records_per_producer = between(&rng, 50, 300);
+    options->faults_ns = between(&rng, 2000, 20000) * SIM_MS;
+    options->fault_gap_ns = between(&rng, 150, 2500) * SIM_MS;
+    options->replicated = rng_one_in(&rng, 4);
+    options->slow = rng_one_in(&rng, 2);
+    for (int i = 0; i < SIM_FAULT_COUNT; i++) {
+        options->faults |= rng_one_in(&rng, 3) ? 1u << i : 0;
+    }
+}
+
+/* ---- set-up ---- */
+
+static void on_log(void *arg, enum log_level level, const char *logger, const char *event,
+                   const char *detail)
+{
+    struct sim *sim = arg;
+    sim_trace_line(&sim->trace, sim->speaking, "%s %s: %s (%s)", log_level_name(level), event,
+                   detail, logger);
+}
+
+static void on_net(void *arg, const char *line)
+{
+    struct sim *sim = arg;
+    sim_trace_line(&sim->trace, "network", "%s", line);
+}
+
+static void on_zk_tick(struct sim_event *event)
+{
+    struct sim *sim = container_of(event, struct sim, zk_tick);
+    zk_mem_tick(sim->zk);
+    sim_time_after(&sim->time, event, ZK_TICK_MS * SIM_MS);
+}
+
+static void draw_weights(struct sim *sim)
+{
+    static const uint8_t some[] = {1, 4, 16, 64};
+    for (int i = 0; i < 256; i++) {
+        sim->weights[i] = sim->options.slow ? some[rng_below(&sim->rng, 4)] : 1;
+    }
+}
+
+static void add_network(struct sim *sim)
+{
+    struct sim_net_options net = sim_net_options_default();
+    net.window_bytes = (size_t)1 << between(&sim->rng, 9, 18);
+    net.partial_one_in = rng_below(&sim->rng, 4) * 3;
+    net.trace = on_net;
+    net.arg = sim;
+    sim->net = sim_net_new(&sim->time, rng_next(&sim->rng), &net);
+}
+
+static void add_clients(struct sim *sim)
+{
+    for (int i = 0; i < sim->options.producers_count; i++) {
+        int part = (int)rng_below(&sim->rng, (uint64_t)sim_parts_count(sim));
+        sim_producer_new(sim, i + 1, part, sim->options.records_per_producer);
+    }
+    for (int i = 0; i < sim_parts_count(sim); i++) {
+        sim_consumer_new(sim, i + 1, i);
+    }
+}
+
+struct sim *sim_new(const struct sim_options *options)
+{
+    struct sim *sim = mem_new(struct sim);
+    running = sim;
+    sim->options = *options;
+    sim->speaking = "sim";
+    sim_time_init(&sim->time);
+    sim_trace_init(&sim->trace, &sim->time, options->print);
+    rng_seed(&sim->rng, options->seed);
+    draw_weights(sim);
+    sim_bug_set(options->bug);
+    log_set_sink(on_log, sim);
+    add_network(sim);
+    sim->zk_clock = mem_new(struct sim_clock);
+    sim_clock_init(sim->zk_clock, &sim->time);
+    sim->zk = zk_mem_new(&sim->zk_clock->clock, rng_next(&sim->rng));
+    sim->zk_tick.fn = on_zk_tick;
+    sim_time_after(&sim->time, &sim->zk_tick, 0);
+    sim->model = sim_model_new(sim);
+    for (int i = 0; i < options->nodes_count; i++) {
+        sim_node_init(&sim->nodes[i], sim, i + 1);
+        sim_node_start(&sim->nodes[i]);
+    }
+    add_clients(sim);
+    sim->faults = sim_faults_new(sim);
+    return sim;
+}
+
+/* ---- phases ---- */
+
+static void start_all(struct sim *sim)
+{
+    for (int i = 0; i < sim->options.nodes_count; i++) {
+        struct sim_node *node = &sim->nodes[i];
+        if (node->state == NODE_DOWN) {
+            sim_node_start(node);
+        }
+    }
+}
+
+static bool all_up(const struct sim *sim)
+{
+    for (int i = 0; i < sim->options.nodes_count; i++) {
+        if (sim->nodes[i].state != NODE_UP) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool all_done(struct sim *sim)
+{
+    if (!all_up(sim)) {
+        return false;
+    }
+    for (int i = 0; i < sim->clients_count; i++) {
+        if (!sim->clients[i]->kind->done(sim->clients[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Say what is missing. */
+static void explain_liveness(struct sim *sim)
+{
+    struct buf tree = {0};
+    char missing[600] = "";
+    size_t used = 0;
+    for (int i = 0; i < sim->options.nodes_count && used < 500; i++) {
+        if (sim->nodes[i].state != NODE_UP) {
+            used += (size_t)snprintf(missing + used, sizeof(missing) - used, " %s is not up;",
+                                     sim->nodes[i].name);
+        }
+    }
+    for (int i = 0; i < sim->clients_count && used < 500; i++) {
+        if (!sim->clients[i]->kind->done(sim->clients[i])) {
+            used += (size_t)snprintf(missing + used, sizeof(missing) - used, " %s waits;",
+                                     sim->clients[i]->name);
+        }
+    }
+    zk_mem_dump(sim->zk, "/brokers", &tree);
+    buf_put_byte(&tree, 0);
+    sim_trace_line(&sim->trace, "zookeeper", "%s", (const char *)tree.data);
+    buf_fini(&tree);
+    sim_fail(sim, "liveness: %d s after the last fault:%s", LIVENESS_MS / 1000, missing);
+}
+
+/* Does no request hold memory? What loops have leased but not handed out is not held. */
+static bool budget_idle(const struct broker *broker)
+{
+    int64_t client = budget_used(&broker->client_memory);
+    int64_t internal = budget_used(&broker->internal_memory);
+    for (int i = 0; i < broker->netloops_count; i++) {
+        client -= broker->netloops[i].client_memory.spare_bytes;
+        internal -= broker->netloops[i].internal_memory.spare_bytes;
+    }
+    return client == 0 && internal == 0;
+}
+
+static bool memory_is_back(struct sim *sim)
+{
+    for (int i = 0; i < sim->options.nodes_count; i++) {
+        const struct broker *broker = server_broker(sim->nodes[i].server);
+        if (!budget_idle(broker)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void check_memory(struct sim *sim)
+{
+    if (!sim_until(sim, QUIET_MS * SIM_MS, memory_is_back) && !sim->failed) {
+        sim_fail(sim, "memory: requests still hold some of it, although every client has left");
+    }
+}
+
+static bool all_down(struct sim *sim)
+{
+    for (int i = 0; i < sim->options.nodes_count; i++) {
+        if (sim->nodes[i].server != NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void stop_clients(struct sim *sim)
+{
+    for (int i = 0; i < sim->clients_count; i++) {
+        sim_client_stop(sim->clients[i]);
+    }
+}
+
+static void audit(struct sim *sim)
+{
+    sim->ending = true;
+    for (int i = 0; i < sim->options.nodes_count; i++) {
+        sim_node_stop(&sim->nodes[i]);
+    }
+    if (!sim_until(sim, STOP_MS * SIM_MS, all_down)) {
+        sim_fail(sim, "a broker does not stop");
+        return;
+    }
+    for (int i = 0; i < sim->options.nodes_count && !sim->failed; i++) {
+        sim_model_audit_disk(sim->model, &sim->nodes[i]);
+    }
+}
+
+static void phases(struct sim *sim)
+{
+    (void)sim_until(sim, sim->options.faults_ns, NULL);
+    sim_trace_line(&sim->trace, "sim", "the faults end");
+    sim_faults_stop(sim->faults);
+    start_all(sim);
+    if (!sim->failed && !sim_until(sim, LIVENESS_MS * SIM_MS, all_done) && !sim->failed) {
+        explain_liveness(sim);
+    }
+    stop_clients(sim);
+    if (!sim->failed) {
+        check_memory(sim);
+    }
+    if (!sim->failed) {
+        audit(sim);
+    }
+}
+
+void sim_free(struct sim *sim)
+{
+    sim_faults_stop(sim->faults);
+    for (int i = 0; i < sim->options.nodes_count; i++) {
+        sim_node_crash(&sim->nodes[i], false);
+    }
+    for (int i = 0; i < sim->clients_count; i++) {
+        sim_client_free(sim->clients[i]);
+    }
+    sim_faults_free(sim->faults);
+    for (int i = 0; i < sim->options.nodes_count; i++) {
+        sim_node_fini(&sim->nodes[i]);
+    }
+    sim_time_cancel(&sim->time, &sim->zk_tick);
+    zk_mem_free(sim->zk);
+    mem_free(sim->zk_clock);
+    sim_net_free(sim->net);
+    sim_model_free(sim->model);
+    sim_time_fini(&sim->time);
+    log_set_sink(NULL, NULL);
+    sim_bug_set(SIM_BUG_NONE);
+    running = NULL;
+    mem_free(sim);
+}
+
+void sim_run(const struct sim_options *options, struct sim_result *result)
+{
+    struct sim *sim = sim_new(options);
+    phases(sim);
+    *result = (struct sim_result){
+        .failed = sim->failed,
+        .hash = sim->trace.hash,
+        .steps = sim->steps,
+        .simulated_ns = sim->time.now_ns,
+        .acked = sim_model_acked_count(sim->model),
+        .consumed = sim_model_read_count(sim->model),
+        .faults = sim_faults_count(sim->faults),
+        .crashes = sim_faults_crashes(sim->faults),
+    };
+    snprintf(result->failure, sizeof(result->failure), "%s", sim->failure);
+    if (sim->failed && options->print == NULL && options->tail != NULL) {
+        sim_trace_tail(&sim->trace, options->tail);
+    }
+    sim_free(sim);
+}
