@@ -91,6 +91,7 @@ struct ctl_state_info {
     enum err err; /* ERR_OK, ERR_NOT_FOUND, ERR_MALFORMED */
     struct znode_state state;
     int32_t version;
+    int64_t mzxid; /* when it was written; 0: not known */
 };
 
 struct ctl_event {

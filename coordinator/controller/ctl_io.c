@@ -258,6 +258,7 @@ static void decode_state(struct task *task, const struct zk_result *result,
     struct errmsg msg;
     info->err = result->err;
     info->version = result->stat.version;
+    info->mzxid = result->stat.mzxid;
     if (result->err == ERR_OK) {
         info->err = znode_state_decode(&task->arena, result->data, &info->state, &msg);
     }

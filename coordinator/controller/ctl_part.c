@@ -423,6 +423,22 @@ static struct ctl_leadership copy_state(const struct znode_state *state)
     return copy;
 }
 
+/* A replica whose broker registered after this state had been written has restarted since, and
+ * perhaps no controller has seen it gone: the one before us may have died with it. It leaves
+ * leadership and ISR once, as if we had seen it. Otherwise it would lead twice in one epoch, from
+ * an older high watermark the second time. */
+static void find_bounced(struct ctl *ctl, struct ctl_part *part, int64_t written_zxid)
+{
+    for (int32_t i = 0; written_zxid > 0 && i < part->replicas.count; i++) {
+        int32_t id = part->replicas.ids[i];
+        const struct ctl_broker *broker = ctl_find_broker(ctl, id);
+        bool involved = part->now.leader == id || ctl_in_isr(&part->now, id);
+        if (broker != NULL && broker->epoch > written_zxid && involved) {
+            part->flags[i] |= CTL_REPLICA_BOUNCED;
+        }
+    }
+}
+
 void ctl_part_believe(struct ctl *ctl, struct ctl_part *part, const struct ctl_state_info *info)
 {
     must(part->busy == CTL_PART_IDLE);
@@ -437,6 +453,7 @@ void ctl_part_believe(struct ctl *ctl, struct ctl_part *part, const struct ctl_s
     part->version = part->exists ? info->version : 0;
     if (part->exists) {
         part->now = copy_state(&info->state);
+        find_bounced(ctl, part, info->mzxid);
     }
 }
 

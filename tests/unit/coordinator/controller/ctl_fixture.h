@@ -18,6 +18,7 @@ struct bench {
     struct ctl_cmds out;
     struct buf text;
     int64_t now_ms;
+    int64_t mzxid; /* of the states that topic_is() gives */
     struct arena arena;
 };
 
@@ -152,6 +153,7 @@ static UNUSED_OK void topic_is(struct bench *b, const char *name, const int *rep
                 count++;
             }
             infos[p].version = states[p].version;
+            infos[p].mzxid = b->mzxid;
             infos[p].state = (struct znode_state){
                 states[p].leader, states[p].epoch, 1, {states[p].isr, count}, false};
         }

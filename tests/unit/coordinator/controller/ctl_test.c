@@ -223,6 +223,31 @@ Test(ctl_bounce, only_replica_in_sync_gets_new_epochs)
     bench_fini(&b);
 }
 
+/* The leader and the controller were one broker; it restarted, and the next controller first sees
+ * it alive. It led twice in one epoch, from an older high watermark the second time. The state was
+ * written (250) before the present registration of broker 1 (101) or after that of an earlier life.
+ */
+Test(ctl_bounce, restart_that_no_controller_saw)
+{
+    for (int life = 0; life < 2; life++) {
+        struct bench b;
+        const char *names[] = {"t"};
+        struct state_spec state = {1, 5, 7, {1, 2}};
+        bench_init(&b, true);
+        b.mzxid = 250;
+        elect(&b, 1);
+        brokers_alive(&b, three, (const int[]){life, 0, 0}, 3);
+        topics_are(&b, names, 1);
+        marks_are(&b, NULL, 0);
+        step(&b, (struct ctl_event){.kind = CTL_EV_PREFERRED});
+        topic_is(&b, "t", three, 3, &state, 1);
+        bool moves =
+            strstr((char *)b.text.data, "WRITE_STATE t-0 leader=2 epoch=6 isr=[2] v=7\n") != NULL;
+        cr_assert_eq(moves, life == 1, "%s", (char *)b.text.data);
+        bench_fini(&b);
+    }
+}
+
 /* A write whose result is unknown is followed by reading: what is there counts, whoever wrote it.
  */
 Test(ctl_write, unknown_result_is_read_again)
@@ -238,7 +263,7 @@ Test(ctl_write, unknown_result_is_read_again)
     int32_t isr[] = {2, 3};
     struct ctl_event event = {.kind = CTL_EV_STATE};
     event.u.state.topic = STR("t");
-    event.u.state.info = (struct ctl_state_info){0, ERR_OK, {2, 6, 1, {isr, 2}, false}, 8};
+    event.u.state.info = (struct ctl_state_info){0, ERR_OK, {2, 6, 1, {isr, 2}, false}, 8, 0};
     step(&b, event);
     expect(&b, "");
     /* An old leader came between: decide again from there. */
@@ -592,7 +617,7 @@ Test(ctl_alter, unknown_result_is_found_out)
     int32_t isr[] = {1, 2};
     struct ctl_event event = {.kind = CTL_EV_STATE};
     event.u.state.topic = STR("t");
-    event.u.state.info = (struct ctl_state_info){0, ERR_OK, {1, 5, 1, {isr, 2}, false}, 8};
+    event.u.state.info = (struct ctl_state_info){0, ERR_OK, {1, 5, 1, {isr, 2}, false}, 8, 0};
     step(&b, event);
     cr_assert(strstr((char *)b.text.data,
                      "REPLY id=9 ALTER_PARTITION error=0 t-0:error=0,isr=[1,2],v=8\n"));
