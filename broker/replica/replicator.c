@@ -35,6 +35,8 @@ struct replicator {
     bool hand_over_enabled;
     int64_t hand_over_max_ms;
     int64_t hand_over_deadline_ms;
+    enum err hand_over_err; /* of the last attempt */
+    int hand_over_remaining;
     struct loop_timer hand_over_timer;
     void (*hand_over_fn)(void *arg);
     void *hand_over_arg;
@@ -182,6 +184,7 @@ void replicator_start(struct replicator *replicator)
 static void handed_over(struct replicator *replicator)
 {
     void (*fn)(void *arg) = replicator->hand_over_fn;
+    loop_timer_cancel(&replicator->hand_over_timer);
     replicator->hand_over_fn = NULL;
     fn(replicator->hand_over_arg);
 }
@@ -198,6 +201,9 @@ static int count_remaining(const Barnabas__Control__ControlledShutdownResponse *
 static void on_hand_over(void *arg, enum err err, const Barnabas__Control__Response *response)
 {
     struct replicator *replicator = arg;
+    if (replicator->hand_over_fn == NULL) {
+        return; /* too late */
+    }
     if (err == ERR_OK) {
         err = err_from_wire((int16_t)response->error);
     }
@@ -207,19 +213,17 @@ static void on_hand_over(void *arg, enum err err, const Barnabas__Control__Respo
         handed_over(replicator);
         return;
     }
+    replicator->hand_over_err = err;
+    replicator->hand_over_remaining = remaining;
     struct loop *loop = replicator->options.control;
-    int64_t now = loop_now_ms(loop);
-    if (now < replicator->hand_over_deadline_ms) {
-        loop_timer_set(loop, &replicator->hand_over_timer, now + HAND_OVER_PAUSE_MS);
-        return;
-    }
-    log_warn(LOGGER, "controlled shutdown has not succeeded, stopping all the same",
-             "error=\"%s\" still_leading=%d", err_text(err), remaining);
-    handed_over(replicator);
+    loop_timer_set(loop, &replicator->hand_over_timer, loop_now_ms(loop) + HAND_OVER_PAUSE_MS);
 }
 
+/* An answer may never come: a controller waits for ZooKeeper as long as it takes. */
 static void hand_over_try(struct replicator *replicator)
 {
+    loop_timer_set(replicator->options.control, &replicator->hand_over_timer,
+                   replicator->hand_over_deadline_ms);
     Barnabas__Control__Request request = BARNABAS__CONTROL__REQUEST__INIT;
     Barnabas__Control__ControlledShutdown body = BARNABAS__CONTROL__CONTROLLED_SHUTDOWN__INIT;
     control_set(&request, kind, BARNABAS__CONTROL__KIND__CONTROLLED_SHUTDOWN);
@@ -229,7 +233,15 @@ static void hand_over_try(struct replicator *replicator)
 
 static void on_hand_over_timer(struct loop_timer *timer)
 {
-    hand_over_try(container_of(timer, struct replicator, hand_over_timer));
+    struct replicator *replicator = container_of(timer, struct replicator, hand_over_timer);
+    if (loop_now_ms(replicator->options.control) < replicator->hand_over_deadline_ms) {
+        hand_over_try(replicator);
+        return;
+    }
+    log_warn(LOGGER, "controlled shutdown has not succeeded, stopping all the same",
+             "error=\"%s\" still_leading=%d", err_text(replicator->hand_over_err),
+             replicator->hand_over_remaining);
+    handed_over(replicator);
 }
 
 void replicator_hand_over(struct replicator *replicator, void (*fn)(void *arg), void *arg)
@@ -238,6 +250,7 @@ void replicator_hand_over(struct replicator *replicator, void (*fn)(void *arg), 
     replicator->hand_over_arg = arg;
     replicator->hand_over_deadline_ms =
         loop_now_ms(replicator->options.control) + replicator->hand_over_max_ms;
+    replicator->hand_over_err = ERR_TIMEOUT;
     if (replicator->hand_over_enabled && replicator->hand_over_max_ms > 0) {
         hand_over_try(replicator);
     } else {
