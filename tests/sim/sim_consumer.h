@@ -1,6 +1,5 @@
 /* sim_consumer.h: a consumer of one partition: reads from offset 0 on for as long as the
- * simulation lasts, looks at every record, and tells the model. When the leader changes to another
- * disk it begins again at 0, because that is another history.
+ * simulation lasts, looks at every record, and tells the model.
  *
  * Threads: its client's loop. */
 #pragma once

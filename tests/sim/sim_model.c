@@ -21,17 +21,16 @@ struct disk_log {
     bool *acked;
     int64_t size;
     int64_t capacity;
-    int64_t hw_seen;
     int64_t synced_end; /* of the life before: comes back even when the power fails */
 };
 
 struct model_part {
-    struct disk_log logs[SIM_NODES_MAX];
-    int8_t leaders[EPOCHS_MAX]; /* broker id by leader epoch, as brokers say; 0: none yet */
-    int32_t state_epoch;        /* highest in ZooKeeper */
-    bool forgot;                /* a disk lost what it had not synced */
-    bool moved;                 /* another broker came to lead */
-    int led_by;
+    struct disk_log logs[SIM_NODES_MAX]; /* by broker; of replicated partitions only the first */
+    int64_t hw_seen[SIM_NODES_MAX];      /* by broker */
+    int8_t leaders[EPOCHS_MAX];       /* broker id by leader epoch, as brokers say; 0: none yet */
+    int32_t state_epoch;              /* highest in ZooKeeper */
+    bool forgot;                      /* a disk lost what it had not synced */
+    int32_t led_epoch[SIM_NODES_MAX]; /* in which this broker led last */
 };
 
 struct producer_record {
@@ -106,7 +105,7 @@ static struct disk_log *log_of(struct sim_model *model, int part, int node)
     must(part < sim_parts_count(model->sim));
     must(node >= 1);
     must(node <= model->sim->options.nodes_count);
-    return &model->parts[part].logs[node - 1];
+    return &model->parts[part].logs[model->sim->options.replicated ? 0 : node - 1];
 }
 
 static void log_reach(struct disk_log *log, int64_t size)
@@ -181,12 +180,12 @@ void sim_model_abandoned(struct sim_model *model, int producer, int64_t first, i
 
 bool sim_model_may_forget(const struct sim_model *model, int part)
 {
-    return model->parts[part].forgot || model->parts[part].moved;
+    return model->parts[part].forgot;
 }
 
-int64_t sim_model_acked_end(const struct sim_model *model, int part, int node)
+int64_t sim_model_acked_end(struct sim_model *model, int part, int node)
 {
-    const struct disk_log *log = &model->parts[part].logs[node - 1];
+    const struct disk_log *log = log_of(model, part, node);
     int64_t end = log->size;
     while (end > 0 && !log->acked[end - 1]) {
         end--;
@@ -214,14 +213,14 @@ void sim_model_read(struct sim_model *model, int part, int node, int64_t offset,
 
 void sim_model_high_watermark(struct sim_model *model, int part, int node, int64_t offset_hw)
 {
-    struct disk_log *log = log_of(model, part, node);
-    if (offset_hw < log->hw_seen) { /* M5 */
+    int64_t *hw_seen = &model->parts[part].hw_seen[node - 1];
+    if (offset_hw < *hw_seen) { /* M5 */
         sim_fail(model->sim,
                  "M5: the high watermark of %s on broker %d goes back from %" PRId64 " to %" PRId64,
-                 part_text(model, part), node, log->hw_seen, offset_hw);
+                 part_text(model, part), node, *hw_seen, offset_hw);
         return;
     }
-    log->hw_seen = offset_hw;
+    *hw_seen = offset_hw;
 }
 
 /* ---- ZooKeeper ---- */
@@ -278,6 +277,27 @@ void sim_model_state_written(struct sim_model *model, struct sim_node *node, con
     }
 }
 
+int sim_model_in_sync(struct sim_model *model, int part)
+{
+    struct buf data = {0};
+    char topic[16];
+    char path[80];
+    int index;
+    int count = 0;
+    sim_part_name(model->sim, part, topic, &index);
+    snprintf(path, sizeof(path), "/brokers/topics/%s/partitions/%d/state", topic, index);
+    if (zk_mem_peek(model->sim->zk, path, &data, NULL) &&
+        json_int((struct bytes){data.data, data.size}, "leader") >= 0) {
+        buf_put_byte(&data, 0);
+        const char *isr = strstr((const char *)data.data, "\"isr\":[");
+        for (const char *at = isr; at != NULL && *at != ']' && *at != '\0'; at++) {
+            count += *at == ',' || *at == '[' ? 1 : 0;
+        }
+    }
+    buf_fini(&data);
+    return count;
+}
+
 /* ---- brokers ---- */
 
 static void look_at_leader(struct sim_model *model, struct sim_node *node, int number,
@@ -296,8 +316,12 @@ static void look_at_leader(struct sim_model *model, struct sim_node *node, int n
                  part_text(model, number), now.leader_epoch);
     }
     *leader = (int8_t)node->id;
-    known->moved = known->moved || (known->led_by != 0 && known->led_by != node->id);
-    known->led_by = node->id;
+    if (known->led_epoch[node->id - 1] != now.leader_epoch) {
+        known->led_epoch[node->id - 1] = now.leader_epoch;
+        if (model->sim->options.replicated) {
+            known->hw_seen[node->id - 1] = 0; /* it learns from its followers how far they are */
+        }
+    }
 }
 
 struct looking {
@@ -328,6 +352,7 @@ static void look_at_part(void *arg, struct part *part)
 static void log_is_back(struct sim_model *model, struct sim_node *node, int number, int64_t end)
 {
     struct disk_log *log = log_of(model, number, node->id);
+    int64_t *hw_seen = &model->parts[number].hw_seen[node->id - 1];
     int64_t acked_end = sim_model_acked_end(model, number, node->id);
     if (!node->power_was_lost && end < acked_end) {
         sim_fail(model->sim,
@@ -347,19 +372,19 @@ static void log_is_back(struct sim_model *model, struct sim_node *node, int numb
         sim_trace_line(&model->sim->trace, node->name,
                        "%s has lost its offsets from %" PRId64 " to %" PRId64,
                        part_text(model, number), end, log->size);
-        bool shown = acked_end > end || log->hw_seen > end;
+        bool shown = acked_end > end || *hw_seen > end;
         model->parts[number].forgot = model->parts[number].forgot || shown;
         memset(log->ids + end, 0, (size_t)(log->size - end) * sizeof(*log->ids));
         memset(log->acked + end, 0, (size_t)(log->size - end) * sizeof(*log->acked));
         log->size = end;
     }
-    log->hw_seen = log->hw_seen < end ? log->hw_seen : end;
+    *hw_seen = *hw_seen < end ? *hw_seen : end;
 }
 
 static void look_at_start(struct sim_model *model, struct sim_node *node)
 {
     struct broker *broker = server_broker(node->server);
-    for (int i = 0; i < sim_parts_count(model->sim); i++) {
+    for (int i = 0; i < sim_parts_count(model->sim) && !model->sim->options.replicated; i++) {
         char topic[16];
         int index;
         sim_part_name(model->sim, i, topic, &index);

@@ -1,15 +1,17 @@
-/* sim_model.h: what the clients were told, per partition and disk, and the checks against it.
+/* sim_model.h: what the clients were told, per partition, and the checks against it.
  *
- * Until brokers replicate, each replica of a partition is a history of its own: the leader's disk
- * has what was acknowledged while it led. So the model keeps for each (partition, broker) what is
- * known of every offset: which record, and whether it was acknowledged. A record is named by its
- * producer (1, 2, ...) and its number in that producer's life; names grow with numbers.
+ * The model keeps for each partition what is known of every offset: which record, and whether it
+ * was acknowledged. A record is named by its producer (1, 2, ...) and its number in that producer's
+ * life; names grow with numbers. A run has partitions of one replica, whose disk may lose its page
+ * cache, or of several, whose machines may not lose power (yet): then nothing acknowledged is ever
+ * lost, and in the end all disks hold the same.
  *
  *   M1  one leader per (partition, leader epoch), in brokers and in ZooKeeper; epochs only grow
  *   M2  no write of a deposed controller is accepted
  *   M3  an offset of one disk holds one record, for whoever asks
  *   M4  what was acknowledged survives, unless the power failed and it had not been synced
- *   M5  a consumer never sees the high watermark of one disk go back (but for M4's exception)
+ *   M5  a consumer never sees the high watermark go back: of the one disk, but for M4's exception;
+ *       of several replicas, within a leader epoch
  *   M6  a producer's records stand in the log in its order, none twice; a gap only where the
  *       producer had given up
  *   M7  0 <= log start <= high watermark <= log end, in every broker after every step
@@ -46,8 +48,8 @@ void sim_model_acked(struct sim_model *model, int part, int node, int64_t offset
 /* The producer gave these up: they may be in the log or not. */
 void sim_model_abandoned(struct sim_model *model, int producer, int64_t first, int64_t count);
 
-/* May the disks of this partition have forgotten something, or led in turns? Then a producer may be
- * told that its sequence has a gap. */
+/* May the disk of this partition have forgotten something? Then a producer may be told that its
+ * sequence has a gap. */
 bool sim_model_may_forget(const struct sim_model *model, int part);
 
 /* ---- what consumers say */
@@ -55,8 +57,8 @@ bool sim_model_may_forget(const struct sim_model *model, int part);
 void sim_model_read(struct sim_model *model, int part, int node, int64_t offset, uint64_t id);
 void sim_model_high_watermark(struct sim_model *model, int part, int node, int64_t offset_hw);
 
-/* Where the acknowledged records of this disk end. */
-int64_t sim_model_acked_end(const struct sim_model *model, int part, int node);
+/* Where the acknowledged records end. */
+int64_t sim_model_acked_end(struct sim_model *model, int part, int node);
 
 /* How many records were acknowledged, in all. */
 int64_t sim_model_acked_count(const struct sim_model *model);
@@ -67,6 +69,9 @@ int64_t sim_model_read_count(const struct sim_model *model);
 /* A state node was written (M1, M2). `old` is empty when there was none. */
 void sim_model_state_written(struct sim_model *model, struct sim_node *node, const char *path,
                              struct bytes old, struct bytes new_);
+
+/* Members of the partition's ISR, as ZooKeeper has it; 0 when it has no leader. */
+int sim_model_in_sync(struct sim_model *model, int part);
 
 /* After a step of this broker: M1, M7; and after its start what its logs hold (M4). */
 void sim_model_look(struct sim_model *model, struct sim_node *node);

@@ -29,7 +29,7 @@ struct producer {
     int part;
     int64_t records;
     int window;   /* batches under way at most */
-    int lives;    /* of the broker that acknowledged last, at that time */
+    int lives;    /* of all brokers, when it was last acknowledged something */
     int64_t next; /* record */
     int64_t producer_id;
     int16_t producer_epoch;
@@ -176,13 +176,21 @@ static void give_up(struct producer *producer)
 
 /* ---- answers ---- */
 
+static int count_lives(const struct sim *sim)
+{
+    int lives = 0;
+    for (int i = 0; i < sim->options.nodes_count; i++) {
+        lives += sim->nodes[i].lives;
+    }
+    return lives;
+}
+
 /* Kafka's snapshots of producers hold the newest batch of each only. So when a broker restarts
  * while several batches are under way and had all been appended, it may not recognise the oldest of
  * them. */
-static bool snapshot_forgot(const struct producer *producer, int broker)
+static bool snapshot_forgot(const struct producer *producer)
 {
-    const struct sim_node *node = sim_node_by_id(producer->client.sim, broker);
-    return producer->under_way_count > 1 && node->lives != producer->lives;
+    return producer->under_way_count > 1 && count_lives(producer->client.sim) != producer->lives;
 }
 
 static void refused(struct producer *producer, enum err err, int broker)
@@ -191,8 +199,8 @@ static void refused(struct producer *producer, enum err err, int broker)
     bool forgot = err == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER || err == ERR_UNKNOWN_PRODUCER_ID;
     sim_trace_line(&client->sim->trace, client->name, "is refused by broker %d: %s", broker,
                    err_name(err));
-    if (forgot && (sim_model_may_forget(client->sim->model, producer->part) ||
-                   snapshot_forgot(producer, broker))) {
+    if (forgot &&
+        (sim_model_may_forget(client->sim->model, producer->part) || snapshot_forgot(producer))) {
         give_up(producer);
         return;
     }
@@ -214,7 +222,7 @@ static void accepted(struct producer *producer, int broker, int64_t offset)
     sim_model_acked(client->sim->model, producer->part, broker, offset, producer->number,
                     first->first, first->count);
     producer->known = true;
-    producer->lives = sim_node_by_id(client->sim, broker)->lives;
+    producer->lives = count_lives(client->sim);
     drop_first(producer);
     go_on(producer);
 }

@@ -67,10 +67,13 @@ void sim_options_draw(struct sim_options *options, uint64_t seed)
     options->records_per_producer = between(&rng, 50, 300);
     options->faults_ns = between(&rng, 2000, 20000) * SIM_MS;
     options->fault_gap_ns = between(&rng, 150, 2500) * SIM_MS;
-    options->replicated = rng_one_in(&rng, 4);
     options->slow = rng_one_in(&rng, 2);
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         options->faults |= rng_one_in(&rng, 3) ? 1u << i : 0;
+    }
+    options->replicated = options->nodes_count > 1 && rng_one_in(&rng, 2);
+    if (options->replicated) {
+        options->faults &= ~(1u << SIM_FAULT_POWER);
     }
 }
 
@@ -176,9 +179,21 @@ static bool all_up(const struct sim *sim)
     return true;
 }
 
+/* Every replica is in sync again. */
+static bool all_in_sync(struct sim *sim)
+{
+    int wanted = sim->options.replicated ? sim->options.nodes_count : 1;
+    for (int i = 0; i < sim_parts_count(sim); i++) {
+        if (sim_model_in_sync(sim->model, i) != wanted) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool all_done(struct sim *sim)
 {
-    if (!all_up(sim)) {
+    if (!all_up(sim) || !all_in_sync(sim)) {
         return false;
     }
     for (int i = 0; i < sim->clients_count; i++) {
@@ -206,6 +221,11 @@ static void explain_liveness(struct sim *sim)
             used += (size_t)snprintf(missing + used, sizeof(missing) - used, " %s waits;",
                                      sim->clients[i]->name);
         }
+    }
+    for (int i = 0; i < sim_parts_count(sim) && used < 500; i++) {
+        used +=
+            (size_t)snprintf(missing + used, sizeof(missing) - used,
+                             " partition %d has %d in sync;", i, sim_model_in_sync(sim->model, i));
     }
     zk_mem_dump(sim->zk, "/brokers", &tree);
     buf_put_byte(&tree, 0);
