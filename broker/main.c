@@ -54,6 +54,25 @@ static int usage(FILE *to)
     return to == stdout ? 0 : EXIT_USAGE;
 }
 
+/* "--name value" or "--name=value": then *value is set and *index at its last word. */
+static bool take_option(char **argv, int *index, const char *name, const char **value)
+{
+    const char *arg = argv[*index];
+    size_t size = strlen(name);
+    if (strncmp(arg, name, size) != 0) {
+        return false;
+    }
+    if (arg[size] == '=') {
+        *value = arg + size + 1;
+        return true;
+    }
+    if (arg[size] == '\0' && argv[*index + 1] != NULL) {
+        *value = argv[++*index];
+        return true;
+    }
+    return false;
+}
+
 /* Returns -1 to go on, else the exit status. */
 static int parse_arguments(int argc, char **argv, struct arguments *out)
 {
@@ -68,16 +87,18 @@ static int parse_arguments(int argc, char **argv, struct arguments *out)
             printf("barnabasd %s\n", BARNABAS_VERSION);
             return 0;
         }
+        const char *value;
         if ((strcmp(arg, "start") == 0 || strcmp(arg, "healthcheck") == 0) && i == 1) {
             start = true;
             out->health = strcmp(arg, "healthcheck") == 0;
-        } else if ((strcmp(arg, "--config") == 0 || strcmp(arg, "--check-config") == 0) &&
-                   i + 1 < argc) {
-            out->check = strcmp(arg, "--check-config") == 0;
-            out->file = argv[++i];
-        } else if (strcmp(arg, "--override") == 0 && i + 1 < argc &&
+        } else if (take_option(argv, &i, "--config", &value) && out->file == NULL) {
+            out->file = value;
+        } else if (take_option(argv, &i, "--check-config", &value) && out->file == NULL) {
+            out->file = value;
+            out->check = true;
+        } else if (take_option(argv, &i, "--override", &value) &&
                    out->overrides_count < OVERRIDES_MAX) {
-            out->overrides[out->overrides_count++] = argv[++i];
+            out->overrides[out->overrides_count++] = value;
         } else if (arg[0] != '-' && out->file == NULL) {
             out->file = arg;
         } else {
@@ -174,7 +195,7 @@ static bool wait_start(struct outcome *started, sigset_t *signals)
     }
 }
 
-static int run(const struct config *config)
+static int run(const struct config *config, sigset_t *signals)
 {
     struct net_tcp_options sockets = {
         .send_buffer_bytes = config_int(config, KEY_socket_send_buffer_bytes),
@@ -191,22 +212,16 @@ static int run(const struct config *config)
     struct outcome started = {.err = ERR_OK};
     struct outcome stopped = {.err = ERR_OK};
     _Atomic bool fatal = false;
-    sigset_t signals;
     int number;
     sem_init(&started.done, 0, 0);
     sem_init(&stopped.done, 0, 0);
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    /* Before any thread: all of them inherit it, and only this one waits for signals. */
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
     struct server *server = server_new(&env, config);
     server_on_fatal(server, on_fatal, &fatal);
     server_start(server, on_done, &started);
-    bool ready = wait_start(&started, &signals);
+    bool ready = wait_start(&started, signals);
     if (ready) {
         log_info(LOGGER, "started", "%s", started.text);
-        sigwait(&signals, &number);
+        sigwait(signals, &number);
         log_info(LOGGER, "stopping", "signal=%s", strsignal(number));
     } else {
         fprintf(stderr, "%s\n", started.text);
@@ -228,6 +243,14 @@ int main(int argc, char **argv)
     if (status >= 0) {
         return status;
     }
+    /* Before any thread, so that all inherit it and only this one waits for signals; and before
+     * anything that takes time, for a signal that comes early must not be lost (process 1 would
+     * ignore it). */
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGCHLD, SIG_IGN); /* as process 1 of a container: what is left to us is reaped */
     raise_file_limit();
@@ -250,7 +273,7 @@ int main(int argc, char **argv)
     }
     log_info(LOGGER, "starting", "Barnabas %s, a Kafka-compatible broker", BARNABAS_VERSION);
     config_log_warnings(config);
-    status = run(config);
+    status = run(config, &signals);
     config_put(config);
     return status;
 }

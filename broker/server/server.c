@@ -214,6 +214,9 @@ void server_started(struct server *server, enum err err, const char *text)
         fn(server->start_arg, err, text);
     } else if (err != ERR_OK) {
         log_error(LOGGER, "cannot go on", "%s", text);
+        if (server->fatal_fn != NULL) {
+            server->fatal_fn(server->fatal_arg, err, text);
+        }
     }
 }
 

@@ -30,6 +30,7 @@ struct server {
     int64_t zookeeper_ms; /* when the first session was there */
 
     bool registered;
+    int64_t broker_epoch; /* of the last registration */
     bool configs_loaded;
     int64_t metadata_epoch; /* the last registration in which the controller has told us all */
     struct loop_timer metadata_timer;

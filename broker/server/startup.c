@@ -139,7 +139,7 @@ static enum err check_identity(struct server *server, struct str cluster_id, str
     }
     if (broker->id >= 0 && stored_id >= 0 && stored_id != broker->id) {
         errmsg_set(msg,
-                   "error[E-DATA-09]: %s is broker %d's, but broker.id=%d.\n"
+                   "error[E-DATA-02]: %s is broker %d's, but broker.id=%d.\n"
                    "  Set broker.id=%d, or point log.dirs at this broker's own directory.",
                    server->log_dirs[0], stored_id, broker->id, stored_id);
         return ERR_INVALID;
@@ -495,8 +495,7 @@ static void ctl_changed(struct ctl_host *host, int32_t controller_id, int32_t ep
 {
     struct server *server = container_of(host, struct server, ctl_host);
     struct meta_edit *edit = meta_edit_begin(&server->broker.meta);
-    log_info("kafka.controller.KafkaController", "controller", "id=%d epoch=%d", controller_id,
-             epoch);
+    (void)epoch; /* the driver has said it */
     meta_edit_controller(edit, controller_id);
     meta_edit_commit(edit);
 }
@@ -674,8 +673,11 @@ static void on_metadata_late(struct loop_timer *timer)
 static void on_registered(struct session_host *host, int64_t broker_epoch)
 {
     struct server *server = container_of(host, struct server, session_host);
-    log_info(LOGGER, "registered", "broker=%d epoch=%lld", server->broker.id,
-             (long long)broker_epoch);
+    if (server->serving) { /* the first time the line at the end of the start says it */
+        log_info(LOGGER, "registered again", "broker=%d epoch=%lld", server->broker.id,
+                 (long long)broker_epoch);
+    }
+    server->broker_epoch = broker_epoch;
     control_apply_set_broker_epoch(server->broker.control_apply, broker_epoch);
     server->registered = true;
     if (!knows_cluster(server)) {
@@ -756,7 +758,8 @@ static void maybe_ready(struct server *server)
     replicator_start(broker->replicator);
     log_start(server);
     int64_t now = clock_mono_ms(broker->env.clock);
-    snprintf(text, sizeof(text), "broker %d of cluster %s is ready in %lld ms", broker->id,
-             broker->cluster_id, (long long)(now - server->start_ms));
+    snprintf(text, sizeof(text), "broker %d (epoch %lld) of cluster %s is ready in %lld ms",
+             broker->id, (long long)server->broker_epoch, broker->cluster_id,
+             (long long)(now - server->start_ms));
     server_started(server, ERR_OK, text);
 }

@@ -287,7 +287,7 @@ def leader_of(one, topic, partition):
 
 
 def write(one, topic, partition, count):
-    producer = kafka.KafkaProducer(bootstrap_servers=one.bootstrap.split(","), retries=5)
+    producer = kafka.KafkaProducer(bootstrap_servers=one.bootstrap.split(","), acks="all", retries=5)
     for future in [producer.send(topic, b"x" * 100, partition=partition) for _ in range(count)]:
         future.get(timeout=30)
     producer.close()

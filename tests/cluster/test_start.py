@@ -1,0 +1,328 @@
+"""How a broker starts and stops: its command line, what it says, what it refuses and how it says so, and what it does
+about ZooKeeper sessions that end."""
+import os
+import signal
+import socket
+import subprocess
+import threading
+
+import cluster as clusters
+import pytest
+import wire
+from znodes import Znodes
+
+LINES_MAX = 12
+
+
+def run(*words, env=None, seconds=30):
+    """(status, stdout, stderr) of a barnabasd that ends by itself."""
+    ran = subprocess.run([clusters.default_binary(), *words], capture_output=True, text=True, timeout=seconds,
+                         env={"PATH": os.environ["PATH"], **(env or {})})
+    return ran.returncode, ran.stdout, ran.stderr
+
+
+def properties(tmp_path, **keys):
+    """A file; underscores in names stand for dots."""
+    path = tmp_path / "server.properties"
+    defaults = {"zookeeper.connect": "127.0.0.1:1", "log.dirs": str(tmp_path / "data"),
+                "listeners": "PLAINTEXT://127.0.0.1:0"}
+    keys = {**defaults, **{name.replace("_", "."): value for name, value in keys.items()}}
+    path.write_text("".join(f"{name}={value}\n" for name, value in keys.items() if value is not None))
+    return str(path)
+
+
+def start_lines(broker):
+    """What it logged up to the line that says it is ready."""
+    lines = []
+    for line in broker.log_text().splitlines():
+        lines.append(line)
+        if "INFO started:" in line:
+            return lines
+    raise AssertionError(broker.log_text())
+
+
+class Alone:
+    """A broker that no cluster started: its lines up to the one that says it is ready; stopped at the end."""
+
+    def __init__(self, *words, env=None):
+        self.process = subprocess.Popen([clusters.default_binary(), *words], stdout=subprocess.PIPE, text=True,
+                                        stderr=subprocess.STDOUT, env={"PATH": os.environ["PATH"], **(env or {})})
+        self.lines = []
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if "INFO started:" in line:
+                break
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.communicate(timeout=60)
+        assert self.process.returncode == 0
+
+
+def refused(one, number):
+    """The log of a broker that is started, and ends by itself with status 1."""
+    broker = one.start(number, wait=False)
+    broker.wait_gone()
+    assert broker.status == 1
+    broker.child = None  # its status is as it should be
+    return broker.log_text()
+
+
+@pytest.fixture
+def needs_binary(needs_cluster):
+    """Skips where there is no broker."""
+
+
+# ------------------------------------------------------------------ the command line
+
+
+def test_version_and_help(needs_binary):
+    status, out, _ = run("--version")
+    assert (status, out.split()[0]) == (0, "barnabasd")
+    status, out, _ = run("--help")
+    assert status == 0
+    assert "--override key=value" in out and "start [--config FILE]" in out
+
+
+@pytest.mark.parametrize("words", [[], ["--nonsense"], ["a", "b"], ["a", "--override"], ["--config"]])
+def test_a_wrong_command_line_is_told_with_the_usage(needs_binary, words):
+    status, out, err = run(*words)
+    assert (status, out) == (2, "")
+    assert "usage: barnabasd FILE" in err
+
+
+def test_check_config_prints_every_key_with_its_source_and_starts_nothing(needs_binary, tmp_path):
+    path = properties(tmp_path, num_partitions=3)
+    status, out, _ = run("--check-config", path, "--override", "broker.id=7")
+    shown = dict(line.split("=", 1) for line in out.splitlines())
+    assert (status, len(shown)) == (0, 328)
+    assert shown["num.partitions"] == "3\t(file)"
+    assert shown["broker.id"] == "7\t(file)"
+    assert shown["default.replication.factor"] == "1\t(default)"
+    assert run("--check-config", path, "--override=num.partitions=0")[0] == 1
+
+
+# ------------------------------------------------------------------ configurations that do not start
+
+
+REFUSED = {
+    "a bad value": ({"num_partitions": "many"}, ["E-CONFIG-01", "num.partitions=many", "at least 1", "line 4"]),
+    "no zookeeper": ({"zookeeper_connect": None}, ["E-CONFIG-05", "zookeeper.connect", "localhost:2181"]),
+    "kraft": ({"process_roles": "broker,controller"}, ["KRaft", "process.roles"]),
+    "tls": ({"listeners": "SSL://:9093"}, ["E-LISTENER-08", "SSL"]),
+    "advertised nowhere": ({"advertised_listeners": "PLAINTEXT://0.0.0.0:9092"}, ["E-LISTENER-09", "0.0.0.0"]),
+    "an authorizer": ({"authorizer_class_name": "kafka.security.authorizer.AclAuthorizer"}, ["authorizer.class.name"]),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_bad_configuration_does_not_start_and_says_key_value_rule_and_example(needs_binary, tmp_path, case):
+    keys, words = REFUSED[case]
+    status, out, err = run(properties(tmp_path, **keys))
+    assert (status, out) == (1, "")
+    assert err.startswith("error[E-")
+    assert [word for word in words if word not in err] == []
+    assert not (tmp_path / "data").exists()
+
+
+def test_without_zookeeper_the_start_ends_in_time_with_the_address(needs_binary, tmp_path):
+    with clusters.socket.socket() as silent:  # nobody listens
+        silent.bind((clusters.HOST, 0))
+        address = f"{clusters.HOST}:{silent.getsockname()[1]}"
+        status, _, err = run(properties(tmp_path, zookeeper_connect=address, zookeeper_connection_timeout_ms=500))
+    assert status == 1
+    assert f"error[E-ZK-01]: no ZooKeeper answered at {address} within 500 ms" in err
+
+
+def test_sigterm_ends_a_start_that_waits_for_zookeeper(needs_binary, tmp_path):
+    with socket.socket() as silent:
+        silent.bind((clusters.HOST, 0))
+        path = properties(tmp_path, zookeeper_connect=f"{clusters.HOST}:{silent.getsockname()[1]}")
+        process = subprocess.Popen([clusters.default_binary(), path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   text=True)
+        for line in process.stdout:
+            if "starting" in line:
+                break
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+def test_a_directory_that_another_broker_uses_is_refused(cluster):
+    one = cluster(brokers=1)
+    folder = one.broker(1).folder
+    status, _, err = run(os.path.join(folder, "server.properties"), "--override", "listeners=PLAINTEXT://127.0.0.1:0")
+    assert status == 1
+    assert f"{folder}/data" in err
+    one.metadata()  # the first one is as before
+
+
+def test_a_port_that_is_taken_is_told(cluster):
+    one = cluster(brokers=2)
+    one.stop(2)
+    one.broker(2).config["listeners"] = f"PLAINTEXT://{one.broker(1).address}"
+    text = refused(one, 2)
+    assert f"error[E-LISTENER-01]: port {one.broker(1).port} on 127.0.0.1 is taken by another process" in text
+
+
+# ------------------------------------------------------------------ what a start says
+
+
+def test_a_start_says_what_matters_in_twelve_lines_at_most(cluster):
+    one = cluster(brokers=2, config={"background.threads": "5", "log.retention.hour": "3", "group.share.enable": "true"})
+    for broker in one.brokers:
+        one.wait(lambda broker=broker: "INFO started:" in broker.log_text(), "the last line of the start")
+        lines = start_lines(broker)
+        text = "\n".join(lines)
+        assert len(lines) <= LINES_MAX, text
+        cluster_id = one.metadata()["cluster_id"]
+        for words in ("Barnabas", f"PLAINTEXT bound to {broker.address}, clients are told {broker.address}",
+                      f"{broker.folder}/data", "connected to ZooKeeper", "background.threads",
+                      "log.retention.hour (did you mean log.retention.hours?)", "group.share.enable",
+                      f"of cluster {cluster_id} is ready in "):
+            assert words in text
+
+
+def test_the_environment_alone_starts_a_broker_by_the_images_rules(cluster, tmp_path):
+    one = cluster(brokers=1)
+    port = one.ports.take()
+    env = {"KAFKA_ZOOKEEPER_CONNECT": one.zookeeper_connect, "KAFKA_BROKER_ID": "9", "KAFKA_PORT": "tcp://10.0.0.1:9092",
+           "KAFKA_ADVERTISED_LISTENERS": f"PLAINTEXT://localhost:{port}", "KAFKA_LOG_DIRS": str(tmp_path / "data"),
+           "KAFKA_LISTENERS": f"PLAINTEXT://127.0.0.1:{port}", "KAFKA_HEAP_OPTS": "-Xmx1G"}
+    with Alone("start", env=env) as alone:
+        assert "broker 9 " in alone.lines[-1]
+        assert any("KAFKA_PORT" in line and "WARN" in line for line in alone.lines)
+        with wire.Connection("127.0.0.1", port) as kafka:
+            brokers = kafka.call("Metadata", {"topics": []})["brokers"]
+        assert ("localhost", port) in [(b["host"], b["port"]) for b in brokers if b["node_id"] == 9]
+
+
+# ------------------------------------------------------------------ who may join
+
+
+def test_another_clusters_directory_is_refused_with_both_ids(cluster):
+    one = cluster(brokers=2)
+    ours = one.metadata()["cluster_id"]
+    one.stop(2)
+    path = os.path.join(one.broker(2).folder, "data", "meta.properties")
+    with open(path, encoding="ascii") as file:
+        text = file.read()
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text.replace(ours, "Xzl3J7H5R9KFPqhJwJjpww"))
+    log = refused(one, 2)
+    assert "error[E-DATA-01]" in log
+    assert "Xzl3J7H5R9KFPqhJwJjpww" in log and ours in log
+
+
+def test_another_brokers_directory_is_refused_with_both_ids(cluster):
+    one = cluster(brokers=2)
+    one.stop(2)
+    one.broker(2).config["broker.id"] = "5"
+    log = refused(one, 2)
+    assert "error[E-DATA-02]" in log
+    assert "broker 2's, but broker.id=5" in log
+
+
+def test_an_id_that_a_live_broker_has_is_waited_for_with_one_line_and_then_refused(cluster):
+    one = cluster(brokers=2)
+    one.stop(2)
+    two = one.broker(2)
+    two.config.update({"broker.id": "1", "log.dirs": two.folder + "/other"})
+    log = refused(one, 2)
+    assert log.count("waiting: broker id 1 is still registered by an earlier session") == 1
+    assert f"error[E-BROKER-01]: broker id 1 belongs to another live broker ({one.broker(1).address})" in log
+    assert one.broker_ids(one.broker(1)) == {1}
+
+
+def test_a_broker_that_was_killed_waits_for_its_former_session_and_goes_on(cluster):
+    one = cluster(brokers=1, config={"zookeeper.session.timeout.ms": "4000"})
+    before = one.metadata([])["cluster_id"]
+    one.kill(1)
+    one.start(1)
+    assert one.broker(1).log_text().count("waiting: broker id 1 is still registered") == 1
+    assert one.metadata([])["cluster_id"] == before
+
+
+def test_an_address_that_another_broker_advertises_is_refused_with_both(cluster):
+    one = cluster(brokers=2)
+    one.stop(2)
+    one.broker(2).config["advertised.listeners"] = f"PLAINTEXT://{one.broker(1).address}"
+    log = refused(one, 2)
+    assert f"error[E-LISTENER-03]: broker 2 advertises {one.broker(1).address}, which broker 1 already advertises" in log
+
+
+def test_a_broker_without_an_id_takes_one_above_the_reserved_and_keeps_it(cluster, tmp_path):
+    one = cluster(brokers=1)
+    path = properties(tmp_path, zookeeper_connect=one.zookeeper_connect)
+    for _ in range(2):
+        with Alone(path) as alone:
+            assert "broker 1001 " in alone.lines[-1]
+
+
+# ------------------------------------------------------------------ stopping, and sessions that end
+
+
+def test_sigterm_is_a_clean_stop_and_says_so(cluster):
+    one = cluster(brokers=1)
+    one.broker(1).call("CreateTopics", {"topics": [{"name": "t", "num_partitions": 1, "replication_factor": 1}],
+                                        "timeout_ms": 10000})
+    with Znodes(one.zookeepers[0].address) as znodes:
+        assert znodes.exists("/brokers/ids/1") and znodes.exists("/controller")
+        one.stop(1)
+        assert one.broker(1).status == 0
+        assert not znodes.exists("/brokers/ids/1")  # gone at once, not with the session's timeout
+        assert not znodes.exists("/controller")
+    assert "stopped: broker=1 clean=yes" in one.broker(1).log_text()
+    assert os.path.exists(os.path.join(one.broker(1).folder, "data", ".kafka_cleanshutdown"))
+    one.start(1)
+    assert not os.path.exists(os.path.join(one.broker(1).folder, "data", ".kafka_cleanshutdown"))
+
+
+def expire(one, broker):
+    """End the broker's ZooKeeper session as ZooKeeper does when it has not heard of it for too long."""
+    broker.kill(signal.SIGSTOP)
+    with Znodes(one.zookeepers[0].address) as znodes:
+        one.wait(lambda: not znodes.exists(f"/brokers/ids/{broker.id}"), "the session's end")
+    broker.kill(signal.SIGCONT)
+
+
+def test_an_expired_session_is_survived_registered_again_and_reelected(cluster):
+    one = cluster(brokers=2, config={"zookeeper.session.timeout.ms": "4000"})
+    first = one.broker(one.wait(one.controller, "a controller"))
+    with Znodes(one.zookeepers[0].address) as znodes:
+        epoch = int(znodes.get("/controller_epoch")[0])
+        expire(one, first)
+        one.wait(lambda: znodes.exists(f"/brokers/ids/{first.id}"), "the broker registered again")
+        one.wait_all_known()
+        assert int(znodes.get("/controller_epoch")[0]) == epoch + 1
+        # The other one is the controller now; when it goes, the first is elected again.
+        assert znodes.json("/controller")["brokerid"] != first.id
+        one.stop(3 - first.id)
+        one.wait(lambda: znodes.exists("/controller") and znodes.json("/controller")["brokerid"] == first.id,
+                 "its election")
+    result, = first.call("CreateTopics", {"topics": [{"name": "t", "num_partitions": 1, "replication_factor": 1}],
+                                          "timeout_ms": 20000})["topics"]
+    assert result["error_code"] == 0
+    assert "registered again" in first.log_text()
+
+
+def test_a_broker_whose_id_was_taken_while_it_had_no_session_ends_and_says_why(cluster):
+    one = cluster(brokers=1, config={"zookeeper.session.timeout.ms": "4000"})
+    broker = one.broker(1)
+    with Znodes(one.zookeepers[0].address) as znodes:
+        broker.kill(signal.SIGSTOP)
+        node = znodes.get("/brokers/ids/1")[0]
+        one.wait(lambda: not znodes.exists("/brokers/ids/1"), "the session's end")
+        znodes.create("/brokers/ids/1", node, ephemeral=True)
+        broker.kill(signal.SIGCONT)
+        keep = threading.Thread(target=broker.wait_gone)  # our session must live as long as it looks
+        keep.start()
+        while keep.is_alive():
+            znodes.exists("/brokers/ids/1")
+            keep.join(0.2)
+    assert "error[E-BROKER-01]" in broker.log_text()
+    assert broker.status == 1
+    broker.child = None
