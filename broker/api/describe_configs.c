@@ -101,7 +101,7 @@ static void set_source(struct describing *d, entry_t *entry, int source)
 static void set_synonyms(struct describing *d, entry_t *entry,
                          const struct config_synonyms *synonyms)
 {
-    set_source(d, entry, synonyms->source);
+    set_source(d, entry, (int)synonyms->source);
     if (!d->synonyms) {
         return;
     }

@@ -176,10 +176,12 @@ static void on_append_task(struct loop_task *task)
     append_done(container_of(task, struct part_append, done_task));
 }
 
-/* Tell the sender, on its own loop. */
+/* Tell the sender, on its own loop or here. */
 static void append_report(struct part_append *append)
 {
-    if (append->loop == loop_current()) {
+    if (append->loop == NULL) {
+        append_done(append);
+    } else if (append->loop == loop_current()) {
         loop_task_init(&append->done_task, on_append_task);
         loop_defer(append->loop, &append->done_task);
     } else {
