@@ -176,9 +176,9 @@ static enum err load_seg(struct plog *log, struct seg *seg, int64_t next_base,
 static enum err delete_seg(struct plog *log, struct seg *seg)
 {
     log_warn(LOGGER, "deleting a segment behind a damaged one", "file=%s.log", seg->stem);
-    seg_delete_files(seg);
+    enum err err = seg_delete_files(seg);
     seg_put(seg);
-    return fs_sync_dir(log->fs, log->dir); /* R3 */
+    return err == ERR_OK ? fs_sync_dir(log->fs, log->dir) : err; /* R3 */
 }
 
 /* Open the segments in order. Behind the first that had to be cut, the rest goes. */

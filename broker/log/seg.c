@@ -410,15 +410,17 @@ enum err seg_sync(struct seg *seg)
     return err;
 }
 
-void seg_delete_files(struct seg *seg)
+enum err seg_delete_files(struct seg *seg)
 {
     static const char *const extensions[] = {"log", "index", "timeindex", "txnindex"};
-    for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]); i++) {
+    enum err err = ERR_OK;
+    for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]) && err == ERR_OK; i++) {
         char *path = seg_path(seg, extensions[i]);
-        enum err err = fs_unlink(seg->fs, path);
-        (void)err; /* absent, or gone with its directory */
+        err = fs_unlink(seg->fs, path);
+        err = err == ERR_NOT_FOUND ? ERR_OK : err; /* an index that was never written */
         mem_free(path);
     }
+    return err;
 }
 
 /* ---- readers ---- */

@@ -148,5 +148,6 @@ MUST_USE enum err seg_save_indexes(struct seg *seg);
  */
 MUST_USE enum err seg_sync(struct seg *seg);
 
-/* Unlink all files; readers that hold the segment may go on. */
-void seg_delete_files(struct seg *seg);
+/* Unlink all files; readers that hold the segment may go on. Not durable before the directory is
+ * synced. */
+MUST_USE enum err seg_delete_files(struct seg *seg);

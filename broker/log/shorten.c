@@ -14,7 +14,10 @@
 static enum err drop_seg(struct plog *log, int32_t at)
 {
     struct seg *seg = log->segs[at];
-    seg_delete_files(seg);
+    enum err err = seg_delete_files(seg);
+    if (err != ERR_OK) {
+        return err;
+    }
     log->segs_count--;
     memmove(&log->segs[at], &log->segs[at + 1],
             (size_t)(log->segs_count - at) * sizeof(log->segs[0]));
@@ -114,7 +117,9 @@ static enum err replace_segs(struct plog *log, int64_t offset)
         err = drop_seg(log, log->segs_count - 1);
     }
     if (err == ERR_OK) {
-        seg_delete_files(log->segs[0]);
+        err = seg_delete_files(log->segs[0]);
+    }
+    if (err == ERR_OK) {
         err = fs_sync_dir(log->fs, log->dir);
     }
     if (err == ERR_OK) {

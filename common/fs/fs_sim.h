@@ -42,7 +42,7 @@ void fs_sim_kill(struct fs_sim *sim);
  * At first there is no limit. */
 void fs_sim_set_capacity(struct fs_sim *sim, int64_t bytes);
 
-/* The (after + 1)-th sync of a file from now on fails, once. */
+/* The (after + 1)-th sync of a file from now on fails, once. -1: none. */
 void fs_sim_fail_sync(struct fs_sim *sim, int64_t after);
 
 /* Where modification times come from. At first each change is one millisecond later than the one

@@ -9,7 +9,7 @@
 #include "base/rng.h"
 #include "log_fixture.h"
 
-enum { OPS_EVERY = 24, OPS_LONG = 70, LIVES = 4, PRODUCERS = 3, SEEDS = 12, LONG_RUNS = 600 };
+enum { OPS_EVERY = 24, OPS_LONG = 70, LIVES = 4, PRODUCERS = 3, SEEDS = 12, LONG_RUNS = 300 };
 
 struct run {
     struct log_world w;

@@ -214,9 +214,10 @@ static inline struct plog_batch log_append(struct log_world *w, struct batch_wan
     struct buf data = make_batch(want);
     struct plog_batch batch = plog_batch_of(&data);
     int64_t before = plog_offset_end(w->log);
+    bool failed = plog_failed(w->log);
     plog_append_leader(w->log, &batch, 1, leader_epoch, clock_wall_ms(&w->clock.clock));
     bool duplicate = batch.err == ERR_OK && plog_offset_end(w->log) == before;
-    if ((batch.err == ERR_OK && !duplicate) || batch.err == ERR_KAFKA_STORAGE_ERROR) {
+    if ((batch.err == ERR_OK && !duplicate) || (batch.err == ERR_KAFKA_STORAGE_ERROR && !failed)) {
         model_add(&w->model, data);
     } else {
         buf_fini(&data);
