@@ -1,0 +1,549 @@
+/* Opening a log that somebody has harmed: torn and damaged tails, indexes that do not fit, stale
+ * snapshots, missing and left-over files; and how much of it is read. */
+#include "log_fixture.h"
+
+#define SEG0 "00000000000000000000"
+
+/* Batches of one record of about `size` bytes, until there are `segs` segments, the last one with
+ * some batches in it. */
+static void begin_seeded(struct log_world *w, int32_t segs, uint64_t seed)
+{
+    world_begin(w, seed);
+    w->options.config.segment_bytes = 2000;
+    w->options.config.index_interval_bytes = 300;
+    cr_assert_eq(world_open(w), ERR_OK);
+    while (w->log->segs_count < segs || w->log->segs[segs - 1]->size_bytes < 800) {
+        struct batch_want want = {.first_ms = LOG_EPOCH_MS + plog_offset_end(w->log),
+                                  .value_bytes = 100,
+                                  .producer = 5,
+                                  .sequence = (int32_t)plog_offset_end(w->log)};
+        log_append_ok(w, want, (int32_t)plog_offset_end(w->log) / 7);
+    }
+}
+
+static void begin(struct log_world *w, int32_t segs)
+{
+    begin_seeded(w, segs, 1);
+}
+
+static const char *file_name(int64_t base, const char *extension)
+{
+    static char names[4][64];
+    static int turn;
+    char *name = names[turn++ % 4];
+    snprintf(name, sizeof(names[0]), "%020" PRId64 ".%s", base, extension);
+    return name;
+}
+
+/* The process ends; the checkpoint knows nothing. */
+static void stop(struct log_world *w)
+{
+    world_abandon(w);
+    fs_sim_kill(w->sim);
+    w->options.clean = false;
+}
+
+static int32_t open_and_check(struct log_world *w)
+{
+    cr_assert_eq(world_open(w), ERR_OK);
+    return check_log(w);
+}
+
+Test(recover, cuts_a_torn_tail_at_every_length)
+{
+    for (int64_t cut = 1; cut < 180; cut += 7) {
+        struct log_world w;
+        begin(&w, 1);
+        int64_t size = w.log->segs[0]->size_bytes;
+        int64_t last = (int64_t)w.model.batches[w.model.count - 1].data.size;
+        stop(&w);
+        file_resize(&w, SEG0 ".log", size - cut);
+        int32_t kept = w.model.count - (cut > last ? 2 : 1);
+        cr_assert_eq(open_and_check(&w), kept, "cut=%" PRId64, cut);
+        struct buf log = file_read(&w, SEG0 ".log");
+        cr_assert_eq((int64_t)log.size, w.log->segs[0]->size_bytes, "the file is cut too");
+        buf_fini(&log);
+        world_end(&w);
+    }
+}
+
+Test(recover, ends_the_log_at_a_damaged_batch_and_deletes_what_follows)
+{
+    struct log_world w;
+    begin(&w, 3);
+    int64_t second = w.log->segs[1]->base_offset;
+    int64_t third = w.log->segs[2]->base_offset;
+    stop(&w);
+    struct buf log = file_read(&w, file_name(second, "log"));
+    log.data[log.size / 2] ^= 1;
+    file_write(&w, file_name(second, "log"), log.data, log.size);
+    buf_fini(&log);
+    int32_t kept = open_and_check(&w);
+    cr_assert(kept > second && kept < third, "kept=%d", kept);
+    cr_assert_eq(w.log->segs_count, 2);
+    cr_assert(!file_exists(&w, file_name(third, "log")));
+    cr_assert(!file_exists(&w, file_name(third, "snapshot")));
+    cr_assert(file_exists(&w, file_name(second, "snapshot")));
+    world_end(&w);
+}
+
+Test(recover, deletes_segments_behind_a_hole)
+{
+    struct log_world w;
+    begin(&w, 3);
+    int64_t second = w.log->segs[1]->base_offset;
+    int64_t third = w.log->segs[2]->base_offset;
+    int64_t size = w.log->segs[1]->size_bytes;
+    int64_t last = (int64_t)w.model.batches[third - 1].data.size;
+    stop(&w);
+    file_resize(&w, file_name(second, "log"), size - last);
+    cr_assert_eq(open_and_check(&w), third - 1);
+    cr_assert(!file_exists(&w, file_name(third, "log")));
+    world_end(&w);
+}
+
+Test(recover, keeps_holes_that_compaction_has_made)
+{
+    struct log_world w;
+    begin(&w, 3);
+    int64_t second = w.log->segs[1]->base_offset;
+    int64_t third = w.log->segs[2]->base_offset;
+    int64_t size = w.log->segs[1]->size_bytes;
+    int64_t end = plog_offset_end(w.log);
+    int64_t last = (int64_t)w.model.batches[third - 1].data.size;
+    w.options.config.cleanup_policy = TOPIC_CLEANUP_COMPACT;
+    stop(&w);
+    file_resize(&w, file_name(second, "log"), size - last);
+    cr_assert_eq(world_open(&w), ERR_OK);
+    cr_assert_eq(plog_offset_end(w.log), end);
+    cr_assert(file_exists(&w, file_name(third, "log")));
+    world_end(&w);
+}
+
+/* Bytes cut from a tail must not come back behind newer ones after the power has failed. */
+Test(recover, what_was_cut_does_not_come_back_behind_newer_records)
+{
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        struct log_world w;
+        world_begin(&w, seed);
+        cr_assert_eq(world_open(&w), ERR_OK);
+        struct batch_want want = {.first_ms = LOG_EPOCH_MS, .value_bytes = 600};
+        log_append_ok(&w, want, 0);
+        log_flush_ok(&w);
+        w.options.recovery_point = 1;
+        log_append_ok(&w, want, 0); /* will be torn */
+        log_append_ok(&w, want, 0); /* whole, but behind a torn one */
+        stop(&w);
+        size_t first = w.model.batches[0].data.size;
+        struct buf log = file_read(&w, SEG0 ".log");
+        log.data[first + 100] ^= 1;
+        file_write(&w, SEG0 ".log", log.data, log.size);
+        struct fs_file *file;
+        cr_assert_eq(fs_open(w.fs, log_path(SEG0 ".log"), FS_WRITE, &file), ERR_OK);
+        cr_assert_eq(fs_sync(file), ERR_OK); /* all of that was on the disk */
+        fs_close(file);
+        buf_fini(&log);
+        while (w.model.count > 1) {
+            buf_fini(&w.model.batches[--w.model.count].data);
+        }
+        cr_assert_eq(open_and_check(&w), 1);
+        want.first_ms++;
+        log_append_ok(&w, want, 0); /* of the same size as the torn one */
+        world_abandon(&w);
+        fs_sim_crash(w.sim);
+        int32_t kept = open_and_check(&w);
+        cr_assert(kept == 1 || kept == 2);
+        world_end(&w);
+    }
+}
+
+/* Nor may a whole segment that had to go. */
+Test(recover, a_deleted_segment_does_not_come_back)
+{
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        struct log_world w;
+        begin_seeded(&w, 3, seed);
+        int64_t second = w.log->segs[1]->base_offset;
+        int64_t third = w.log->segs[2]->base_offset;
+        log_flush_ok(&w);
+        stop(&w);
+        struct buf log = file_read(&w, file_name(second, "log"));
+        log.data[log.size - 1] ^= 1;
+        file_write(&w, file_name(second, "log"), log.data, log.size);
+        buf_fini(&log);
+        while (w.model.count >= third) {
+            buf_fini(&w.model.batches[--w.model.count].data);
+        }
+        w.model.flushed = 0;
+        cr_assert_eq(open_and_check(&w), third - 1);
+        struct batch_want want = {.first_ms = LOG_EPOCH_MS + third - 1, .value_bytes = 100};
+        log_append_ok(&w, want, 99);
+        cr_assert_eq(plog_offset_end(w.log), third, "the old segment would fit behind it");
+        world_abandon(&w);
+        fs_sim_crash(w.sim);
+        (void)open_and_check(&w);
+        cr_assert_leq(plog_offset_end(w.log), third);
+        world_end(&w);
+    }
+}
+
+Test(recover, makes_indexes_anew_after_a_crash_whatever_they_hold)
+{
+    static const uint8_t garbage[77] = {9, 8, 7, 6, 5, 4, 3, 2, 1};
+    static const uint8_t zeros[4096] = {0}; /* as Kafka preallocates them */
+    struct {
+        const uint8_t *data;
+        size_t size;
+    } contents[] = {{garbage, 0}, {garbage, 8}, {garbage, sizeof(garbage)}, {zeros, sizeof(zeros)}};
+    for (size_t i = 0; i < sizeof(contents) / sizeof(contents[0]); i++) {
+        struct log_world w;
+        begin(&w, 2);
+        int64_t second = w.log->segs[1]->base_offset;
+        struct buf before = file_read(&w, SEG0 ".index");
+        stop(&w);
+        file_write(&w, SEG0 ".index", contents[i].data, contents[i].size);
+        file_write(&w, SEG0 ".timeindex", contents[i].data, contents[i].size);
+        file_write(&w, file_name(second, "index"), contents[i].data, contents[i].size);
+        cr_assert_eq(open_and_check(&w), w.model.count);
+        struct buf after = file_read(&w, SEG0 ".index");
+        cr_assert_eq(after.size, before.size);
+        cr_assert_eq(memcmp(after.data, before.data, before.size), 0);
+        buf_fini(&before);
+        buf_fini(&after);
+        world_end(&w);
+    }
+}
+
+/* After a clean stop indexes are believed as far as they make sense; a reader is never led astray.
+ */
+Test(recover, finds_every_batch_with_a_wrong_index_of_a_trusted_segment)
+{
+    for (int kind = 0; kind < 5; kind++) {
+        struct log_world w;
+        begin(&w, 2);
+        world_reopen(&w, true);
+        cr_assert_eq(plog_close(w.log), ERR_OK);
+        w.log = NULL;
+        struct buf index = file_read(&w, SEG0 ".index");
+        cr_assert_gt(index.size, 16);
+        if (kind == 0) { /* positions in the middle of batches */
+            for (size_t i = 4; i < index.size; i += 8) {
+                be32_put(index.data + i, be32_get(index.data + i) + 13);
+            }
+        } else if (kind == 1) { /* positions of later batches */
+            memmove(index.data + 4, index.data + 12, 4);
+        } else if (kind == 2) { /* behind the end of the log */
+            be32_put(index.data + index.size - 4, 1 << 30);
+        } else if (kind == 3) { /* going back */
+            be32_put(index.data + index.size - 8, 1);
+        } else { /* cut within an entry */
+            index.size -= 3;
+        }
+        file_write(&w, SEG0 ".index", index.data, index.size);
+        cr_assert_eq(world_open(&w), ERR_OK);
+        struct view *view = plog_view_get(w.log);
+        for (int64_t offset = 0; offset < plog_offset_end(w.log); offset++) {
+            struct view_range range;
+            cr_assert_eq(view_read(view, offset, INT64_MAX, 1 << 20, true, &range), ERR_OK,
+                         "kind %d", kind);
+            cr_assert_eq(range.base_offset, offset, "kind %d", kind);
+        }
+        view_put(view);
+        cr_assert_eq(check_log(&w), w.model.count);
+        buf_fini(&index);
+        world_end(&w);
+    }
+}
+
+Test(recover, reads_a_segment_without_an_index_even_after_a_clean_stop)
+{
+    static const char *const extensions[] = {"index", "timeindex"};
+    for (int i = 0; i < 2; i++) {
+        struct log_world w;
+        begin(&w, 3);
+        int64_t second = w.log->segs[1]->base_offset;
+        world_reopen(&w, true);
+        cr_assert_eq(plog_close(w.log), ERR_OK);
+        w.log = NULL;
+        file_remove(&w, file_name(second, extensions[i]));
+        cr_assert_eq(open_and_check(&w), w.model.count);
+        cr_assert(file_exists(&w, file_name(second, extensions[i])));
+        world_end(&w);
+    }
+}
+
+Test(recover, removes_indexes_without_a_log_and_other_leftovers)
+{
+    static const char *const left[] = {
+        "00000000000000000777.index",       "00000000000000000777.timeindex",
+        "00000000000000000777.txnindex",    "00000000000000000003.log.deleted",
+        "00000000000000000003.log.cleaned", "leader-epoch-checkpoint.tmp"};
+    struct log_world w;
+    begin(&w, 2);
+    stop(&w);
+    for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++) {
+        file_write(&w, left[i], "x", 1);
+    }
+    file_write(&w, "partition.metadata", "x", 1);
+    file_write(&w, SEG0 ".txnindex", "x", 1);
+    cr_assert_eq(open_and_check(&w), w.model.count);
+    for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++) {
+        cr_assert(!file_exists(&w, left[i]), "%s", left[i]);
+    }
+    cr_assert(file_exists(&w, "partition.metadata"));
+    cr_assert(file_exists(&w, SEG0 ".txnindex"), "kept for when there are transactions");
+    world_end(&w);
+}
+
+/* Kafka had made one segment of the first two and was stopped before it replaced them. */
+Test(recover, finishes_a_compaction_that_kafka_had_begun)
+{
+    for (int renamed = 0; renamed < 2; renamed++) {
+        struct log_world w;
+        begin(&w, 3);
+        int64_t second = w.log->segs[1]->base_offset;
+        stop(&w);
+        struct buf merged = file_read(&w, SEG0 ".log");
+        struct buf more = file_read(&w, file_name(second, "log"));
+        buf_put(&merged, more.data, more.size);
+        file_write(&w, renamed ? SEG0 ".log" : SEG0 ".log.swap", merged.data, merged.size);
+        file_write(&w, SEG0 ".index.swap", "", 0);
+        file_write(&w, SEG0 ".timeindex.swap", "", 0);
+        if (renamed) {
+            file_remove(&w, file_name(second, "log"));
+        }
+        cr_assert_eq(open_and_check(&w), w.model.count);
+        cr_assert_eq(w.log->segs_count, 2);
+        cr_assert(!file_exists(&w, file_name(second, "log")));
+        cr_assert(!file_exists(&w, SEG0 ".log.swap"));
+        cr_assert(!file_exists(&w, SEG0 ".index.swap"));
+        cr_assert(file_exists(&w, SEG0 ".index"));
+        buf_fini(&merged);
+        buf_fini(&more);
+        world_end(&w);
+    }
+}
+
+Test(recover, drops_swaps_that_were_not_complete)
+{
+    struct log_world w;
+    begin(&w, 3);
+    int64_t second = w.log->segs[1]->base_offset;
+    stop(&w);
+    file_write(&w, file_name(second, "log.swap"), "", 0);
+    file_write(&w, file_name(second - 1, "log.cleaned"), "", 0);
+    cr_assert_eq(open_and_check(&w), w.model.count);
+    cr_assert(!file_exists(&w, file_name(second, "log.swap")));
+    world_end(&w);
+}
+
+Test(recover, skips_damaged_snapshots_and_removes_stale_ones)
+{
+    struct log_world w;
+    begin(&w, 3);
+    int64_t second = w.log->segs[1]->base_offset;
+    int64_t third = w.log->segs[2]->base_offset;
+    stop(&w);
+    struct buf snapshot = file_read(&w, file_name(third, "snapshot"));
+    snapshot.data[12] ^= 1;
+    file_write(&w, file_name(third, "snapshot"), snapshot.data, snapshot.size);
+    file_write(&w, file_name(second, "snapshot"), "", 0);
+    file_write(&w, file_name(99999, "snapshot"), snapshot.data, snapshot.size);
+    buf_fini(&snapshot);
+    cr_assert_eq(open_and_check(&w), w.model.count, "producers are read from the batches");
+    cr_assert(!file_exists(&w, file_name(99999, "snapshot")));
+    cr_assert(!file_exists(&w, file_name(third, "snapshot")));
+    cr_assert(file_exists(&w, file_name(w.model.count, "snapshot")), "a new one");
+    world_end(&w);
+}
+
+Test(recover, a_snapshot_of_a_clean_stop_goes_with_the_records_that_a_truncation_removes)
+{
+    struct log_world w;
+    begin(&w, 1);
+    int64_t end = plog_offset_end(w.log);
+    world_reopen(&w, true);
+    cr_assert(file_exists(&w, file_name(end, "snapshot")));
+    log_append_ok(&w, (struct batch_want){.first_ms = LOG_EPOCH_MS + end}, 9);
+    cr_assert_eq(plog_truncate_to(w.log, end - 1), ERR_OK);
+    cr_assert(!file_exists(&w, file_name(end, "snapshot")));
+    world_end(&w);
+}
+
+Test(recover, missing_or_damaged_epochs_are_no_reason_to_refuse_a_log)
+{
+    static const char *const contents[] = {"", "0\n", "garbage", "0\n5\n0 0\n", "1\n0\n"};
+    for (size_t i = 0; i < sizeof(contents) / sizeof(contents[0]); i++) {
+        struct log_world w;
+        begin(&w, 2);
+        stop(&w);
+        file_write(&w, "leader-epoch-checkpoint", contents[i], strlen(contents[i]));
+        cr_assert_eq(open_and_check(&w), w.model.count, "epochs are read from the batches");
+        world_end(&w);
+    }
+}
+
+/* The segment in the middle is recovered; the epoch of its first batch began before it. */
+Test(recover, of_a_middle_segment_keeps_where_its_first_epoch_began)
+{
+    struct log_world w;
+    begin(&w, 3);
+    log_flush_ok(&w);
+    int64_t second = w.log->segs[1]->base_offset;
+    cr_assert_neq(w.model.batches[second].header.leader_epoch,
+                  w.model.batches[second].header.base_offset % 7 == 0, "it began earlier");
+    w.options.recovery_point = second;
+    stop(&w);
+    cr_assert_eq(open_and_check(&w), w.model.count);
+    world_end(&w);
+}
+
+Test(recover, an_empty_or_missing_directory_is_an_empty_log)
+{
+    struct log_world w;
+    world_begin(&w, 1);
+    w.options.log_start_offset = 500;
+    cr_assert_eq(world_open(&w), ERR_OK);
+    cr_assert_eq(plog_offset_end(w.log), 500);
+    cr_assert_eq(plog_log_start(w.log), 500);
+    cr_assert(file_exists(&w, file_name(500, "log")));
+    world_end(&w);
+}
+
+Test(recover, a_log_that_ends_before_its_start_begins_anew)
+{
+    struct log_world w;
+    begin(&w, 2);
+    stop(&w);
+    w.options.log_start_offset = w.model.count + 10;
+    cr_assert_eq(world_open(&w), ERR_OK);
+    cr_assert_eq(plog_log_start(w.log), w.model.count + 10);
+    cr_assert_eq(plog_offset_end(w.log), w.model.count + 10);
+    cr_assert_eq(w.log->segs_count, 1);
+    cr_assert(!file_exists(&w, SEG0 ".log"));
+    world_end(&w);
+}
+
+/* ---- how much is read ---- */
+
+struct reads {
+    char text[4096]; /* names of .log files whose bytes were read, in the order of first reads */
+    int count;
+};
+
+static void on_call(void *arg, enum fs_op op, const char *path)
+{
+    struct reads *reads = arg;
+    const char *name = strrchr(path, '/') + 1;
+    if (op != FS_OP_PREAD || strstr(name, ".log") == NULL) {
+        return;
+    }
+    reads->count++;
+    if (strstr(reads->text, name) == NULL) {
+        size_t used = strlen(reads->text);
+        snprintf(reads->text + used, sizeof(reads->text) - used, "%s;", name);
+    }
+}
+
+Test(recover, reads_only_what_was_not_flushed)
+{
+    struct log_world w;
+    struct reads reads = {.count = 0};
+    char expected[128];
+    begin(&w, 5);
+    int64_t fourth = w.log->segs[3]->base_offset;
+    int64_t fifth = w.log->segs[4]->base_offset;
+    w.options.recovery_point = fourth + 1;
+    stop(&w);
+    fs_fault_set_hook(w.fault, on_call, &reads);
+    cr_assert_eq(world_open(&w), ERR_OK);
+    fs_fault_set_hook(w.fault, NULL, NULL);
+    snprintf(expected, sizeof(expected), "%020" PRId64 ".log;%020" PRId64 ".log;", fourth, fifth);
+    cr_assert_str_eq(reads.text, expected);
+    cr_assert_eq(check_log(&w), w.model.count);
+    world_end(&w);
+}
+
+Test(recover, after_a_clean_stop_reads_a_few_headers_of_the_last_segment)
+{
+    struct log_world w;
+    struct reads reads = {.count = 0};
+    char expected[64];
+    begin(&w, 5);
+    world_reopen(&w, true);
+    cr_assert_eq(plog_close(w.log), ERR_OK);
+    fs_fault_set_hook(w.fault, on_call, &reads);
+    cr_assert_eq(world_open(&w), ERR_OK);
+    fs_fault_set_hook(w.fault, NULL, NULL);
+    snprintf(expected, sizeof(expected), "%020" PRId64 ".log;", w.log->segs[4]->base_offset);
+    cr_assert_str_eq(reads.text, expected);
+    cr_assert_leq(reads.count, 4);
+    cr_assert_eq(check_log(&w), w.model.count);
+    world_end(&w);
+}
+
+/* Where nobody is idempotent, too: the second crash must not mean reading from the beginning. */
+Test(recover, without_producers_does_not_read_the_whole_log)
+{
+    struct log_world w;
+    struct reads reads = {.count = 0};
+    world_begin(&w, 1);
+    w.options.config.segment_bytes = 2000;
+    cr_assert_eq(world_open(&w), ERR_OK);
+    while (w.log->segs_count < 6) {
+        log_fill(&w, 1, 200);
+        step_workers(&w);
+    }
+    w.options.recovery_point = plog_recovery_point(w.log);
+    cr_assert_eq(w.options.recovery_point, w.log->segs[5]->base_offset);
+    stop(&w);
+    fs_fault_set_hook(w.fault, on_call, &reads);
+    cr_assert_eq(world_open(&w), ERR_OK);
+    fs_fault_set_hook(w.fault, NULL, NULL);
+    cr_assert_leq(strlen(reads.text), strlen("00000000000000000000.log;"), "%s", reads.text);
+    world_end(&w);
+}
+
+/* ---- the recovery point ---- */
+
+Test(recover, the_recovery_point_follows_finished_segments_also_when_several_wait)
+{
+    struct log_world w;
+    begin(&w, 1);
+    while (w.log->segs_count < 4) {
+        log_fill(&w, 1, 300);
+    }
+    cr_assert_eq(plog_recovery_point(w.log), 0);
+    cr_assert(worker_pool_step(w.workers));
+    cr_assert_eq(plog_recovery_point(w.log), w.log->segs[1]->base_offset);
+    cr_assert(!worker_pool_step(w.workers), "one flush at a time");
+    while (w.log->segs_count < 5) {
+        log_fill(&w, 1, 300);
+    }
+    cr_assert(worker_pool_step(w.workers));
+    cr_assert_eq(plog_recovery_point(w.log), w.log->segs[4]->base_offset, "all that had waited");
+    world_end(&w);
+}
+
+Test(recover, retention_flushes_what_was_finished_last)
+{
+    struct log_world w;
+    begin(&w, 3);
+    cr_assert(worker_pool_step(w.workers));
+    cr_assert_lt(plog_recovery_point(w.log), w.log->segs[2]->base_offset);
+    cr_assert_eq(plog_delete_old_segments(w.log, 0, LOG_EPOCH_MS), ERR_OK);
+    cr_assert(worker_pool_step(w.workers));
+    cr_assert_eq(plog_recovery_point(w.log), w.log->segs[2]->base_offset);
+    world_end(&w);
+}
+
+Test(recover, a_flush_that_began_before_a_truncation_does_not_move_the_recovery_point)
+{
+    struct log_world w;
+    begin(&w, 2);
+    cr_assert_eq(plog_truncate_to(w.log, 3), ERR_OK);
+    log_fill(&w, 1, 50);
+    step_workers(&w);
+    cr_assert_leq(plog_recovery_point(w.log), 3);
+    world_end(&w);
+}
