@@ -1,5 +1,6 @@
 #include "log/checkpoint.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -40,8 +41,9 @@ static bool take_number(struct reader *reader, int64_t min, int64_t max, int64_t
     memcpy(text, word.ptr, word.size);
     text[word.size] = '\0';
     char *end;
+    errno = 0;
     long long value = strtoll(text, &end, 10);
-    if (*end != '\0' || value < min || value > max) {
+    if (*end != '\0' || errno == ERANGE || value < min || value > max) {
         return false;
     }
     *out = value;

@@ -1,5 +1,6 @@
 #include "log/logdir.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -22,54 +23,109 @@ static char *in_dir(const struct logdir *dir, const char *name)
 
 /* ---- meta.properties ---- */
 
-/* One line "key=value" of Java's dialect, as far as this file uses it. */
-static void meta_line(struct logdir *dir, struct str line, int32_t *version)
+/* What the file says, while it is being read. */
+struct meta {
+    struct logdir *dir;
+    int32_t version;
+    char bad[160]; /* the first line whose value makes no sense */
+};
+
+static bool parse_id(const char *text, int32_t *out)
 {
-    while (line.size > 0 && (line.ptr[line.size - 1] == '\r' || line.ptr[line.size - 1] == ' ')) {
-        line.size--;
+    char *end;
+    errno = 0;
+    long value = strtol(text, &end, 10);
+    if (end == text || *end != '\0' || errno == ERANGE || value < -1 || value > INT32_MAX) {
+        return false;
     }
+    *out = (int32_t)value;
+    return true;
+}
+
+static struct str trim(struct str text)
+{
+    while (text.size > 0 && (text.ptr[0] == ' ' || text.ptr[0] == '\t')) {
+        text.ptr++;
+        text.size--;
+    }
+    while (text.size > 0 && strchr(" \t\r", text.ptr[text.size - 1]) != NULL) {
+        text.size--;
+    }
+    return text;
+}
+
+/* One line "key=value" of Java's dialect, as far as this file uses it. */
+static void meta_line(struct meta *meta, struct str line)
+{
+    struct logdir *dir = meta->dir;
+    line = trim(line);
     const char *equals = line.size > 0 ? memchr(line.ptr, '=', line.size) : NULL;
     if (equals == NULL || line.ptr[0] == '#' || line.ptr[0] == '!') {
         return;
     }
-    struct str key = {line.ptr, (size_t)(equals - line.ptr)};
+    struct str key = trim((struct str){line.ptr, (size_t)(equals - line.ptr)});
+    struct str rest = trim((struct str){equals + 1, line.size - (size_t)(equals + 1 - line.ptr)});
     char value[128];
-    snprintf(value, sizeof(value), "%.*s", (int)(line.size - key.size - 1), equals + 1);
+    snprintf(value, sizeof(value), "%.*s", STR_ARG(rest));
+    bool good = true;
     if (str_is(key, "broker.id")) {
-        dir->stored_broker_id = (int32_t)strtol(value, NULL, 10);
+        good = parse_id(value, &dir->stored_broker_id);
     } else if (str_is(key, "cluster.id")) {
         snprintf(dir->stored_cluster_id, sizeof(dir->stored_cluster_id), "%.63s", value);
     } else if (str_is(key, "directory.id")) {
         snprintf(dir->stored_directory_id, sizeof(dir->stored_directory_id), "%.31s", value);
     } else if (str_is(key, "version")) {
-        *version = (int32_t)strtol(value, NULL, 10);
+        good = parse_id(value, &meta->version);
+    }
+    if (!good && meta->bad[0] == '\0') {
+        snprintf(meta->bad, sizeof(meta->bad), "%.*s", STR_ARG(line));
     }
 }
 
-static enum err meta_read(struct logdir *dir, struct errmsg *msg)
+static void meta_parse(struct meta *meta, const char *data, size_t size)
 {
-    char *path = in_dir(dir, META_NAME);
-    char *data;
-    size_t size;
-    int32_t version = 0;
-    enum err err = fs_read_all(dir->fs, path, META_FILE_MAX, &data, &size);
-    if (err == ERR_OK) {
-        size_t from = 0;
-        for (size_t i = 0; i <= size; i++) {
-            if (i == size || data[i] == '\n') {
-                meta_line(dir, (struct str){data + from, i - from}, &version);
-                from = i + 1;
-            }
+    size_t from = 0;
+    for (size_t i = 0; i <= size; i++) {
+        if (i == size || data[i] == '\n') {
+            meta_line(meta, (struct str){data + from, i - from});
+            from = i + 1;
         }
-        mem_free(data);
     }
-    if (err == ERR_OK && version != 0) {
+}
+
+static enum err meta_check(const struct meta *meta, const char *path, struct errmsg *msg)
+{
+    if (meta->bad[0] != '\0') {
+        errmsg_set(msg,
+                   "error[E-DATA-10]: %s cannot be understood: \"%s\".\n"
+                   "  Restore the file; its directory stays offline until then.",
+                   path, meta->bad);
+        return ERR_CORRUPT;
+    }
+    if (meta->version != 0) {
         errmsg_set(
             msg,
             "error[E-DATA-02]: %s has version=%d; a broker in ZooKeeper mode uses version=0.\n"
             "  This directory belongs to a KRaft broker. Point log.dirs at another directory.",
-            path, version);
-        err = ERR_INVALID;
+            path, meta->version);
+        return ERR_INVALID;
+    }
+    return ERR_OK;
+}
+
+static enum err meta_read(struct logdir *dir, struct errmsg *msg)
+{
+    struct meta meta = {.dir = dir};
+    char *path = in_dir(dir, META_NAME);
+    char *data;
+    size_t size;
+    enum err err = fs_read_all(dir->fs, path, META_FILE_MAX, &data, &size);
+    if (err == ERR_OK) {
+        meta_parse(&meta, data, size);
+        mem_free(data);
+        err = meta_check(&meta, path, msg);
+    } else if (err == ERR_INVALID) {
+        err = ERR_CORRUPT; /* far too large */
     }
     mem_free(path);
     return err == ERR_NOT_FOUND ? ERR_OK : err;

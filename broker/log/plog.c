@@ -496,7 +496,7 @@ static enum err find_max_time(struct view *view, int64_t *found_ms, int64_t *off
         int64_t size;
         int64_t next_offset;
         seg_bounds(view->segs[i], &size, &next_offset);
-        int64_t ms = size > 0 ? seg_largest_timestamp_ms(view->segs[i]) : INT64_MIN;
+        int64_t ms = size > 0 ? seg_max_timestamp_ms(view->segs[i]) : INT64_MIN;
         if (ms > best_ms) {
             best = view->segs[i];
             best_ms = ms;

@@ -652,12 +652,18 @@ enum err seg_find_max_time(struct seg *seg, int64_t *offset, int64_t *found_ms)
     return err;
 }
 
-int64_t seg_largest_timestamp_ms(struct seg *seg)
+int64_t seg_max_timestamp_ms(struct seg *seg)
 {
     pthread_mutex_lock(&seg->lock);
     index_load(seg);
     int64_t largest = seg->max_timestamp_ms;
     pthread_mutex_unlock(&seg->lock);
+    return largest;
+}
+
+int64_t seg_largest_timestamp_ms(struct seg *seg)
+{
+    int64_t largest = seg_max_timestamp_ms(seg);
     if (largest >= 0) {
         return largest;
     }

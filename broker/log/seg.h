@@ -137,7 +137,10 @@ MUST_USE enum err seg_find_end(struct seg *seg);
 /* Forget the indexes, to note every batch again. */
 void seg_reset_indexes(struct seg *seg);
 
-/* Largest timestamp, for retention: the file's age where no batch has one. */
+/* Largest timestamp of a record; -1 when none has one. */
+int64_t seg_max_timestamp_ms(struct seg *seg);
+
+/* The same for retention and for looking up times: the file's age where no record has one. */
 int64_t seg_largest_timestamp_ms(struct seg *seg);
 
 /* Write the index files if memory differs. No more appends are expected (a roll or a clean close).

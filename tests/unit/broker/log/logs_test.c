@@ -1,0 +1,560 @@
+/* All log directories of a broker: opening, identity, locks, spreading partitions, failing and
+ * stopping; each directory file in good and in bad shape. */
+#include "log/logs.h"
+
+#include "log_fixture.h"
+
+struct dirs {
+    struct fs_sim *sim;
+    struct fs_fault *fault;
+    struct fs *fs;
+    struct clock_manual clock;
+    struct worker_pool *workers;
+    struct logs *logs;
+    struct errmsg msg;
+    char failed[256]; /* directories that were reported */
+    int32_t count;
+};
+
+static void on_dir_failed(void *arg, const char *dir)
+{
+    struct dirs *d = arg;
+    size_t used = strlen(d->failed);
+    snprintf(d->failed + used, sizeof(d->failed) - used, "%s;", dir);
+}
+
+static void config_of(void *arg, struct str topic, struct topic_config *out)
+{
+    (void)arg;
+    (void)topic;
+    *out = log_config();
+}
+
+static void begin(struct dirs *d)
+{
+    *d = (struct dirs){.sim = fs_sim_new(1), .count = 2};
+    cr_assert_eq(log_set_level("root", LOG_OFF), ERR_OK);
+    d->fault = fs_fault_new(fs_sim_fs(d->sim));
+    d->fs = fs_fault_fs(d->fault);
+    d->workers = worker_pool_new("test", 0);
+    clock_manual_init(&d->clock, LOG_EPOCH_MS);
+}
+
+static enum err open_dirs(struct dirs *d)
+{
+    static const char *const names[] = {"/a", "/b", "/c"};
+    struct logs_options options = {
+        .fs = d->fs,
+        .clock = &d->clock.clock,
+        .workers = d->workers,
+        .dirs = names,
+        .dirs_count = d->count,
+        .producer_expiration_ms = INT64_C(24) * 3600 * 1000,
+        .on_dir_failed = on_dir_failed,
+        .arg = d,
+    };
+    d->msg.text[0] = '\0';
+    enum err err = logs_open(&options, &d->logs, &d->msg);
+    if (err != ERR_OK) {
+        d->logs = NULL;
+        return err;
+    }
+    err = logs_set_identity(d->logs, 7, "cluster-one", &d->msg);
+    return err == ERR_OK ? logs_load(d->logs, config_of, NULL, &d->msg) : err;
+}
+
+static void open_ok(struct dirs *d)
+{
+    cr_assert_eq(open_dirs(d), ERR_OK, "%s", d->msg.text);
+}
+
+static int64_t hw_of(void *arg, struct logs_entry *entry)
+{
+    (void)arg;
+    return plog_offset_end(entry->log);
+}
+
+static bool close_dirs(struct dirs *d)
+{
+    bool clean = logs_close(d->logs, hw_of, NULL);
+    while (worker_pool_step(d->workers)) {
+    }
+    logs_free(d->logs);
+    d->logs = NULL;
+    return clean;
+}
+
+/* As the end of the process. */
+static void kill_dirs(struct dirs *d)
+{
+    while (worker_pool_step(d->workers)) {
+    }
+    logs_free(d->logs);
+    d->logs = NULL;
+    fs_sim_kill(d->sim);
+}
+
+static void end(struct dirs *d)
+{
+    if (d->logs != NULL) {
+        kill_dirs(d);
+    }
+    worker_pool_free(d->workers);
+    fs_fault_free(d->fault);
+    fs_sim_free(d->sim);
+}
+
+static struct logs_entry *create(struct dirs *d, const char *topic, int32_t partition)
+{
+    struct topic_config config = log_config();
+    struct logs_entry *entry;
+    struct uuid id = {{7}};
+    cr_assert_eq(logs_create(d->logs, str_of(topic), partition, id, &config, &entry), ERR_OK);
+    return entry;
+}
+
+static enum err append(struct logs_entry *entry, int records)
+{
+    struct buf data = make_batch((struct batch_want){.records = records, .first_ms = 1});
+    struct plog_batch batch = plog_batch_of(&data);
+    plog_append_leader(entry->log, &batch, 1, 0, LOG_EPOCH_MS);
+    buf_fini(&data);
+    return batch.err;
+}
+
+static bool exists(struct dirs *d, const char *path)
+{
+    struct fs_stat st;
+    return fs_stat(fs_sim_fs(d->sim), path, &st) == ERR_OK;
+}
+
+static void put(struct dirs *d, const char *path, const char *text)
+{
+    struct fs_file *file;
+    struct fs *fs = fs_sim_fs(d->sim);
+    cr_assert_eq(fs_open(fs, path, FS_WRITE | FS_CREATE | FS_TRUNCATE, &file), ERR_OK);
+    cr_assert_eq(fs_pwrite(file, text, strlen(text), 0), ERR_OK);
+    fs_close(file);
+}
+
+/* ---- partitions ---- */
+
+Test(logs, spread_partitions_and_find_them_again)
+{
+    for (int clean = 0; clean < 2; clean++) {
+        struct dirs d;
+        begin(&d);
+        open_ok(&d);
+        for (int32_t i = 0; i < 4; i++) {
+            cr_assert_eq(append(create(&d, "orders", i), i + 1), ERR_OK);
+        }
+        cr_assert_eq(logs_dir(d.logs, 0)->logs_count, 2);
+        cr_assert_eq(logs_dir(d.logs, 1)->logs_count, 2);
+        logs_checkpoint(d.logs, hw_of, NULL);
+        if (clean) {
+            cr_assert(close_dirs(&d));
+        } else {
+            kill_dirs(&d);
+        }
+        open_ok(&d);
+        for (int32_t i = 0; i < 4; i++) {
+            struct logs_entry *entry = logs_find(d.logs, STR("orders"), i);
+            cr_assert_not_null(entry);
+            cr_assert_eq(plog_offset_end(entry->log), i + 1);
+            cr_assert_eq(entry->offset_hw, i + 1);
+            cr_assert_eq(entry->topic_id.raw[0], 7);
+        }
+        cr_assert_null(logs_find(d.logs, STR("orders"), 4));
+        end(&d);
+    }
+}
+
+Test(logs, a_deleted_partition_does_not_come_back_after_a_power_failure)
+{
+    struct dirs d;
+    begin(&d);
+    open_ok(&d);
+    cr_assert_eq(append(create(&d, "orders", 0), 3), ERR_OK);
+    logs_delete(d.logs, STR("orders"), 0);
+    cr_assert_null(logs_find(d.logs, STR("orders"), 0));
+    cr_assert_eq(plog_offset_end(create(&d, "orders", 0)->log), 0, "the same name, anew");
+    logs_free(d.logs);
+    d.logs = NULL;
+    while (worker_pool_step(d.workers)) {
+    }
+    fs_sim_crash(d.sim);
+    open_ok(&d);
+    struct logs_entry *entry = logs_find(d.logs, STR("orders"), 0);
+    cr_assert(entry == NULL || plog_offset_end(entry->log) == 0);
+    end(&d);
+}
+
+Test(logs, finish_deletions_and_leave_what_is_set_aside)
+{
+    struct dirs d;
+    begin(&d);
+    open_ok(&d);
+    cr_assert_eq(append(create(&d, "orders", 0), 3), ERR_OK);
+    cr_assert(close_dirs(&d));
+    struct fs *fs = fs_sim_fs(d.sim);
+    cr_assert_eq(
+        fs_rename(fs, "/a/orders-0", "/a/orders-0.0123456789abcdef0123456789abcdef-delete"),
+        ERR_OK);
+    cr_assert_eq(fs_mkdir(fs, "/a/x-1.0123456789abcdef0123456789abcdef-stray"), ERR_OK);
+    cr_assert_eq(fs_mkdir(fs, "/a/__cluster_metadata-0"), ERR_OK);
+    cr_assert_eq(fs_mkdir(fs, "/a/remote-log-index-cache"), ERR_OK);
+    open_ok(&d);
+    while (worker_pool_step(d.workers)) {
+    }
+    cr_assert_null(logs_find(d.logs, STR("orders"), 0));
+    cr_assert(!exists(&d, "/a/orders-0.0123456789abcdef0123456789abcdef-delete"));
+    cr_assert(exists(&d, "/a/x-1.0123456789abcdef0123456789abcdef-stray"));
+    end(&d);
+}
+
+Test(logs, a_directory_that_is_no_partition_is_an_error_with_a_name)
+{
+    static const char *const names[] = {"/a/orders", "/a/orders-x", "/a/-1", "/a/orders-1x",
+                                        "/a/orders-99999999999"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct dirs d;
+        begin(&d);
+        cr_assert_eq(fs_mkdir_all(fs_sim_fs(d.sim), names[i]), ERR_OK);
+        cr_assert_eq(open_dirs(&d), ERR_INVALID, "%s", names[i]);
+        cr_assert_not_null(strstr(d.msg.text, names[i] + 3));
+        end(&d);
+    }
+}
+
+Test(logs, a_partition_in_two_directories_is_an_error)
+{
+    struct dirs d;
+    begin(&d);
+    open_ok(&d);
+    cr_assert_eq(append(create(&d, "orders", 0), 3), ERR_OK);
+    cr_assert(close_dirs(&d));
+    cr_assert_eq(fs_mkdir(fs_sim_fs(d.sim), "/b/orders-0"), ERR_OK);
+    cr_assert_eq(open_dirs(&d), ERR_EXISTS);
+    cr_assert_not_null(strstr(d.msg.text, "orders-0"));
+    end(&d);
+}
+
+/* ---- who the directories belong to ---- */
+
+Test(logs, say_whose_they_are)
+{
+    struct dirs d;
+    int32_t id;
+    const char *cluster;
+    begin(&d);
+    open_ok(&d);
+    cr_assert(close_dirs(&d));
+    put(&d, "/a/meta.properties",
+        "#\n#Thu Nov 26\ncluster.id=cluster-one\ndirectory.id=abc_DEF-123\nversion=0\nbroker.id=7\n");
+    open_ok(&d);
+    cr_assert_eq(logs_stored_identity(d.logs, &id, &cluster, &d.msg), ERR_OK);
+    cr_assert_eq(id, 7);
+    cr_assert_str_eq(cluster, "cluster-one");
+    cr_assert_eq(logs_set_identity(d.logs, 8, "cluster-two", &d.msg), ERR_OK);
+    char *text;
+    size_t size;
+    cr_assert_eq(fs_read_all(d.fs, "/a/meta.properties", 1000, &text, &size), ERR_OK);
+    cr_assert_not_null(strstr(text, "directory.id=abc_DEF-123\n"), "%s", text);
+    cr_assert_not_null(strstr(text, "broker.id=8\n"));
+    mem_free(text);
+    end(&d);
+}
+
+Test(logs, that_contradict_each_other_are_refused)
+{
+    struct dirs d;
+    int32_t id;
+    const char *cluster;
+    begin(&d);
+    cr_assert_eq(fs_mkdir(d.fs, "/a"), ERR_OK);
+    cr_assert_eq(fs_mkdir(d.fs, "/b"), ERR_OK);
+    put(&d, "/a/meta.properties", "version=0\nbroker.id=7\ncluster.id=x\n");
+    put(&d, "/b/meta.properties", "version=0\nbroker.id=8\ncluster.id=x\n");
+    static const char *const names[] = {"/a", "/b"};
+    struct logs_options options = {
+        .fs = d.fs, .clock = &d.clock.clock, .workers = d.workers, .dirs = names, .dirs_count = 2};
+    cr_assert_eq(logs_open(&options, &d.logs, &d.msg), ERR_OK);
+    cr_assert_eq(logs_stored_identity(d.logs, &id, &cluster, &d.msg), ERR_INVALID);
+    cr_assert_not_null(strstr(d.msg.text, "E-DATA-06"));
+    end(&d);
+}
+
+Test(logs, of_a_kraft_broker_are_refused)
+{
+    struct dirs d;
+    begin(&d);
+    cr_assert_eq(fs_mkdir(d.fs, "/a"), ERR_OK);
+    put(&d, "/a/meta.properties", "version=1\nnode.id=7\ncluster.id=x\n");
+    cr_assert_eq(open_dirs(&d), ERR_INVALID);
+    cr_assert_not_null(strstr(d.msg.text, "E-DATA-02"));
+    end(&d);
+}
+
+Test(logs, a_meta_file_that_cannot_be_read_takes_its_directory_offline)
+{
+    static const char *const texts[] = {"broker.id=seven\n", "version=zero\nbroker.id=7\n",
+                                        "broker.id=99999999999\n"};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        struct dirs d;
+        begin(&d);
+        cr_assert_eq(fs_mkdir(d.fs, "/a"), ERR_OK);
+        put(&d, "/a/meta.properties", texts[i]);
+        open_ok(&d);
+        cr_assert(logdir_offline(logs_dir(d.logs, 0)), "%s", texts[i]);
+        cr_assert(!logdir_offline(logs_dir(d.logs, 1)));
+        end(&d);
+    }
+}
+
+Test(logs, are_locked_for_one_broker)
+{
+    struct dirs d;
+    begin(&d);
+    open_ok(&d);
+    struct logs *first = d.logs;
+    cr_assert_eq(open_dirs(&d), ERR_LOCKED);
+    cr_assert_not_null(strstr(d.msg.text, "E-DATA-04"));
+    d.logs = first;
+    cr_assert(close_dirs(&d));
+    open_ok(&d);
+    end(&d);
+}
+
+/* ---- clean stops ---- */
+
+Test(logs, the_mark_of_a_clean_stop_counts_once)
+{
+    struct dirs d;
+    begin(&d);
+    open_ok(&d);
+    cr_assert_eq(append(create(&d, "orders", 0), 3), ERR_OK);
+    cr_assert(close_dirs(&d));
+    cr_assert(exists(&d, "/a/.kafka_cleanshutdown"));
+    cr_assert(exists(&d, "/b/.kafka_cleanshutdown"));
+    open_ok(&d);
+    cr_assert(logs_dir(d.logs, 0)->clean);
+    cr_assert(!exists(&d, "/a/.kafka_cleanshutdown"));
+    kill_dirs(&d);
+    open_ok(&d);
+    cr_assert(!logs_dir(d.logs, 0)->clean);
+    end(&d);
+}
+
+Test(logs, an_empty_mark_of_an_older_kafka_counts_too)
+{
+    struct dirs d;
+    begin(&d);
+    cr_assert_eq(fs_mkdir(d.fs, "/a"), ERR_OK);
+    put(&d, "/a/.kafka_cleanshutdown", "");
+    open_ok(&d);
+    cr_assert(logs_dir(d.logs, 0)->clean);
+    end(&d);
+}
+
+Test(logs, no_mark_where_something_failed_while_stopping)
+{
+    int reached = 0;
+    for (int64_t k = 0;; k++) {
+        struct dirs d;
+        begin(&d);
+        open_ok(&d);
+        cr_assert_eq(append(create(&d, "orders", 0), 3), ERR_OK);
+        fs_fault_set(d.fault, &(struct fs_fault_plan){.ops = FS_OPS_WRITE | FS_OPS_SYNC,
+                                                      .path = "/a",
+                                                      .after = k,
+                                                      .repeat = 1,
+                                                      .err = ERR_IO});
+        bool clean = close_dirs(&d);
+        bool hit = fs_fault_hits(d.fault) > 0;
+        fs_fault_clear(d.fault);
+        cr_assert_eq(clean, !hit, "call %" PRId64, k);
+        cr_assert(exists(&d, "/b/.kafka_cleanshutdown"), "the other one is not to blame");
+        open_ok(&d);
+        struct logs_entry *entry = logs_find(d.logs, STR("orders"), 0);
+        cr_assert_eq(plog_offset_end(entry->log), 3);
+        end(&d);
+        if (!hit) {
+            break;
+        }
+        reached++;
+    }
+    cr_assert_gt(reached, 10);
+}
+
+/* A worker's sync may fail after the mark was written. */
+Test(logs, a_sync_that_fails_after_the_stop_takes_the_mark_back)
+{
+    struct dirs d;
+    begin(&d);
+    open_ok(&d);
+    struct logs_entry *entry = create(&d, "orders", 0);
+    cr_assert_eq(append(entry, 3), ERR_OK);
+    cr_assert_eq(plog_roll(entry->log, LOG_EPOCH_MS), ERR_OK);
+    cr_assert(logs_close(d.logs, hw_of, NULL));
+    cr_assert(exists(&d, "/a/.kafka_cleanshutdown"));
+    fs_sim_fail_sync(d.sim, 0);
+    while (worker_pool_step(d.workers)) {
+    }
+    cr_assert(!exists(&d, "/a/.kafka_cleanshutdown"));
+    cr_assert(exists(&d, "/b/.kafka_cleanshutdown"));
+    logs_free(d.logs);
+    d.logs = NULL;
+    end(&d);
+}
+
+/* ---- checkpoints in bad shape ---- */
+
+Test(logs, damaged_checkpoints_mean_reading_more_and_nothing_worse)
+{
+    static const char *const names[] = {"recovery-point-offset-checkpoint",
+                                        "log-start-offset-checkpoint",
+                                        "replication-offset-checkpoint"};
+    static const char *const texts[] = {"", "garbage", "0\n1\n", NULL};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        for (size_t j = 0; j < sizeof(texts) / sizeof(texts[0]); j++) {
+            struct dirs d;
+            char path[128];
+            begin(&d);
+            open_ok(&d);
+            cr_assert_eq(append(create(&d, "orders", 0), 3), ERR_OK);
+            logs_checkpoint(d.logs, hw_of, NULL);
+            kill_dirs(&d);
+            snprintf(path, sizeof(path), "/a/%s", names[i]);
+            if (texts[j] != NULL) {
+                put(&d, path, texts[j]);
+            } else {
+                cr_assert_eq(fs_unlink(fs_sim_fs(d.sim), path), ERR_OK);
+            }
+            open_ok(&d);
+            cr_assert_eq(plog_offset_end(logs_find(d.logs, STR("orders"), 0)->log), 3);
+            end(&d);
+        }
+    }
+}
+
+Test(logs, damaged_partition_metadata_is_as_good_as_none)
+{
+    struct dirs d;
+    begin(&d);
+    open_ok(&d);
+    cr_assert_eq(append(create(&d, "orders", 0), 3), ERR_OK);
+    cr_assert(close_dirs(&d));
+    put(&d, "/a/orders-0/partition.metadata", "version: 0\ntopic_id: ???");
+    open_ok(&d);
+    struct logs_entry *entry = logs_find(d.logs, STR("orders"), 0);
+    cr_assert(uuid_is_zero(entry->topic_id));
+    cr_assert_eq(logs_set_topic_id(entry, (struct uuid){{9}}), ERR_OK);
+    kill_dirs(&d);
+    open_ok(&d);
+    cr_assert_eq(logs_find(d.logs, STR("orders"), 0)->topic_id.raw[0], 9);
+    end(&d);
+}
+
+/* ---- directories that fail ---- */
+
+Test(logs, a_failing_directory_goes_offline_and_the_others_serve)
+{
+    struct dirs d;
+    begin(&d);
+    open_ok(&d);
+    struct logs_entry *a = create(&d, "orders", 0);
+    struct logs_entry *b = create(&d, "orders", 1);
+    cr_assert_str_eq(a->dir->path, "/a");
+    cr_assert_str_eq(b->dir->path, "/b");
+    cr_assert_eq(append(a, 3), ERR_OK);
+    fs_fault_set(d.fault, &(struct fs_fault_plan){.ops = FS_OP_BIT(FS_OP_PWRITEV),
+                                                  .path = "/a",
+                                                  .repeat = FS_FAULT_FOR_EVER,
+                                                  .err = ERR_NO_SPACE});
+    cr_assert_eq(append(a, 1), ERR_KAFKA_STORAGE_ERROR);
+    cr_assert(logdir_offline(a->dir));
+    cr_assert_str_eq(d.failed, "/a;", "told once");
+    cr_assert_eq(append(b, 2), ERR_OK);
+    struct logs_entry *c = create(&d, "orders", 2);
+    cr_assert_str_eq(c->dir->path, "/b", "new partitions go where there is room");
+    logs_checkpoint(d.logs, hw_of, NULL);
+    cr_assert(!close_dirs(&d), "not all of it is clean");
+    fs_fault_clear(d.fault);
+    open_ok(&d);
+    cr_assert(!logs_dir(d.logs, 0)->clean);
+    cr_assert(logs_dir(d.logs, 1)->clean);
+    cr_assert_eq(plog_offset_end(logs_find(d.logs, STR("orders"), 0)->log), 3);
+    cr_assert_eq(plog_offset_end(logs_find(d.logs, STR("orders"), 1)->log), 2);
+    end(&d);
+}
+
+Test(logs, a_partition_is_made_in_the_next_directory_when_the_first_fails)
+{
+    for (int64_t k = 0;; k++) {
+        struct dirs d;
+        begin(&d);
+        open_ok(&d);
+        fs_fault_set(d.fault, &(struct fs_fault_plan){.ops = FS_OPS_ALL,
+                                                      .path = "/a/",
+                                                      .after = k,
+                                                      .repeat = FS_FAULT_FOR_EVER,
+                                                      .err = ERR_IO});
+        struct logs_entry *entry = create(&d, "orders", 0);
+        bool hit = fs_fault_hits(d.fault) > 0;
+        if (entry->dir == logs_dir(d.logs, 1)) {
+            cr_assert(hit);
+            cr_assert(logdir_offline(logs_dir(d.logs, 0)));
+        }
+        cr_assert_eq(logs_find(d.logs, STR("orders"), 0), entry);
+        fs_fault_clear(d.fault);
+        cr_assert_eq(append(entry, 1), ERR_OK);
+        end(&d);
+        if (!hit) {
+            break;
+        }
+    }
+}
+
+Test(logs, none_left_means_a_storage_error)
+{
+    struct dirs d;
+    struct topic_config config = log_config();
+    struct logs_entry *entry;
+    begin(&d);
+    open_ok(&d);
+    logdir_fail(logs_dir(d.logs, 0));
+    logdir_fail(logs_dir(d.logs, 1));
+    logdir_fail(logs_dir(d.logs, 1));
+    cr_assert_str_eq(d.failed, "/a;/b;");
+    cr_assert_eq(logs_create(d.logs, STR("orders"), 0, (struct uuid){{1}}, &config, &entry),
+                 ERR_KAFKA_STORAGE_ERROR);
+    end(&d);
+}
+
+Test(logs, opening_goes_on_without_a_directory_that_fails_at_any_call)
+{
+    for (int64_t k = 0;; k++) {
+        struct dirs d;
+        begin(&d);
+        open_ok(&d);
+        cr_assert_eq(append(create(&d, "orders", 0), 3), ERR_OK);
+        cr_assert_eq(append(create(&d, "orders", 1), 4), ERR_OK);
+        kill_dirs(&d);
+        fs_fault_set(d.fault, &(struct fs_fault_plan){.ops = FS_OPS_ALL,
+                                                      .path = "/a",
+                                                      .after = k,
+                                                      .repeat = FS_FAULT_FOR_EVER,
+                                                      .err = ERR_IO});
+        open_ok(&d);
+        bool hit = fs_fault_hits(d.fault) > 0;
+        cr_assert_eq(logdir_offline(logs_dir(d.logs, 0)), hit, "call %" PRId64, k);
+        struct logs_entry *b = logs_find(d.logs, STR("orders"), 1);
+        cr_assert_not_null(b);
+        cr_assert_eq(plog_offset_end(b->log), 4);
+        fs_fault_clear(d.fault);
+        end(&d);
+        if (!hit) {
+            break;
+        }
+    }
+}

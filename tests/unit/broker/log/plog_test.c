@@ -1,0 +1,594 @@
+/* A log in good health: what is appended is read, segments roll, retention, truncation, times. */
+#include "log_fixture.h"
+
+static void begin(struct log_world *w)
+{
+    world_begin(w, 1);
+    cr_assert_eq(world_open(w), ERR_OK);
+}
+
+static void expect_bases(const struct log_world *w, const char *expected)
+{
+    struct buf text = {0};
+    for (int32_t i = 0; i < w->log->segs_count; i++) {
+        buf_printf(&text, "%" PRId64 " ", w->log->segs[i]->base_offset);
+    }
+    buf_put_byte(&text, 0);
+    cr_assert_str_eq((char *)text.data, expected);
+    buf_fini(&text);
+}
+
+Test(plog, appends_of_one_call_follow_each_other_and_go_in_one_write)
+{
+    struct log_world w;
+    begin(&w);
+    struct buf data[5];
+    struct plog_batch batches[5];
+    for (int i = 0; i < 5; i++) {
+        data[i] = make_batch((struct batch_want){.records = i + 1, .first_ms = LOG_EPOCH_MS});
+        batches[i] = plog_batch_of(&data[i]);
+    }
+    int64_t writes = fs_fault_calls(w.fault, FS_OP_PWRITEV);
+    plog_append_leader(w.log, batches, 5, -1, LOG_EPOCH_MS);
+    cr_assert_eq(fs_fault_calls(w.fault, FS_OP_PWRITEV), writes + 1);
+    int64_t next = 0;
+    for (int i = 0; i < 5; i++) {
+        cr_assert_eq(batches[i].err, ERR_OK);
+        cr_assert_eq(batches[i].base_offset, next);
+        cr_assert_eq(batches[i].last_offset, next + i);
+        cr_assert_eq(batches[i].append_time_ms, -1);
+        next += i + 1;
+        model_add(&w.model, data[i]);
+    }
+    cr_assert_eq(plog_offset_end(w.log), 15);
+    cr_assert_eq(model_prefix(&w), 5);
+    world_end(&w);
+}
+
+Test(plog, stamps_the_brokers_time_where_the_topic_says_so)
+{
+    struct log_world w;
+    world_begin(&w, 1);
+    w.options.config.message_timestamp_type = TOPIC_LOG_APPEND_TIME;
+    cr_assert_eq(world_open(&w), ERR_OK);
+    struct plog_batch batch = log_append(&w, (struct batch_want){.first_ms = 5}, 0);
+    cr_assert_eq(batch.append_time_ms, LOG_EPOCH_MS);
+    cr_assert_eq(w.model.batches[0].header.max_timestamp_ms, LOG_EPOCH_MS);
+    cr_assert_eq(model_prefix(&w), 1, "its CRC was set");
+    world_end(&w);
+}
+
+Test(plog, rolls_before_a_batch_that_does_not_fit)
+{
+    struct log_world w;
+    begin(&w);
+    log_fill(&w, 1, 100);
+    struct topic_config config = log_config();
+    config.segment_bytes = 3 * (int64_t)w.model.batches[0].data.size;
+    plog_configure(w.log, &config);
+    log_fill(&w, 7, 100);
+    expect_bases(&w, "0 3 6 ");
+    cr_assert_eq(w.log->segs[0]->size_bytes, config.segment_bytes);
+    cr_assert_eq(check_log(&w), 8);
+    world_end(&w);
+}
+
+Test(plog, refuses_a_batch_larger_than_a_segment)
+{
+    struct log_world w;
+    world_begin(&w, 1);
+    w.options.config.segment_bytes = 200;
+    cr_assert_eq(world_open(&w), ERR_OK);
+    struct plog_batch batch = log_append(&w, (struct batch_want){.value_bytes = 150}, 0);
+    cr_assert_eq(batch.err, ERR_RECORD_LIST_TOO_LARGE);
+    cr_assert_eq(plog_offset_end(w.log), 0);
+    log_fill(&w, 1, 50);
+    world_end(&w);
+}
+
+Test(plog, rolls_by_the_time_of_records_since_the_segments_first)
+{
+    struct log_world w;
+    world_begin(&w, 1);
+    w.options.config.segment_ms = 1000;
+    cr_assert_eq(world_open(&w), ERR_OK);
+    const int64_t times[] = {5000, 6000, 6001, 7001, 7002, 3000};
+    for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+        log_append_ok(&w, (struct batch_want){.first_ms = times[i]}, 0);
+    }
+    expect_bases(&w, "0 2 4 ");
+    world_reopen(&w, true);
+    log_append_ok(&w, (struct batch_want){.first_ms = 8002}, 0);
+    expect_bases(&w, "0 2 4 ");
+    log_append_ok(&w, (struct batch_want){.first_ms = 8003}, 0);
+    expect_bases(&w, "0 2 4 7 ");
+    world_end(&w);
+}
+
+Test(plog, rolls_by_the_clock_where_records_have_no_time)
+{
+    struct log_world w;
+    world_begin(&w, 1);
+    w.options.config.segment_ms = 1000;
+    cr_assert_eq(world_open(&w), ERR_OK);
+    struct batch_want want = {.first_ms = -1};
+    log_append_ok(&w, want, 0);
+    clock_manual_advance(&w.clock, INT64_C(1000) * 1000000);
+    log_append_ok(&w, want, 0);
+    expect_bases(&w, "0 ");
+    clock_manual_advance(&w.clock, 1000000);
+    log_append_ok(&w, want, 0);
+    expect_bases(&w, "0 2 ");
+    world_end(&w);
+}
+
+Test(plog, jitter_makes_a_segment_roll_earlier_by_less_than_it)
+{
+    struct log_world w;
+    world_begin(&w, 1);
+    w.options.config.segment_ms = 1000;
+    w.options.config.segment_jitter_ms = 400;
+    cr_assert_eq(world_open(&w), ERR_OK);
+    for (int i = 0; i < 2000 && w.log->segs_count == 1; i++) {
+        log_append_ok(&w, (struct batch_want){.first_ms = i + 1}, 0);
+    }
+    int64_t rolled = w.log->segs[1]->base_offset;
+    cr_assert(rolled > 600 && rolled <= 1001, "%" PRId64, rolled);
+    world_end(&w);
+}
+
+Test(plog, rolls_when_an_index_is_full)
+{
+    struct log_world w;
+    world_begin(&w, 1);
+    w.options.config.index_interval_bytes = 0;
+    w.options.config.segment_index_bytes = 5 * 8; /* 5 offsets, or 3 times and the last one */
+    cr_assert_eq(world_open(&w), ERR_OK);
+    /* Every batch but a segment's first gets an entry. */
+    for (int i = 0; i < 14; i++) {
+        log_append_ok(&w, (struct batch_want){.first_ms = 100}, 0);
+    }
+    expect_bases(&w, "0 6 12 ");
+    world_end(&w);
+
+    world_begin(&w, 1);
+    w.options.config.index_interval_bytes = 0;
+    w.options.config.segment_index_bytes = 5 * 8;
+    cr_assert_eq(world_open(&w), ERR_OK);
+    for (int i = 0; i < 8; i++) {
+        log_append_ok(&w, (struct batch_want){.first_ms = 100 + i}, 0);
+    }
+    expect_bases(&w, "0 3 6 ");
+    world_end(&w);
+}
+
+/* Index entries have 32 bits for the distance from a segment's base. */
+Test(plog, rolls_before_an_offset_too_far_from_the_base)
+{
+    struct log_world w;
+    begin(&w);
+    log_fill(&w, 1, 10);
+    struct buf data = make_batch((struct batch_want){.first_ms = LOG_START_MS});
+    batch_patch_offset_epoch(data.data, INT32_MAX, 0);
+    cr_assert_eq(plog_append_follower(w.log, (struct bytes){data.data, data.size}, LOG_EPOCH_MS),
+                 ERR_OK);
+    expect_bases(&w, "0 ");
+    batch_patch_offset_epoch(data.data, (int64_t)INT32_MAX + 1, 0);
+    cr_assert_eq(plog_append_follower(w.log, (struct bytes){data.data, data.size}, LOG_EPOCH_MS),
+                 ERR_OK);
+    cr_assert_eq(w.log->segs_count, 2);
+    struct view *view = plog_view_get(w.log);
+    struct view_range range;
+    cr_assert_eq(view_read(view, 5, INT64_MAX, 100, true, &range), ERR_OK);
+    cr_assert_eq(range.base_offset, INT32_MAX, "over a gap");
+    view_put(view);
+    buf_fini(&data);
+    world_end(&w);
+}
+
+/* ---- following ---- */
+
+Test(plog, a_follower_takes_offsets_and_epochs_as_they_come)
+{
+    struct log_world leader;
+    struct log_world w;
+    begin(&leader);
+    for (int i = 0; i < 70; i++) { /* more than one write takes */
+        struct batch_want want = {
+            .records = 2, .first_ms = LOG_EPOCH_MS, .producer = 3, .sequence = i * 2};
+        log_append_ok(&leader, want, i / 20);
+    }
+    struct buf all = read_log(leader.log, 0);
+    begin(&w);
+    cr_assert_eq(plog_append_follower(w.log, (struct bytes){all.data, all.size}, LOG_EPOCH_MS),
+                 ERR_OK);
+    w.model = leader.model;
+    leader.model = (struct model){0};
+    cr_assert_eq(check_log(&w), 70);
+    world_reopen(&w, false);
+    cr_assert_eq(check_log(&w), 70);
+    buf_fini(&all);
+    world_end(&w);
+    world_end(&leader);
+}
+
+Test(plog, a_follower_refuses_what_is_damaged_or_does_not_follow)
+{
+    struct log_world w;
+    begin(&w);
+    log_fill(&w, 2, 10);
+    struct buf data = make_batch((struct batch_want){.records = 2});
+    struct bytes bytes = {data.data, data.size};
+    batch_patch_offset_epoch(data.data, 1, 0);
+    cr_assert_eq(plog_append_follower(w.log, bytes, 0), ERR_CORRUPT, "before the end");
+    batch_patch_offset_epoch(data.data, 2, 0);
+    cr_assert_eq(plog_append_follower(w.log, (struct bytes){data.data, data.size - 1}, 0),
+                 ERR_CORRUPT, "cut short");
+    data.data[data.size - 1] ^= 1;
+    cr_assert_eq(plog_append_follower(w.log, bytes, 0), ERR_CORRUPT, "CRC");
+    data.data[data.size - 1] ^= 1;
+    cr_assert_eq(plog_append_follower(w.log, bytes, 0), ERR_OK);
+    cr_assert_eq(plog_offset_end(w.log), 4);
+    cr_assert(!plog_failed(w.log), "the log is not to blame");
+    buf_fini(&data);
+    world_end(&w);
+}
+
+/* ---- reading ---- */
+
+Test(view, reads_whole_batches_within_its_limits)
+{
+    struct log_world w;
+    begin(&w);
+    for (int i = 0; i < 4; i++) {
+        log_append_ok(&w, (struct batch_want){.records = 3, .value_bytes = 20}, 0);
+    }
+    size_t size = w.model.batches[0].data.size;
+    struct view *view = plog_view_get(w.log);
+    struct {
+        int64_t offset, limit;
+        size_t max;
+        bool min_one;
+        int64_t base;
+        size_t bytes;
+    } cases[] = {
+        {0, 12, 1 << 20, false, 0, 4 * size},  {4, 12, 1 << 20, false, 3, 3 * size},
+        {4, 9, 1 << 20, false, 3, 2 * size},   {4, 8, 1 << 20, false, 3, size},
+        {4, 6, 1 << 20, false, 3, size},       {4, 3, 1 << 20, false, 0, 0},
+        {0, 12, size - 1, false, 0, 0},        {0, 12, size - 1, true, 0, size},
+        {0, 12, size + 5, false, 0, size + 5}, {12, 12, 1 << 20, true, 0, 0},
+        {12, INT64_MAX, 1 << 20, true, 0, 0},  {11, INT64_MAX, 1 << 20, true, 9, size},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct view_range range;
+        cr_assert_eq(view_read(view, cases[i].offset, cases[i].limit, cases[i].max,
+                               cases[i].min_one, &range),
+                     ERR_OK);
+        cr_assert_eq(range.size_bytes, cases[i].bytes, "case %zu: %zu", i, range.size_bytes);
+        if (cases[i].bytes > 0) {
+            cr_assert_eq(range.base_offset, cases[i].base, "case %zu", i);
+        }
+    }
+    struct view_range range;
+    cr_assert_eq(view_read(view, -1, 12, 100, true, &range), ERR_OFFSET_OUT_OF_RANGE);
+    view_put(view);
+    world_end(&w);
+}
+
+Test(view, keeps_deleted_segments_readable)
+{
+    struct log_world w;
+    begin(&w);
+    log_fill(&w, 3, 50);
+    struct view *view = plog_view_get(w.log);
+    struct topic_config config = log_config();
+    config.retention_ms = 0;
+    plog_configure(w.log, &config);
+    cr_assert_eq(plog_delete_old_segments(w.log, 3, LOG_EPOCH_MS), ERR_OK);
+    expect_bases(&w, "3 ");
+    struct view_range range;
+    cr_assert_eq(view_read(view, 1, 3, 1 << 20, true, &range), ERR_OK);
+    struct buf bytes = read_range(&range);
+    cr_assert_eq(entry_check_crc((struct bytes){bytes.data, bytes.size}), ERR_OK);
+    buf_fini(&bytes);
+    view_put(view);
+    world_end(&w);
+}
+
+/* ---- the start ---- */
+
+static void five_segments(struct log_world *w)
+{
+    begin(w);
+    for (int i = 0; i < 5; i++) {
+        log_fill(w, 2, 100); /* a second apart from each other, from LOG_START_MS on */
+        if (i < 4) {
+            cr_assert_eq(plog_roll(w->log, LOG_EPOCH_MS), ERR_OK);
+        }
+    }
+    expect_bases(w, "0 2 4 6 8 ");
+}
+
+static void retain(struct log_world *w, int64_t bytes, int64_t ms, int64_t offset_hw,
+                   int64_t now_ms)
+{
+    struct topic_config config = log_config();
+    config.retention_bytes = bytes;
+    config.retention_ms = ms;
+    plog_configure(w->log, &config);
+    cr_assert_eq(plog_delete_old_segments(w->log, offset_hw, now_ms), ERR_OK);
+}
+
+Test(retention, by_time_looks_at_a_segments_latest_record)
+{
+    struct log_world w;
+    five_segments(&w);
+    int64_t third_ends = LOG_START_MS + 5 * 1000;
+    retain(&w, -1, 60000, 10, third_ends + 60000);
+    expect_bases(&w, "4 6 8 ");
+    retain(&w, -1, 60000, 10, third_ends + 60001);
+    expect_bases(&w, "6 8 ");
+    cr_assert_eq(plog_log_start(w.log), 6);
+    cr_assert(!file_exists(&w, "00000000000000000004.log"));
+    cr_assert(!file_exists(&w, "00000000000000000004.index"));
+    cr_assert(!file_exists(&w, "00000000000000000004.timeindex"));
+    cr_assert(!file_exists(&w, "00000000000000000004.snapshot"));
+    cr_assert(file_exists(&w, "00000000000000000006.snapshot"), "the first segment's stays");
+    world_reopen(&w, false);
+    cr_assert_eq(plog_log_start(w.log), 6);
+    (void)check_log(&w);
+    world_end(&w);
+}
+
+Test(retention, by_size_keeps_at_least_as_much)
+{
+    struct log_world w;
+    five_segments(&w);
+    int64_t each = w.log->segs[0]->size_bytes;
+    retain(&w, 4 * each + 1, -1, 10, LOG_EPOCH_MS);
+    expect_bases(&w, "0 2 4 6 8 ");
+    retain(&w, 4 * each, -1, 10, LOG_EPOCH_MS);
+    expect_bases(&w, "2 4 6 8 ");
+    retain(&w, each, -1, 10, LOG_EPOCH_MS);
+    expect_bases(&w, "8 ");
+    world_end(&w);
+}
+
+Test(retention, never_goes_beyond_the_high_watermark)
+{
+    struct log_world w;
+    five_segments(&w);
+    retain(&w, 0, 0, 5, LOG_EPOCH_MS);
+    expect_bases(&w, "4 6 8 ");
+    retain(&w, 0, 0, 9, LOG_EPOCH_MS);
+    expect_bases(&w, "8 ");
+    world_end(&w);
+}
+
+Test(retention, takes_the_last_segment_too_after_rolling)
+{
+    struct log_world w;
+    five_segments(&w);
+    retain(&w, -1, 0, 10, LOG_EPOCH_MS);
+    expect_bases(&w, "10 ");
+    cr_assert_eq(plog_log_start(w.log), 10);
+    cr_assert_eq(plog_offset_end(w.log), 10);
+    retain(&w, -1, 0, 10, LOG_EPOCH_MS);
+    expect_bases(&w, "10 ");
+    log_fill(&w, 1, 10);
+    (void)check_log(&w);
+    world_reopen(&w, false);
+    cr_assert_eq(plog_log_start(w.log), 10);
+    world_end(&w);
+}
+
+Test(retention, uses_the_files_time_where_records_have_none)
+{
+    struct log_world w;
+    begin(&w);
+    log_append_ok(&w, (struct batch_want){.first_ms = -1}, 0);
+    cr_assert_eq(plog_roll(w.log, LOG_EPOCH_MS), ERR_OK);
+    cr_assert_eq(fs_set_mtime(w.fs, log_path("00000000000000000000.log"), LOG_EPOCH_MS), ERR_OK);
+    retain(&w, -1, 1000, 1, LOG_EPOCH_MS + 1000);
+    expect_bases(&w, "0 1 ");
+    retain(&w, -1, 1000, 1, LOG_EPOCH_MS + 1001);
+    expect_bases(&w, "1 ");
+    world_end(&w);
+}
+
+Test(retention, of_a_compacted_topic_only_takes_deleted_records)
+{
+    struct log_world w;
+    five_segments(&w);
+    struct topic_config config = log_config();
+    config.retention_ms = 0;
+    config.retention_bytes = 0;
+    config.cleanup_policy = TOPIC_CLEANUP_COMPACT;
+    plog_configure(w.log, &config);
+    cr_assert(!plog_may_delete_records(w.log));
+    cr_assert_eq(plog_delete_old_segments(w.log, 10, LOG_EPOCH_MS), ERR_OK);
+    expect_bases(&w, "0 2 4 6 8 ");
+    cr_assert_eq(plog_set_log_start(w.log, 5), ERR_OK);
+    cr_assert_eq(plog_delete_old_segments(w.log, 10, LOG_EPOCH_MS), ERR_OK);
+    expect_bases(&w, "4 6 8 ");
+    world_end(&w);
+}
+
+Test(delete_records, moves_the_start_and_whole_segments_go_later)
+{
+    struct log_world w;
+    five_segments(&w);
+    cr_assert(plog_may_delete_records(w.log));
+    cr_assert_eq(plog_set_log_start(w.log, 5), ERR_OK);
+    cr_assert_eq(plog_set_log_start(w.log, 3), ERR_OK);
+    cr_assert_eq(plog_log_start(w.log), 5, "it never goes back");
+    expect_bases(&w, "0 2 4 6 8 ");
+    retain(&w, -1, -1, 10, LOG_EPOCH_MS);
+    expect_bases(&w, "4 6 8 ");
+    world_reopen(&w, true);
+    cr_assert_eq(plog_log_start(w.log), 5, "in the middle of a segment");
+    (void)check_log(&w);
+    cr_assert_eq(plog_set_log_start(w.log, 10), ERR_OK);
+    retain(&w, -1, -1, 10, LOG_EPOCH_MS);
+    expect_bases(&w, "10 ");
+    world_end(&w);
+}
+
+/* ---- the end ---- */
+
+Test(truncation, to_every_offset)
+{
+    for (int64_t offset = 0; offset <= 20; offset++) {
+        struct log_world w;
+        world_begin(&w, 1);
+        w.options.config.segment_bytes = 500;
+        w.options.config.index_interval_bytes = 100;
+        cr_assert_eq(world_open(&w), ERR_OK);
+        for (int i = 0; i < 10; i++) {
+            struct batch_want want = {.records = 2,
+                                      .first_ms = LOG_EPOCH_MS + i * 2,
+                                      .value_bytes = 40,
+                                      .producer = 4,
+                                      .sequence = i * 2};
+            log_append_ok(&w, want, i / 3);
+        }
+        cr_assert_gt(w.log->segs_count, 2);
+        int64_t cut = offset / 2 * 2; /* whole batches */
+        cr_assert_eq(plog_truncate_to(w.log, offset), ERR_OK);
+        cr_assert_eq(plog_offset_end(w.log), cut);
+        while (w.model.count > cut / 2) {
+            buf_fini(&w.model.batches[--w.model.count].data);
+        }
+        (void)check_log(&w);
+        struct batch_want next = {.first_ms = LOG_EPOCH_MS + cut,
+                                  .value_bytes = 40,
+                                  .producer = 4,
+                                  .sequence = (int32_t)cut};
+        log_append_ok(&w, next, 7);
+        (void)check_log(&w);
+        world_reopen(&w, offset % 2 == 0);
+        (void)check_log(&w);
+        world_end(&w);
+    }
+}
+
+Test(truncation, below_the_first_segment_begins_anew)
+{
+    struct log_world w;
+    five_segments(&w);
+    retain(&w, 0, -1, 9, LOG_EPOCH_MS);
+    expect_bases(&w, "8 ");
+    cr_assert_eq(plog_truncate_to(w.log, 3), ERR_OK);
+    expect_bases(&w, "3 ");
+    cr_assert_eq(plog_log_start(w.log), 3);
+    cr_assert_eq(plog_offset_end(w.log), 3);
+    world_end(&w);
+}
+
+Test(truncation, below_the_log_start_takes_it_along)
+{
+    struct log_world w;
+    five_segments(&w);
+    cr_assert_eq(plog_set_log_start(w.log, 5), ERR_OK);
+    cr_assert_eq(plog_truncate_to(w.log, 3), ERR_OK);
+    cr_assert_eq(plog_log_start(w.log), 3);
+    cr_assert_eq(plog_offset_end(w.log), 3);
+    world_end(&w);
+}
+
+/* ---- times ---- */
+
+struct found {
+    int64_t ms;
+    int64_t offset;
+    int32_t epoch;
+};
+
+static struct found look(struct log_world *w, int64_t timestamp_ms)
+{
+    struct found found;
+    cr_assert_eq(plog_offset_for_time(w->log, timestamp_ms, &found.ms, &found.offset, &found.epoch),
+                 ERR_OK);
+    return found;
+}
+
+Test(times, the_first_record_at_or_after_a_time)
+{
+    struct log_world w;
+    world_begin(&w, 1);
+    w.options.config.index_interval_bytes = 50;
+    cr_assert_eq(world_open(&w), ERR_OK);
+    /* Times go back in between: the answer is the first offset, not the nearest time. */
+    const int64_t times[] = {100, 200, 150, 300, 250, 400};
+    for (int i = 0; i < 6; i++) {
+        log_append_ok(&w, (struct batch_want){.records = 2, .first_ms = times[i]}, i);
+        if (i == 2) {
+            cr_assert_eq(plog_roll(w.log, LOG_EPOCH_MS), ERR_OK);
+        }
+    }
+    for (int pass = 0; pass < 3; pass++) {
+        const int64_t cases[][4] = {/* asked, time, offset, epoch */
+                                    {0, 100, 0, 0},    {101, 101, 1, 0}, {102, 200, 2, 1},
+                                    {201, 201, 3, 1},  {202, 300, 6, 3}, {302, 400, 10, 5},
+                                    {401, 401, 11, 5}, {402, -1, -1, -1}};
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+            struct found found = look(&w, cases[i][0]);
+            cr_assert_eq(found.ms, cases[i][1], "pass %d, time %" PRId64, pass, cases[i][0]);
+            cr_assert_eq(found.offset, cases[i][2], "pass %d, time %" PRId64, pass, cases[i][0]);
+            cr_assert_eq(found.epoch, cases[i][3], "pass %d, time %" PRId64, pass, cases[i][0]);
+        }
+        struct found max;
+        cr_assert_eq(plog_offset_of_max_timestamp(w.log, &max.ms, &max.offset, &max.epoch), ERR_OK);
+        cr_assert_eq(max.ms, 401);
+        cr_assert_eq(max.offset, 11);
+        world_reopen(&w, pass == 0);
+    }
+    cr_assert_eq(plog_set_log_start(w.log, 3), ERR_OK);
+    cr_assert_eq(look(&w, 0).offset, 3, "not below the log start");
+    world_end(&w);
+}
+
+Test(times, the_largest_may_lie_in_an_older_segment)
+{
+    struct log_world w;
+    struct found max;
+    begin(&w);
+    log_append_ok(&w, (struct batch_want){.records = 3, .first_ms = 900}, 0);
+    cr_assert_eq(plog_roll(w.log, LOG_EPOCH_MS), ERR_OK);
+    log_append_ok(&w, (struct batch_want){.records = 3, .first_ms = 500}, 0);
+    cr_assert_eq(plog_roll(w.log, LOG_EPOCH_MS), ERR_OK);
+    /* No time at all: the file's is no record's. */
+    log_append_ok(&w, (struct batch_want){.first_ms = -1}, 0);
+    cr_assert_eq(fs_set_mtime(w.fs, log_path("00000000000000000006.log"), LOG_EPOCH_MS), ERR_OK);
+    cr_assert_eq(plog_offset_of_max_timestamp(w.log, &max.ms, &max.offset, &max.epoch), ERR_OK);
+    cr_assert_eq(max.ms, 902);
+    cr_assert_eq(max.offset, 2);
+    world_end(&w);
+}
+
+Test(times, an_empty_log_has_none)
+{
+    struct log_world w;
+    struct found max;
+    begin(&w);
+    cr_assert_eq(look(&w, 0).offset, -1);
+    cr_assert_eq(plog_offset_of_max_timestamp(w.log, &max.ms, &max.offset, &max.epoch), ERR_OK);
+    cr_assert_eq(max.offset, -1);
+    cr_assert_eq(max.ms, -1);
+    world_end(&w);
+}
+
+Test(plog, flushes_by_the_number_of_messages)
+{
+    struct log_world w;
+    world_begin(&w, 1);
+    w.options.config.flush_messages = 5;
+    cr_assert_eq(world_open(&w), ERR_OK);
+    log_append_ok(&w, (struct batch_want){.records = 4}, 0);
+    cr_assert_eq(plog_recovery_point(w.log), 0);
+    log_append_ok(&w, (struct batch_want){.records = 1}, 0);
+    cr_assert_eq(plog_recovery_point(w.log), 5);
+    log_append_ok(&w, (struct batch_want){.records = 4}, 0);
+    cr_assert_eq(plog_recovery_point(w.log), 5);
+    world_end(&w);
+}
