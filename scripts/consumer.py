@@ -18,34 +18,47 @@ from demo import import_kafka, options, say, wait_for_broker  # noqa: E402
 kafka = import_kafka()
 
 
-def consume(given):
+POLL_MS = 500  # so long it takes at most until a signal is heeded
+POLL_RECORDS = 500
+
+
+class Stop:
+    """Whether a signal has come. Never an exception from it: one inside of kafka-python would leave it in pieces, and
+    it could not tell the broker any more how far it was."""
+
+    def __init__(self):
+        self.signal = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._caught)
+
+    def _caught(self, number, _frame):
+        if self.signal is not None:
+            sys.exit(128 + number)  # the second time, in earnest
+        self.signal = number
+
+
+def consume(given, stop):
     consumer = wait_for_broker(kafka, given.bootstrap_server, lambda servers: kafka.KafkaConsumer(
         given.topic, group_id=given.group, bootstrap_servers=servers,
-        auto_offset_reset="earliest" if given.from_beginning else "latest"))
-    try:
-        read = 0
-        while given.count is None or read < given.count:
-            message = next(consumer)
-            say(f"consumed partition {message.partition} offset {message.offset}: "
-                f"{message.value.decode(errors='replace')}")
-            read += 1
-    finally:
+        auto_offset_reset="earliest" if given.from_beginning else "latest"), stop)
+    left = given.count
+    while consumer is not None and stop.signal is None and left != 0:
+        wanted = POLL_RECORDS if left is None else min(POLL_RECORDS, left)
+        for messages in consumer.poll(timeout_ms=POLL_MS, max_records=wanted).values():
+            for message in messages:
+                say(f"consumed partition {message.partition} offset {message.offset}: "
+                    f"{message.value.decode(errors='replace')}")
+                left = left if left is None else left - 1
+    if consumer is not None:
         consumer.close()  # tells the broker how far it was, and that the group has one member less
-
-
-def stop(_signal, _frame):
-    raise KeyboardInterrupt
 
 
 def main():
     given = options(__doc__, ("--group", {"default": "my_favorite_group", "help": "(my_favorite_group)"}),
                     ("--from-beginning", {"action": "store_true", "help": "a new group begins at the oldest message"}))
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        consume(given)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    return 0
+    stop = Stop()
+    consume(given, stop)
+    return 0 if stop.signal is None else 128 + stop.signal
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def default_binary():
 
 def default_folder():
     """Where scripts/cluster and scripts/quickstart keep theirs."""
-    return os.environ.get("BARNABAS_CLUSTER") or os.path.join(wire.ROOT, "build", "cluster")
+    return os.path.abspath(os.environ.get("BARNABAS_CLUSTER") or os.path.join(wire.ROOT, "build", "cluster"))
 
 
 def missing(binary=None):

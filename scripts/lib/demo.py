@@ -61,13 +61,13 @@ def someone_listens(servers):
     return False
 
 
-def wait_for_broker(kafka, bootstrap, make):
-    """make(servers), once a broker serves. Says once that it waits, and why."""
+def wait_for_broker(kafka, bootstrap, make, stop=None):
+    """make(servers), once a broker serves. Says once that it waits, and why. None when stop.signal is set before."""
     servers = [server.strip() for server in bootstrap.split(",")]
     if not all(server.rpartition(":")[2].isdigit() for server in servers):
         sys.exit(f"error: --bootstrap-server {bootstrap}: not HOST:PORT, for example localhost:9092")
     said = None
-    while True:
+    while stop is None or stop.signal is None:
         problem = "nobody listens there yet"
         if someone_listens(servers):
             try:
@@ -78,3 +78,4 @@ def wait_for_broker(kafka, bootstrap, make):
             print(f"waiting for a broker at {bootstrap}: {problem} (Ctrl-C ends)", file=sys.stderr, flush=True)
             said = problem
         time.sleep(PAUSE_S)
+    return None

@@ -20,7 +20,7 @@ PYTHON = "/usr/bin/python3"
 SCRIPTS = os.path.join(wire.ROOT, "scripts")
 TOPIC = "registred_user"
 PARTITIONS, BROKERS, MESSAGES = 3, 3, 10
-DEMO_SECONDS, TOPIC_SECONDS = 90.0, 90.0
+DEMO_SECONDS, TOPIC_SECONDS, END_SECONDS = 90.0, 90.0, 30.0
 PLACE = re.compile(r"(?:produced|consumed) (partition \d+ offset \d+): ")
 
 
@@ -99,7 +99,7 @@ class Reader:
         if self.process.poll() is None:
             self.process.terminate()
         try:
-            self.process.wait(10)
+            self.process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

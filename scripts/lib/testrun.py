@@ -2,8 +2,9 @@
 
     testrun.py BUILD [WORD...]      only the jobs whose names contain one of the words
 
-A job is one program: a Criterion program or another test that ctest knows in BUILD, pytest over one folder of
-tests/, or a check of the tree. Its output goes to BUILD/test-logs/NAME.log. How it is counted is read from what it
+A job is one program: a Criterion program or another test that ctest knows in BUILD, pytest over one file of
+tests/, or a check of the tree. Its output goes to BUILD/test-logs/NAME.log
+(or to the folder $BARNABAS_TEST_LOGS). How it is counted is read from what it
 writes: Criterion's last line, pytest's junit file; any other program is one test, and status 77 skips it.
 
 A job that takes too long is ended, with all its children, and is a failure that says so. So is one that leaves
@@ -25,7 +26,7 @@ import xml.etree.ElementTree
 import wire
 
 PYTHON = "/usr/bin/python3"  # Debian's: the one that Debian's python3-* packages are for
-PYTEST_SECONDS = 780
+PYTEST_SECONDS = 600
 CHECK_SECONDS = 600
 LEFT_BEHIND_SECONDS = 10.0  # a keeper (see cluster.py) may still be at work for a moment
 TAIL_LINES = 60
@@ -90,8 +91,8 @@ class CriterionJob(Job):
 class PytestJob(Job):
     NOTHING_COLLECTED = 5
 
-    def __init__(self, name, folder, junit):
-        command = [PYTHON, "-m", "pytest", folder, "-v", "-rfE", "--tb=short", "-p", "no:cacheprovider",
+    def __init__(self, name, path, junit):
+        command = [PYTHON, "-m", "pytest", path, "-v", "-rfE", "--tb=short", "-p", "no:cacheprovider",
                    f"--junitxml={junit}"]
         super().__init__(name, command, PYTEST_SECONDS, wire.ROOT)
         self.junit = junit
@@ -132,10 +133,10 @@ def ctest_jobs(build):
 
 
 def pytest_jobs(logs):
-    """One for each folder that has tests in Python, so that folders may have files of the same names."""
-    for folder in sorted({os.path.dirname(f) for f in glob.glob(os.path.join(wire.ROOT, "tests", "*", "test_*.py"))}):
-        name = "tests/" + os.path.basename(folder)
-        yield PytestJob(name, folder, os.path.join(logs, os.path.basename(folder) + ".xml"))
+    """One for each file: several run at once, and files of different folders may have the same name."""
+    for path in sorted(glob.glob(os.path.join(wire.ROOT, "tests", "*", "test_*.py"))):
+        name = os.path.relpath(path, wire.ROOT).removesuffix(".py")
+        yield PytestJob(name, path, os.path.join(logs, name.replace("/", "-") + ".xml"))
 
 
 def check_jobs():
@@ -233,7 +234,7 @@ def run_all(jobs, logs, workers):
 
 
 def main(build, words):
-    logs = os.path.join(build, "test-logs")
+    logs = os.environ.get("BARNABAS_TEST_LOGS") or os.path.join(build, "test-logs")
     os.makedirs(logs, exist_ok=True)
     def chosen(jobs):
         return [job for job in jobs if not words or any(word in job.name for word in words)]

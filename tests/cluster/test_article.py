@@ -12,6 +12,7 @@ import time
 import cluster as clusters
 import pytest
 import wire
+from traffic import create
 
 SCRIPTS = os.path.join(wire.ROOT, "scripts")
 ARTICLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "article")
@@ -103,6 +104,23 @@ def test_the_scripts_produce_and_consume_and_a_group_goes_on_where_it_was(shared
     assert consume(7, "--from-beginning") == first
     second = produce(3)
     assert consume(3) == second
+
+
+def test_a_consumer_that_is_told_to_stop_says_how_far_it_was(shared_cluster, topic, tmp_path):
+    """A second run of the quick start read everything again: the signal came in the middle of kafka-python's work."""
+    def consume(first, last):
+        with Script(tmp_path, script("consumer.py", shared_cluster, "--topic", topic, "--group", topic,
+                                     "--from-beginning")) as consumer:
+            consumer.wait(lambda lines: (0, last) in users(lines, "consumed"), "the last message")
+            consumer.process.terminate()
+            assert consumer.process.wait(60) == 128 + 15
+            assert sorted(users(consumer.lines(), "consumed")) == [(0, offset) for offset in range(first, last + 1)]
+
+    create(shared_cluster, topic)
+    for begin in (0, 5, 10):
+        subprocess.run(script("producer.py", shared_cluster, "--topic", topic, "--count", "5", "--interval", "0"),
+                       check=True, timeout=60, stdout=subprocess.DEVNULL)
+        consume(begin, begin + 4)
 
 
 @pytest.mark.parametrize("name", ["producer.py", "consumer.py"])
