@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sendfile.h>
@@ -282,8 +283,8 @@ static struct tcp_stream *stream_new(struct loop *loop, int fd)
 
 /* ---- connecting: the name is looked up on a thread of its own, connections are few ---- */
 
-/* A look-up. A resolver may take many seconds, longer than the stream and the loop live: so it is
- * freed by its thread when nobody waits any more, else by the loop that its message reaches. */
+/* A look-up. A resolver may take many seconds, longer than the stream and the loop live. Its thread
+ * holds it, and so does the loop until the message has reached it or will never come. */
 struct resolve {
     struct loop_msg msg;
     struct net_tcp *net;
@@ -293,15 +294,20 @@ struct resolve {
     struct sockaddr_storage address;
     socklen_t address_size;
     bool found;
+    atomic_int holders;
     pthread_mutex_t lock; /* guards what follows; loop_post() is called inside */
     bool posted;
     bool abandoned; /* closed before it was posted */
 };
 
-static void resolve_free(struct resolve *resolve)
+static void resolve_put(struct resolve *resolve)
 {
-    pthread_mutex_destroy(&resolve->lock);
-    mem_free(resolve);
+    int before = atomic_fetch_sub_explicit(&resolve->holders, 1, memory_order_acq_rel);
+    must(before > 0);
+    if (before == 1) {
+        pthread_mutex_destroy(&resolve->lock);
+        mem_free(resolve);
+    }
 }
 
 static void resolve_abandon(struct tcp_stream *tcp)
@@ -327,8 +333,9 @@ static void resolve_post(struct resolve *resolve)
     }
     pthread_mutex_unlock(&resolve->lock);
     if (abandoned) {
-        resolve_free(resolve);
+        resolve_put(resolve); /* for the loop */
     }
+    resolve_put(resolve);
 }
 
 static void stream_fail(struct tcp_stream *tcp)
@@ -385,10 +392,6 @@ static void on_resolved(struct loop_msg *msg)
 {
     struct resolve *resolve = container_of(msg, struct resolve, msg);
     struct tcp_stream *tcp = resolve->tcp;
-    /* Whoever posted is on its way out of the lock. */
-    pthread_mutex_lock(&resolve->lock);
-    must(resolve->posted);
-    pthread_mutex_unlock(&resolve->lock);
     if (tcp != NULL) {
         tcp->resolve = NULL;
         if (resolve->found) {
@@ -397,7 +400,7 @@ static void on_resolved(struct loop_msg *msg)
             stream_fail(tcp);
         }
     }
-    resolve_free(resolve);
+    resolve_put(resolve);
 }
 
 static void *resolve_thread(void *arg)
@@ -413,6 +416,7 @@ static void resolve_start(struct net_tcp *net, struct tcp_stream *tcp, const str
     struct resolve *resolve = mem_new(struct resolve);
     *resolve = (struct resolve){.net = net, .loop = tcp->stream.loop, .tcp = tcp, .to = *to};
     resolve->msg.fn = on_resolved;
+    atomic_init(&resolve->holders, 2);
     must(pthread_mutex_init(&resolve->lock, NULL) == 0);
     tcp->resolve = resolve;
     if (resolve_now(resolve, AI_NUMERICHOST | AI_NUMERICSERV)) {
