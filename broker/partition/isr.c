@@ -96,6 +96,7 @@ enum err isr_fetched(struct isr *isr, const struct isr_fetch *fetch, int64_t now
     if (fetch->fetch_offset < 0 || fetch->fetch_offset > fetch->leader_end) {
         return ERR_OFFSET_OUT_OF_RANGE;
     }
+    replica->refused = false;
     replica->broker_epoch = fetch->broker_epoch;
     replica->offset_end = fetch->fetch_offset;
     replica->log_start = fetch->log_start;
@@ -116,8 +117,8 @@ enum err isr_fetched(struct isr *isr, const struct isr_fetch *fetch, int64_t now
  * run ahead of it for ever and it could never come in. */
 static bool keeps_up(const struct isr *isr, const struct isr_replica *replica, int64_t now_ms)
 {
-    return replica->offset_end != ISR_OFFSET_UNKNOWN && replica->offset_end >= isr->epoch_start &&
-           now_ms - replica->caught_up_ms <= isr->lag_ms;
+    return !replica->refused && replica->offset_end != ISR_OFFSET_UNKNOWN &&
+           replica->offset_end >= isr->epoch_start && now_ms - replica->caught_up_ms <= isr->lag_ms;
 }
 
 /* R1 */
@@ -155,8 +156,8 @@ int64_t isr_low_watermark(const struct isr *isr, int64_t log_start)
 /* R2 */
 static bool may_enter(const struct isr *isr, const struct isr_replica *replica, int64_t offset_hw)
 {
-    return !replica->member && replica->broker_epoch >= 0 && replica->offset_end >= offset_hw &&
-           replica->offset_end >= isr->epoch_start;
+    return !replica->member && !replica->refused && replica->broker_epoch >= 0 &&
+           replica->offset_end >= offset_hw && replica->offset_end >= isr->epoch_start;
 }
 
 static bool must_leave(const struct isr *isr, const struct isr_replica *replica, int64_t offset_end,
@@ -221,7 +222,9 @@ void isr_answered(struct isr *isr, enum err err, const struct isr_state *state)
     if (err == ERR_INELIGIBLE_REPLICA || err == ERR_OPERATION_NOT_ATTEMPTED) {
         /* Nothing was written: what was there stays in force. */
         for (int32_t i = 0; i < isr->replicas_count; i++) {
-            isr->replicas[i].proposed = false;
+            struct isr_replica *replica = &isr->replicas[i];
+            replica->refused = replica->proposed && !replica->member;
+            replica->proposed = false;
         }
         isr->pending = false;
     }

@@ -218,3 +218,28 @@ Test(isr, low_watermark_is_the_lowest_start_in_the_isr_and_unknown_while_a_membe
     cr_assert_eq(isr_low_watermark(&isr, 50), 50, "our own start counts, too");
     isr_fini(&isr);
 }
+
+Test(isr, a_refused_replica_is_neither_proposed_again_nor_waited_for_until_it_fetches)
+{
+    /* A broker that has just left in a controlled shutdown: its last fetch had come after the
+     * controller took it out. Asking again and again flooded the controller, and the high watermark
+     * waited for it for lag_ms. */
+    struct isr isr;
+    struct isr_proposal proposal;
+    lead(&isr, 2, 2);
+    fetched(&isr, 2, 120, 120, 0);
+    fetched(&isr, 3, 120, 120, 0);
+    cr_assert(proposes(&isr, 120, 90, false, 0, &proposal));
+    isr_proposal_fini(&proposal);
+    isr_answered(&isr, ERR_INELIGIBLE_REPLICA, NULL);
+    cr_assert_not(proposes(&isr, 120, 90, false, 0, &proposal), "not at once");
+    fetched(&isr, 2, 130, 130, 10);
+    cr_assert_eq(isr_high_watermark(&isr, 130, 120, 10), 130, "it is not waited for");
+    cr_assert_not(proposes(&isr, 130, 130, true, 10, &proposal), "not when another fetches");
+    fetched(&isr, 3, 125, 130, 20);
+    cr_assert_eq(isr_high_watermark(&isr, 140, 130, 20), 130, "it is back, and keeps up");
+    fetched(&isr, 3, 130, 130, 30);
+    cr_assert(proposes(&isr, 130, 130, false, 30, &proposal), "it asks again");
+    isr_proposal_fini(&proposal);
+    isr_fini(&isr);
+}
