@@ -7,6 +7,7 @@
 #include "api/client.h"
 #include "api/handlers.h"
 #include "config/config.h"
+#include "groups/groups.h"
 
 enum { KEY_TYPE_GROUP = 0, KEY_TYPE_TRANSACTION = 1, KEY_TYPE_SHARE = 2, BATCH_VERSION_MIN = 4 };
 
@@ -31,16 +32,25 @@ int32_t coordinator_partition(struct str key, int32_t partitions_count)
     return positive % partitions_count;
 }
 
-static struct found find_leader(struct req *req, struct str topic_name, struct str key)
+static struct found not_available(void)
+{
+    return not_found(ERR_COORDINATOR_NOT_AVAILABLE, "The coordinator is not available.");
+}
+
+static struct found find_group(struct req *req, struct str group_id)
 {
     const struct meta *meta = meta_reader_now(&req->netloop->meta);
-    const struct meta_topic *topic = meta_find(meta, topic_name);
+    const struct meta_topic *topic = meta_find(meta, STR("__consumer_offsets"));
     if (topic == NULL) {
-        enum err err = admin_auto_create(req->broker->admin, topic_name, meta);
+        enum err err = admin_auto_create(req->broker->admin, STR("__consumer_offsets"), meta);
         (void)err; /* whatever it is, the client is to ask again */
-        return not_found(ERR_COORDINATOR_NOT_AVAILABLE, "The coordinator is not available.");
+        return not_available();
     }
-    int32_t index = coordinator_partition(key, topic->partitions_count);
+    int32_t partitions = groups_partitions_count(req->broker->groups);
+    if (partitions == 0) {
+        return not_available();
+    }
+    int32_t index = coordinator_partition(group_id, partitions);
     const struct meta_partition *partition = meta_topic_partition(topic, index);
     const struct meta_broker *leader = partition != NULL && partition->leader >= 0
                                            ? meta_find_broker(meta, partition->leader)
@@ -48,7 +58,7 @@ static struct found find_leader(struct req *req, struct str topic_name, struct s
     const struct meta_endpoint *endpoint =
         leader != NULL ? meta_broker_endpoint(leader, req->client->listener->name) : NULL;
     if (endpoint == NULL) {
-        return not_found(ERR_COORDINATOR_NOT_AVAILABLE, "The coordinator is not available.");
+        return not_available();
     }
     return (struct found){
         .node_id = leader->id, .host = str_of(endpoint->host), .port = endpoint->port};
@@ -57,7 +67,7 @@ static struct found find_leader(struct req *req, struct str topic_name, struct s
 static struct found find(struct req *req, int8_t key_type, struct str key)
 {
     if (key_type == KEY_TYPE_GROUP) {
-        return find_leader(req, STR("__consumer_offsets"), key);
+        return find_group(req, key);
     }
     if (key_type == KEY_TYPE_SHARE && req->version >= 6) {
         return not_found(ERR_COORDINATOR_NOT_AVAILABLE,

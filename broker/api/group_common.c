@@ -9,12 +9,6 @@
 
 #define OFFSETS_TOPIC STR("__consumer_offsets")
 
-int32_t group_partitions_count(struct req *req)
-{
-    const struct meta_topic *topic = meta_find(meta_reader_now(&req->netloop->meta), OFFSETS_TOPIC);
-    return topic != NULL ? topic->partitions_count : 0;
-}
-
 struct part *group_partition(struct req *req, int32_t index)
 {
     return parts_find(&req->netloop->parts, OFFSETS_TOPIC, index);
@@ -22,7 +16,7 @@ struct part *group_partition(struct req *req, int32_t index)
 
 struct part *group_coordinator(struct req *req, struct str group_id, enum err *err)
 {
-    int32_t partitions = group_partitions_count(req);
+    int32_t partitions = groups_partitions_count(req->broker->groups);
     struct part *part =
         partitions > 0 ? group_partition(req, coordinator_partition(group_id, partitions)) : NULL;
     *err = part != NULL ? ERR_OK : ERR_NOT_COORDINATOR;

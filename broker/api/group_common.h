@@ -19,10 +19,8 @@ struct group_req {
  * error. */
 struct part *group_coordinator(struct req *req, struct str group_id, enum err *err);
 
-/* The index-th partition of __consumer_offsets if it lives here, borrowed, else NULL; and how many
- * there are in the cluster, 0 before the topic exists. */
+/* The index-th partition of __consumer_offsets if it lives here, borrowed, else NULL. */
 struct part *group_partition(struct req *req, int32_t index);
-int32_t group_partitions_count(struct req *req);
 
 /* Names in the order given, each once; in the request's arena. */
 struct str *group_distinct(struct req *req, const struct str *names, int32_t count,

@@ -70,6 +70,6 @@ static void finish(struct group_fan *fan)
 void api_list_groups(struct req *req)
 {
     static const struct group_fan_ops ops = {.ask = ask, .answer = answer, .finish = finish};
-    int32_t partitions = group_partitions_count(req);
+    int32_t partitions = groups_partitions_count(req->broker->groups);
     group_fan_start(req, &ops, partitions, req_array(req, struct listed, partitions));
 }

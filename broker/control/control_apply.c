@@ -5,6 +5,7 @@
 #include "base/must.h"
 #include "control/control.h"
 #include "control/new_topics.h"
+#include "control/offsets_topic.h"
 #include "control/replicas.h"
 #include "control/update_metadata.h"
 #include "controller/config_changes.h"
@@ -26,6 +27,7 @@ struct pending {
 struct control_apply {
     struct broker *broker;
     struct replicas *replicas;
+    struct offsets_topic *offsets_topic;
     int32_t controller_epoch; /* the last accepted */
     struct list queue;        /* of struct pending; the head is in work */
     bool working;
@@ -40,6 +42,7 @@ struct control_apply *control_apply_new(struct broker *broker,
     struct control_apply *apply = mem_new(struct control_apply);
     apply->broker = broker;
     apply->replicas = replicas_new(broker);
+    apply->offsets_topic = offsets_topic_new(broker);
     apply->controller_epoch = -1;
     apply->on_metadata = on_metadata;
     apply->on_metadata_arg = arg;
@@ -61,6 +64,7 @@ void control_apply_free(struct control_apply *apply)
         pending_free(container_of(link, struct pending, link));
     }
     replicas_free(apply->replicas);
+    offsets_topic_free(apply->offsets_topic);
     mem_free(apply);
 }
 
@@ -184,6 +188,7 @@ static void update_metadata(struct control_apply *apply, struct pending *pending
                           pending->request->update_metadata);
     forget_deleted_topics(apply->broker, pending->request->update_metadata);
     read_new_topics(apply->broker, pending->request->update_metadata);
+    offsets_topic_look(apply->offsets_topic);
     bool complete = pending->request->update_metadata->complete;
     apply->on_metadata(apply->on_metadata_arg, complete ? pending->request->broker_epoch : -1);
     reply_error(pending, ERR_OK);

@@ -12,6 +12,7 @@
 struct groups {
     struct groups_options options;
     struct rng rng;
+    _Atomic int32_t partitions_count;
 };
 
 /* A piece of the log. The worker's from load_next() until it comes back. */
@@ -63,6 +64,16 @@ struct groups *groups_new(const struct groups_options *options)
 void groups_free(struct groups *groups)
 {
     mem_free(groups);
+}
+
+void groups_set_partitions_count(struct groups *groups, int32_t count)
+{
+    atomic_store(&groups->partitions_count, count);
+}
+
+int32_t groups_partitions_count(const struct groups *groups)
+{
+    return atomic_load(&groups->partitions_count);
 }
 
 /* ---- the driver's host: everything here runs in the partition's actor ---- */

@@ -32,6 +32,11 @@ void groups_free(struct groups *groups);
  * when the partition becomes leader and dies with it. */
 void groups_attach(struct groups *groups, struct part *part);
 
+/* How many partitions __consumer_offsets has; 0 while that is not known: then no group has a place.
+ * Set on the control loop, read from any. */
+void groups_set_partitions_count(struct groups *groups, int32_t count);
+int32_t groups_partitions_count(const struct groups *groups);
+
 /* A topic is gone from the cluster: the coordinators here forget its offsets. On the control loop.
  */
 void groups_topic_deleted(struct parts *parts, struct str topic);
