@@ -158,7 +158,8 @@ Test(layers, defaults_of_all_keys_check)
         cr_expect(info->value == NULL ||
                       config_value_suits(info->name, info->type, info->minimum, info->value, &rule),
                   "%s=%s", info->name, info->value);
-        cr_expect_eq(config_find(info->name), i, "%s is not where it is looked for", info->name);
+        cr_expect_eq((int)config_find(info->name), i, "%s is not where it is looked for",
+                     info->name);
     }
     for (int i = 0; i < TOPIC_KEY_COUNT; i++) {
         struct errmsg msg;

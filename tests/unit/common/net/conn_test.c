@@ -14,12 +14,8 @@ static struct conn *conn;
 static struct buf frames; /* what arrived: "3:abc " or, of long ones, "70000:a..z " */
 
 /* What the owner does. */
-static enum {
-    DO_NOTHING,
-    DO_PAUSE,
-    DO_FREE
-} on_frame_does,
-    on_drained_does, on_closed_does, on_connected_does;
+enum action { DO_NOTHING, DO_PAUSE, DO_FREE };
+static enum action on_frame_does, on_drained_does, on_closed_does, on_connected_does;
 static int waits; /* CONN_WAIT so many times */
 static bool free_when_asked;
 static int asked;
@@ -29,7 +25,7 @@ static int connected;
 static int closed;
 static enum err closed_why;
 
-static void act(int what)
+static void act(enum action what)
 {
     if (what == DO_PAUSE) {
         conn_pause(conn);
