@@ -39,6 +39,7 @@ struct sim_options {
     int partitions_count; /* per topic */
     int producers_count;
     int records_per_producer;
+    int admin_cycles;     /* topics made and deleted meanwhile */
     int64_t faults_ns;    /* length of the safety phase */
     uint32_t faults;      /* of enum sim_fault, one bit each */
     int64_t fault_gap_ns; /* on average between two faults */

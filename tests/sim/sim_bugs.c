@@ -1,12 +1,13 @@
 /* sim_bugs.c: the broken functions. The linker sends the product's calls of f() to __wrap_f() and
- * gives the real one as __real_f(); see CMakeLists.txt. SIM_BUG_EARLY_ACK is in sim_disk.c and
- * SIM_BUG_NO_FENCING in sim_zk.c. */
+ * gives the real one as __real_f(); see CMakeLists.txt. SIM_BUG_EARLY_ACK is in sim_disk.c,
+ * SIM_BUG_NO_FENCING in sim_zk.c, SIM_BUG_UNCLEAN a configuration in sim_node.c. */
 #include "sim_bugs.h"
 
 #include <stddef.h>
 #include <string.h>
 
 #include "log/plog_internal.h"
+#include "partition/isr.h"
 #include "rt/budget.h"
 
 static const char *const names[SIM_BUG_COUNT] = {
@@ -17,6 +18,8 @@ static const char *const names[SIM_BUG_COUNT] = {
     [SIM_BUG_NO_DUPLICATES] = "no-duplicates",
     [SIM_BUG_RECOVERY] = "recovery",
     [SIM_BUG_LEAK] = "leak",
+    [SIM_BUG_EARLY_COMMIT] = "early-commit",
+    [SIM_BUG_UNCLEAN] = "unclean",
 };
 
 static enum sim_bug current;
@@ -92,4 +95,17 @@ void __wrap_budget_release(struct budget_lease *lease, int64_t bytes)
         return;
     }
     __real_budget_release(lease, bytes);
+}
+
+int64_t __real_isr_high_watermark(const struct isr *isr, int64_t offset_end, int64_t offset_hw,
+                                  int64_t now_ms);
+int64_t __wrap_isr_high_watermark(const struct isr *isr, int64_t offset_end, int64_t offset_hw,
+                                  int64_t now_ms);
+
+int64_t __wrap_isr_high_watermark(const struct isr *isr, int64_t offset_end, int64_t offset_hw,
+                                  int64_t now_ms)
+{
+    return sim_bug_on(SIM_BUG_EARLY_COMMIT)
+               ? offset_end
+               : __real_isr_high_watermark(isr, offset_end, offset_hw, now_ms);
 }

@@ -17,6 +17,8 @@ enum sim_bug {
     SIM_BUG_NO_DUPLICATES,    /* a repeated batch is appended once more */
     SIM_BUG_RECOVERY,         /* recovery after a crash cuts the last whole batch, too */
     SIM_BUG_LEAK,             /* one release of memory in ten is forgotten */
+    SIM_BUG_EARLY_COMMIT,     /* leaders do not wait for the ISR */
+    SIM_BUG_UNCLEAN,          /* any live replica may become leader */
     SIM_BUG_COUNT,
 };
 

@@ -15,6 +15,7 @@
 #include "base/must.h"
 #include "server/server.h"
 #include "sim.h"
+#include "sim_admin.h"
 #include "sim_client.h"
 #include "sim_consumer.h"
 #include "sim_faults.h"
@@ -72,6 +73,7 @@ void sim_options_draw(struct sim_options *options, uint64_t seed)
         options->faults |= rng_one_in(&rng, 3) ? 1u << i : 0;
     }
     options->replicated = options->nodes_count > 1 && rng_one_in(&rng, 2);
+    options->admin_cycles = rng_one_in(&rng, 2) ? between(&rng, 1, 8) : 0;
     if (options->replicated) {
         options->faults &= ~(1u << SIM_FAULT_POWER);
     }
@@ -126,6 +128,9 @@ static void add_clients(struct sim *sim)
     }
     for (int i = 0; i < sim_parts_count(sim); i++) {
         sim_consumer_new(sim, i + 1, i);
+    }
+    if (sim->options.admin_cycles > 0) {
+        sim_admin_new(sim, sim->options.admin_cycles);
     }
 }
 
@@ -193,7 +198,7 @@ static bool all_in_sync(struct sim *sim)
 
 static bool all_done(struct sim *sim)
 {
-    if (!all_up(sim) || !all_in_sync(sim)) {
+    if (!all_up(sim) || !all_in_sync(sim) || sim_admin_topics_left(sim)) {
         return false;
     }
     for (int i = 0; i < sim->clients_count; i++) {
@@ -226,6 +231,10 @@ static void explain_liveness(struct sim *sim)
         used +=
             (size_t)snprintf(missing + used, sizeof(missing) - used,
                              " partition %d has %d in sync;", i, sim_model_in_sync(sim->model, i));
+    }
+    if (sim_admin_topics_left(sim)) {
+        used +=
+            (size_t)snprintf(missing + used, sizeof(missing) - used, " a deleted topic is left;");
     }
     zk_mem_dump(sim->zk, "/brokers", &tree);
     buf_put_byte(&tree, 0);
