@@ -195,11 +195,18 @@ static bool wait_start(struct outcome *started, sigset_t *signals)
     }
 }
 
+/* A buffer that nobody has set is left to the kernel, which makes it as large as the connection
+ * needs; a fixed 100 KiB, the key's default, would stop a sender several times per fetch. */
+static int socket_buffer(const struct config *config, enum config_key key)
+{
+    return config_source(config, key) == SOURCE_DEFAULT ? -1 : config_int(config, key);
+}
+
 static int run(const struct config *config, sigset_t *signals)
 {
     struct net_tcp_options sockets = {
-        .send_buffer_bytes = config_int(config, KEY_socket_send_buffer_bytes),
-        .receive_buffer_bytes = config_int(config, KEY_socket_receive_buffer_bytes),
+        .send_buffer_bytes = socket_buffer(config, KEY_socket_send_buffer_bytes),
+        .receive_buffer_bytes = socket_buffer(config, KEY_socket_receive_buffer_bytes),
     };
     struct net *net = net_tcp_new(&sockets);
     struct env env = {

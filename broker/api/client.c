@@ -38,6 +38,7 @@ static void client_maybe_free(struct client *client)
     }
     client->freed = true;
     loop_task_cancel(&client->flush);
+    loop_task_cancel(&client->start);
     client->netloop->clients_count--;
     atomic_fetch_sub(&client->netloop->placed, 1);
     list_remove(&client->link);
@@ -86,11 +87,11 @@ void client_close(struct client *client)
         budget_release(client_lease(client), client->granted_bytes);
         client->granted_bytes = 0;
     }
-    client->requests_count++; /* keeps the client while its requests go */
     if (client->held != NULL) {
-        client->held->answered = true;
+        client->held->answered = true; /* it has not begun, so nobody else would end it */
         client->held = NULL;
     }
+    client->requests_count++; /* keeps the client while its requests go */
     list_for_each_safe (link, &client->requests) {
         struct req *req = container_of(link, struct req, link);
         if (!req->answered && req->on_cancel != NULL) {
@@ -282,17 +283,21 @@ static void client_run(struct client *client, struct req *req)
 
 /* A broker that has just started does not know the cluster yet. Answered now, a client would be
  * told that topics do not exist; only the controller's messages, which say what there is, are let
- * through. */
+ * through. And what a client has written it must be able to read: only more produces overtake
+ * appends. */
 static bool client_must_hold(const struct client *client, const struct req *req)
 {
-    return !atomic_load_explicit(&req->broker->ready, memory_order_acquire) &&
-           !dispatch_is_control(req) && client->held == NULL;
+    if (!atomic_load_explicit(&req->broker->ready, memory_order_acquire) &&
+        !dispatch_is_control(req)) {
+        return true;
+    }
+    return client->appending > 0 && req->api->key != API_PRODUCE;
 }
 
 void client_release(struct client *client)
 {
     struct req *req = client->held;
-    if (req == NULL || client->conn == NULL) {
+    if (req == NULL || client_must_hold(client, req)) {
         return;
     }
     client->held = NULL;
@@ -300,6 +305,25 @@ void client_release(struct client *client)
     if (client->conn != NULL) {
         client_regulate(client);
     }
+}
+
+void client_append_begin(struct client *client)
+{
+    client->appending++;
+}
+
+void client_append_end(struct client *client)
+{
+    must(client->appending > 0);
+    client->appending--;
+    if (client->appending == 0 && client->held != NULL) {
+        loop_defer(client->netloop->loop, &client->start);
+    }
+}
+
+static void client_on_start(struct loop_task *task)
+{
+    client_release(container_of(task, struct client, start));
 }
 
 static void client_on_frame(struct conn *conn, uint8_t *frame, size_t size)
@@ -324,6 +348,7 @@ static void client_on_frame(struct conn *conn, uint8_t *frame, size_t size)
         client->blocked = true;
         loop_defer(client->netloop->loop, &client->flush);
     } else if (client_must_hold(client, req)) {
+        must(client->held == NULL); /* nothing is read while one is held */
         client->held = req;
         client->blocked = true;
     } else {
@@ -361,6 +386,7 @@ void client_new(struct netloop *netloop, const struct listener *listener,
     list_init(&client->link);
     list_init(&client->requests);
     loop_task_init(&client->flush, client_on_flush);
+    loop_task_init(&client->start, client_on_start);
     struct net *net = netloop->broker->env.net;
     struct net_stream *stream = net->ops->adopt(net, netloop->loop, accepted);
     list_push_back(&netloop->clients, &client->link);

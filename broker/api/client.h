@@ -3,7 +3,8 @@
  * Kafka answers a connection's requests strictly in order and works on one at a time. We keep the
  * order of replies, and let the next request start as soon as the one before is only waiting:
  * produce, offset commit, join and sync are two-stage (dispatch.c says which); any other request
- * holds its connection until it is answered.
+ * holds its connection until it is answered. What a client has written it then reads: while an
+ * append is under way only further produces begin, the next other request waits for it.
  *
  * Threads: everything on the connection's loop. Limits: api/limits.h. */
 #pragma once
@@ -22,7 +23,10 @@ struct client {
     struct list requests; /* of struct req, oldest first; the head is the next to be answered */
     int requests_count;
     struct loop_task flush; /* sends at the end of the turn what was answered during it */
-    struct req *held;       /* decoded, but the broker is not ready to answer yet; NULL: none */
+    struct loop_task start; /* begins `held` */
+    struct req
+        *held;     /* decoded, but must wait: the broker is not ready, or for appends before it */
+    int appending; /* produce requests whose appends are under way */
     struct budget_waiter waiter;
     int32_t granted_bytes; /* reserved for the frame that is being read; 0: none */
     bool waiting;          /* for the budget */
@@ -42,6 +46,10 @@ void client_release(struct client *client);
 
 /* Close now; requests in work are cancelled or orphaned. */
 void client_close(struct client *client);
+
+/* A produce request has begun to append, and has appended: see above. */
+void client_append_begin(struct client *client);
+void client_append_end(struct client *client);
 
 /* req.c says that a request has been answered. */
 void client_answered(struct req *req);

@@ -40,6 +40,7 @@ struct produce_op {
     struct produce_item *items; /* in the request's order */
     int32_t items_count;
     int32_t outstanding; /* appends under way, plus one while they are being posted */
+    bool appending;      /* the client has been told that it must wait for them */
     struct wait_op wait;
     bool waiting;
 };
@@ -243,9 +244,13 @@ static void produce_appended(struct produce_op *op)
 static void op_settle(struct produce_op *op)
 {
     must(op->outstanding > 0);
-    if (--op->outstanding == 0) {
-        produce_appended(op);
+    if (--op->outstanding > 0) {
+        return;
     }
+    if (op->appending) {
+        client_append_end(op->req->client);
+    }
+    produce_appended(op);
 }
 
 static void on_appended(struct part_append *append)
@@ -334,6 +339,10 @@ static void op_start_items(struct produce_op *op)
                 item_start(item, topic->partition_data[j].records);
             }
         }
+    }
+    if (op->outstanding > 1) {
+        op->appending = true;
+        client_append_begin(op->req->client);
     }
     op_settle(op);
 }

@@ -228,7 +228,7 @@ void part_append(struct part *part, struct part_append *append)
 {
     append->part = part_get(part);
     append->msg = (struct actor_msg){.fn = on_append, .cost_bytes = (uint32_t)append->records.size};
-    actor_post(&part->actor, &append->msg);
+    actor_post_soon(&part->actor, &append->msg);
 }
 
 static void append_fill(struct part_append *append, const struct plog_batch *batch,

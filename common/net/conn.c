@@ -38,7 +38,10 @@ struct conn {
 
     bool client; /* we connect: not connected yet */
     bool paused;
-    bool asking; /* on_frame_size said CONN_WAIT */
+    bool reading; /* the stream tells us when it is readable; may be set while paused: see
+                     conn_pause */
+    bool blocked; /* the stream took less than it was offered */
+    bool asking;  /* on_frame_size said CONN_WAIT */
     bool finishing;
     bool failed; /* on_closed was called: nothing more comes from us */
     bool dead;   /* freed inside a callback: the outermost frame of ours frees the memory */
@@ -106,6 +109,12 @@ void conn_free(struct conn *conn)
     }
 }
 
+/* Has something been put off that the stream will not tell of again? */
+static bool conn_missed(const struct conn *conn)
+{
+    return conn->left != NULL || conn->asking || !conn->reading;
+}
+
 /* May bytes be taken from the stream and given to the owner? */
 static bool conn_reads(const struct conn *conn)
 {
@@ -118,10 +127,13 @@ static void conn_want(struct conn *conn)
     if (conn->failed) {
         return;
     }
-    if (conn->client || !outq_empty(conn->outq)) {
+    if (conn_reads(conn)) {
+        conn->reading = true;
+    }
+    if (conn->client || conn->blocked) {
         ready |= NET_WRITABLE;
     }
-    if (!conn->client && conn_reads(conn)) {
+    if (!conn->client && conn->reading && !conn->finishing) {
         ready |= NET_READABLE;
     }
     conn->stream->ops->want(conn->stream, ready);
@@ -320,8 +332,9 @@ static void conn_send(struct conn *conn)
         return;
     }
     if (yielded) {
-        loop_defer(conn->loop, &conn->resume);
+        loop_defer_turn(conn->loop, &conn->resume);
     }
+    conn->blocked = err == ERR_AGAIN && !yielded;
     conn_want(conn);
 }
 
@@ -349,6 +362,7 @@ void conn_finish(struct conn *conn)
 static void conn_connected(struct conn *conn)
 {
     conn->client = false;
+    conn->blocked = !outq_empty(conn->outq); /* what was queued meanwhile goes when next writable */
     conn_want(conn);
     if (conn->events->on_connected != NULL) {
         conn->events->on_connected(conn);
@@ -381,7 +395,12 @@ static void conn_on_ready(struct net_stream *stream, int ready)
         }
     }
     if (!conn->dead && !conn->failed && (ready & NET_READABLE) != 0) {
-        conn_read(conn);
+        if (!conn_reads(conn)) {
+            conn->reading = false; /* until conn_resume() */
+            conn_want(conn);
+        } else {
+            conn_read(conn);
+        }
     }
     (void)conn_leave(conn);
 }
@@ -393,7 +412,7 @@ static void conn_on_resume(struct loop_task *task)
     if (!outq_empty(conn->outq) || conn->finishing) {
         conn_send_on(conn);
     }
-    if (conn_reads(conn) && !conn->client) {
+    if (conn_reads(conn) && !conn->client && conn_missed(conn)) {
         if (conn->asking) {
             conn->asking = !conn_ask(conn);
         }
@@ -456,19 +475,22 @@ int64_t conn_last_active_ms(const struct conn *conn)
     return conn->last_active_ms;
 }
 
+/* The stream is not told: a client that waits for its answer sends nothing meanwhile, so most
+ * pauses end before anything is readable, and two system calls are saved. If something is,
+ * conn_on_ready() tells the stream. */
 void conn_pause(struct conn *conn)
 {
-    if (!conn->paused) {
-        conn->paused = true;
-        conn_want(conn);
-    }
+    conn->paused = true;
 }
 
 /* Reading goes on from the run list: never from inside the owner's call. */
 void conn_resume(struct conn *conn)
 {
-    if (conn->paused && !conn->failed) {
-        conn->paused = false;
+    if (!conn->paused || conn->failed) {
+        return;
+    }
+    conn->paused = false;
+    if (conn_missed(conn)) {
         loop_defer(conn->loop, &conn->resume);
     }
 }

@@ -10,7 +10,7 @@
 
 #include "net/net.h"
 
-enum { OUTQ_COPY_BYTES = 4096, OUTQ_TURN_BYTES = 256 * 1024 };
+enum { OUTQ_COPY_BYTES = 4096, OUTQ_TURN_BYTES = 1024 * 1024 };
 
 struct outq;
 

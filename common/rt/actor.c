@@ -142,7 +142,7 @@ static void actor_turn(struct actor *actor)
     } while (!actor_leave(actor));
 }
 
-/* We are the runner, but not here and now: inside another actor, or it belongs to a pool. */
+/* We are the runner, but not here and now: at the end of the turn, or on its pool. */
 static void actor_begin_later(struct actor *actor)
 {
     if (actor->executor != NULL) {
@@ -153,20 +153,33 @@ static void actor_begin_later(struct actor *actor)
     loop_defer(loop_current(), &actor->resume);
 }
 
-void actor_post(struct actor *actor, struct actor_msg *msg)
+/* True when the caller has become the runner. */
+static bool actor_push(struct actor *actor, struct actor_msg *msg)
 {
     struct actor_msg *newest = atomic_load_explicit(&actor->inbox, memory_order_relaxed);
     do {
         msg->next = newest;
     } while (!atomic_compare_exchange_weak_explicit(&actor->inbox, &newest, msg,
                                                     memory_order_acq_rel, memory_order_relaxed));
-    if (newest != NULL) {
+    return newest == NULL;
+}
+
+void actor_post(struct actor *actor, struct actor_msg *msg)
+{
+    if (!actor_push(actor, msg)) {
         return;
     }
     if (inside != NULL || actor->executor != NULL) {
         actor_begin_later(actor);
     } else {
         actor_turn(actor);
+    }
+}
+
+void actor_post_soon(struct actor *actor, struct actor_msg *msg)
+{
+    if (actor_push(actor, msg)) {
+        actor_begin_later(actor);
     }
 }
 

@@ -52,6 +52,10 @@ void actor_fini(struct actor *actor);
 
 void actor_post(struct actor *actor, struct actor_msg *msg);
 
+/* As actor_post(), but an idle actor begins when the loop's turn ends, not at once: messages that
+ * come in the same turn share a turn of the actor, and what it does once per turn. */
+void actor_post_soon(struct actor *actor, struct actor_msg *msg);
+
 /* Is the calling code running inside this actor? */
 bool actor_here(const struct actor *actor);
 

@@ -23,6 +23,7 @@ struct loop {
     bool asleep; /* with the lock: about to wait, or waiting; a post must write the eventfd */
 
     struct list tasks;
+    struct list next_tasks; /* for the next turn */
     struct timer_wheel wheel;
     int64_t now_ms;
     int64_t wall_ms;
@@ -35,6 +36,7 @@ struct loop {
     struct event_base *base;
     struct event *wake_event;
     struct event *turn_event;
+    int64_t turn_event_ms; /* when it is set to go off; INT64_MAX: it is not */
     int wake_fd;
 };
 
@@ -48,9 +50,11 @@ struct loop *loop_new(const char *name, int index, struct clock *clock)
     loop->index = index;
     loop->clock = clock;
     loop->wake_fd = -1;
+    loop->turn_event_ms = INT64_MAX;
     pthread_mutex_init(&loop->lock, NULL);
     loop->inbox_end = &loop->inbox_head;
     list_init(&loop->tasks);
+    list_init(&loop->next_tasks);
     loop->now_ms = clock_mono_ms(clock);
     loop->wall_ms = clock_wall_ms(clock);
     timer_wheel_init(&loop->wheel, loop->now_ms);
@@ -141,6 +145,14 @@ void loop_defer(struct loop *loop, struct loop_task *task)
     }
 }
 
+void loop_defer_turn(struct loop *loop, struct loop_task *task)
+{
+    loop_assert_here(loop);
+    if (!list_linked(&task->link)) {
+        list_push_back(&loop->next_tasks, &task->link);
+    }
+}
+
 void loop_task_cancel(struct loop_task *task)
 {
     list_remove(&task->link);
@@ -201,10 +213,20 @@ static bool loop_run_tasks(struct loop *loop)
     return done > 0;
 }
 
+/* A new turn: what was put off until it is due. */
+static void loop_take_next_tasks(struct loop *loop)
+{
+    struct list *link;
+    while ((link = list_pop_front(&loop->next_tasks)) != NULL) {
+        list_push_back(&loop->tasks, link);
+    }
+}
+
 /* Everything but sockets. */
 static bool loop_run_once(struct loop *loop)
 {
     loop_read_clock(loop);
+    loop_take_next_tasks(loop);
     bool any = loop_run_inbox(loop);
     any = timer_wheel_run(&loop->wheel, loop->now_ms) || any;
     any = loop_run_tasks(loop) || any;
@@ -216,7 +238,7 @@ bool loop_busy(struct loop *loop)
     pthread_mutex_lock(&loop->lock);
     bool waiting = loop->inbox_head != NULL;
     pthread_mutex_unlock(&loop->lock);
-    return waiting || !list_empty(&loop->tasks);
+    return waiting || !list_empty(&loop->tasks) || !list_empty(&loop->next_tasks);
 }
 
 int64_t loop_next_deadline_ms(struct loop *loop)
@@ -250,7 +272,8 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 static bool loop_fall_asleep(struct loop *loop)
 {
     pthread_mutex_lock(&loop->lock);
-    loop->asleep = loop->inbox_head == NULL && list_empty(&loop->tasks);
+    loop->asleep =
+        loop->inbox_head == NULL && list_empty(&loop->tasks) && list_empty(&loop->next_tasks);
     bool asleep = loop->asleep;
     pthread_mutex_unlock(&loop->lock);
     return asleep;
@@ -263,6 +286,24 @@ static void loop_wake_up(struct loop *loop)
     pthread_mutex_unlock(&loop->lock);
 }
 
+/* End the wait when the next timer is due. Most turns change nothing about that. */
+static void loop_set_turn_event(struct loop *loop)
+{
+    int64_t deadline = loop_next_deadline_ms(loop);
+    if (deadline == loop->turn_event_ms) {
+        return;
+    }
+    loop->turn_event_ms = deadline;
+    if (deadline == INT64_MAX) {
+        event_del(loop->turn_event);
+        return;
+    }
+    int64_t left = deadline - clock_mono_ms(loop->clock);
+    left = left > 0 ? left : 0;
+    struct timeval wait = {.tv_sec = left / 1000, .tv_usec = (left % 1000) * 1000};
+    event_add(loop->turn_event, &wait);
+}
+
 /* Wait for sockets, messages or the next timer. */
 static void loop_wait(struct loop *loop)
 {
@@ -270,15 +311,7 @@ static void loop_wait(struct loop *loop)
         event_base_loop(loop->base, EVLOOP_NONBLOCK);
         return;
     }
-    int64_t deadline = loop_next_deadline_ms(loop);
-    if (deadline == INT64_MAX) {
-        event_del(loop->turn_event);
-    } else {
-        int64_t left = deadline - clock_mono_ms(loop->clock);
-        left = left > 0 ? left : 0;
-        struct timeval wait = {.tv_sec = left / 1000, .tv_usec = (left % 1000) * 1000};
-        event_add(loop->turn_event, &wait);
-    }
+    loop_set_turn_event(loop);
     /* Who is called for a socket is called from inside: the first one to ask reads the clock. */
     loop->clock_stale = true;
     event_base_loop(loop->base, EVLOOP_ONCE);
@@ -305,7 +338,8 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     (void)what;
-    (void)arg; /* only ends the wait: timers run in loop_run_once() */
+    struct loop *loop = arg;
+    loop->turn_event_ms = INT64_MAX; /* else it only ends the wait: timers run in loop_run_once() */
 }
 
 static struct event_base *base_new(void)
@@ -313,7 +347,8 @@ static struct event_base *base_new(void)
     struct event_config *config = event_config_new();
     must(config != NULL);
     event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
-    event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
+    /* Without precise timers: with them every wait costs a timerfd_settime(), and ours are coarse.
+     */
     struct event_base *base = event_base_new_with_config(config);
     event_config_free(config);
     return base;

@@ -83,6 +83,9 @@ void loop_post(struct loop *loop, struct loop_msg *msg);
 void loop_task_init(struct loop_task *task, void (*fn)(struct loop_task *task));
 /* Queue at the end of the run list; nothing happens when it is queued already. */
 void loop_defer(struct loop *loop, struct loop_task *task);
+/* As loop_defer, but in the next turn: behind the loop's sockets and messages. For work that goes
+ * on for long and lets others have their turn. */
+void loop_defer_turn(struct loop *loop, struct loop_task *task);
 void loop_task_cancel(struct loop_task *task);
 
 void loop_timer_init(struct loop_timer *timer, void (*fn)(struct loop_timer *timer));

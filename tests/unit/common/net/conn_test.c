@@ -272,9 +272,9 @@ Test(conn, waits_for_memory, .init = server, .fini = world_fini)
     settle();
     expect_frames("");
     cr_assert(conn_paused(conn));
-    cr_assert_eq(fake.wanted & NET_READABLE, 0);
     put_frame("ghi");
     settle();
+    cr_assert_eq(fake.wanted & NET_READABLE, 0); /* more has come that it does not want */
     cr_assert_eq(asked, 1);
     conn_resume(conn);
     settle();
@@ -284,6 +284,20 @@ Test(conn, waits_for_memory, .init = server, .fini = world_fini)
     cr_assert_eq(asked, 2, "asked inside conn_resume");
     settle();
     expect_frames("3:abc 3:def 3:ghi ");
+}
+
+/* A pause that ends before more arrives costs the stream nothing: no change of what it watches. */
+Test(conn, a_short_pause_is_not_told, .init = server, .fini = world_fini)
+{
+    put_frame("abc");
+    on_frame_does = DO_PAUSE;
+    settle();
+    cr_assert_eq(fake.wanted, NET_READABLE);
+    conn_resume(conn);
+    cr_assert(!loop_busy(loop));
+    put_frame("def");
+    settle();
+    expect_frames("3:abc 3:def ");
 }
 
 /* A pause in the middle of what one receive brought. */
@@ -479,7 +493,7 @@ Test(conn, idle_time_counts_from_the_last_byte_of_either_side, .init = server, .
 /* More than a turn's worth goes on in later turns, not in this one. */
 Test(conn, a_long_reply_takes_turns, .init = server, .fini = world_fini)
 {
-    enum { PIECE = 4096, PIECES = 200 };
+    enum { PIECE = 4096, PIECES = 2 * OUTQ_TURN_BYTES / PIECE };
     static uint8_t piece[PIECE];
     for (int i = 0; i < PIECES; i++) {
         outq_put_mem(conn_outq(conn), piece, PIECE, on_release, NULL);

@@ -117,6 +117,36 @@ Test(actor, an_idle_actor_runs_before_post_returns, .init = world_init, .fini = 
     expect_trace("a1 a. posted ");
 }
 
+static void post_three_soon(void)
+{
+    for (int i = 1; i <= 3; i++) {
+        actor_post_soon(&a.actor, &letters[i].msg);
+    }
+    buf_put_text(&trace, "posted ");
+}
+
+/* Messages of one turn of the loop share a turn of the actor. */
+Test(actor, what_is_posted_soon_runs_together, .init = world_init, .fini = world_fini)
+{
+    run_in_loop(post_three_soon);
+    cr_assert(actor_idle(&a.actor));
+    expect_trace("posted a1 a2 a3 a. ");
+}
+
+static void post_soon_then_now(void)
+{
+    actor_post_soon(&a.actor, &letters[1].msg);
+    actor_post(&a.actor, &letters[2].msg);
+    buf_put_text(&trace, "posted ");
+}
+
+/* Order is kept: what comes later does not run before what is only to run soon. */
+Test(actor, a_post_waits_for_what_was_posted_soon, .init = world_init, .fini = world_fini)
+{
+    run_in_loop(post_soon_then_now);
+    expect_trace("posted a1 a2 a. ");
+}
+
 static void post_to_other(void)
 {
     letters[1].to = &b;

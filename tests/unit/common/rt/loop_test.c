@@ -91,6 +91,30 @@ Test(loop, a_turn_has_an_order)
     loop_free(loop);
 }
 
+/* Work for the next turn keeps the loop busy, and comes before what that turn itself defers. */
+Test(loop, work_put_off_by_a_turn_runs_in_the_next)
+{
+    struct loop *loop = loop_new("hand", -1, clock_system());
+    struct step a, b, c;
+    step_init(&a, loop, 'a');
+    step_init(&b, loop, 'b');
+    step_init(&c, loop, 'c');
+    loop_defer(loop, &a.task);
+    cr_assert(loop_turn(loop));
+    loop_defer_turn(loop, &b.task);
+    loop_defer(loop, &b.task); /* queued already */
+    cr_assert(loop_busy(loop));
+    loop_post(loop, &c.msg);
+    buf_put_text(&trace, "| ");
+    cr_assert(loop_turn(loop));
+    cr_assert(!loop_turn(loop));
+    loop_defer_turn(loop, &b.task);
+    loop_task_cancel(&b.task);
+    cr_assert(!loop_busy(loop));
+    expect_trace("ta | mc tb ");
+    loop_free(loop);
+}
+
 Test(loop, cancelled_tasks_and_timers_do_not_run)
 {
     struct clock_manual clock;
