@@ -185,6 +185,28 @@ void producers_update(struct producers *producers, const struct batch_header *he
     }
 }
 
+void producers_recall(struct producers *producers, const struct batch_header *header)
+{
+    struct producer *producer =
+        batch_has_producer(header) ? find(producers, header->producer_id) : NULL;
+    if (producer == NULL || producer->epoch != header->producer_epoch ||
+        producer->batches_count == 0 || batch_is_control(header) || header->base_sequence < 0) {
+        return;
+    }
+    struct producer_batch last = producer->batches[producer->batches_count - 1];
+    if (batch_last_offset(header) >= last.last_offset) {
+        return;
+    }
+    producer->batches_count--;
+    if (producer->batches_count == BATCHES_KEPT - 1) {
+        memmove(producer->batches, producer->batches + 1,
+                (BATCHES_KEPT - 2) * sizeof(producer->batches[0]));
+        producer->batches_count--;
+    }
+    add_batch(producer, header);
+    producer->batches[producer->batches_count++] = last;
+}
+
 void producers_expire(struct producers *producers, int64_t now_ms, int64_t expiration_ms)
 {
     struct producer *producer;

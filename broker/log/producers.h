@@ -43,6 +43,11 @@ MUST_USE enum err producers_check(const struct producers *producers,
 /* It has been appended; header.base_offset is its offset in the log. Control batches count too. */
 void producers_update(struct producers *producers, const struct batch_header *header);
 
+/* A batch from before the snapshot that was read: snapshots hold only each producer's last batch,
+ * but a retry may repeat any of the last five. To be called in the order of the log, before what
+ * follows the snapshot; batches that do not belong to the state are ignored. */
+void producers_recall(struct producers *producers, const struct batch_header *header);
+
 /* Forget producers whose last batch is older. */
 void producers_expire(struct producers *producers, int64_t now_ms, int64_t expiration_ms);
 

@@ -196,6 +196,20 @@ static int64_t index_floor(const struct seg *seg, int64_t offset)
     return low > 0 ? seg->index[low - 1].position : 0;
 }
 
+int64_t seg_look_back(struct seg *seg, int64_t offset, uint32_t entries)
+{
+    pthread_mutex_lock(&seg->lock);
+    index_load(seg);
+    uint32_t before = 0; /* entries at or before `offset` */
+    while (before < seg->index_count &&
+           seg->base_offset + seg->index[before].relative_offset <= offset) {
+        before++;
+    }
+    int64_t position = before > entries ? seg->index[before - entries - 1].position : 0;
+    pthread_mutex_unlock(&seg->lock);
+    return position;
+}
+
 /* ---- the writer ---- */
 
 void seg_note(struct seg *seg, const struct batch_header *header, int64_t position)

@@ -123,6 +123,10 @@ MUST_USE enum err seg_find_time(struct seg *seg, int64_t timestamp_ms, int64_t o
 /* The record with the largest timestamp. ERR_NOT_FOUND in an empty segment. */
 MUST_USE enum err seg_find_max_time(struct seg *seg, int64_t *offset, int64_t *found_ms);
 
+/* A batch's position at least `entries` index entries before the one that holds `offset`; the first
+ * batch's when there are not so many. */
+int64_t seg_look_back(struct seg *seg, int64_t offset, uint32_t entries);
+
 /* Read the header of the batch at `position`; ERR_NOT_FOUND at or behind the end. */
 MUST_USE enum err seg_header_at(struct seg *seg, int64_t position, struct batch_header *header);
 

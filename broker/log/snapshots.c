@@ -18,7 +18,12 @@
 
 #define LOGGER "kafka.log.ProducerStateManager"
 
-enum { SNAPSHOT_FILE_MAX = 64 << 20 };
+enum {
+    SNAPSHOT_FILE_MAX = 64 << 20,
+    /* How far before a snapshot is looked for the batches that it does not hold: at least as many
+     * batches as index entries, each 4 KiB of log or more apart. */
+    RECALL_INDEX_ENTRIES = 32,
+};
 
 char *plog_snapshot_path(const struct plog *log, int64_t offset)
 {
@@ -190,6 +195,36 @@ static enum err replay(struct plog *log, int64_t from, int64_t to)
     return err;
 }
 
+/* The last segment that begins before `offset`; NULL. */
+static struct seg *seg_before(const struct plog *log, int64_t offset)
+{
+    for (int32_t i = log->segs_count - 1; i >= 0; i--) {
+        if (log->segs[i]->base_offset < offset) {
+            return log->segs[i];
+        }
+    }
+    return NULL;
+}
+
+/* A snapshot holds each producer's last batch only, but a producer may repeat any of its last five:
+ * read the headers of the batches shortly before it. Kafka does not; there, a retry that meets a
+ * restarted leader can end a producer with OUT_OF_ORDER_SEQUENCE_NUMBER. */
+static void recall(struct plog *log, int64_t snapshot)
+{
+    struct seg *seg = producers_count(log->producers) > 0 ? seg_before(log, snapshot) : NULL;
+    if (seg == NULL) {
+        return;
+    }
+    struct batch_header header;
+    int64_t position = seg_look_back(seg, snapshot - 1, RECALL_INDEX_ENTRIES);
+    /* An error here is one for whoever reads these batches for their own sake. */
+    while (seg_header_at(seg, position, &header) == ERR_OK && header.base_offset < snapshot &&
+           header.magic == 2) {
+        producers_recall(log->producers, &header);
+        position += (int64_t)batch_size_bytes(&header);
+    }
+}
+
 enum err plog_rebuild_producers(struct plog *log, int64_t offset)
 {
     struct offsets found;
@@ -205,6 +240,7 @@ enum err plog_rebuild_producers(struct plog *log, int64_t offset)
         if (err == ERR_OK) {
             from = found.items[i];
             log->snapshot_newest = from;
+            recall(log, from);
             break;
         }
         err = err == ERR_CORRUPT ? ERR_OK : err;
