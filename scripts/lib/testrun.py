@@ -27,7 +27,7 @@ import wire
 
 PYTHON = "/usr/bin/python3"  # Debian's: the one that Debian's python3-* packages are for
 PYTEST_SECONDS = 600
-CHECK_SECONDS = 600
+CHECK_SECONDS, DEPLOY_SECONDS = 600, 1800  # images are built, on a slow day beside other work
 LEFT_BEHIND_SECONDS = 10.0  # a keeper (see cluster.py) may still be at work for a moment
 TAIL_LINES = 60
 MARK = "BARNABAS_TEST_JOB"
@@ -142,13 +142,14 @@ def pytest_jobs(logs):
 def check_jobs():
     """What is true of the tree as it lies there, and that the other compiler has nothing to say."""
     clang = "cmake --preset clang >/dev/null && cmake --build build/clang -j1 -- -k 0 | grep -v '^\\[' ; exit ${PIPESTATUS[0]}"
-    for name, command in (("scripts/fmt", ["scripts/fmt", "--check"]), ("clang", ["bash", "-c", clang])):
+    for name, command in (("scripts/fmt", ["scripts/fmt", "--check"]), ("scripts/tidy", ["scripts/tidy"]),
+                          ("clang", ["bash", "-c", clang])):
         yield CheckJob(name, command, CHECK_SECONDS, wire.ROOT)
 
 
 def last_jobs():
     """What takes the whole machine, after all others."""
-    yield CheckJob("tests/deploy", ["tests/deploy/run"], CHECK_SECONDS, wire.ROOT)
+    yield CheckJob("tests/deploy", ["tests/deploy/run"], DEPLOY_SECONDS, wire.ROOT)
 
 
 # ------------------------------------------------------------------ running
