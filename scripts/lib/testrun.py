@@ -241,7 +241,7 @@ def main(build, words):
         return [job for job in jobs if not words or any(word in job.name for word in words)]
 
     jobs, last = chosen([*pytest_jobs(logs), *check_jobs(), *ctest_jobs(build)]), chosen(last_jobs())
-    run_all(jobs, logs, os.cpu_count() or 1)  # the long ones first
+    run_all(jobs, logs, (os.cpu_count() or 1) + 1)  # tests of clusters mostly wait
     run_all(last, logs, 1)
     jobs += last
     skipped = [(job.name, test, reason) for job in jobs for test, reason in job.skipped]
