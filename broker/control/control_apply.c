@@ -29,6 +29,7 @@ struct control_apply {
     struct replicas *replicas;
     struct offsets_topic *offsets_topic;
     int32_t controller_epoch; /* the last accepted */
+    int64_t sequence;         /* of the last request in that epoch */
     struct list queue;        /* of struct pending; the head is in work */
     bool working;
     void (*on_metadata)(void *arg, int64_t broker_epoch);
@@ -44,6 +45,7 @@ struct control_apply *control_apply_new(struct broker *broker,
     apply->replicas = replicas_new(broker);
     apply->offsets_topic = offsets_topic_new(broker);
     apply->controller_epoch = -1;
+    apply->sequence = -1;
     apply->on_metadata = on_metadata;
     apply->on_metadata_arg = arg;
     broker->control_request = control_apply_request;
@@ -144,7 +146,16 @@ static enum err check_sender(struct control_apply *apply, const Barnabas__Contro
                  request->controller_id, request->controller_epoch, apply->controller_epoch);
         return ERR_STALE_CONTROLLER_EPOCH;
     }
+    bool same_epoch = request->controller_epoch == apply->controller_epoch;
+    if (same_epoch && request->sequence >= 0 && request->sequence < apply->sequence) {
+        log_warn(LOGGER, "refusing a request that newer ones have overtaken",
+                 "kind=%s epoch=%d sequence=%lld current=%lld",
+                 control_kind_name((int)request->kind), request->controller_epoch,
+                 (long long)request->sequence, (long long)apply->sequence);
+        return ERR_STALE_CONTROLLER_EPOCH;
+    }
     apply->controller_epoch = request->controller_epoch;
+    apply->sequence = request->sequence;
     return ERR_OK;
 }
 

@@ -269,7 +269,7 @@ static request_type *new_request(struct ctl *ctl, const struct ctl_broker *broke
     return request;
 }
 
-static void send(struct ctl *ctl, struct ctl_broker *broker, const request_type *request)
+static void send(struct ctl *ctl, struct ctl_broker *broker, request_type *request)
 {
     struct ctl_cmd *cmd = ctl_emit(ctl, CTL_SEND);
     struct arena *arena = &ctl->out->arena;
@@ -281,6 +281,7 @@ static void send(struct ctl *ctl, struct ctl_broker *broker, const request_type 
         endpoints[i].host = arena_str(arena, broker->endpoints[i].host);
     }
     cmd->id = ctl->next_cmd_id++;
+    control_set(request, sequence, (int64_t)cmd->id);
     cmd->broker_id = broker->id;
     cmd->endpoints = endpoints;
     cmd->endpoints_count = broker->endpoints_count;
