@@ -29,6 +29,7 @@ struct config;
 struct sim_model;
 struct sim_faults;
 struct sim_client;
+struct sim_group;
 
 /* What a run looks like; drawn from the seed by sim_options_draw(). */
 struct sim_options {
@@ -39,6 +40,7 @@ struct sim_options {
     int partitions_count; /* per topic */
     int producers_count;
     int records_per_producer;
+    int members_count;    /* of a consumer group */
     int admin_cycles;     /* topics made and deleted meanwhile */
     int64_t faults_ns;    /* length of the safety phase */
     uint32_t faults;      /* of enum sim_fault, one bit each */
@@ -96,6 +98,7 @@ struct sim {
     struct sim_client *clients[SIM_CLIENTS_MAX];
     int clients_count;
     struct sim_model *model;
+    struct sim_group *group;
     struct sim_faults *faults;
     struct sim_event zk_tick;
     /* Until then these rest (paused by a fault), by tag. */
@@ -103,7 +106,8 @@ struct sim {
     uint8_t weights[256];
     const char *speaking; /* whose code runs: for the log lines */
     uint64_t steps;
-    bool ending; /* brokers that are down stay down */
+    int64_t calm_since_ns; /* when the faults ended; 0: not yet */
+    bool ending;           /* brokers that are down stay down */
     bool failed;
     char failure[1024];
 };

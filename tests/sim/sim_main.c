@@ -1,7 +1,7 @@
 /* sim_main.c: runs seeds and reports.
  *
  *   sim --seeds N [--from S] [--twice] [--bug NAME [--until-caught]] [--batch B]
- *   sim --seed S [--trace] [--bug NAME]
+ *   sim --seed S [--trace] [--plain] [--bug NAME]
  *   sim --bugs
  *
  * Seeds run in child processes, a batch in each, so that a broker that aborts ends its batch only:
@@ -31,6 +31,7 @@ struct arguments {
     bool one;
     bool trace;
     bool twice;
+    bool plain;        /* producers and consumers only */
     bool until_caught; /* a broken broker: end with the first failing seed, which is what we want */
 };
 
@@ -49,10 +50,11 @@ static int usage(FILE *to)
 {
     fprintf(to, "Example:  scripts/sim --seeds 100\n\n"
                 "usage: scripts/sim --seeds N [--from S] [--twice] [--bug NAME [--until-caught]]\n"
-                "       scripts/sim --seed S [--trace] [--bug NAME]\n"
+                "       scripts/sim --seed S [--trace] [--plain] [--bug NAME]\n"
                 "       scripts/sim --bugs\n\n"
                 "Each seed is one simulated cluster with its own faults. A seed that fails is\n"
-                "printed with the last lines of its trace; --seed S --trace shows all of them.\n"
+                "printed with the last lines of its trace; --seed S --trace shows all of them,\n"
+                "--plain leaves groups and operators out.\n"
                 "--twice runs every seed twice and compares. --bug runs a broken broker, to see\n"
                 "that it is found; --bugs lists them.\n"
                 "PRESET=release runs without sanitizers, which is faster.\n");
@@ -80,6 +82,8 @@ static int parse(int argc, char **argv, struct arguments *out)
             return list_bugs();
         } else if (strcmp(arg, "--trace") == 0) {
             out->trace = true;
+        } else if (strcmp(arg, "--plain") == 0) {
+            out->plain = true;
         } else if (strcmp(arg, "--twice") == 0) {
             out->twice = true;
         } else if (strcmp(arg, "--until-caught") == 0) {
@@ -138,10 +142,13 @@ void __sanitizer_set_death_callback(void (*fn)(void)) __attribute__((weak));
 
 static void describe(const struct sim_options *options)
 {
-    printf("seed %" PRIu64 ": %d brokers, %d x %d partitions%s, %d producers of %d records, faults",
-           options->seed, options->nodes_count, options->topics_count, options->partitions_count,
-           options->replicated ? " with replicas" : "", options->producers_count,
-           options->records_per_producer);
+    printf(
+        "seed %" PRIu64
+        ": %d brokers, %d x %d partitions%s, %d producers of %d records, %d topics made and deleted, %d members, "
+        "faults",
+        options->seed, options->nodes_count, options->topics_count, options->partitions_count,
+        options->replicated ? " with replicas" : "", options->producers_count,
+        options->records_per_producer, options->admin_cycles, options->members_count);
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if ((options->faults & (1u << i)) != 0) {
             printf(" %s", sim_fault_name((enum sim_fault)i));
@@ -155,6 +162,8 @@ static void run_seed(const struct arguments *arguments, uint64_t seed, struct si
     struct sim_options options;
     sim_options_draw(&options, seed);
     options.bug = arguments->bug;
+    options.admin_cycles = arguments->plain ? 0 : options.admin_cycles;
+    options.members_count = arguments->plain ? 0 : options.members_count;
     options.print = arguments->trace ? stdout : NULL;
     options.tail = arguments->until_caught ? NULL : stdout;
     if (arguments->one) {

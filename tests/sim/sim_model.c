@@ -211,8 +211,28 @@ void sim_model_read(struct sim_model *model, int part, int node, int64_t offset,
     set_record(model, part, node, offset, id, "a consumer");
 }
 
+/* Does this broker lead, as it knows? A follower that answers consumers may be behind. */
+static bool leads(struct sim_model *model, int number, int id)
+{
+    struct sim_node *node = sim_node_by_id(model->sim, id);
+    char topic[16];
+    int index;
+    if (node->server == NULL) {
+        return false;
+    }
+    sim_part_name(model->sim, number, topic, &index);
+    struct broker *broker = server_broker(node->server);
+    struct part *part = parts_lookup(&broker->parts, str_of(topic), index);
+    bool leader = part != NULL && part_now(part).role == PART_LEADER;
+    part_put(part);
+    return leader;
+}
+
 void sim_model_high_watermark(struct sim_model *model, int part, int node, int64_t offset_hw)
 {
+    if (model->sim->options.replicated && !leads(model, part, node)) {
+        return;
+    }
     int64_t *hw_seen = &model->parts[part].hw_seen[node - 1];
     if (offset_hw < *hw_seen) { /* M5 */
         sim_fail(model->sim,

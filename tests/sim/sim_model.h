@@ -11,7 +11,7 @@
  *   M3  an offset of one disk holds one record, for whoever asks
  *   M4  what was acknowledged survives, unless the power failed and it had not been synced
  *   M5  a consumer never sees the high watermark go back: of the one disk, but for M4's exception;
- *       of several replicas, within a leader epoch
+ *       of several replicas, of one leader in its epoch
  *   M6  a producer's records stand in the log in its order, none twice; a gap only where the
  *       producer had given up
  *   M7  0 <= log start <= high watermark <= log end, in every broker after every step

@@ -19,6 +19,7 @@
 #include "sim_client.h"
 #include "sim_consumer.h"
 #include "sim_faults.h"
+#include "sim_member.h"
 #include "sim_model.h"
 #include "sim_producer.h"
 
@@ -77,6 +78,9 @@ void sim_options_draw(struct sim_options *options, uint64_t seed)
     if (options->replicated) {
         options->faults &= ~(1u << SIM_FAULT_POWER);
     }
+    /* A group whose coordinator may forget what it has acknowledged promises nothing. */
+    bool forgets = (options->faults & (1u << SIM_FAULT_POWER)) != 0;
+    options->members_count = !forgets && rng_one_in(&rng, 2) ? between(&rng, 1, 4) : 0;
 }
 
 /* ---- set-up ---- */
@@ -129,6 +133,9 @@ static void add_clients(struct sim *sim)
     for (int i = 0; i < sim_parts_count(sim); i++) {
         sim_consumer_new(sim, i + 1, i);
     }
+    for (int i = 0; i < sim->options.members_count; i++) {
+        sim_member_new(sim, i + 1);
+    }
     if (sim->options.admin_cycles > 0) {
         sim_admin_new(sim, sim->options.admin_cycles);
     }
@@ -153,6 +160,7 @@ struct sim *sim_new(const struct sim_options *options)
     sim->zk_tick.fn = on_zk_tick;
     sim_time_after(&sim->time, &sim->zk_tick, 0);
     sim->model = sim_model_new(sim);
+    sim->group = sim_group_new();
     for (int i = 0; i < options->nodes_count; i++) {
         sim_node_init(&sim->nodes[i], sim, i + 1);
         sim_node_start(&sim->nodes[i]);
@@ -310,6 +318,7 @@ static void phases(struct sim *sim)
     (void)sim_until(sim, sim->options.faults_ns, NULL);
     sim_trace_line(&sim->trace, "sim", "the faults end");
     sim_faults_stop(sim->faults);
+    sim->calm_since_ns = sim->time.now_ns;
     start_all(sim);
     if (!sim->failed && !sim_until(sim, LIVENESS_MS * SIM_MS, all_done) && !sim->failed) {
         explain_liveness(sim);
@@ -341,6 +350,7 @@ void sim_free(struct sim *sim)
     mem_free(sim->zk_clock);
     sim_net_free(sim->net);
     sim_model_free(sim->model);
+    sim_group_free(sim->group);
     sim_time_fini(&sim->time);
     log_set_sink(NULL, NULL);
     sim_bug_set(SIM_BUG_NONE);
