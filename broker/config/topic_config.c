@@ -201,6 +201,7 @@ void topic_config_build(const struct config *config, const struct config_pair *o
         .flush_messages = long_of(&b, TOPIC_flush_messages),
         .message_timestamp_before_max_ms = long_of(&b, TOPIC_message_timestamp_before_max_ms),
         .message_timestamp_after_max_ms = long_of(&b, TOPIC_message_timestamp_after_max_ms),
+        .producer_expiration_ms = config_long(config, KEY_producer_id_expiration_ms),
         .max_message_bytes = (int32_t)long_of(&b, TOPIC_max_message_bytes),
         .min_insync_replicas = (int32_t)long_of(&b, TOPIC_min_insync_replicas),
         .unclean_leader_election = bool_of(&b, TOPIC_unclean_leader_election_enable),

@@ -40,6 +40,8 @@ struct topic_config {
     int64_t flush_messages;
     int64_t message_timestamp_before_max_ms;
     int64_t message_timestamp_after_max_ms;
+    int64_t producer_expiration_ms; /* the broker's producer.id.expiration.ms; 0: as the log was
+                                       opened */
     int32_t max_message_bytes;
     int32_t min_insync_replicas;
     int32_t compression_codec; /* TOPIC_CODEC_PRODUCER or a codec */

@@ -483,6 +483,9 @@ enum err plog_append_follower(struct plog *log, struct bytes batches, int64_t no
 void plog_configure(struct plog *log, const struct topic_config *config)
 {
     log->config = *config;
+    if (config->producer_expiration_ms > 0) {
+        log->producer_expiration_ms = config->producer_expiration_ms;
+    }
     plog_active(log)->index_interval_bytes = (int32_t)config->index_interval_bytes;
 }
 
