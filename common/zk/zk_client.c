@@ -28,7 +28,13 @@
 
 enum {
     KEEPER_RETRY_MS = 1000, /* after names did not resolve */
-    CLOSE_WAIT_MS = 500,    /* close() waits so long for the server to take the ephemerals down */
+    /* The first session: a ZooKeeper that is just beginning to listen now and then accepts a
+     * connection and never answers on it, and the library would wait for two thirds of the
+     * session's timeout. So long is waited before another connection is tried; twice as long each
+     * time. */
+    FIRST_ANSWER_MS = 2000,
+    CHROOT_TIMEOUT_MS = 3000, /* of the session that only makes the chroot */
+    CLOSE_WAIT_MS = 500,      /* close() waits so long for the server to take the ephemerals down */
 };
 
 struct session {
@@ -46,8 +52,10 @@ struct session {
     pthread_mutex_t
         lock; /* guards what follows; a leaf, except that loop_post() is called inside */
     pthread_cond_t changed;
-    zhandle_t *handle;                /* NULL until the keeper has made it */
-    struct list inbox;                /* of struct delivery */
+    zhandle_t *handle;   /* NULL until the keeper has made it */
+    zhandle_t *given_up; /* closed before it was ever connected: its events do not count */
+    bool answered;       /* has been connected */
+    struct list inbox;   /* of struct delivery */
     enum zk_session_event last_event; /* repeated ones are dropped; starts as DISCONNECTED */
     int64_t session_id;
     int32_t timeout_ms;
@@ -150,6 +158,8 @@ static void on_session_event(struct session *session, zhandle_t *handle, int sta
     enum zk_session_event event = ZK_SESSION_DISCONNECTED;
     if (state == ZOO_CONNECTED_STATE) {
         event = ZK_SESSION_CONNECTED;
+        session->answered = true;
+        pthread_cond_broadcast(&session->changed);
         session->session_id = zoo_client_id(handle)->client_id;
         session->timeout_ms = zoo_recv_timeout(handle);
     } else if (state == ZOO_EXPIRED_SESSION_STATE) {
@@ -192,7 +202,7 @@ static void on_watch(zhandle_t *handle, int type, int state, const char *path, v
 {
     struct session *session = context;
     pthread_mutex_lock(&session->lock);
-    if (!session->closed) {
+    if (!session->closed && handle != session->given_up) {
         session->handle = handle; /* may be earlier than zookeeper_init's return */
         if (type == ZOO_SESSION_EVENT) {
             on_session_event(session, handle, state);
@@ -646,10 +656,11 @@ static const struct zk_ops client_ops = {
     .close = client_close,
 };
 
-static zhandle_t *make_handle(struct session *session, const char *connect, watcher_fn watcher)
+static zhandle_t *make_handle(struct session *session, const char *connect, int32_t timeout_ms,
+                              watcher_fn watcher)
 {
     static struct log_limit limit;
-    zhandle_t *handle = zookeeper_init2(connect, watcher, session->asked_timeout_ms, NULL, session,
+    zhandle_t *handle = zookeeper_init2(connect, watcher, timeout_ms, NULL, session,
                                         ZOO_NO_LOG_CLIENTENV, on_library_log);
     if (handle == NULL) {
         log_limited(&limit, LOG_WARN, "kafka.zookeeper.ZooKeeperClient",
@@ -700,8 +711,10 @@ static bool make_levels(zhandle_t *handle, const char *chroot)
 static void make_chroot(struct session *session)
 {
     int64_t pause_ms = 0;
+    int32_t timeout_ms = session->asked_timeout_ms < CHROOT_TIMEOUT_MS ? session->asked_timeout_ms
+                                                                       : CHROOT_TIMEOUT_MS;
     while (pause_unless_closed(session, pause_ms)) {
-        zhandle_t *handle = make_handle(session, session->connect, ignore_event);
+        zhandle_t *handle = make_handle(session, session->connect, timeout_ms, ignore_event);
         bool made = handle != NULL && make_levels(handle, session->chroot);
         if (handle != NULL) {
             zookeeper_close(handle);
@@ -713,19 +726,65 @@ static void make_chroot(struct session *session)
     }
 }
 
+/* False when the time is over and nobody has answered. */
+static bool wait_answered(struct session *session, int64_t ms)
+{
+    int64_t end_ms = clock_mono_ms(clock_system()) + ms;
+    pthread_mutex_lock(&session->lock);
+    int64_t left_ms = ms;
+    while (!session->answered && !session->closed && left_ms > 0) {
+        wait_changed(session, left_ms);
+        left_ms = end_ms - clock_mono_ms(clock_system());
+    }
+    bool over = !session->answered && !session->closed;
+    pthread_mutex_unlock(&session->lock);
+    return !over;
+}
+
+/* Close a handle that nobody has answered; nothing was ever asked through it, for calls wait until
+ * the session is connected. False when the answer came just now. */
+static bool give_up(struct session *session, zhandle_t *handle)
+{
+    pthread_mutex_lock(&session->lock);
+    bool late = session->answered;
+    if (!late) {
+        session->given_up = handle;
+        session->handle = NULL;
+    }
+    pthread_mutex_unlock(&session->lock);
+    if (!late) {
+        zookeeper_close(handle);
+    }
+    return !late;
+}
+
+/* The session's handle, connected; or whatever there is when the session is closed first, maybe
+ * NULL. */
+static zhandle_t *connect_first(struct session *session, const char *connect)
+{
+    int64_t pause_ms = 0;
+    int64_t patience_ms = FIRST_ANSWER_MS;
+    zhandle_t *handle = NULL;
+    while (handle == NULL && pause_unless_closed(session, pause_ms)) {
+        pause_ms = KEEPER_RETRY_MS;
+        handle = make_handle(session, connect, session->asked_timeout_ms, on_watch);
+        if (handle != NULL && !wait_answered(session, patience_ms)) {
+            handle = give_up(session, handle) ? NULL : handle;
+            patience_ms *= 2;
+            pause_ms = 0;
+        }
+    }
+    return handle;
+}
+
 static void *keeper_main(void *arg)
 {
     struct session *session = arg;
     char *connect = mem_printf("%s%s", session->connect, session->chroot);
-    zhandle_t *handle = NULL;
     if (session->chroot[0] != '\0') {
         make_chroot(session);
     }
-    int64_t pause_ms = 0;
-    while (handle == NULL && pause_unless_closed(session, pause_ms)) {
-        handle = make_handle(session, connect, on_watch);
-        pause_ms = KEEPER_RETRY_MS;
-    }
+    zhandle_t *handle = connect_first(session, connect);
     pthread_mutex_lock(&session->lock);
     while (!session->closed) {
         pthread_cond_wait(&session->changed, &session->lock);
