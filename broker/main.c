@@ -179,18 +179,19 @@ static void raise_file_limit(void)
     }
 }
 
-/* Wait for the start to end, or for a signal that ends it. True when the broker is ready. */
-static bool wait_start(struct outcome *started, sigset_t *signals)
+enum waited { STARTED, NOT_STARTED, INTERRUPTED };
+
+/* Wait for the start to end, or for a signal that ends it. After a signal `started` is still the
+ * control loop's, which may be writing it now. */
+static enum waited wait_start(struct outcome *started, sigset_t *signals)
 {
     struct timespec step = {.tv_nsec = 20 * 1000 * 1000};
     for (;;) {
         if (sem_trywait(&started->done) == 0) {
-            return started->err == ERR_OK;
+            return started->err == ERR_OK ? STARTED : NOT_STARTED;
         }
         if (sigtimedwait(signals, NULL, &step) > 0) {
-            started->err = ERR_CLOSED;
-            snprintf(started->text, sizeof(started->text), "stopped while starting");
-            return false;
+            return INTERRUPTED;
         }
     }
 }
@@ -225,13 +226,13 @@ static int run(const struct config *config, sigset_t *signals)
     struct server *server = server_new(&env, config);
     server_on_fatal(server, on_fatal, &fatal);
     server_start(server, on_done, &started);
-    bool ready = wait_start(&started, signals);
-    if (ready) {
+    enum waited waited = wait_start(&started, signals);
+    if (waited == STARTED) {
         log_info(LOGGER, "started", "%s", started.text);
         sigwait(signals, &number);
         log_info(LOGGER, "stopping", "signal=%s", strsignal(number));
     } else {
-        fprintf(stderr, "%s\n", started.text);
+        fprintf(stderr, "%s\n", waited == INTERRUPTED ? "stopped while starting" : started.text);
     }
     server_stop(server, on_done, &stopped);
     while (sem_wait(&stopped.done) != 0) {
@@ -239,8 +240,7 @@ static int run(const struct config *config, sigset_t *signals)
     }
     server_free(server);
     net_tcp_free(net);
-    bool good = ready ? !atomic_load(&fatal) : started.err == ERR_CLOSED;
-    return good ? 0 : 1;
+    return waited == NOT_STARTED || atomic_load(&fatal) ? 1 : 0;
 }
 
 int main(int argc, char **argv)
