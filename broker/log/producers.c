@@ -87,7 +87,8 @@ static struct producer *find_or_add(struct producers *producers, int64_t id)
 
 static int32_t first_sequence(const struct producer_batch *batch)
 {
-    return (int32_t)((uint32_t)(batch->last_sequence - batch->offset_delta) & 0x7fffffffu);
+    return (int32_t)(((uint32_t)batch->last_sequence - (uint32_t)batch->offset_delta) &
+                     0x7fffffffu);
 }
 
 static bool find_duplicate(const struct producer *producer, const struct batch_header *header,
@@ -212,7 +213,12 @@ void producers_expire(struct producers *producers, int64_t now_ms, int64_t expir
     struct producer *producer;
     struct producer *next;
     HASH_ITER (hh, producers->by_id, producer, next) {
-        if (producer->txn_first_offset < 0 && now_ms - producer->timestamp_ms >= expiration_ms) {
+        /* Producers choose their timestamps: they may be anything. */
+        int64_t idle_ms;
+        bool expired = __builtin_sub_overflow(now_ms, producer->timestamp_ms, &idle_ms)
+                           ? now_ms > producer->timestamp_ms
+                           : idle_ms >= expiration_ms;
+        if (producer->txn_first_offset < 0 && expired) {
             HASH_DEL(producers->by_id, producer);
             mem_free(producer);
         }

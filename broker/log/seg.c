@@ -258,6 +258,14 @@ void seg_bounds(struct seg *seg, int64_t *size_bytes, int64_t *next_offset)
     pthread_mutex_unlock(&seg->lock);
 }
 
+static int64_t seg_size_bytes(struct seg *seg)
+{
+    int64_t size;
+    int64_t next_offset;
+    seg_bounds(seg, &size, &next_offset);
+    return size;
+}
+
 void seg_reset_indexes(struct seg *seg)
 {
     pthread_mutex_lock(&seg->lock);
@@ -274,6 +282,8 @@ void seg_reset_indexes(struct seg *seg)
     pthread_mutex_unlock(&seg->lock);
 }
 
+static bool index_is_right(struct seg *seg, int64_t position, int64_t offset);
+
 /* Walk from the last index entry to the end of the file: the next offset, the largest timestamp,
  * and where the newest batch is. The file is not appended to meanwhile. */
 enum err seg_find_end(struct seg *seg)
@@ -285,6 +295,9 @@ enum err seg_find_end(struct seg *seg)
     pthread_mutex_unlock(&seg->lock);
     int64_t next = seg->base_offset;
     struct batch_header header;
+    if (!index_is_right(seg, position, INT64_MAX)) {
+        return ERR_CORRUPT;
+    }
     while (position < size) {
         enum err err = seg_header_at(seg, position, &header);
         if (err != ERR_OK || batch_last_offset(&header) < next ||
@@ -502,13 +515,36 @@ static enum err find_start(struct seg *seg, int64_t offset, int64_t *start, int6
     return past ? ERR_NOT_FOUND : ERR_OK;
 }
 
-/* Is there a batch at `position` that begins at or before `offset`, as the index says? */
+/* The whole batch at `position`, in memory. */
+static enum err read_batch(struct seg *seg, int64_t position, const struct batch_header *header,
+                           struct buf *out)
+{
+    size_t got;
+    buf_clear(out);
+    uint8_t *to = buf_extend(out, batch_size_bytes(header));
+    enum err err = fs_pread(seg->file, to, batch_size_bytes(header), position, &got);
+    if (err == ERR_OK && got < batch_size_bytes(header)) {
+        err = ERR_CORRUPT;
+    }
+    return err;
+}
+
+/* Is there a batch at `position` that begins at or before `offset`, as the index says? Its CRC
+ * tells: bytes in the middle of a batch can look like a header of the old formats. */
 static bool index_is_right(struct seg *seg, int64_t position, int64_t offset)
 {
     struct batch_header header;
-    return position == 0 ||
-           (seg_header_at(seg, position, &header) == ERR_OK &&
-            header.base_offset >= seg->base_offset && header.base_offset <= offset);
+    struct buf batch = {0};
+    if (position == 0) {
+        return true;
+    }
+    bool right = seg_header_at(seg, position, &header) == ERR_OK &&
+                 header.base_offset >= seg->base_offset && header.base_offset <= offset &&
+                 (int64_t)batch_size_bytes(&header) <= seg_size_bytes(seg) - position &&
+                 read_batch(seg, position, &header, &batch) == ERR_OK &&
+                 entry_check_crc((struct bytes){batch.data, batch.size}) == ERR_OK;
+    buf_fini(&batch);
+    return right;
 }
 
 /* The index led astray: walk the batches from now on. */
@@ -531,7 +567,8 @@ enum err seg_find(struct seg *seg, int64_t offset, int64_t *position, struct bat
         return err;
     }
     err = scan(seg, start, end, offset, position, header);
-    bool astray = err == ERR_CORRUPT || (err == ERR_OK && header->base_offset > offset);
+    bool astray = err == ERR_CORRUPT || err == ERR_NOT_FOUND ||
+                  (err == ERR_OK && (header->base_offset > offset || header->magic < 2));
     if (start > 0 && astray && !index_is_right(seg, start, offset)) {
         forget_index(seg);
         err = scan(seg, 0, end, offset, position, header);
@@ -559,20 +596,6 @@ static int64_t time_floor(struct seg *seg, int64_t timestamp_ms)
     int64_t position = low > 0 ? index_floor(seg, offset) : 0;
     pthread_mutex_unlock(&seg->lock);
     return position;
-}
-
-/* The whole batch at `position`, in memory. */
-static enum err read_batch(struct seg *seg, int64_t position, const struct batch_header *header,
-                           struct buf *out)
-{
-    size_t got;
-    buf_clear(out);
-    uint8_t *to = buf_extend(out, batch_size_bytes(header));
-    enum err err = fs_pread(seg->file, to, batch_size_bytes(header), position, &got);
-    if (err == ERR_OK && got < batch_size_bytes(header)) {
-        err = ERR_CORRUPT;
-    }
-    return err;
 }
 
 enum { INFLATED_MAX = 256 << 20 };
