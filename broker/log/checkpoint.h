@@ -1,9 +1,12 @@
-/* checkpoint.h: Kafka's small text files: a version line "0", a count, then one entry per line.
+/* checkpoint.h: Kafka's small text files: a version line "0", a line with the count, then one entry
+ * per line.
  *
- *   recovery-point-offset-checkpoint, log-start-offset-checkpoint, replication-offset-checkpoint:
- *       topic partition offset
- *   leader-epoch-checkpoint:
- *       epoch start_offset
+ *   recovery-point-offset-checkpoint   topic partition offset: what lies before is on the disk
+ *   log-start-offset-checkpoint        topic partition offset: what lies before is deleted
+ *   replication-offset-checkpoint      topic partition offset: the high watermark
+ *   cleaner-offset-checkpoint          topic partition offset: what lies before is compacted; only
+ *                                      Kafka writes it so far
+ *   <partition>/leader-epoch-checkpoint   epoch start_offset, both strictly growing
  *
  * Reading is total: any bytes give entries or ERR_CORRUPT; an empty file has no entries. Writing
  * replaces the file whole. Threads: any. Source: kafka-zk-mode facts 5.2. */

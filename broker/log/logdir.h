@@ -2,9 +2,10 @@
  * works.
  *
  *   .lock                 held while the process lives
- *   meta.properties       version=0, broker.id, cluster.id
- *   .kafka_cleanshutdown  present only while the broker is stopped after a clean stop
- *   *-checkpoint          recovery points, log start offsets, high watermarks
+ *   meta.properties       lines key=value: version=0, broker.id, cluster.id, perhaps directory.id
+ *   .kafka_cleanshutdown  {"version":0,"brokerEpoch":-1}; present only while the broker is stopped
+ *                         after a clean stop. Only its presence counts.
+ *   *-checkpoint          recovery points, log start offsets, high watermarks: see checkpoint.h
  *
  * Failure: the first write or sync that fails takes the whole directory offline until the broker is
  * restarted; its partitions are refused, those of other directories are served.

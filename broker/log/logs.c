@@ -499,6 +499,8 @@ static enum err write_checkpoints(struct logs *logs, struct logdir *dir, logs_hw
         struct str topic = plog_topic(log);
         int32_t partition = plog_partition(log);
         checkpoint_add(&all.recovery_points, topic, partition, plog_recovery_point(log));
+        /* Kafka leaves out starts that are a segment's anyway. With them here, segments that a
+         * power failure brings back are not served. */
         if (plog_log_start(log) > 0) {
             checkpoint_add(&all.log_starts, topic, partition, plog_log_start(log));
         }

@@ -6,6 +6,11 @@
  * flushed and closed, checkpoints written, and a directory gets its clean-shutdown mark when all of
  * that went well.
  *
+ *   <topic>-<partition>/                     a log, see plog.h
+ *   <topic>-<partition>/partition.metadata   "version: 0", newline, "topic_id: " and the id in
+ *                                            Kafka's base64, without a newline at the end
+ *   <topic>-<partition>.<32 digits>-delete/  being removed; -stray, -future: left alone
+ *
  * Threads: the control loop owns the registry; logs_load() and logs_close() block and are for a
  * worker, while nothing else touches it. Each log itself belongs to its partition's actor from
  * logs_take() on. */

@@ -225,8 +225,7 @@ void producers_expire(struct producers *producers, int64_t now_ms, int64_t expir
     }
 }
 
-/* ---- snapshots: id i64, epoch i16, last sequence i32, last offset i64, offset delta i32,
- * timestamp i64, coordinator epoch i32, first offset of the open transaction i64 ---- */
+/* ---- snapshots: see producers.h ---- */
 
 static void entry_write(const struct producer *producer, struct buf *out)
 {

@@ -1,11 +1,24 @@
+/* clang-format off */
 /* producers.h: what a log remembers of its idempotent producers: epoch, and the last five batches.
  *
  * A batch that was written already is answered with its original offset; a gap in the sequence, or
  * a producer of an older epoch, is refused. The state is a function of the log: it is rebuilt from
- * a snapshot and the batches behind it.
+ * a snapshot and the batches behind it. <offset>.snapshot is the state before that offset:
+ *
+ *   at  size field                           each producer:
+ *    0    2  version, 1                       at  size field
+ *    2    4  CRC-32C of 6..end                 0    8  producer id
+ *    6    4  count of producers                8    2  epoch
+ *   10       46 bytes for each                10    4  last sequence, -1 none
+ *                                             14    8  last offset, -1 none
+ *   Of the last batches only the newest       22    4  its offsets: last minus first
+ *   is kept.                                  26    8  its timestamp
+ *                                             34    4  coordinator epoch, -1 none
+ *                                             38    8  first offset of the open transaction, -1 none
  *
  * Threads: the log's actor. Source: kafka-zk-mode facts 5.8; the snapshot's format 5.4.
  * Limits: an entry lives until producer.id.expiration.ms after its last batch. */
+/* clang-format on */
 #pragma once
 
 #include "base/bytes.h"

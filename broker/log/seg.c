@@ -2,16 +2,12 @@
 
 #include <inttypes.h>
 
-#include "base/log.h"
 #include "base/mem.h"
-#include "base/must.h"
-#include "record/msgset.h"
-
-#define LOGGER "kafka.log.LogSegment"
+#include "log/seg_internal.h"
 
 enum { INDEX_ENTRY_BYTES = 8, TIME_ENTRY_BYTES = 12, INDEX_FILE_MAX = 256 << 20 };
 
-static char *seg_path(const struct seg *seg, const char *extension)
+char *seg_path(const struct seg *seg, const char *extension)
 {
     return mem_printf("%s.%s", seg->stem, extension);
 }
@@ -165,7 +161,7 @@ static void load_file(struct seg *seg, const char *extension,
 
 /* An older segment's indexes are read when first needed. Reading under the lock makes others of the
  * same segment wait, once. */
-static void index_load(struct seg *seg)
+void seg_load_index(struct seg *seg)
 {
     if (!seg->index_loaded) {
         seg->index_loaded = true;
@@ -178,36 +174,6 @@ static void index_load(struct seg *seg)
             seg->max_timestamp_offset = seg->base_offset + last->relative_offset;
         }
     }
-}
-
-/* The largest position known to be at or before the batch that holds `offset`. */
-static int64_t index_floor(const struct seg *seg, int64_t offset)
-{
-    uint32_t low = 0;
-    uint32_t high = seg->index_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (seg->base_offset + seg->index[middle].relative_offset <= offset) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low > 0 ? seg->index[low - 1].position : 0;
-}
-
-int64_t seg_look_back(struct seg *seg, int64_t offset, uint32_t entries)
-{
-    pthread_mutex_lock(&seg->lock);
-    index_load(seg);
-    uint32_t before = 0; /* entries at or before `offset` */
-    while (before < seg->index_count &&
-           seg->base_offset + seg->index[before].relative_offset <= offset) {
-        before++;
-    }
-    int64_t position = before > entries ? seg->index[before - entries - 1].position : 0;
-    pthread_mutex_unlock(&seg->lock);
-    return position;
 }
 
 /* ---- the writer ---- */
@@ -258,14 +224,6 @@ void seg_bounds(struct seg *seg, int64_t *size_bytes, int64_t *next_offset)
     pthread_mutex_unlock(&seg->lock);
 }
 
-static int64_t seg_size_bytes(struct seg *seg)
-{
-    int64_t size;
-    int64_t next_offset;
-    seg_bounds(seg, &size, &next_offset);
-    return size;
-}
-
 void seg_reset_indexes(struct seg *seg)
 {
     pthread_mutex_lock(&seg->lock);
@@ -282,20 +240,18 @@ void seg_reset_indexes(struct seg *seg)
     pthread_mutex_unlock(&seg->lock);
 }
 
-static bool index_is_right(struct seg *seg, int64_t position, int64_t offset);
-
 /* Walk from the last index entry to the end of the file: the next offset, the largest timestamp,
  * and where the newest batch is. The file is not appended to meanwhile. */
 enum err seg_find_end(struct seg *seg)
 {
     pthread_mutex_lock(&seg->lock);
-    index_load(seg);
+    seg_load_index(seg);
     int64_t size = seg->size_bytes;
     int64_t position = seg->index_count > 0 ? seg->index[seg->index_count - 1].position : 0;
     pthread_mutex_unlock(&seg->lock);
     int64_t next = seg->base_offset;
     struct batch_header header;
-    if (!index_is_right(seg, position, INT64_MAX)) {
+    if (!seg_index_is_right(seg, position, INT64_MAX)) {
         return ERR_CORRUPT;
     }
     while (position < size) {
@@ -326,7 +282,7 @@ enum err seg_find_end(struct seg *seg)
 /* Only entries that lead to what is left. */
 static void index_cut(struct seg *seg, int64_t position, int64_t next_offset)
 {
-    index_load(seg);
+    seg_load_index(seg);
     while (seg->index_count > 0 && seg->index[seg->index_count - 1].position >= position) {
         seg->index_count--;
     }
@@ -448,265 +404,4 @@ enum err seg_delete_files(struct seg *seg)
         mem_free(path);
     }
     return err;
-}
-
-/* ---- readers ---- */
-
-enum err seg_header_at(struct seg *seg, int64_t position, struct batch_header *header)
-{
-    uint8_t bytes[BATCH_HEADER_SIZE];
-    size_t got;
-    enum err err = fs_pread(seg->file, bytes, sizeof(bytes), position, &got);
-    if (err != ERR_OK) {
-        return err;
-    }
-    if (got == 0) {
-        return ERR_NOT_FOUND;
-    }
-    err = entry_read_header((struct bytes){bytes, got}, header);
-    return err == ERR_AGAIN ? ERR_CORRUPT : err;
-}
-
-/* Walk headers from `position` on, reading the file in pieces: small batches come many to a read.
- */
-static enum err scan(struct seg *seg, int64_t position, int64_t end, int64_t offset, int64_t *found,
-                     struct batch_header *header)
-{
-    uint8_t piece[SEG_SCAN_BYTES];
-    int64_t piece_at = 0;
-    size_t piece_size = 0;
-    /* The first read is short: the batch looked for is often the first. */
-    size_t want = 512;
-    while (position < end) {
-        if (position < piece_at || position + BATCH_HEADER_SIZE > piece_at + (int64_t)piece_size) {
-            enum err err = fs_pread(seg->file, piece, want, position, &piece_size);
-            if (err != ERR_OK) {
-                return err;
-            }
-            piece_at = position;
-            want = SEG_SCAN_BYTES;
-        }
-        size_t at = (size_t)(position - piece_at);
-        enum err err = entry_read_header((struct bytes){piece + at, piece_size - at}, header);
-        if (err != ERR_OK) {
-            return ERR_CORRUPT;
-        }
-        if (batch_last_offset(header) >= offset) {
-            *found = position;
-            return ERR_OK;
-        }
-        position += (int64_t)batch_size_bytes(header);
-    }
-    return ERR_NOT_FOUND;
-}
-
-/* Where to begin looking for `offset`; ERR_NOT_FOUND when the segment ends before. */
-static enum err find_start(struct seg *seg, int64_t offset, int64_t *start, int64_t *end)
-{
-    pthread_mutex_lock(&seg->lock);
-    index_load(seg);
-    *end = seg->size_bytes;
-    bool past = offset >= seg->next_offset;
-    *start = index_floor(seg, offset);
-    if (offset >= seg->hint_offset && seg->hint_position > *start) {
-        *start = seg->hint_position;
-    }
-    pthread_mutex_unlock(&seg->lock);
-    return past ? ERR_NOT_FOUND : ERR_OK;
-}
-
-/* The whole batch at `position`, in memory. */
-static enum err read_batch(struct seg *seg, int64_t position, const struct batch_header *header,
-                           struct buf *out)
-{
-    size_t got;
-    buf_clear(out);
-    uint8_t *to = buf_extend(out, batch_size_bytes(header));
-    enum err err = fs_pread(seg->file, to, batch_size_bytes(header), position, &got);
-    if (err == ERR_OK && got < batch_size_bytes(header)) {
-        err = ERR_CORRUPT;
-    }
-    return err;
-}
-
-/* Is there a batch at `position` that begins at or before `offset`, as the index says? Its CRC
- * tells: bytes in the middle of a batch can look like a header of the old formats. */
-static bool index_is_right(struct seg *seg, int64_t position, int64_t offset)
-{
-    struct batch_header header;
-    struct buf batch = {0};
-    if (position == 0) {
-        return true;
-    }
-    bool right = seg_header_at(seg, position, &header) == ERR_OK &&
-                 header.base_offset >= seg->base_offset && header.base_offset <= offset &&
-                 (int64_t)batch_size_bytes(&header) <= seg_size_bytes(seg) - position &&
-                 read_batch(seg, position, &header, &batch) == ERR_OK &&
-                 entry_check_crc((struct bytes){batch.data, batch.size}) == ERR_OK;
-    buf_fini(&batch);
-    return right;
-}
-
-/* The index led astray: walk the batches from now on. */
-static void forget_index(struct seg *seg)
-{
-    log_warn(LOGGER, "an index does not fit its log and is not used", "file=%s.index", seg->stem);
-    pthread_mutex_lock(&seg->lock);
-    seg->index_count = 0;
-    seg->hint_offset = seg->base_offset;
-    seg->hint_position = 0;
-    pthread_mutex_unlock(&seg->lock);
-}
-
-enum err seg_find(struct seg *seg, int64_t offset, int64_t *position, struct batch_header *header)
-{
-    int64_t start;
-    int64_t end;
-    enum err err = find_start(seg, offset, &start, &end);
-    if (err != ERR_OK) {
-        return err;
-    }
-    err = scan(seg, start, end, offset, position, header);
-    bool astray = err == ERR_CORRUPT || err == ERR_NOT_FOUND ||
-                  (err == ERR_OK && (header->base_offset > offset || header->magic < 2));
-    if (start > 0 && astray && !index_is_right(seg, start, offset)) {
-        forget_index(seg);
-        err = scan(seg, 0, end, offset, position, header);
-    }
-    return err;
-}
-
-/* A position at or before the first batch whose max timestamp can reach `timestamp_ms`. */
-static int64_t time_floor(struct seg *seg, int64_t timestamp_ms)
-{
-    pthread_mutex_lock(&seg->lock);
-    index_load(seg);
-    uint32_t low = 0;
-    uint32_t high = seg->times_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (seg->times[middle].timestamp_ms < timestamp_ms) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    /* Everything up to this entry's offset is older than wanted. */
-    int64_t offset = low > 0 ? seg->base_offset + seg->times[low - 1].relative_offset : 0;
-    int64_t position = low > 0 ? index_floor(seg, offset) : 0;
-    pthread_mutex_unlock(&seg->lock);
-    return position;
-}
-
-enum { INFLATED_MAX = 256 << 20 };
-
-/* The wanted record within one batch (or message of an old format, which is a record by itself). */
-static enum err find_in_batch(struct seg *seg, int64_t position, const struct batch_header *header,
-                              const struct record_wanted *wanted, struct record_place *place)
-{
-    if (header->magic < 2) {
-        *place = (struct record_place){batch_last_offset(header), header->max_timestamp_ms};
-        return ERR_OK;
-    }
-    struct buf batch = {0};
-    enum err err = read_batch(seg, position, header, &batch);
-    if (err == ERR_OK) {
-        err = record_find((struct bytes){batch.data, batch.size}, wanted, INFLATED_MAX, place);
-    }
-    buf_fini(&batch);
-    return err;
-}
-
-enum err seg_find_time(struct seg *seg, int64_t timestamp_ms, int64_t offset_min, int64_t *offset,
-                       int64_t *found_ms)
-{
-    struct record_wanted wanted = {.offset_min = offset_min, .timestamp_min_ms = timestamp_ms};
-    int64_t end;
-    int64_t next_offset;
-    int64_t position = time_floor(seg, timestamp_ms);
-    seg_bounds(seg, &end, &next_offset);
-    if (!index_is_right(seg, position, next_offset)) {
-        forget_index(seg);
-        position = 0;
-    }
-    while (position < end) {
-        struct batch_header header;
-        struct record_place place;
-        enum err err = seg_header_at(seg, position, &header);
-        if (err != ERR_OK) {
-            return err;
-        }
-        if (header.max_timestamp_ms >= timestamp_ms && batch_last_offset(&header) >= offset_min) {
-            err = find_in_batch(seg, position, &header, &wanted, &place);
-            if (err == ERR_OK) {
-                *offset = place.offset;
-                *found_ms = place.timestamp_ms;
-            }
-            if (err != ERR_NOT_FOUND) {
-                return err;
-            }
-        }
-        position += (int64_t)batch_size_bytes(&header);
-    }
-    return ERR_NOT_FOUND;
-}
-
-enum err seg_find_max_time(struct seg *seg, int64_t *offset, int64_t *found_ms)
-{
-    int64_t end;
-    int64_t next_offset;
-    int64_t best_position = -1;
-    struct batch_header best = {0};
-    seg_bounds(seg, &end, &next_offset);
-    for (int64_t position = 0; position < end;) {
-        struct batch_header header;
-        enum err err = seg_header_at(seg, position, &header);
-        if (err != ERR_OK) {
-            return err;
-        }
-        if (best_position < 0 || header.max_timestamp_ms > best.max_timestamp_ms) {
-            best = header;
-            best_position = position;
-        }
-        position += (int64_t)batch_size_bytes(&header);
-    }
-    if (best_position < 0) {
-        return ERR_NOT_FOUND;
-    }
-    struct record_place place = {batch_last_offset(&best), best.max_timestamp_ms};
-    enum err err = ERR_OK;
-    if (best.magic == 2) {
-        struct buf batch = {0};
-        err = read_batch(seg, best_position, &best, &batch);
-        if (err == ERR_OK) {
-            err = record_find_max_timestamp((struct bytes){batch.data, batch.size}, INFLATED_MAX,
-                                            &place);
-        }
-        buf_fini(&batch);
-    }
-    *offset = place.offset;
-    *found_ms = place.timestamp_ms;
-    return err;
-}
-
-int64_t seg_max_timestamp_ms(struct seg *seg)
-{
-    pthread_mutex_lock(&seg->lock);
-    index_load(seg);
-    int64_t largest = seg->max_timestamp_ms;
-    pthread_mutex_unlock(&seg->lock);
-    return largest;
-}
-
-int64_t seg_largest_timestamp_ms(struct seg *seg)
-{
-    int64_t largest = seg_max_timestamp_ms(seg);
-    if (largest >= 0) {
-        return largest;
-    }
-    char *path = seg_path(seg, "log");
-    struct fs_stat stat = {0};
-    enum err err = fs_stat(seg->fs, path, &stat);
-    mem_free(path);
-    return err == ERR_OK ? stat.mtime_ms : INT64_MAX;
 }

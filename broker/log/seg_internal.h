@@ -1,0 +1,13 @@
+/* seg_internal.h: what seg.c (writing, files) and seg_find.c (reading) share. */
+#pragma once
+
+#include "log/seg.h"
+
+/* mem_free */
+char *seg_path(const struct seg *seg, const char *extension);
+
+/* Read the index files, if they have not been yet. With the lock held. */
+void seg_load_index(struct seg *seg);
+
+/* Is there a whole batch at `position` that begins at or before `offset`, as the index says? */
+bool seg_index_is_right(struct seg *seg, int64_t position, int64_t offset);
