@@ -215,14 +215,16 @@ static void recall(struct plog *log, int64_t snapshot)
     if (seg == NULL) {
         return;
     }
+    struct batch_reader reader;
     struct batch_header header;
-    int64_t position = seg_look_back(seg, snapshot - 1, RECALL_INDEX_ENTRIES);
+    struct bytes batch;
+    batch_reader_init(&reader, seg, seg_look_back(seg, snapshot - 1, RECALL_INDEX_ENTRIES), false);
     /* An error here is one for whoever reads these batches for their own sake. */
-    while (seg_header_at(seg, position, &header) == ERR_OK && header.base_offset < snapshot &&
+    while (batch_reader_next(&reader, &header, &batch) == ERR_OK && header.base_offset < snapshot &&
            header.magic == 2) {
         producers_recall(log->producers, &header);
-        position += (int64_t)batch_size_bytes(&header);
     }
+    batch_reader_fini(&reader);
 }
 
 enum err plog_rebuild_producers(struct plog *log, int64_t offset)
