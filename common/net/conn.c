@@ -12,6 +12,10 @@ enum {
     /* One receive takes up to so much; shared by all connections of a thread, so an idle one holds
        none. */
     RECEIVE_BUFFER_BYTES = 256 * 1024,
+    /* A frame from this size on is received straight into its own memory: where the last one was so
+       large, only the head of the next goes through the shared buffer. */
+    LARGE_FRAME_BYTES = 32 * 1024,
+    LARGE_HEAD_BYTES = 4096,
     /* After so many bytes the other connections of the loop get their turn. */
     RECEIVE_TURN_BYTES = 512 * 1024,
 };
@@ -27,6 +31,7 @@ struct conn {
     /* The frame that is arriving. */
     uint8_t head[SIZE_BYTES];
     uint8_t head_bytes; /* of the size that are there */
+    bool large;         /* it, or the last one when there is none, has LARGE_FRAME_BYTES or more */
     uint8_t *frame;     /* NULL until its size was accepted */
     size_t frame_size;
     size_t frame_bytes; /* that are there */
@@ -160,6 +165,7 @@ static bool conn_ask(struct conn *conn)
         must(size >= 0);
         conn->asking = false;
         conn->frame_size = (size_t)size;
+        conn->large = size >= LARGE_FRAME_BYTES;
         conn->frame = mem_alloc((size_t)size);
         conn->frame_bytes = 0;
         return true;
@@ -264,13 +270,19 @@ static enum err receive_frame(struct conn *conn, size_t *got)
     return err;
 }
 
-static enum err receive_shared(struct conn *conn, size_t *got)
+/* How much to receive at once through the shared buffer. */
+static size_t shared_room(const struct conn *conn)
+{
+    return conn->large && conn->frame == NULL ? LARGE_HEAD_BYTES : RECEIVE_BUFFER_BYTES;
+}
+
+static enum err receive_shared(struct conn *conn, size_t room, size_t *got)
 {
     if (receive_buffer == NULL) {
         receive_buffer_make();
     }
     must(!receive_buffer_busy);
-    enum err err = conn->stream->ops->recv(conn->stream, receive_buffer, RECEIVE_BUFFER_BYTES, got);
+    enum err err = conn->stream->ops->recv(conn->stream, receive_buffer, room, got);
     if (err != ERR_OK) {
         return err;
     }
@@ -289,9 +301,10 @@ static void conn_read(struct conn *conn)
     conn_consume_left(conn);
     while (conn_reads(conn) && conn->left == NULL && total < RECEIVE_TURN_BYTES) {
         size_t got = 0;
-        bool large =
-            conn->frame != NULL && conn->frame_size - conn->frame_bytes >= RECEIVE_BUFFER_BYTES / 4;
-        enum err err = large ? receive_frame(conn, &got) : receive_shared(conn, &got);
+        size_t room = shared_room(conn);
+        bool direct =
+            conn->frame != NULL && conn->frame_size - conn->frame_bytes >= LARGE_FRAME_BYTES / 2;
+        enum err err = direct ? receive_frame(conn, &got) : receive_shared(conn, room, &got);
         if (conn->dead) {
             return;
         }
@@ -304,7 +317,7 @@ static void conn_read(struct conn *conn)
         }
         conn->last_active_ms = loop_now_ms(conn->loop);
         total += got;
-        if (!large && got < RECEIVE_BUFFER_BYTES) {
+        if (!direct && got < room) {
             break; /* the socket is empty, most likely: save the call that says so */
         }
     }

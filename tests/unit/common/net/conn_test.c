@@ -232,6 +232,24 @@ Test(conn, long_frames_are_received_exactly, .init = server, .fini = world_fini)
     expect_frames("1000000:a..a 1:h ");
 }
 
+/* Where one frame was large the next is too, most likely: only its head goes through the shared
+ * buffer and is copied. After a small one the buffer is filled again. */
+Test(conn, of_large_frames_only_the_head_is_copied, .init = server, .fini = world_fini)
+{
+    put_long(65536);
+    settle();
+    expect_frames("65536:a..z ");
+    fake.trace.size = 0;
+    put_long(65536);
+    put_long(65536);
+    put_frame("abc");
+    put_frame("def");
+    settle();
+    cr_assert_str_eq(fake_stream_trace(&fake),
+                     "recv 4096; recv 61444; recv 4096; recv 61444; recv 14; ");
+    expect_frames("65536:a..z 65536:a..z 3:abc 3:def ");
+}
+
 /* Absurd sizes reach the owner as they are; the refusal ends the connection, once. */
 Test(conn, a_refused_size_closes, .init = server, .fini = world_fini)
 {
