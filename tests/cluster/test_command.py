@@ -81,6 +81,17 @@ def test_up_again_keeps_the_topics_and_may_add_brokers(folder):
     assert not folder.exists()
 
 
+def test_status_of_a_cluster_that_is_dead_says_what_still_runs(folder):
+    assert up(folder, "--brokers", "1")[0] == 0
+    assert command(folder, "kill", "1")[0] == 0
+    status, out, err = command(folder, "status")
+    assert (status, err) == (0, "")
+    assert "(no broker answers)" in out and " standalone " in out and " down " in rows(out)["broker-1"]
+    assert command(folder, "kill", "zookeeper-1")[0] == 0
+    assert " down " in rows(command(folder, "status")[1])["zookeeper-1"]
+    assert command(folder, "down") == (0, "stopped: nothing was running\n", "")
+
+
 def test_three_zookeepers_have_one_leader(folder):
     status, out, _ = up(folder, "--brokers", "1", "--zookeepers", "3")
     assert status == 0
