@@ -121,7 +121,7 @@ def administer(bootstrap, topic, rounds=6):
     resource = confluent_kafka.admin.ConfigResource("topic", topic)
     for i in range(rounds):
         name = f"{topic}-short-lived-{i}"
-        done(admin.create_topics([confluent_kafka.admin.NewTopic(name, 2, 1)]))
+        done(admin.create_topics([confluent_kafka.admin.NewTopic(name, 2, 2)]))
         done(admin.create_partitions([confluent_kafka.admin.NewPartitions(name, 4)]))
         changed = confluent_kafka.admin.ConfigResource("topic", topic, {"retention.ms": str(10**9 + i)})
         done(admin.alter_configs([changed]))
@@ -142,7 +142,7 @@ def test_no_data_races_under_everything_at_once(brokers, topic, needs_command):
     kcat = needs_command("kcat", "package kcat")
     bootstrap = brokers.bootstrap
     admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": bootstrap})
-    done(admin.create_topics([confluent_kafka.admin.NewTopic(topic, PARTITIONS, 1)]))
+    done(admin.create_topics([confluent_kafka.admin.NewTopic(topic, PARTITIONS, 3)]))
     wanted = MESSAGES * (PRODUCERS * 3 + 1)
     seen, crew = set(), Crew()
     for acks, compression in [("all", None), (1, "gzip")]:
