@@ -223,13 +223,15 @@ static const char *foreign_protocol(int32_t size)
 
 static void report_bad_frame(struct client *client, int32_t size, int32_t size_max)
 {
-    static struct log_limit protocol_limit;
+    /* One for each kind: a port scanner must not hide the client that was set up wrongly. */
+    static struct log_limit tls_limit;
+    static struct log_limit http_limit;
     static struct log_limit size_limit;
     const char *protocol = foreign_protocol(size);
     const char *peer = conn_peer(client->conn);
     if (protocol != NULL) {
         log_limited(
-            &protocol_limit, LOG_WARN, LOGGER, "wrong protocol",
+            protocol[0] == 'T' ? &tls_limit : &http_limit, LOG_WARN, LOGGER, "wrong protocol",
             "[W-NET-01] %s speaks %s to listener %s, which expects Kafka's protocol in plain "
             "text; connection closed. Point the client at the right port, or remove its TLS "
             "or HTTP settings.",
@@ -326,6 +328,17 @@ static void client_on_start(struct loop_task *task)
     client_release(container_of(task, struct client, start));
 }
 
+/* A decoded array may take many times the bytes that it came in, and lives as long as the request.
+ */
+static void client_charge_decoded(struct client *client, struct req *req)
+{
+    size_t decoded = arena_size(&req->arena);
+    if (decoded > CLIENT_FREE_FRAME_BYTES) {
+        budget_charge(client_lease(client), (int64_t)decoded);
+        req->charged_bytes += (int64_t)decoded;
+    }
+}
+
 static void client_on_frame(struct conn *conn, uint8_t *frame, size_t size)
 {
     struct client *client = conn_arg(conn);
@@ -341,6 +354,7 @@ static void client_on_frame(struct conn *conn, uint8_t *frame, size_t size)
     list_push_back(&client->requests, &req->link);
     client->requests_count++;
     enum err err = dispatch_decode(req);
+    client_charge_decoded(client, req);
     if (err != ERR_OK) {
         req->answered = true;
         req->no_reply = true;

@@ -14,9 +14,10 @@ enum {
     CLIENT_FREE_FRAME_BYTES = 4096,
     /* Partitions in one fetch request or fetch session; more are answered with INVALID_REQUEST. */
     FETCH_PARTITIONS_MAX = 100000,
-    /* Bytes that a request's decoded form may take for each byte of its frame: see codec_decode().
-     */
 };
+
+/* The decoded form of a request takes at most CODEC_EXPANSION_MAX bytes for each byte of its frame,
+ * and is charged to the budget on top of the frame: others wait until it is paid back. */
 
 /* Memory for clients' requests when `queued.max.request.bytes` is not set: a share of the
  * machine's. */

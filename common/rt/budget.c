@@ -176,6 +176,14 @@ void budget_wait_cancel(struct budget_waiter *waiter)
     }
 }
 
+void budget_charge(struct budget_lease *lease, int64_t bytes)
+{
+    must(bytes >= 0);
+    int64_t spare = lease->spare_bytes < bytes ? lease->spare_bytes : bytes;
+    lease->spare_bytes -= spare;
+    atomic_fetch_sub(&lease->budget->free_bytes, bytes - spare);
+}
+
 void budget_release(struct budget_lease *lease, int64_t bytes)
 {
     must(bytes >= 0);

@@ -61,6 +61,10 @@ bool budget_reserve(struct budget_lease *lease, int64_t bytes);
 void budget_wait(struct budget_lease *lease, struct budget_waiter *waiter, int64_t bytes);
 void budget_wait_cancel(struct budget_waiter *waiter);
 
+/* Take without asking, for memory that is in use already: the pot may go below zero, and then
+ * nobody gets anything until it is above again. */
+void budget_charge(struct budget_lease *lease, int64_t bytes);
+
 /* On any loop: bytes may be released through another lease than the one that reserved them. */
 void budget_release(struct budget_lease *lease, int64_t bytes);
 

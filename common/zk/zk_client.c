@@ -610,15 +610,24 @@ static int32_t client_session_timeout_ms(struct zk *zk)
 
 /* ---- Opening and closing. */
 
-/* @locks session. Sleeps until something changes or `ms` have passed. */
-static void wait_changed(struct session *session, int64_t ms)
+static struct timespec from_now(int64_t ms)
 {
     struct timespec at;
     clock_gettime(CLOCK_MONOTONIC, &at);
     int64_t ns = at.tv_nsec + ms % 1000 * 1000000;
     at.tv_sec += ms / 1000 + ns / 1000000000;
     at.tv_nsec = ns % 1000000000;
-    pthread_cond_timedwait(&session->changed, &session->lock, &at);
+    return at;
+}
+
+/* @locks session. Waits for the flag, `ms` at most. */
+static void wait_for(struct session *session, const bool *flag, int64_t ms)
+{
+    struct timespec until = from_now(ms);
+    int rc = 0;
+    while (!*flag && rc == 0) { /* a wake-up may mean nothing */
+        rc = pthread_cond_timedwait(&session->changed, &session->lock, &until);
+    }
 }
 
 static void client_close(struct zk *zk)
@@ -636,8 +645,8 @@ static void client_close(struct zk *zk)
     }
     pthread_mutex_lock(&session->lock);
     /* Connected, it takes a few milliseconds, and then the ephemerals are known to be gone. */
-    if (session->usable && !session->keeper_done) {
-        wait_changed(session, CLOSE_WAIT_MS);
+    if (session->usable) {
+        wait_for(session, &session->keeper_done, CLOSE_WAIT_MS);
     }
     pthread_mutex_unlock(&session->lock);
     session_unref(session);
@@ -677,8 +686,8 @@ static zhandle_t *make_handle(struct session *session, const char *connect, int3
 static bool pause_unless_closed(struct session *session, int64_t ms)
 {
     pthread_mutex_lock(&session->lock);
-    if (!session->closed && ms > 0) {
-        wait_changed(session, ms);
+    if (ms > 0) {
+        wait_for(session, &session->closed, ms);
     }
     bool go_on = !session->closed;
     pthread_mutex_unlock(&session->lock);

@@ -178,6 +178,19 @@ Test(client, tls_on_a_plaintext_port, .init = world_init, .fini = world_fini)
     speaks_nonsense("\x16\x03\x01\x02\x00\x01\x00\x01\xfc", 9, "speaks TLS to listener PLAINTEXT");
 }
 
+/* Each kind has its own line: what a scanner does must not hide what a client does. */
+Test(client, kinds_of_nonsense_do_not_hide_each_other, .init = world_init, .fini = world_fini)
+{
+    static const char *const kinds[] = {"GET / HT", "\x16\x03\x01\x02", "\xff\xff\xff\xff"};
+    for (int i = 0; i < 3; i++) {
+        buf_put(&connection()->in, kinds[i], 4);
+        settle();
+    }
+    cr_assert_eq(logged("speaks HTTP"), 1);
+    cr_assert_eq(logged("speaks TLS"), 1);
+    cr_assert_eq(logged("announced a request of -1 bytes"), 1);
+}
+
 Test(client, a_negative_size, .init = world_init, .fini = world_fini)
 {
     speaks_nonsense("\xff\xff\xff\xfe", 4, "announced a request of -2 bytes");
@@ -241,6 +254,31 @@ Test(client, frames_wait_for_the_budget, .init = world_init, .fini = world_fini)
     cr_assert(a->closed);
     cr_assert_neq(b->wanted & NET_READABLE, 0);
     cr_assert_neq(c->wanted & NET_READABLE, 0);
+}
+
+/* What a request is decoded to counts as well: an array of empty names is twelve times its bytes.
+ * While it lives, others wait. The broker is not ready, so the request is held. */
+Test(client, decoded_requests_count, .init = world_init, .fini = world_fini)
+{
+    enum { NAMES = 400000 };
+    struct buf frame = {0};
+    struct fake_stream *a = connection();
+    atomic_store(&broker.ready, false);
+    codec_encode_request_header(API_METADATA, 1, 7, STR("me"), &frame);
+    buf_put_be32(&frame, NAMES);
+    memset(buf_extend(&frame, 2 * NAMES), 0, 2 * NAMES);
+    buf_put_be32(&a->in, (uint32_t)frame.size);
+    buf_put(&a->in, frame.data, frame.size);
+    settle();
+    cr_assert_geq(budget_used(&broker.client_memory), BUDGET_BYTES);
+    struct fake_stream *b = connection();
+    announce(b, 5000);
+    settle();
+    cr_assert_eq(b->wanted & NET_READABLE, 0);
+    client_close(client_at(0));
+    settle();
+    cr_assert_neq(b->wanted & NET_READABLE, 0);
+    buf_fini(&frame);
 }
 
 /* Small requests are free: a client can always ask what the broker is. */

@@ -144,6 +144,25 @@ Test(budget, more_than_the_whole_is_given_alone)
     world_fini();
 }
 
+/* What is charged without asking is owed: nobody gets anything until it is paid back. */
+Test(budget, a_charge_may_overdraw)
+{
+    struct waiter waiter;
+    world(4 * MIB);
+    cr_assert(budget_reserve(&leases[0], 3 * MIB));
+    budget_charge(&leases[0], 5 * MIB);
+    cr_assert_eq(budget_used(&budget), 8 * MIB);
+    wait_for(1, &waiter, 1);
+    budget_release(&leases[0], 4 * MIB);
+    settle();
+    cr_assert(!waiter.granted);
+    budget_release(&leases[0], 4 * MIB);
+    settle();
+    cr_assert(waiter.granted);
+    budget_release(&leases[1], 1);
+    world_fini();
+}
+
 /* A connection that goes away while it waits for much does not block those behind it. */
 Test(budget, the_next_waiter_is_served_when_the_first_gives_up)
 {
