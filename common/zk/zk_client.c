@@ -620,12 +620,12 @@ static struct timespec from_now(int64_t ms)
     return at;
 }
 
-/* @locks session. Waits for the flag, `ms` at most. */
-static void wait_for(struct session *session, const bool *flag, int64_t ms)
+/* @locks session. Waits for one of two flags, `ms` at most. */
+static void wait_for(struct session *session, const bool *flag, const bool *other, int64_t ms)
 {
     struct timespec until = from_now(ms);
     int rc = 0;
-    while (!*flag && rc == 0) { /* a wake-up may mean nothing */
+    while (!*flag && !*other && rc == 0) { /* a wake-up may mean nothing */
         rc = pthread_cond_timedwait(&session->changed, &session->lock, &until);
     }
 }
@@ -646,7 +646,7 @@ static void client_close(struct zk *zk)
     pthread_mutex_lock(&session->lock);
     /* Connected, it takes a few milliseconds, and then the ephemerals are known to be gone. */
     if (session->usable) {
-        wait_for(session, &session->keeper_done, CLOSE_WAIT_MS);
+        wait_for(session, &session->keeper_done, &session->keeper_done, CLOSE_WAIT_MS);
     }
     pthread_mutex_unlock(&session->lock);
     session_unref(session);
@@ -687,7 +687,7 @@ static bool pause_unless_closed(struct session *session, int64_t ms)
 {
     pthread_mutex_lock(&session->lock);
     if (ms > 0) {
-        wait_for(session, &session->closed, ms);
+        wait_for(session, &session->closed, &session->closed, ms);
     }
     bool go_on = !session->closed;
     pthread_mutex_unlock(&session->lock);
@@ -738,13 +738,8 @@ static void make_chroot(struct session *session)
 /* False when the time is over and nobody has answered. */
 static bool wait_answered(struct session *session, int64_t ms)
 {
-    int64_t end_ms = clock_mono_ms(clock_system()) + ms;
     pthread_mutex_lock(&session->lock);
-    int64_t left_ms = ms;
-    while (!session->answered && !session->closed && left_ms > 0) {
-        wait_changed(session, left_ms);
-        left_ms = end_ms - clock_mono_ms(clock_system());
-    }
+    wait_for(session, &session->answered, &session->closed, ms);
     bool over = !session->answered && !session->closed;
     pthread_mutex_unlock(&session->lock);
     return !over;

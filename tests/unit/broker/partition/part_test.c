@@ -133,6 +133,7 @@ static void world_fini(void)
 
 struct one_append {
     struct part_append append;
+    struct loop_task task;
     struct buf data;
     int number;
 };
@@ -169,9 +170,21 @@ static struct one_append *append_new(int records, int16_t acks)
     return one;
 }
 
+static void on_append_task(struct loop_task *task)
+{
+    part_append(part, &container_of(task, struct one_append, task)->append);
+}
+
+/* Appends come from a loop, and those of one turn of it together. */
+static void post(struct one_append *one)
+{
+    loop_task_init(&one->task, on_append_task);
+    loop_defer(loop, &one->task);
+}
+
 static void append(int records, int16_t acks)
 {
-    part_append(part, &append_new(records, acks)->append);
+    post(append_new(records, acks));
 }
 
 /* ---- tests */
@@ -213,10 +226,10 @@ Test(part, an_append_of_another_epoch_is_refused, .init = world_init, .fini = wo
     cr_assert_eq(decide(ME, 5, 1, 1), ERR_OK);
     struct one_append *old = append_new(1, -1);
     old->append.expected_epoch = 4;
-    part_append(part, &old->append);
+    post(old);
     struct one_append *now = append_new(1, -1);
     now->append.expected_epoch = 5;
-    part_append(part, &now->append);
+    post(now);
     expect("0: NOT_LEADER_OR_FOLLOWER\n1: 0..1 epoch 5, hw 1\n");
 }
 
@@ -237,24 +250,18 @@ Test(part, too_few_in_sync_replicas, .init = world_init, .fini = world_fini)
     expect("2: 1..2 epoch 5, hw 2\n");
 }
 
-/* What comes while the actor is busy is written together: one write for all of it. */
-static int64_t writes_before;
-
-static void append_many(void)
-{
-    writes_before = fs_fault_calls(w.fault, FS_OP_PWRITEV);
-    for (int i = 0; i < 20; i++) {
-        append(1, 1);
-    }
-}
-
+/* What comes in one turn of the loop is written together: one write for all of it. */
 Test(part, appends_of_a_turn_share_a_write, .init = world_init, .fini = world_fini)
 {
     cr_assert_eq(decide(ME, 5, 1, 1), ERR_OK);
     append(1, 1); /* the first one of an epoch also writes where the epoch begins */
     expect("0: 0..1 epoch 5, hw 1\n");
-    in_actor(append_many);
-    cr_assert_eq(fs_fault_calls(w.fault, FS_OP_PWRITEV) - writes_before, 1);
+    int64_t before = fs_fault_calls(w.fault, FS_OP_PWRITEV);
+    for (int i = 0; i < 20; i++) {
+        append(1, 1);
+    }
+    settle();
+    cr_assert_eq(fs_fault_calls(w.fault, FS_OP_PWRITEV) - before, 1);
     struct buf wanted = {0};
     for (int i = 1; i <= 20; i++) {
         buf_printf(&wanted, "%d: %d..%d epoch 5, hw 21\n", i, i, i + 1);
@@ -265,28 +272,12 @@ Test(part, appends_of_a_turn_share_a_write, .init = world_init, .fini = world_fi
 }
 
 /* More than a turn takes: nothing is lost or reordered. */
-static void append_flood(void)
-{
-    for (int i = 0; i < APPENDS_MAX; i++) {
-        append(1, 1);
-    }
-}
-
-static struct loop_task flood_task;
-
-static void on_flood(struct loop_task *task)
-{
-    struct actor_msg msg = {.fn = on_job};
-    (void)task;
-    job = append_flood;
-    part_post(part, &msg);
-}
-
 Test(part, a_flood_of_appends_keeps_its_order, .init = world_init, .fini = world_fini)
 {
     cr_assert_eq(decide(ME, 5, 1, 1), ERR_OK);
-    loop_task_init(&flood_task, on_flood);
-    loop_defer(loop, &flood_task);
+    for (int i = 0; i < APPENDS_MAX; i++) {
+        append(1, 1);
+    }
     settle();
     for (int i = 0; i < APPENDS_MAX; i++) {
         cr_assert_eq(appends[i].append.err, ERR_OK);
@@ -480,7 +471,7 @@ Test(part, the_last_reference_may_go_inside_the_actor, .init = world_init, .fini
     struct one_append *last = append_new(1, 1);
     last->append.done = on_last;
     last->append.loop = NULL;
-    part_append(part, &last->append);
+    post(last);
     struct part *gone = part;
     settle();
     part = gone; /* only its address; nobody touches it */
