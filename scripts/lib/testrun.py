@@ -29,6 +29,7 @@ PYTHON = "/usr/bin/python3"  # Debian's: the one that Debian's python3-* package
 PYTEST_SECONDS = 600
 CHECK_SECONDS, DEPLOY_SECONDS = 600, 1800  # images are built, on a slow day beside other work
 LEFT_BEHIND_SECONDS = 10.0  # a keeper (see cluster.py) may still be at work for a moment
+GONE_SECONDS = 10.0  # a killed process that is not gone by then never will be
 TAIL_LINES = 60
 MARK = "BARNABAS_TEST_JOB"
 CRITERION_COUNTS = re.compile(r"Tested: (\d+) \| Passing: (\d+) \| Failing: (\d+) \| Crashing: (\d+)")
@@ -170,11 +171,15 @@ def marked_processes(mark):
 
 
 def kill_marked(mark):
-    for pid in marked_processes(mark):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+    """End them, and wait until they are gone: nothing of one job may be in the next one's way."""
+    end = time.monotonic() + GONE_SECONDS
+    while (left := marked_processes(mark)) and time.monotonic() < end:
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.02)
 
 
 def processes_left(mark):

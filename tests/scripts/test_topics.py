@@ -151,11 +151,11 @@ def test_a_cluster_without_controller_is_waited_for(kafka):
 def test_the_wait_for_a_controller_has_an_end(kafka, tmp_path):
     for _ in range(100):
         kafka.fail("CreateTopics", 41)
-    config = client_config(tmp_path, "# short\ndefault.api.timeout.ms=400\nrequest.timeout.ms = 300\n")
+    config = client_config(tmp_path, "# short\ndefault.api.timeout.ms=4000\nrequest.timeout.ms = 3000\n")
     assert failing(kafka, *config, "--create", "--topic", "t") == (
-        f"{ERROR}CreateTopics was not done within 0.4 s: the broker at {kafka.bootstrap} is the controller no more\n")
+        f"{ERROR}CreateTopics was not done within 4 s: the broker at {kafka.bootstrap} is the controller no more\n")
     assert 1 < len(kafka.asked("CreateTopics")) < 100
-    assert all(body["timeout_ms"] <= 300 for body in kafka.bodies("CreateTopics"))
+    assert all(body["timeout_ms"] <= 3000 for body in kafka.bodies("CreateTopics"))
 
 
 def test_a_controller_that_nobody_can_reach_is_waited_for_to_the_end(kafka, tmp_path):
@@ -163,9 +163,9 @@ def test_a_controller_that_nobody_can_reach_is_waited_for_to_the_end(kafka, tmp_
         unused.bind(("127.0.0.1", 0))  # not listening: connections are refused
         kafka.ports[3] = unused.getsockname()[1]
         kafka.controller_id = 3
-        config = client_config(tmp_path, "default.api.timeout.ms=300\n")
+        config = client_config(tmp_path, "default.api.timeout.ms=3000\n")
         assert failing(kafka, *config, "--create", "--topic", "t") == (
-            f"{ERROR}CreateTopics was not done within 0.3 s: the controller does not answer:"
+            f"{ERROR}CreateTopics was not done within 3 s: the controller does not answer:"
             f" 127.0.0.1:{kafka.ports[3]}: Connection refused\n")
 
 
