@@ -24,6 +24,7 @@ Waiting is polling with a deadline. A ClusterError says what did not happen, wit
 import atexit
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -89,17 +90,43 @@ def wait_until(condition, what, seconds=WAIT_S, pause=PAUSE_S):
 # ------------------------------------------------------------------ ports
 
 
+PORT_LOWEST, PORT_TRIES = 10240, 200
+
+
+def port_range():
+    """Ports that the system gives to no outgoing connection: one of those could sit on a server's port while the
+    server is down, when nobody holds it for it."""
+    try:
+        with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+            lowest, highest = map(int, file.read().split())
+    except (OSError, ValueError):
+        lowest, highest = 32768, 60999
+    if lowest - PORT_LOWEST >= 1000:
+        return range(PORT_LOWEST, lowest)
+    return range(highest + 1, 65536) if 65535 - highest >= 1000 else None
+
+
 class Ports:
     """Free ports of loopback, held until close()."""
 
     def __init__(self):
         self.sockets = []
+        self.range = port_range()
+
+    def _bind(self, held):
+        for _ in range(PORT_TRIES if self.range else 0):
+            try:
+                held.bind((HOST, random.choice(self.range)))
+                return
+            except OSError:
+                pass  # taken
+        held.bind((HOST, 0))
 
     def take(self):
         """A port that nobody else gets. The order matters: bound without SO_REUSEADDR the port is surely free;
         with it set afterwards, a server that sets it too can bind and listen, for this socket never listens."""
         held = socket.socket()
-        held.bind((HOST, 0))
+        self._bind(held)
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.sockets.append(held)
         return held.getsockname()[1]
