@@ -50,8 +50,41 @@ struct describing {
     result_t *result;
     bool synonyms;
     bool documentation;
+    bool *keys; /* of a topic's keys or the broker's: is it wanted? */
 };
 
+/* Look at each name that is asked for once: a request may hold a great many. `find` gives a key's
+ * place, `count` for none. */
+static void mark_keys(struct describing *d, int count, int (*find)(const char *name))
+{
+    const resource_t *wanted = d->wanted;
+    bool all = wanted->configuration_keys_count <= 0; /* null or empty */
+    d->keys = req_array(d->req, bool, count + 1);
+    for (int i = 0; i < count; i++) {
+        d->keys[i] = all;
+    }
+    for (int32_t i = 0; i < wanted->configuration_keys_count; i++) {
+        char name[128];
+        struct str key = wanted->configuration_keys[i];
+        if (key.size < sizeof(name)) {
+            memcpy(name, key.ptr, key.size);
+            name[key.size] = '\0';
+            d->keys[find(name)] = true;
+        }
+    }
+}
+
+static int find_topic_key(const char *name)
+{
+    return topic_key_find(name);
+}
+
+static int find_broker_key(const char *name)
+{
+    return config_find(name);
+}
+
+/* For names that are no keys of Kafka: few. */
 static bool is_wanted(const struct describing *d, const char *name)
 {
     const resource_t *wanted = d->wanted;
@@ -153,8 +186,9 @@ static enum err describe_topic(struct describing *d, struct errmsg *msg)
         own = heard;
     }
     d->result->configs = req_array(d->req, entry_t, TOPIC_KEY_COUNT);
+    mark_keys(d, TOPIC_KEY_COUNT, find_topic_key);
     for (int key = 0; key < TOPIC_KEY_COUNT; key++) {
-        if (is_wanted(d, topic_key_info((enum topic_key)key)->name)) {
+        if (d->keys[key]) {
             describe_topic_key(d, (enum topic_key)key, own, count);
         }
     }
@@ -225,10 +259,11 @@ static void describe_broker(struct describing *d, bool cluster)
 {
     int extras = config_extras_count(d->config);
     d->result->configs = req_array(d->req, entry_t, KEY_COUNT + extras);
+    mark_keys(d, KEY_COUNT, find_broker_key);
     for (int i = 0; i < KEY_COUNT; i++) {
         enum config_key key = (enum config_key)i;
         bool shown = !cluster || config_layer(d->config, key, SOURCE_DYNAMIC_DEFAULT) != NULL;
-        if (shown && is_wanted(d, config_info(key)->name)) {
+        if (shown && d->keys[i]) {
             describe_broker_key(d, key, cluster);
         }
     }

@@ -27,31 +27,6 @@ struct describe_op {
 
 /* ---- which logs ---- */
 
-static bool topic_wants(const wanted_t *wanted, int32_t partition)
-{
-    for (int32_t i = 0; i < wanted->partitions_count; i++) {
-        if (wanted->partitions[i] == partition) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool is_wanted(const struct describe_op *op, const struct logs_entry *entry)
-{
-    const struct describe_log_dirs_request *request = op->call.req->body;
-    if (request->topics_count < 0) {
-        return true;
-    }
-    for (int32_t i = 0; i < request->topics_count; i++) {
-        if (str_eq(request->topics[i].topic, plog_topic(entry->log)) &&
-            topic_wants(&request->topics[i], plog_partition(entry->log))) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void count_entry(void *arg, struct logs_entry *entry)
 {
     struct describe_op *op = arg;
@@ -62,8 +37,37 @@ static void count_entry(void *arg, struct logs_entry *entry)
 static void take_entry(void *arg, struct logs_entry *entry)
 {
     struct describe_op *op = arg;
-    if (is_wanted(op, entry)) {
-        op->entries[op->entries_count++] = entry;
+    op->entries[op->entries_count++] = entry;
+}
+
+static void make_room(struct describe_op *op)
+{
+    op->entries =
+        arena_array(&op->call.req->arena, struct logs_entry *, (size_t)op->entries_max + 1);
+}
+
+static void take_all(struct describe_op *op, struct logs *logs)
+{
+    logs_each(logs, count_entry, op);
+    make_room(op);
+    logs_each(logs, take_entry, op);
+}
+
+static void take_named(struct describe_op *op, struct logs *logs)
+{
+    const struct describe_log_dirs_request *request = op->call.req->body;
+    for (int32_t i = 0; i < request->topics_count; i++) {
+        op->entries_max += request->topics[i].partitions_count;
+    }
+    make_room(op);
+    for (int32_t i = 0; i < request->topics_count; i++) {
+        const wanted_t *wanted = &request->topics[i];
+        for (int32_t j = 0; j < wanted->partitions_count; j++) {
+            struct logs_entry *entry = logs_find(logs, wanted->topic, wanted->partitions[j]);
+            if (entry != NULL) {
+                take_entry(op, entry);
+            }
+        }
     }
 }
 
@@ -73,6 +77,20 @@ static int by_topic_and_partition(const void *a, const void *b)
     const struct logs_entry *y = *(struct logs_entry *const *)b;
     int order = str_cmp(plog_topic(x->log), plog_topic(y->log));
     return order != 0 ? order : plog_partition(x->log) - plog_partition(y->log);
+}
+
+/* Each once: a request may name one twice. */
+static void sort_entries(struct describe_op *op)
+{
+    int32_t kept = 0;
+    qsort(op->entries, (size_t)op->entries_count, sizeof(struct logs_entry *),
+          by_topic_and_partition);
+    for (int32_t i = 0; i < op->entries_count; i++) {
+        if (kept == 0 || op->entries[kept - 1] != op->entries[i]) {
+            op->entries[kept++] = op->entries[i];
+        }
+    }
+    op->entries_count = kept;
 }
 
 /* ---- one directory ---- */
@@ -132,11 +150,13 @@ static void on_control(struct control_call *call)
     struct describe_op *op = container_of(call, struct describe_op, call);
     struct logs *logs = call->req->broker->logs;
     struct arena *arena = &call->req->arena;
-    logs_each(logs, count_entry, op);
-    op->entries = arena_array(arena, struct logs_entry *, (size_t)op->entries_max + 1);
-    logs_each(logs, take_entry, op);
-    qsort(op->entries, (size_t)op->entries_count, sizeof(struct logs_entry *),
-          by_topic_and_partition);
+    const struct describe_log_dirs_request *request = call->req->body;
+    if (request->topics_count < 0) {
+        take_all(op, logs);
+    } else {
+        take_named(op, logs);
+    }
+    sort_entries(op);
     op->reply.results_count = logs_dirs_count(logs);
     op->reply.results = codec_array(&describe_log_dirs_response_describe_log_dirs_result_desc,
                                     arena, op->reply.results_count);

@@ -76,6 +76,11 @@ static enum err check_duplicates(const struct config_change *changes, int32_t co
 
 enum err config_alter_check(const struct config_change *changes, int32_t count, struct errmsg *msg)
 {
+    if (count > CONFIG_CHANGES_MAX) {
+        errmsg_set(msg, "At most %d configurations of a resource can be changed at once.",
+                   CONFIG_CHANGES_MAX);
+        return ERR_INVALID_REQUEST;
+    }
     enum err err = check_duplicates(changes, count, msg);
     for (int32_t i = 0; err == ERR_OK && i < count; i++) {
         err = check_change(&changes[i], msg);

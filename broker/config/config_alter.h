@@ -7,6 +7,10 @@
 #include "base/arena.h"
 #include "config/topic_config.h"
 
+/* Changes of one resource in one request; more are refused. Kafka has no such limit, but no use for
+ * more either: there are 328 keys. */
+enum { CONFIG_CHANGES_MAX = 1000 };
+
 enum config_op { OP_SET = 0, OP_DELETE = 1, OP_APPEND = 2, OP_SUBTRACT = 3 };
 
 struct config_change {

@@ -431,6 +431,9 @@ def test_describe_log_dirs_in_every_version(shared_cluster, topic, version):
     assert topic in [t["name"] for t in everything["topics"]]
     nothing, = leader.call("DescribeLogDirs", {"topics": []}, version)["results"]
     assert nothing["topics"] == []
+    twice = {"topics": [{"topic": topic, "partitions": [0, 7, 0]}, {"topic": topic + "-none", "partitions": [0]}]}
+    result, = leader.call("DescribeLogDirs", twice, version)["results"]
+    assert [[p["partition_index"] for p in t["partitions"]] for t in result["topics"]] == [[0]]
 
 
 # ------------------------------------------------------------------ DescribeConfigs

@@ -152,6 +152,17 @@ Test(alter, requests_that_make_no_sense_are_refused)
     cr_expect_str_eq(alter(ENTITY_TOPIC, "", change("", OP_SET, "1")), "INVALID_REQUEST");
 }
 
+Test(alter, more_changes_than_there_is_use_for_are_refused)
+{
+    static struct config_change many[CONFIG_CHANGES_MAX + 1];
+    struct errmsg msg;
+    for (int i = 0; i <= CONFIG_CHANGES_MAX; i++) {
+        many[i] = change(arena_printf(&arena, "key%d", i), OP_SET, "1");
+    }
+    cr_expect_eq(config_alter_check(many, CONFIG_CHANGES_MAX, &msg), ERR_OK);
+    cr_expect_eq(config_alter_check(many, CONFIG_CHANGES_MAX + 1, &msg), ERR_INVALID_REQUEST);
+}
+
 Test(alter, replacing_forgets_what_was_there)
 {
     struct config_pair old = {"segment.ms", "5"};
