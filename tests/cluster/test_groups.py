@@ -1,5 +1,6 @@
 """Consumer groups with real clients: who gets what, who takes over, what survives."""
 import signal
+import subprocess
 import time
 
 import confluent_kafka
@@ -128,6 +129,20 @@ def test_two_members_share_and_one_takes_over(groups_cluster, topic, member, kin
     groups_cluster.wait(lambda: first.owned == list(range(PARTITIONS)), "the first owning all again")
     assert first.stop() == 0
     groups_cluster.wait(lambda: describe(groups_cluster, topic)["group_state"] == "Empty", "an empty group")
+
+
+def test_kcat_reads_in_a_group_and_goes_on_where_it_left(groups_cluster, topic, needs_command):
+    kcat = needs_command("kcat", "package kcat")
+    create(groups_cluster, topic)
+
+    def read():
+        command = [kcat, "-b", groups_cluster.bootstrap, "-G", topic, "-X", "auto.offset.reset=earliest",
+                   "-X", "enable.partition.eof=true", "-e", "-q", topic]
+        return sorted(subprocess.run(command, capture_output=True, check=True, timeout=60, text=True).stdout.split())
+
+    for values in ([f"a{i}" for i in range(8)], [f"b{i}" for i in range(8)]):
+        produce(groups_cluster, topic, values)
+        assert read() == values
 
 
 def test_a_cooperative_member_keeps_what_it_does_not_have_to_give(groups_cluster, topic, member):

@@ -1,4 +1,5 @@
 """The group APIs in all their versions, request by request: fields, errors, limits."""
+import signal
 import struct
 import time
 
@@ -13,6 +14,7 @@ INVALID_GROUP_ID, UNKNOWN_MEMBER_ID, INVALID_SESSION_TIMEOUT, UNKNOWN_TOPIC_OR_P
 COORDINATOR_NOT_AVAILABLE, INCONSISTENT_GROUP_PROTOCOL, REBALANCE_IN_PROGRESS, UNSUPPORTED_VERSION = 15, 23, 27, 35
 INVALID_REQUEST, NON_EMPTY_GROUP, GROUP_ID_NOT_FOUND, MEMBER_ID_REQUIRED = 42, 68, 69, 79
 GROUP_MAX_SIZE_REACHED, FENCED_INSTANCE_ID, GROUP_SUBSCRIBED_TO_TOPIC = 81, 82, 86
+REQUEST_TIMED_OUT, UNSTABLE_OFFSET_COMMIT = 7, 88
 
 LIMITS = {"group.max.size": "2", "group.min.session.timeout.ms": "1000", "group.max.session.timeout.ms": "20000",
           "offset.metadata.max.bytes": "8", "num.partitions": "2"}
@@ -591,21 +593,45 @@ def test_offsets_expire(cluster, topic):
     group.close()
 
 
+def test_a_commit_that_followers_do_not_confirm_in_time_is_unstable_until_they_do(cluster, topic):
+    """The follower hangs: REQUEST_TIMED_OUT after offsets.commit.timeout.ms. The offset is in the leader's log, but
+    nobody reads it; who asks for stable offsets is told to wait. When the follower goes on, it is there."""
+    two = cluster(brokers=2, config={"offsets.commit.timeout.ms": "300", "zookeeper.session.timeout.ms": "30000"})
+    create(two, topic)
+    group = Group(two, topic)
+    assert group.commit(1) == OK
+    follower = next(broker for broker in two.brokers if broker.id != group.node)
+    follower.kill(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        assert group.commit(2) == REQUEST_TIMED_OUT
+        assert time.monotonic() - began >= 0.3
+        assert group.committed() == {(topic, 0): 1}
+        answer = group.kafka.call("OffsetFetch", {"groups": [{"group_id": topic, "topics": None}],
+                                                  "require_stable": True})["groups"][0]
+        assert [p["error_code"] for t in answer["topics"] for p in t["partitions"]] == [UNSTABLE_OFFSET_COMMIT]
+    finally:
+        follower.kill(signal.SIGCONT)
+    two.wait(lambda: group.committed() == {(topic, 0): 2}, "the second commit, after all")
+    group.close()
+
+
 def waits(one, name):
     found = one.brokers[0].call("DescribeGroups", {"groups": [name]})["groups"][0]
     return found["group_state"] == "PreparingRebalance" and len(found["members"]) == 1
 
 
 def test_a_broker_with_members_that_wait_stops_cleanly(cluster, topic):
-    """JoinGroup and SyncGroup have no answer yet when SIGTERM comes; group.initial.rebalance.delay.ms is long."""
+    """JoinGroup has no answer yet when SIGTERM comes; group.initial.rebalance.delay.ms is long."""
     one = cluster(brokers=1, config={"group.initial.rebalance.delay.ms": "600000"})
     create(one, topic)
     groups = [Group(one, f"{topic}-{i}", topic) for i in range(5)]
     for group in groups:
         group.kafka.send("JoinGroup", {"group_id": group.name, **group.join_body()}, 3)
         one.wait(lambda g=group: waits(one, g.name), "the member waiting")
+    child = one.process(1).child
     one.stop(1, seconds=20)
-    assert one.process(1).status == 0
+    assert child.wait(20) == 0
     for group in groups:
         with pytest.raises(wire.ConnectionClosed):
             group.kafka.receive()
