@@ -35,6 +35,7 @@ struct logdir {
     char stored_cluster_id[64];
     char stored_directory_id[32]; /* kept when meta.properties is rewritten */
     int32_t logs_count;
+    bool checkpoints_stale; /* the files name a log that was deleted since they were written */
 };
 
 /* Make the directory if it is absent, lock it, read what it says. The clean-shutdown mark is

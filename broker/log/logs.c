@@ -24,6 +24,8 @@ struct logs {
     int32_t dirs_count;
     struct logs_item *by_name;
     uint64_t deletions; /* makes names of deleted directories unique */
+    logs_hw_fn *hw_of;  /* as given to logs_checkpoint() */
+    void *hw_arg;
 };
 
 struct removal {
@@ -34,10 +36,18 @@ struct removal {
 
 /* ---- directories ---- */
 
+/* Until somebody knows better. */
+static int64_t hw_loaded(void *arg, struct logs_entry *entry)
+{
+    (void)arg;
+    return entry->offset_hw;
+}
+
 enum err logs_open(const struct logs_options *options, struct logs **out, struct errmsg *msg)
 {
     struct logs *logs = mem_new(struct logs);
     logs->options = *options;
+    logs->hw_of = hw_loaded;
     logs->dirs_count = options->dirs_count;
     logs->dirs = mem_zalloc((size_t)options->dirs_count, sizeof(*logs->dirs));
     int32_t usable = 0;
@@ -258,9 +268,10 @@ struct loading {
     int32_t loaded;
 };
 
+/* `loading`: it is there already, and the checkpoints are about it. */
 static enum err open_log(struct logs *logs, struct logdir *dir, const char *name, struct str topic,
-                         int32_t partition, const struct topic_config *config, struct plog **out,
-                         struct errmsg *msg)
+                         int32_t partition, const struct topic_config *config, bool loading,
+                         struct plog **out, struct errmsg *msg)
 {
     char *path = mem_printf("%s/%s", dir->path, name);
     struct plog_options options = {
@@ -271,8 +282,8 @@ static enum err open_log(struct logs *logs, struct logdir *dir, const char *name
         .topic = topic,
         .partition = partition,
         .config = *config,
-        .recovery_point = checkpoint_find(&dir->recovery_points, topic, partition),
-        .log_start_offset = checkpoint_find(&dir->log_starts, topic, partition),
+        .recovery_point = loading ? checkpoint_find(&dir->recovery_points, topic, partition) : -1,
+        .log_start_offset = loading ? checkpoint_find(&dir->log_starts, topic, partition) : -1,
         .clean = dir->clean,
         .producer_expiration_ms = logs->options.producer_expiration_ms,
         .on_failure = on_log_failure,
@@ -296,8 +307,8 @@ static enum err load_one(struct loading *loading, const char *name, struct str t
                    name, loading->dir->path);
         return ERR_EXISTS;
     }
-    enum err err =
-        open_log(loading->logs, loading->dir, name, topic, partition, &config, &log, loading->msg);
+    enum err err = open_log(loading->logs, loading->dir, name, topic, partition, &config, true,
+                            &log, loading->msg);
     if (err != ERR_OK) {
         return err;
     }
@@ -383,6 +394,9 @@ static struct logdir *choose_dir(struct logs *logs)
     return best;
 }
 
+static enum err write_checkpoints(struct logs *logs, struct logdir *dir, logs_hw_fn *hw_of,
+                                  void *arg);
+
 static enum err create_in(struct logs *logs, struct logdir *dir, const char *name, struct str topic,
                           int32_t partition, struct uuid topic_id,
                           const struct topic_config *config, struct logs_entry **out)
@@ -390,7 +404,13 @@ static enum err create_in(struct logs *logs, struct logdir *dir, const char *nam
     struct errmsg msg = {""};
     struct plog *log;
     struct logs_entry entry = {.dir = dir, .offset_hw = -1};
-    enum err err = open_log(logs, dir, name, topic, partition, config, &log, &msg);
+    /* The last of this name may still be in the checkpoints: a crash must not give its offsets to
+     * the new one. */
+    enum err err =
+        dir->checkpoints_stale ? write_checkpoints(logs, dir, logs->hw_of, logs->hw_arg) : ERR_OK;
+    if (err == ERR_OK) {
+        err = open_log(logs, dir, name, topic, partition, config, false, &log, &msg);
+    }
     if (err == ERR_OK && !uuid_is_zero(topic_id)) {
         entry.log = log;
         err = logs_set_topic_id(&entry, topic_id);
@@ -472,6 +492,7 @@ void logs_delete(struct logs *logs, struct str topic, int32_t partition)
         logdir_fail(item->entry.dir);
     }
     item->entry.dir->logs_count--;
+    item->entry.dir->checkpoints_stale = true;
     item_free(logs, item);
     mem_free(from);
     mem_free(to);
@@ -516,6 +537,7 @@ static enum err write_checkpoints(struct logs *logs, struct logdir *dir, logs_hw
     if (err == ERR_OK) {
         err = logdir_write_checkpoint(dir, LOGDIR_HIGH_WATERMARKS, &all.high_watermarks);
     }
+    dir->checkpoints_stale = dir->checkpoints_stale && err != ERR_OK;
     checkpoint_fini(&all.recovery_points);
     checkpoint_fini(&all.log_starts);
     checkpoint_fini(&all.high_watermarks);
@@ -524,6 +546,8 @@ static enum err write_checkpoints(struct logs *logs, struct logdir *dir, logs_hw
 
 void logs_checkpoint(struct logs *logs, logs_hw_fn *hw_of, void *arg)
 {
+    logs->hw_of = hw_of;
+    logs->hw_arg = arg;
     for (int32_t i = 0; i < logs->dirs_count; i++) {
         struct logdir *dir = &logs->dirs[i];
         if (!logdir_offline(dir) && write_checkpoints(logs, dir, hw_of, arg) != ERR_OK) {

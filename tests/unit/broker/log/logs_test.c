@@ -189,6 +189,50 @@ Test(logs, a_deleted_partition_does_not_come_back_after_a_power_failure)
     end(&d);
 }
 
+/* The checkpoints read at the start still knew the old one. */
+Test(logs, a_topic_made_again_begins_at_offset_0)
+{
+    struct dirs d;
+    begin(&d);
+    open_ok(&d);
+    struct logs_entry *entry = create(&d, "orders", 0);
+    cr_assert_eq(append(entry, 9), ERR_OK);
+    cr_assert_eq(plog_set_log_start(entry->log, 7), ERR_OK);
+    cr_assert(close_dirs(&d));
+    open_ok(&d);
+    logs_delete(d.logs, STR("orders"), 0);
+    entry = create(&d, "orders", 0);
+    cr_assert_eq(plog_log_start(entry->log), 0);
+    cr_assert_eq(plog_offset_end(entry->log), 0);
+    end(&d);
+}
+
+/* So did those on the disk, for the start after a crash. */
+Test(logs, a_topic_made_again_does_not_inherit_checkpoints)
+{
+    struct dirs d;
+    begin(&d);
+    open_ok(&d);
+    struct logs_entry *entry = create(&d, "orders", 0);
+    cr_assert_eq(append(create(&d, "other", 0), 4), ERR_OK);
+    cr_assert_eq(append(entry, 9), ERR_OK);
+    cr_assert_eq(plog_set_log_start(entry->log, 7), ERR_OK);
+    cr_assert_eq(plog_flush(entry->log), ERR_OK);
+    logs_checkpoint(d.logs, hw_of, NULL);
+    logs_delete(d.logs, STR("orders"), 0);
+    entry = create(&d, "orders", 0);
+    cr_assert_eq(append(entry, 3), ERR_OK);
+    kill_dirs(&d);
+    open_ok(&d);
+    entry = logs_find(d.logs, STR("orders"), 0);
+    cr_assert_eq(plog_log_start(entry->log), 0);
+    cr_assert_eq(plog_offset_end(entry->log), 3);
+    cr_assert_leq(entry->offset_hw, 0);
+    cr_assert_leq(checkpoint_find(&entry->dir->recovery_points, STR("orders"), 0), 0);
+    cr_assert_eq(logs_find(d.logs, STR("other"), 0)->offset_hw, 4);
+    end(&d);
+}
+
 Test(logs, finish_deletions_and_leave_what_is_set_aside)
 {
     struct dirs d;
