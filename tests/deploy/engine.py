@@ -78,6 +78,13 @@ class Engine:
         if self.namespace:
             run(["ip", "netns", "delete", self.namespace], check=False)
             self.namespace = None
+        for path in self._mounts():  # dockerd leaves that of its network namespace
+            run(["umount", "--lazy", path], check=False)
+
+    def _mounts(self):
+        with open("/proc/self/mounts", encoding="utf-8") as mounts:
+            paths = [line.split(" ")[1] for line in mounts]
+        return [path for path in reversed(paths) if path.startswith(f"{self.folder}/")]
 
     # ------------------------------------------------------------------ the daemon
 
