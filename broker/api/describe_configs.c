@@ -76,12 +76,12 @@ static void mark_keys(struct describing *d, int count, int (*find)(const char *n
 
 static int find_topic_key(const char *name)
 {
-    return topic_key_find(name);
+    return (int)topic_key_find(name);
 }
 
 static int find_broker_key(const char *name)
 {
-    return config_find(name);
+    return (int)config_find(name);
 }
 
 /* For names that are no keys of Kafka: few. */
