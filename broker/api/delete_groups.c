@@ -36,6 +36,9 @@ void api_delete_groups(struct req *req)
 {
     static const struct group_fan_ops ops = {.ask = ask, .answer = answer, .finish = finish};
     const struct delete_groups_request *request = req->body;
+    if (!group_request_fits(req, request->groups_names_count)) {
+        return;
+    }
     struct delete_groups_response *response = req_new(req, struct delete_groups_response);
     response->results = req_array(req, struct delete_groups_response_deletable_group_result,
                                   request->groups_names_count);

@@ -70,6 +70,9 @@ void api_describe_groups(struct req *req)
 {
     static const struct group_fan_ops ops = {.ask = ask, .answer = answer, .finish = finish};
     const struct describe_groups_request *request = req->body;
+    if (!group_request_fits(req, request->groups_count)) {
+        return;
+    }
     struct describe_groups_response *response = req_new(req, struct describe_groups_response);
     response->groups =
         req_array(req, struct describe_groups_response_described_group, request->groups_count);

@@ -6,6 +6,10 @@
 #include "api/broker.h"
 #include "api/client.h"
 #include "api/find_coordinator.h"
+#include "api/limits.h"
+#include "base/log.h"
+
+#define LOGGER "kafka.server.KafkaApis"
 
 #define OFFSETS_TOPIC STR("__consumer_offsets")
 
@@ -21,6 +25,20 @@ struct part *group_coordinator(struct req *req, struct str group_id, enum err *e
         partitions > 0 ? group_partition(req, coordinator_partition(group_id, partitions)) : NULL;
     *err = part != NULL ? ERR_OK : ERR_NOT_COORDINATOR;
     return part;
+}
+
+bool group_request_fits(struct req *req, int64_t items)
+{
+    static struct log_limit limit;
+    if (items <= GROUP_ITEMS_MAX) {
+        return true;
+    }
+    log_limited(
+        &limit, LOG_WARN, LOGGER, "a request about groups is too large",
+        "%s asks for %lld groups or partitions at once, the limit is %d; connection closed.",
+        conn_peer(req->client->conn), (long long)items, GROUP_ITEMS_MAX);
+    req_close(req);
+    return false;
 }
 
 static int by_name(const void *a, const void *b)

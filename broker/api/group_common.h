@@ -22,6 +22,10 @@ struct part *group_coordinator(struct req *req, struct str group_id, enum err *e
 /* The index-th partition of __consumer_offsets if it lives here, borrowed, else NULL. */
 struct part *group_partition(struct req *req, int32_t index);
 
+/* False, and the connection is being closed, when a request asks for more than GROUP_ITEMS_MAX
+ * groups or partitions. */
+bool group_request_fits(struct req *req, int64_t items);
+
 /* Names in the order given, each once; in the request's arena. */
 struct str *group_distinct(struct req *req, const struct str *names, int32_t count,
                            int32_t *distinct_count);

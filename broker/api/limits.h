@@ -14,6 +14,9 @@ enum {
     CLIENT_FREE_FRAME_BYTES = 4096,
     /* Partitions in one fetch request or fetch session; more are answered with INVALID_REQUEST. */
     FETCH_PARTITIONS_MAX = 100000,
+    /* Groups, or partitions of offsets, in one request about groups: their answers take many times
+     * the memory of the questions. Above it the connection is closed. */
+    GROUP_ITEMS_MAX = 1000000,
 };
 
 /* The decoded form of a request takes at most CODEC_EXPANSION_MAX bytes for each byte of its frame,

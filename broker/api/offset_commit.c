@@ -114,9 +114,21 @@ static void refuse(struct req *req, enum err err)
     req_reply(req, &response);
 }
 
+static int64_t count_items(const struct offset_commit_request *request)
+{
+    int64_t items = 0;
+    for (int32_t i = 0; i < request->topics_count; i++) {
+        items += 1 + request->topics[i].partitions_count;
+    }
+    return items;
+}
+
 void api_offset_commit(struct req *req)
 {
     const struct offset_commit_request *request = req->body;
+    if (!group_request_fits(req, count_items(request))) {
+        return;
+    }
     if (req->version == 0) {
         refuse(req, ERR_UNSUPPORTED_VERSION);
         return;

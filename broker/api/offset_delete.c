@@ -93,10 +93,22 @@ static void sort(struct req *req, struct deleting *deleting, struct grp_offset_d
     }
 }
 
+static int64_t count_items(const struct offset_delete_request *request)
+{
+    int64_t items = 0;
+    for (int32_t i = 0; i < request->topics_count; i++) {
+        items += 1 + request->topics[i].partitions_count;
+    }
+    return items;
+}
+
 /* The coordinator is asked even when no partition is left to delete: it knows the group's error. */
 void api_offset_delete(struct req *req)
 {
     const struct offset_delete_request *request = req->body;
+    if (!group_request_fits(req, count_items(request))) {
+        return;
+    }
     enum err err;
     struct part *part = group_coordinator(req, request->group_id, &err);
     if (part == NULL) {

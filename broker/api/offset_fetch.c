@@ -200,8 +200,26 @@ static void fetch_batch(struct req *req)
     group_fan_start(req, &ops, request->groups_count, fetching);
 }
 
+static int64_t count_items(const struct req *req)
+{
+    const struct offset_fetch_request *request = req->body;
+    int64_t items = request->groups_count;
+    for (int32_t i = 0; i < request->topics_count; i++) {
+        items += 1 + request->topics[i].partition_indexes_count;
+    }
+    for (int32_t i = 0; i < request->groups_count; i++) {
+        for (int32_t j = 0; j < request->groups[i].topics_count; j++) {
+            items += 1 + request->groups[i].topics[j].partition_indexes_count;
+        }
+    }
+    return items;
+}
+
 void api_offset_fetch(struct req *req)
 {
+    if (!group_request_fits(req, count_items(req))) {
+        return;
+    }
     if (req->version >= BATCH_VERSION_MIN) {
         fetch_batch(req);
     } else {

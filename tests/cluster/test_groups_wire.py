@@ -412,6 +412,19 @@ def test_one_describe_asks_for_more_groups_than_are_asked_at_once(group):
     assert group.kafka.call("DescribeGroups", {"groups": []})["groups"] == []
 
 
+def test_a_request_for_a_million_groups_or_partitions_more_is_closed(shared_cluster, group):
+    """Two bytes ask for a group, whose answer takes a hundred: a frame of 100 MiB must not take the broker's memory."""
+    many = [1] * 1000001
+    topics = [{"name": group.topic, "partition_indexes": many}]
+    for api, version, body in (
+            ("DescribeGroups", 0, {"groups": [""] * 1000001}), ("DeleteGroups", 0, {"groups_names": [""] * 1000001}),
+            ("OffsetFetch", 1, {"group_id": group.name, "topics": topics}),
+            ("OffsetFetch", 8, {"groups": [{"group_id": group.name, "topics": topics}]})):
+        with pytest.raises(wire.ConnectionClosed):
+            shared_cluster.broker(group.node).call(api, body, version, seconds=60)
+    assert group.commit(1) == OK
+
+
 @pytest.mark.parametrize("version", range(6))
 def test_groups_are_listed(group, version):
     simple = Group(group.cluster, f"{group.name}-simple", group.topic)
