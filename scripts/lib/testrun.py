@@ -148,8 +148,8 @@ def check_jobs():
         yield CheckJob(name, command, CHECK_SECONDS, wire.ROOT)
 
 
-def last_jobs():
-    """What takes the whole machine, after all others."""
+def deploy_jobs():
+    """The containers: longer than all else, with much waiting for downloads, so it begins first."""
     yield CheckJob("tests/deploy", ["tests/deploy/run"], DEPLOY_SECONDS, wire.ROOT)
 
 
@@ -242,13 +242,9 @@ def run_all(jobs, logs, workers):
 def main(build, words):
     logs = os.environ.get("BARNABAS_TEST_LOGS") or os.path.join(build, "test-logs")
     os.makedirs(logs, exist_ok=True)
-    def chosen(jobs):
-        return [job for job in jobs if not words or any(word in job.name for word in words)]
-
-    jobs, last = chosen([*pytest_jobs(logs), *check_jobs(), *ctest_jobs(build)]), chosen(last_jobs())
+    jobs = [*deploy_jobs(), *pytest_jobs(logs), *check_jobs(), *ctest_jobs(build)]  # the long ones first
+    jobs = [job for job in jobs if not words or any(word in job.name for word in words)]
     run_all(jobs, logs, (os.cpu_count() or 1) + 1)  # tests of clusters mostly wait
-    run_all(last, logs, 1)
-    jobs += last
     skipped = [(job.name, test, reason) for job in jobs for test, reason in job.skipped]
     for job_name, test, reason in skipped:
         print(f"skipped: {job_name}: {test}: {reason or 'no reason given'}")

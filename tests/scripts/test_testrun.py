@@ -109,7 +109,7 @@ def test_a_process_left_behind_is_a_failure_and_is_ended(tmp_path, monkeypatch):
 def test_the_last_line_counts_and_skips_are_printed_with_reasons(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(testrun, "pytest_jobs", lambda logs: [])
     monkeypatch.setattr(testrun, "check_jobs", lambda: [])
-    monkeypatch.setattr(testrun, "last_jobs", lambda: [])
+    monkeypatch.setattr(testrun, "deploy_jobs", lambda: [])
     monkeypatch.setattr(testrun, "ctest_jobs", lambda build: [
         testrun.CriterionJob("unit", ["bash", "-c", CRITERION], 60.0, str(tmp_path)),
         testrun.Job("fuzz", [sys.executable, "-c", "pass"], 60.0, str(tmp_path))])
