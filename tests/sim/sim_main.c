@@ -31,6 +31,7 @@ struct arguments {
     bool one;
     bool trace;
     bool twice;
+    uint32_t faults;   /* in every run, besides those that it draws */
     bool plain;        /* producers and consumers only */
     bool until_caught; /* a broken broker: end with the first failing seed, which is what we want */
 };
@@ -49,14 +50,15 @@ struct totals {
 static int usage(FILE *to)
 {
     fprintf(to, "Example:  scripts/sim --seeds 100\n\n"
-                "usage: scripts/sim --seeds N [--from S] [--twice] [--bug NAME [--until-caught]]\n"
+                "usage: scripts/sim --seeds N [--from S] [--twice] [--fault NAME]...\n"
+                "                           [--bug NAME [--until-caught]]\n"
                 "       scripts/sim --seed S [--trace] [--plain] [--bug NAME]\n"
                 "       scripts/sim --bugs\n\n"
                 "Each seed is one simulated cluster with its own faults. A seed that fails is\n"
                 "printed with the last lines of its trace; --seed S --trace shows all of them,\n"
-                "--plain leaves groups and operators out.\n"
-                "--twice runs every seed twice and compares. --bug runs a broken broker, to see\n"
-                "that it is found; --bugs lists them.\n"
+                "and --seed S names its faults. --fault adds one to every run, --plain leaves\n"
+                "groups and operators out. --twice runs every seed twice and compares.\n"
+                "--bug runs a broken broker, to see that it is found; --bugs lists them.\n"
                 "PRESET=release runs without sanitizers, which is faster.\n");
     return to == stdout ? 0 : EXIT_USAGE;
 }
@@ -67,6 +69,15 @@ static int list_bugs(void)
         printf("%s\n", sim_bug_name((enum sim_bug)i));
     }
     return 0;
+}
+
+static enum sim_fault find_fault(const char *name)
+{
+    int i = 0;
+    while (i < SIM_FAULT_COUNT && strcmp(sim_fault_name((enum sim_fault)i), name) != 0) {
+        i++;
+    }
+    return (enum sim_fault)i;
 }
 
 /* -1: go on. */
@@ -103,6 +114,9 @@ static int parse(int argc, char **argv, struct arguments *out)
             i++;
         } else if (strcmp(arg, "--batch") == 0) {
             out->batch = strtoull(value, NULL, 10);
+            i++;
+        } else if (strcmp(arg, "--fault") == 0 && find_fault(value) != SIM_FAULT_COUNT) {
+            out->faults |= 1u << find_fault(value);
             i++;
         } else if (strcmp(arg, "--bug") == 0 && sim_bug_find(value) != SIM_BUG_COUNT) {
             out->bug = sim_bug_find(value);
@@ -162,6 +176,7 @@ static void run_seed(const struct arguments *arguments, uint64_t seed, struct si
     struct sim_options options;
     sim_options_draw(&options, seed);
     options.bug = arguments->bug;
+    options.faults |= arguments->faults;
     options.admin_cycles = arguments->plain ? 0 : options.admin_cycles;
     options.members_count = arguments->plain ? 0 : options.members_count;
     options.print = arguments->trace ? stdout : NULL;
