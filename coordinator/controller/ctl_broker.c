@@ -374,6 +374,7 @@ void ctl_brokers_activate(struct ctl *ctl)
     }
     for (int32_t s = 0; s < ctl->slots_count; s++) {
         if (ctl->slots[s] != NULL && !ctl->slots[s]->tombstone) {
+            ctl_part_find_bounced(ctl, ctl->slots[s]); /* states may have come before brokers */
             ctl_part_touch(ctl, ctl->slots[s]);
         }
     }

@@ -427,13 +427,14 @@ static struct ctl_leadership copy_state(const struct znode_state *state)
  * perhaps no controller has seen it gone: the one before us may have died with it. It leaves
  * leadership and ISR once, as if we had seen it. Otherwise it would lead twice in one epoch, from
  * an older high watermark the second time. */
-static void find_bounced(struct ctl *ctl, struct ctl_part *part, int64_t written_zxid)
+void ctl_part_find_bounced(struct ctl *ctl, struct ctl_part *part)
 {
-    for (int32_t i = 0; written_zxid > 0 && i < part->replicas.count; i++) {
+    bool known = part->exists && part->mzxid > 0;
+    for (int32_t i = 0; known && i < part->replicas.count; i++) {
         int32_t id = part->replicas.ids[i];
         const struct ctl_broker *broker = ctl_find_broker(ctl, id);
         bool involved = part->now.leader == id || ctl_in_isr(&part->now, id);
-        if (broker != NULL && broker->epoch > written_zxid && involved) {
+        if (broker != NULL && broker->epoch > part->mzxid && involved) {
             part->flags[i] |= CTL_REPLICA_BOUNCED;
         }
     }
@@ -453,7 +454,8 @@ void ctl_part_believe(struct ctl *ctl, struct ctl_part *part, const struct ctl_s
     part->version = part->exists ? info->version : 0;
     if (part->exists) {
         part->now = copy_state(&info->state);
-        find_bounced(ctl, part, info->mzxid);
+        part->mzxid = info->mzxid;
+        ctl_part_find_bounced(ctl, part);
     }
 }
 

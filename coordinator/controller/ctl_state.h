@@ -71,6 +71,7 @@ struct ctl_part {
     uint8_t *flags;            /* ctl_replica_flag, one per replica */
     bool exists;               /* the state znode does */
     bool broken;               /* left alone until its topic is read again */
+    int64_t mzxid;             /* when the state was written that was read last; 0: not known */
     bool tombstone;            /* its topic is gone; stays until all brokers know */
     struct ctl_leadership now; /* as ZooKeeper has it, to our knowledge */
     int32_t version;
@@ -257,6 +258,8 @@ int32_t ctl_replica_index(const struct ctl_part *part, int32_t broker_id);
 bool ctl_in_isr(const struct ctl_leadership *state, int32_t broker_id);
 void ctl_leadership_free(struct ctl_leadership *state);
 /* Take over what a state znode says. */
+/* All brokers and states have been read: which replicas have restarted unseen? */
+void ctl_part_find_bounced(struct ctl *ctl, struct ctl_part *part);
 void ctl_part_believe(struct ctl *ctl, struct ctl_part *part, const struct ctl_state_info *info);
 /* Look at it before the step ends. */
 void ctl_part_touch(struct ctl *ctl, struct ctl_part *part);
