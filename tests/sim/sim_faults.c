@@ -18,6 +18,7 @@ struct undoing {
     char from[24];
     char to[24];
     int64_t session_id;
+    struct sim_node *node;
     bool used;
 };
 
@@ -39,7 +40,7 @@ static const char *const names[SIM_FAULT_COUNT] = {
     [SIM_FAULT_ZK_EXPIRE] = "zk-expire", [SIM_FAULT_ZK_AWAY] = "zk-away",
     [SIM_FAULT_ZK_LOSS] = "zk-loss",     [SIM_FAULT_PAUSE] = "pause",
     [SIM_FAULT_SLOW_DISK] = "slow-disk", [SIM_FAULT_CLOCK] = "clock",
-    [SIM_FAULT_DEPOSE] = "depose",
+    [SIM_FAULT_BAD_DISK] = "bad-disk",   [SIM_FAULT_DEPOSE] = "depose",
 };
 
 const char *sim_fault_name(enum sim_fault fault)
@@ -128,6 +129,11 @@ static void undo(struct undoing *undoing)
         break;
     case SIM_FAULT_DEPOSE:
         remove_controller(undoing->faults);
+        break;
+    case SIM_FAULT_BAD_DISK:
+        fs_sim_fail_sync(undoing->node->image, INT64_MAX / 2);
+        fs_sim_set_capacity(undoing->node->image, INT64_MAX);
+        sim_node_stop(undoing->node);
         break;
     default:
         must_not_get_here();
@@ -232,6 +238,24 @@ static void slow_net(struct sim_faults *faults)
     }
 }
 
+static void bad_disk(struct sim_faults *faults)
+{
+    struct sim_node *node = any_node(faults);
+    bool full = rng_one_in(&faults->rng, 2);
+    struct undoing *undoing = undo_later(faults, SIM_FAULT_BAD_DISK, between_ms(faults, 500, 6000));
+    if (undoing == NULL) {
+        return;
+    }
+    undoing->node = node;
+    sim_trace_line(&faults->sim->trace, "faults", "bad-disk: %s %s", node->name,
+                   full ? "is full" : "will fail to sync");
+    if (full) {
+        fs_sim_set_capacity(node->image, between_ms(faults, 0, 100000));
+    } else {
+        fs_sim_fail_sync(node->image, between_ms(faults, 0, 3));
+    }
+}
+
 static void jump_clock(struct sim_faults *faults)
 {
     struct sim_node *node = any_node(faults);
@@ -325,6 +349,9 @@ static void happen(struct sim_faults *faults, enum sim_fault fault)
     case SIM_FAULT_SLOW_DISK:
         sim_trace_line(&sim->trace, "faults", "slow-disk: %s", node->name);
         sim_pause_pool(sim, node, sim->time.now_ns + between_ms(faults, 10, 3000) * SIM_MS);
+        break;
+    case SIM_FAULT_BAD_DISK:
+        bad_disk(faults);
         break;
     case SIM_FAULT_CLOCK:
         jump_clock(faults);

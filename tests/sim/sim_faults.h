@@ -23,6 +23,8 @@ enum sim_fault {
     SIM_FAULT_ZK_LOSS,   /* operations or their results are lost */
     SIM_FAULT_PAUSE,     /* a broker's process stands still, and loses its session if for long */
     SIM_FAULT_SLOW_DISK, /* a broker's workers stand still */
+    SIM_FAULT_BAD_DISK,  /* a sync fails once, or the disk is full for a time; whoever looks after
+                            the broker restarts it later */
     SIM_FAULT_CLOCK,     /* a broker's wall clock jumps */
     SIM_FAULT_DEPOSE,    /* the controller stands still in the middle of its work; an operator
                             removes its node, so that another is elected meanwhile */

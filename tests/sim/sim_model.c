@@ -404,6 +404,9 @@ static void log_is_back(struct sim_model *model, struct sim_node *node, int numb
 static void look_at_start(struct sim_model *model, struct sim_node *node)
 {
     struct broker *broker = server_broker(node->server);
+    if (atomic_load(&logs_dir(broker->logs, 0)->offline)) {
+        return; /* it could not be read; the next life will show */
+    }
     for (int i = 0; i < sim_parts_count(model->sim) && !model->sim->options.replicated; i++) {
         char topic[16];
         int index;
