@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "control/control.h"
+#include "control/heard_topics.h"
 #include "control/new_topics.h"
 #include "control/offsets_topic.h"
 #include "control/replicas.h"
@@ -29,8 +30,9 @@ struct control_apply {
     struct replicas *replicas;
     struct offsets_topic *offsets_topic;
     int32_t controller_epoch; /* the last accepted */
-    int64_t sequence;         /* of the last request in that epoch */
-    struct list queue;        /* of struct pending; the head is in work */
+    struct heard_topics *heard;
+    int64_t sequence;  /* of the last request in that epoch */
+    struct list queue; /* of struct pending; the head is in work */
     bool working;
     void (*on_metadata)(void *arg, int64_t broker_epoch);
     void *on_metadata_arg;
@@ -46,6 +48,7 @@ struct control_apply *control_apply_new(struct broker *broker,
     apply->offsets_topic = offsets_topic_new(broker);
     apply->controller_epoch = -1;
     apply->sequence = -1;
+    apply->heard = heard_topics_new(broker);
     apply->on_metadata = on_metadata;
     apply->on_metadata_arg = arg;
     broker->control_request = control_apply_request;
@@ -67,6 +70,7 @@ void control_apply_free(struct control_apply *apply)
     }
     replicas_free(apply->replicas);
     offsets_topic_free(apply->offsets_topic);
+    heard_topics_free(apply->heard);
     mem_free(apply);
 }
 
@@ -198,6 +202,7 @@ static void update_metadata(struct control_apply *apply, struct pending *pending
     update_metadata_apply(&apply->broker->meta, pending->request->controller_id,
                           pending->request->update_metadata);
     forget_deleted_topics(apply->broker, pending->request->update_metadata);
+    heard_topics_note(apply->heard, pending->request);
     read_new_topics(apply->broker, pending->request->update_metadata);
     offsets_topic_look(apply->offsets_topic);
     bool complete = pending->request->update_metadata->complete;
