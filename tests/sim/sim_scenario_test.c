@@ -113,25 +113,39 @@ static void on_reply(void *arg, struct bytes response)
     arena_fini(&arena);
 }
 
-static enum err tell_brokers(struct sim *sim, int64_t sequence, const int32_t *ids, size_t count)
+/* An UpdateMetadata of controller epoch `epoch`, which is complete. */
+static enum err tell(struct sim *sim, int32_t epoch, int64_t sequence, const int32_t *brokers,
+                     size_t brokers_count, const char *topic)
 {
     Barnabas__Control__Request request = BARNABAS__CONTROL__REQUEST__INIT;
     Barnabas__Control__UpdateMetadata body = BARNABAS__CONTROL__UPDATE_METADATA__INIT;
-    Barnabas__Control__Broker brokers[2];
+    Barnabas__Control__UpdateMetadataTopic named = BARNABAS__CONTROL__UPDATE_METADATA_TOPIC__INIT;
+    Barnabas__Control__UpdateMetadataTopic *topics[] = {&named};
+    Barnabas__Control__UpdateMetadataPartition part =
+        BARNABAS__CONTROL__UPDATE_METADATA_PARTITION__INIT;
+    Barnabas__Control__UpdateMetadataPartition *parts[] = {&part};
+    Barnabas__Control__Broker live[2];
     Barnabas__Control__Broker *list[2];
     struct buf packed = {0};
     enum err err = ERR_AGAIN;
-    for (size_t i = 0; i < count; i++) {
-        barnabas__control__broker__init(&brokers[i]);
-        control_set(&brokers[i], id, ids[i]);
-        list[i] = &brokers[i];
+    for (size_t i = 0; i < brokers_count; i++) {
+        barnabas__control__broker__init(&live[i]);
+        control_set(&live[i], id, brokers[i]);
+        list[i] = &live[i];
     }
+    control_set(&part, partition, 0);
+    control_set(&part, leader, 1);
+    named.name = (char *)(uintptr_t)topic;
+    named.partitions = parts;
+    named.n_partitions = 1;
+    body.topics = topics;
+    body.n_topics = topic != NULL ? 1 : 0;
     body.live_brokers = list;
-    body.n_live_brokers = count;
+    body.n_live_brokers = brokers_count;
     request.update_metadata = &body;
     control_set(&request, kind, BARNABAS__CONTROL__KIND__UPDATE_METADATA);
     control_set(&request, controller_id, 1);
-    control_set(&request, controller_epoch, 100);
+    control_set(&request, controller_epoch, epoch);
     control_set(&request, sequence, sequence);
     control_request_pack(&request, &packed);
     control_apply_request(server_broker(sim->nodes[0].server)->control_apply,
@@ -140,18 +154,42 @@ static enum err tell_brokers(struct sim *sim, int64_t sequence, const int32_t *i
     return err;
 }
 
+static bool knows(struct sim *sim, const char *topic)
+{
+    struct meta *meta = meta_cell_get(&server_broker(sim->nodes[0].server)->meta);
+    bool found = meta_find(meta, str_of(topic)) != NULL;
+    meta_put(meta);
+    return found;
+}
+
 Test(sim_scenario, an_overtaken_control_request_changes_nothing)
 {
     static const int32_t both[] = {1, 9};
     struct sim_options options = quiet(1);
     struct sim *sim = sim_new(&options);
     cr_assert(sim_until(sim, 10000 * SIM_MS, first_is_up));
-    cr_assert_eq(tell_brokers(sim, 5, both, 1), ERR_OK);
-    cr_assert_eq(tell_brokers(sim, 7, both, 2), ERR_OK);
-    cr_assert_eq(tell_brokers(sim, 6, both, 1), ERR_STALE_CONTROLLER_EPOCH);
+    cr_assert_eq(tell(sim, 100, 5, both, 1, NULL), ERR_OK);
+    cr_assert_eq(tell(sim, 100, 7, both, 2, NULL), ERR_OK);
+    cr_assert_eq(tell(sim, 100, 6, both, 1, NULL), ERR_STALE_CONTROLLER_EPOCH);
     struct meta *meta = meta_cell_get(&server_broker(sim->nodes[0].server)->meta);
     cr_assert_not_null(meta_find_broker(meta, 9));
     meta_put(meta);
+    sim_free(sim);
+}
+
+/* A topic was deleted while a broker had another session, or by a controller that was deposed: the
+ * next one did not speak of it, and the broker offered it for ever. */
+Test(sim_scenario, a_topic_that_no_controller_names_any_more_is_forgotten)
+{
+    static const int32_t one[] = {1};
+    struct sim_options options = quiet(1);
+    struct sim *sim = sim_new(&options);
+    cr_assert(sim_until(sim, 10000 * SIM_MS, first_is_up));
+    cr_assert_eq(tell(sim, 100, 1, one, 1, "gone"), ERR_OK);
+    cr_assert_eq(tell(sim, 100, 2, one, 1, "here"), ERR_OK);
+    cr_assert(knows(sim, "gone") && knows(sim, "here"));
+    cr_assert_eq(tell(sim, 101, 3, one, 1, "here"), ERR_OK);
+    cr_assert(!knows(sim, "gone") && knows(sim, "here"));
     sim_free(sim);
 }
 
