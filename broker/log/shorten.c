@@ -53,7 +53,13 @@ static enum err find_cut(struct seg *seg, int64_t *offset, int64_t *position)
     return err;
 }
 
-/* The files, from the last one backwards; durably, so that nothing can come back. */
+/* The files, from the last one backwards; durably, so that nothing can come back.
+ *
+ * XXX One case is left, because closing it would cost a sync of every log at every start after a
+ * crash: this sync fails, the process ends (so that the cut is still in the page cache), the broker
+ * is started again on that disk, and the power fails before anything behind the cut was flushed.
+ * Then bytes from before the cut may be there again. They are of an older leader epoch, by which a
+ * follower is told to cut them once more. */
 static enum err cut_files(struct plog *log, int32_t at, int64_t position, int64_t offset)
 {
     enum err err = plog_remove_snapshots_behind(log, offset);
