@@ -219,13 +219,14 @@ def kill_all(folder):
 
 
 def _process_state(pid):
-    """(state letter, start time in ticks since boot), or None when there is no such process."""
+    """(whether it runs, start time in ticks since boot), or None when there is no such process. A process whose first
+    thread is a zombie runs, with its files and ports, as long as it has other threads."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
             words = stat.read().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return words[0], words[19]
+    return words[0] not in "ZX" or int(words[17]) > 1, words[19]
 
 
 class Process:
@@ -262,7 +263,7 @@ class Process:
         if self.child is not None and self.child.pid == int(pid):
             self.child.poll()  # reaps it
         state = _process_state(pid)
-        return int(pid) if state and state[0] not in "ZX" and state[1] == started else None
+        return int(pid) if state and state[0] and state[1] == started else None
 
     def alive(self):
         return self.pid is not None

@@ -94,7 +94,7 @@ class PytestJob(Job):
 
     def __init__(self, name, path, junit):
         command = [PYTHON, "-m", "pytest", path, "-v", "-rfE", "--tb=short", "-p", "no:cacheprovider",
-                   f"--junitxml={junit}"]
+                   f"--junitxml={junit}", f"--basetemp={junit.removesuffix('.xml')}.tmp"]
         super().__init__(name, command, PYTEST_SECONDS, wire.ROOT)
         self.junit = junit
         if os.path.exists(junit):

@@ -97,6 +97,23 @@ def test_a_pid_that_now_belongs_to_a_stranger_is_left_alone(tmp_path):
     assert stranger.returncode == 0
 
 
+def test_a_process_whose_first_thread_has_ended_still_runs(tmp_path):
+    """A killed broker was taken for gone while its other threads still held its lock, and could not be started."""
+    (tmp_path / "broker-1").mkdir()
+    one = clusters.Process("broker-1", str(tmp_path))
+    one.spawn([sys.executable, "-c", "import ctypes, threading, time; threading.Thread(target=time.sleep, args=[600])"
+                                     ".start(); ctypes.CDLL(None).pthread_exit(None)"])
+
+    def first_thread_has_ended():
+        with open(f"/proc/{one.child.pid}/stat", encoding="ascii") as stat:
+            return stat.read().rpartition(")")[2].split()[0] == "Z"
+
+    clusters.wait_until(first_thread_has_ended, "the first thread's end")
+    assert one.alive()
+    one.kill()
+    assert not one.alive()
+
+
 def test_a_condition_that_never_comes_true_is_named_with_the_logs(cluster):
     one = cluster(brokers=1)
     begin = time.monotonic()
