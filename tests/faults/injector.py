@@ -190,7 +190,9 @@ def lost_replica(scene):
     if broker in led:
         scene.cluster.wait(lambda: broker not in [p["leader_id"] for p in scene.partitions()], "another leader")
     scene.cluster.wait(lambda: all(broker not in p["isr_nodes"] for p in scene.partitions()), "it out of the ISR")
-    shutil.rmtree(os.path.join(scene.cluster.broker(broker).folder, "data"))
+    folder = os.path.join(scene.cluster.broker(broker).folder, "data")
+    if os.path.exists(folder):  # not when it was killed before it had made one
+        shutil.rmtree(folder)
     scene.cluster.start(broker, wait=False)
 
 

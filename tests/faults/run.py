@@ -104,8 +104,8 @@ def run_one(name, seconds, seed, per_second, folder, binary=None):
         with cluster:
             history, count = run_in(cluster, name, seconds, seed, per_second)
             reports = cluster.reports()
-    except (clusters.ClusterError, AssertionError) as problem:
-        raise Failed(f"{name} seed {seed}: {problem}") from problem
+    except Exception as problem:  # pylint: disable=broad-except
+        raise Failed(f"{name} seed {seed}: {type(problem).__name__}: {problem}") from problem
     problems = checker.check(history)
     if problems or reports:
         path = os.path.join(cluster.folder, "history.json")
