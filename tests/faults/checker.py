@@ -3,7 +3,8 @@
 A history is a list of tuples in the order of the observer's clock:
 
     ("send", value, partition)               a producer was asked to send; every value is sent once
-    ("ack", value, partition, offset)        acknowledged with acks=all
+    ("ack", value, partition, offset)        acknowledged with acks=all; offset None: the client does not know it
+                                             (librdkafka, when a later batch of the sequence was acknowledged first)
     ("unknown", value, partition)            no acknowledgement: it may be there or not
     ("read", partition, offset, value)       seen by a consumer while faults went on
     ("end", partition, offset)               the latest offset, as ListOffsets told it
@@ -57,7 +58,7 @@ def _check_final(history, final, problems):
         _, value, partition, offset = event
         if value not in places:
             problems.add("lost", f"{value}, acknowledged at {partition}@{offset}")
-        elif (partition, offset) not in places[value]:
+        elif offset is not None and (partition, offset) not in places[value]:
             problems.add("moved", f"{value}, acknowledged at {partition}@{offset}, is at {places[value]}")
 
 

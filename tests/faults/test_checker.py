@@ -38,6 +38,12 @@ def test_a_problem_is_found(kind, history):
     assert kind in checker.check(history).counts
 
 
+def test_an_acknowledgement_without_an_offset_still_means_that_the_record_is_there():
+    history = [*without(("ack", "w1:0:2", 0, 2)), ("ack", "w1:0:2", 0, None)]
+    assert not checker.check(history)
+    assert "lost" in checker.check([e for e in history if e != ("final", 0, 2, "w1:0:2")]).counts
+
+
 def test_a_commit_that_comes_late_is_no_problem():
     assert not checker.check([*GOOD, ("commit", 0, 0), ("committed", 0, 1)])
 
