@@ -34,6 +34,10 @@ struct control_apply {
     int64_t sequence;  /* of the last request in that epoch */
     struct list queue; /* of struct pending; the head is in work */
     bool working;
+    bool moving;  /* the request in work is with the partitions */
+    bool stopped; /* nothing is carried out any more */
+    void (*stop_fn)(void *arg);
+    void *stop_arg;
     void (*on_metadata)(void *arg, int64_t broker_epoch);
     void *on_metadata_arg;
 };
@@ -116,20 +120,37 @@ static void work_done(struct pending *pending)
 static void on_replicas_done(void *arg, Barnabas__Control__Response *response)
 {
     struct pending *pending = arg;
+    struct control_apply *apply = pending->apply;
+    apply->moving = false;
     reply(pending, response);
     work_done(pending);
+    if (apply->stop_fn != NULL) {
+        apply->stop_fn(apply->stop_arg);
+    }
+}
+
+void control_apply_stop(struct control_apply *apply, void (*fn)(void *arg), void *arg)
+{
+    apply->stopped = true;
+    if (apply->moving) {
+        apply->stop_fn = fn;
+        apply->stop_arg = arg;
+    } else {
+        fn(arg);
+    }
 }
 
 /* What new logs are to be like is known. */
 static void on_configs_read(void *arg, enum err err)
 {
     struct pending *pending = arg;
-    if (err != ERR_OK) {
+    if (err != ERR_OK || pending->apply->stopped) {
         /* Our session is over: the controller will say everything again to our next one. */
         reply_error(pending, ERR_STALE_BROKER_EPOCH);
         work_done(pending);
         return;
     }
+    pending->apply->moving = true;
     replicas_lead(pending->apply->replicas, pending->request->leader_and_isr, on_replicas_done,
                   pending);
 }
@@ -213,7 +234,8 @@ static void update_metadata(struct control_apply *apply, struct pending *pending
 
 static void work_start(struct control_apply *apply, struct pending *pending)
 {
-    enum err err = check_sender(apply, pending->request);
+    enum err err =
+        apply->stopped ? ERR_BROKER_NOT_AVAILABLE : check_sender(apply, pending->request);
     if (err != ERR_OK) {
         reply_error(pending, err);
         work_done(pending);
@@ -224,6 +246,7 @@ static void work_start(struct control_apply *apply, struct pending *pending)
         new_topics_read(apply->broker, pending->request->leader_and_isr, on_configs_read, pending);
         return;
     case BARNABAS__CONTROL__KIND__STOP_REPLICA:
+        apply->moving = true;
         replicas_stop(apply->replicas, pending->request->stop_replica, on_replicas_done, pending);
         return;
     case BARNABAS__CONTROL__KIND__UPDATE_METADATA:

@@ -12,6 +12,11 @@
 struct groups {
     struct groups_options options;
     struct rng rng;
+    _Atomic int32_t
+        reads; /* chunks with workers or on their way back; plus one until groups_stop() */
+    struct loop_msg stop_msg;
+    void (*stop_fn)(void *arg);
+    void *stop_arg;
     _Atomic int32_t partitions_count;
 };
 
@@ -57,8 +62,25 @@ struct groups *groups_new(const struct groups_options *options)
 {
     struct groups *groups = mem_new(struct groups);
     groups->options = *options;
+    atomic_init(&groups->reads, 1);
     rng_seed(&groups->rng, options->seed);
     return groups;
+}
+
+static void reads_leave(struct groups *groups);
+
+static void on_stopped(struct loop_msg *msg)
+{
+    struct groups *groups = container_of(msg, struct groups, stop_msg);
+    groups->stop_fn(groups->stop_arg);
+}
+
+void groups_stop(struct groups *groups, void (*fn)(void *arg), void *arg)
+{
+    groups->stop_fn = fn;
+    groups->stop_arg = arg;
+    groups->stop_msg.fn = on_stopped;
+    reads_leave(groups);
 }
 
 void groups_free(struct groups *groups)
@@ -229,6 +251,14 @@ static void chunk_done(struct work *work)
     part_post(gp->part, &gp->load_msg);
 }
 
+/* One chunk less under way. */
+static void reads_leave(struct groups *groups)
+{
+    if (atomic_fetch_sub(&groups->reads, 1) == 1) {
+        loop_post(groups->options.loop, &groups->stop_msg);
+    }
+}
+
 static void load_next(struct group_part *gp)
 {
     if (gp->load_busy) {
@@ -236,6 +266,7 @@ static void load_next(struct group_part *gp)
         return;
     }
     gp->load_busy = true;
+    atomic_fetch_add(&gp->groups->reads, 1);
     part_get(gp->part);
     gp->chunk.offset = gp->load_offset;
     gp->chunk.offset_end = gp->load_end;
@@ -317,6 +348,7 @@ static void on_load_chunk(struct actor *actor, struct actor_msg *msg)
     (void)actor;
     struct group_part *gp = container_of(msg, struct group_part, load_msg);
     struct part *part = gp->part;
+    struct groups *groups = gp->groups;
     gp->load_busy = false;
     if (gp->loading && gp->load_restart) {
         gp->load_restart = false;
@@ -325,6 +357,7 @@ static void on_load_chunk(struct actor *actor, struct actor_msg *msg)
         load_feed(gp);
     }
     part_put(part);
+    reads_leave(groups);
 }
 
 /* ---- the partition's hooks, in its actor ---- */

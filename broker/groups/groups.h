@@ -26,6 +26,10 @@ struct groups_options {
 };
 
 struct groups *groups_new(const struct groups_options *options);
+
+/* After every partition has been closed: `fn` on `options.loop` when no chunk is with a worker any
+ * more. Nothing may be led again. */
+void groups_stop(struct groups *groups, void (*fn)(void *arg), void *arg);
 void groups_free(struct groups *groups);
 
 /* A replica of __consumer_offsets has come to this broker: give it a coordinator, which wakes up

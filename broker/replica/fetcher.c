@@ -172,11 +172,7 @@ static struct follow *find(struct fetcher *fetcher, const struct follow_key *key
 
 static void let_go(struct fetcher *fetcher, struct follow *follow)
 {
-    if (follow->in_session) {
-        struct forgotten *forgotten = mem_new(struct forgotten);
-        forgotten->key = follow->key;
-        list_push_back(&fetcher->forgotten, &forgotten->link);
-    }
+    fetcher_session_forget(fetcher, follow);
     HASH_DEL(fetcher->by_key, follow);
     list_remove(&follow->link);
     part_put(follow->part);
@@ -193,6 +189,7 @@ static void take_up(struct fetcher *fetcher, struct part *part, int32_t leader_e
         follow->part = part_get(part);
         HASH_ADD(hh, fetcher->by_key, key, sizeof(follow->key), follow);
         list_push_back(&fetcher->news, &follow->link);
+        fetcher_session_recall(fetcher, follow);
     }
     follow_touch(fetcher, follow);
     /* Nobody but us changes a follower's log. */

@@ -105,6 +105,14 @@ void follow_back_off(struct fetcher *fetcher, struct follow *follow);
 /* The session is lost: everything must be said again. */
 void fetcher_session_reset(struct fetcher *fetcher);
 
+/* A partition leaves, and the session is to be told. */
+void fetcher_session_forget(struct fetcher *fetcher, const struct follow *follow);
+
+/* It comes back before the session was told: the session still has it. A request that both asks
+ * about a partition and forgets it would make the leader forget it (KIP-227: forgetting comes
+ * last). */
+void fetcher_session_recall(struct fetcher *fetcher, struct follow *follow);
+
 /* What kind of request is due now; REQUEST_NONE: nothing is. *next_ms: when to look again. */
 enum fetcher_request fetcher_due(struct fetcher *fetcher, int64_t now_ms, int64_t *next_ms);
 

@@ -58,6 +58,28 @@ enum fetcher_request fetcher_due(struct fetcher *fetcher, int64_t now_ms, int64_
     return fetch ? REQUEST_FETCH : REQUEST_NONE;
 }
 
+void fetcher_session_forget(struct fetcher *fetcher, const struct follow *follow)
+{
+    if (follow->in_session) {
+        struct forgotten *forgotten = mem_new(struct forgotten);
+        forgotten->key = follow->key;
+        list_push_back(&fetcher->forgotten, &forgotten->link);
+    }
+}
+
+void fetcher_session_recall(struct fetcher *fetcher, struct follow *follow)
+{
+    list_for_each_safe (link, &fetcher->forgotten) {
+        struct forgotten *forgotten = container_of(link, struct forgotten, link);
+        if (memcmp(&forgotten->key, &follow->key, sizeof(follow->key)) == 0) {
+            list_remove(link);
+            mem_free(forgotten);
+            follow->in_session = true;
+            follow->sent = (struct follow_place){.offset = -1}; /* differs from any place */
+        }
+    }
+}
+
 static bool same_place(const struct follow_place *a, const struct follow_place *b)
 {
     return a->offset == b->offset && a->log_start == b->log_start &&

@@ -96,6 +96,12 @@ struct part_stop {
     struct server *server;
 };
 
+/* No worker reads a log for a coordinator any more. */
+static void on_groups_stopped(void *arg)
+{
+    close_logs(arg);
+}
+
 static void on_part_back(struct loop_msg *msg)
 {
     struct part_stop *stop = container_of(msg, struct part_stop, back);
@@ -103,7 +109,7 @@ static void on_part_back(struct loop_msg *msg)
     part_put(stop->part);
     mem_free(stop);
     if (atomic_fetch_sub(&server->loops_left, 1) == 1) {
-        close_logs(server);
+        groups_stop(server->broker.groups, on_groups_stopped, server);
     }
 }
 
@@ -132,7 +138,7 @@ static void stop_parts(struct server *server)
     atomic_store(&server->loops_left, 1);
     parts_each(&server->broker.parts, stop_part, server);
     if (atomic_fetch_sub(&server->loops_left, 1) == 1) {
-        close_logs(server);
+        groups_stop(server->broker.groups, on_groups_stopped, server);
     }
 }
 
@@ -143,10 +149,18 @@ static void on_replication_stopped(void *arg)
     stop_parts(arg);
 }
 
+static void on_control_stopped(void *arg)
+{
+    struct server *server = arg;
+    replicator_stop(server->broker.replicator, on_replication_stopped, server);
+}
+
+/* First the controller's requests: a partition that is led from now on would be closed by nobody.
+ */
 static void stop_replication(struct server *server)
 {
     if (server->broker.replicator != NULL) {
-        replicator_stop(server->broker.replicator, on_replication_stopped, server);
+        control_apply_stop(server->broker.control_apply, on_control_stopped, server);
     } else {
         stop_parts(server);
     }

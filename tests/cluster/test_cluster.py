@@ -11,7 +11,8 @@ import pytest
 import wire
 
 OWNER = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where all of this runs in the background
 sys.path.insert(0, sys.argv[1])
 import cluster
 with cluster.Cluster(sys.argv[2], brokers=1) as one:

@@ -17,7 +17,7 @@ ELISION = "..."
 BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 API_ROW = re.compile(r"^\| (\w+) \| (\d+)(?:-(\d+))? \|", re.MULTILINE)
 MASKS = [(re.compile(r"\{.*\}"), "USER"), (re.compile(r"cluster [\w-]{22},"), "cluster ID,"),
-         (re.compile(r"(/[\w.-]+)+/cluster/|build/cluster/|(\.\./)+[\w./-]*cluster/"), "FOLDER/"),
+         (re.compile(r"[\w./-]*/cluster/"), "FOLDER/"),
          (re.compile(r"\d+:\d+"), "COUNT"), (re.compile(r"(?<![\d.:])\d+(,\d+)*(?![\d.:])"), "N"),
          (re.compile(r"up, controller|up"), "STATE"), (re.compile(r" +|-{2,}"), " ")]
 
