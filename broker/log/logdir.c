@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/must.h"
 
 #define LOGGER "kafka.log.LogManager"
 
@@ -258,12 +259,44 @@ void logdir_close(struct logdir *dir)
 
 /* ---- while running ---- */
 
+/* Never 0. */
+static uint64_t checkpoint_hash(const struct checkpoint *checkpoint)
+{
+    uint64_t hash = bytes_hash(&checkpoint->count, sizeof(checkpoint->count), 0);
+    for (int32_t i = 0; i < checkpoint->count; i++) {
+        const struct checkpoint_entry *entry = &checkpoint->entries[i];
+        int64_t numbers[2] = {entry->partition, entry->offset};
+        hash = bytes_hash(entry->topic, strlen(entry->topic), hash);
+        hash = bytes_hash(numbers, sizeof(numbers), hash);
+    }
+    return hash != 0 ? hash : 1;
+}
+
+static uint64_t *written_of(struct logdir *dir, const char *name)
+{
+    static const char *const names[LOGDIR_CHECKPOINTS] = {LOGDIR_RECOVERY_POINTS, LOGDIR_LOG_STARTS,
+                                                          LOGDIR_HIGH_WATERMARKS};
+    for (int i = 0; i < LOGDIR_CHECKPOINTS; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return &dir->written[i];
+        }
+    }
+    must(false);
+    return NULL;
+}
+
 enum err logdir_write_checkpoint(struct logdir *dir, const char *name,
                                  const struct checkpoint *checkpoint)
 {
+    uint64_t *written = written_of(dir, name);
+    uint64_t hash = checkpoint_hash(checkpoint);
+    if (*written == hash) {
+        return ERR_OK;
+    }
     char *path = in_dir(dir, name);
     enum err err = checkpoint_write(dir->fs, path, checkpoint);
     mem_free(path);
+    *written = err == ERR_OK ? hash : 0;
     return err;
 }
 

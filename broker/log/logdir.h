@@ -19,6 +19,9 @@
 #include "log/checkpoint.h"
 #include "log/plog.h"
 
+/* The directory's checkpoints that are written again and again. */
+enum { LOGDIR_CHECKPOINTS = 3 };
+
 struct logdir {
     struct fs *fs;
     char *path;
@@ -35,6 +38,8 @@ struct logdir {
     char stored_cluster_id[64];
     char stored_directory_id[32]; /* kept when meta.properties is rewritten */
     int32_t logs_count;
+    uint64_t
+        written[LOGDIR_CHECKPOINTS]; /* what each checkpoint last said, as a hash; 0: unknown */
     bool checkpoints_stale; /* the files name a log that was deleted since they were written */
 };
 
@@ -48,6 +53,7 @@ void logdir_close(struct logdir *dir);
 MUST_USE enum err logdir_set_identity(struct logdir *dir, int32_t broker_id,
                                       const char *cluster_id);
 
+/* Nothing is written when the file says so already. */
 MUST_USE enum err logdir_write_checkpoint(struct logdir *dir, const char *name,
                                           const struct checkpoint *checkpoint);
 MUST_USE enum err logdir_mark_clean(struct logdir *dir);

@@ -19,6 +19,7 @@ struct peer_call {
     int32_t correlation_id;
     int64_t deadline_ms;
     struct buf frame;
+    bool sent; /* the frame has left: the connection looks at its bytes no more */
 };
 
 struct peer {
@@ -102,9 +103,15 @@ static void peer_on_timer(struct loop_timer *timer)
     peer_break(container_of(timer, struct peer, timer));
 }
 
+static void on_frame_sent(void *arg)
+{
+    struct peer_call *call = arg;
+    call->sent = true;
+}
+
 static void peer_queue_frame(struct peer *peer, struct peer_call *call)
 {
-    outq_put_mem(conn_outq(peer->conn), call->frame.data, call->frame.size, NULL, NULL);
+    outq_put_mem(conn_outq(peer->conn), call->frame.data, call->frame.size, on_frame_sent, call);
 }
 
 static void peer_on_connected(struct conn *conn)
@@ -129,7 +136,8 @@ static void peer_on_frame(struct conn *conn, uint8_t *frame, size_t size)
     struct peer *peer = conn_arg(conn);
     struct peer_call *call =
         list_empty(&peer->calls) ? NULL : container_of(peer->calls.next, struct peer_call, link);
-    if (call == NULL || (int32_t)be32_get(frame) != call->correlation_id) {
+    /* Nobody can have answered what has not left yet. */
+    if (call == NULL || !call->sent || (int32_t)be32_get(frame) != call->correlation_id) {
         mem_free(frame);
         peer_break(peer);
         return;
