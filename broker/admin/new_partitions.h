@@ -1,7 +1,7 @@
 /* new_partitions.h: where the partitions go that a topic is to get, by the rules of Kafka's
  * controller.
  *
- * Threads: the control loop. Source: kafka-zk-mode facts 3.7.1 and 8.7 (49). */
+ * Threads: the control loop. Source: Kafka 3.9 in ZooKeeper mode. */
 #pragma once
 
 #include "admin/admin_service.h"

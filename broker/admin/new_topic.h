@@ -5,7 +5,7 @@
  * name or an impossible placement before a topic that exists already, a bad assignment or
  * configuration after.
  *
- * Threads: the control loop. Source: kafka-zk-mode facts 3.7 and 8.7 (45-47). */
+ * Threads: the control loop. Source: Kafka 3.9 in ZooKeeper mode. */
 #pragma once
 
 #include "admin/admin_service.h"

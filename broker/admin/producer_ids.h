@@ -4,7 +4,7 @@
  * given twice. When a block runs out, requests wait for the next one instead of being told to come
  * back.
  *
- * Threads: the control loop. Source: kafka-zk-mode facts 7.3. */
+ * Threads: the control loop. Source: Kafka 3.9 in ZooKeeper mode. */
 #pragma once
 
 #include "base/err.h"

@@ -1,6 +1,6 @@
 /* AlterConfigs and IncrementalAlterConfigs: the two forms of one thing. Each resource is read from
  * ZooKeeper, changed by the rules of config_alter.h, and written back if nobody was faster; all
- * brokers hear of it through /config/changes. Source: kafka-zk-mode facts 8.8 (53, 56-58). */
+ * brokers hear of it through /config/changes. Source: Kafka 3.9 in ZooKeeper mode. */
 #include "admin/admin_service.h"
 #include "api/broker.h"
 #include "api/config_resource.h"

@@ -1,4 +1,4 @@
-/* ApiVersions: what this broker serves. Source: kafka-zk-mode facts 8.1.4 to 8.1.6 (KIP-511). */
+/* ApiVersions: what this broker serves. Source: Kafka 3.9 in ZooKeeper mode, KIP-511. */
 #include <ctype.h>
 #include <stdio.h>
 

@@ -1,7 +1,7 @@
 /* config_resource.h: what the three APIs of configurations share: which resources there are, and
  * whether this broker answers for one.
  *
- * Threads: any. Source: kafka-zk-mode facts 8.8 (53). */
+ * Threads: any. Source: Kafka 3.9 in ZooKeeper mode. */
 #pragma once
 
 #include "api/broker.h"

@@ -1,5 +1,5 @@
 /* CreatePartitions: the controller gives topics more partitions and answers when its metadata shows
- * leaders for all, or the time is over. Source: kafka-zk-mode facts 3.7 and 8.7 (49). */
+ * leaders for all, or the time is over. Source: Kafka 3.9 in ZooKeeper mode. */
 #include "admin/admin_service.h"
 #include "admin/new_partitions.h"
 #include "api/broker.h"

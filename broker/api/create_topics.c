@@ -1,6 +1,6 @@
 /* CreateTopics: the controller works out each topic, writes it to ZooKeeper, and answers when its
- * metadata shows leaders for all partitions or the time is over. Source: kafka-zk-mode facts 3.7
- * and 8.7 (46, 47).
+ * metadata shows leaders for all partitions or the time is over. Source: Kafka 3.9 in ZooKeeper
+ * mode.
  *
  * Topics are worked off one after the other, so that a topic sees those before it in the request.
  */

@@ -1,5 +1,5 @@
 /* DeleteGroups: groups without members go, with all their offsets. A name that is given twice is
- * answered once. Source: kafka-zk-mode facts 6.8. */
+ * answered once. Source: Kafka 3.9 in ZooKeeper mode. */
 #include "api/broker.h"
 #include "api/group_common.h"
 #include "api/group_fan.h"

@@ -1,6 +1,6 @@
 /* DeleteRecords: move the start of logs forward, each in its partition's actor, then wait until the
- * replicas in sync have moved theirs, which they do when they next fetch. Source: kafka-zk-mode
- * facts 8.7 (52). */
+ * replicas in sync have moved theirs, which they do when they next fetch. Source: Kafka 3.9 in
+ * ZooKeeper mode. */
 #include "api/broker.h"
 #include "api/handlers.h"
 #include "api/locate.h"

@@ -1,5 +1,5 @@
 /* DeleteTopics: the controller marks topics for deletion in ZooKeeper, and answers when its
- * metadata has lost them or the time is over. Source: kafka-zk-mode facts 3.8 and 8.7 (48). */
+ * metadata has lost them or the time is over. Source: Kafka 3.9 in ZooKeeper mode. */
 #include "admin/admin_service.h"
 #include "api/broker.h"
 #include "api/control_call.h"

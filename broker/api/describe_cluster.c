@@ -1,4 +1,4 @@
-/* DescribeCluster. Source: kafka-zk-mode facts 8.3.25. */
+/* DescribeCluster. Source: Kafka 3.9 in ZooKeeper mode. */
 #include "api/broker.h"
 #include "api/client.h"
 #include "api/handlers.h"

@@ -1,5 +1,5 @@
 /* DescribeConfigs: the values in force of topics, brokers and loggers, and where they come from.
- * Source: kafka-zk-mode facts 8.8 (53-55).
+ * Source: Kafka 3.9 in ZooKeeper mode.
  *
  * What topics set for themselves is read from ZooKeeper, as Kafka does: so whoever altered a topic
  * sees it at once, on any broker. When ZooKeeper cannot be asked, what this broker last heard must

@@ -1,5 +1,5 @@
 /* DescribeGroups: state and members, of several groups at once. A group that nobody knows is Dead,
- * without an error. Source: kafka-zk-mode facts 6.8. */
+ * without an error. Source: Kafka 3.9 in ZooKeeper mode. */
 #include "api/broker.h"
 #include "api/group_common.h"
 #include "api/group_fan.h"

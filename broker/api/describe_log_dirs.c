@@ -1,5 +1,5 @@
 /* DescribeLogDirs: what lies in each log directory, and how much room is left. Source:
- * kafka-zk-mode facts 8.11 (69).
+ * Kafka 3.9 in ZooKeeper mode.
  *
  * The registry of logs belongs to the control loop, which notes what is wanted; asking a file
  * system for its free space may block, so a worker does that. */

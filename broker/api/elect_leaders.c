@@ -1,5 +1,6 @@
 /* ElectLeaders: the controller elects preferred leaders, or unclean ones, and answers when its
- * metadata shows them, or the time is over. Source: kafka-zk-mode facts 3.5; KIP-183, KIP-460. */
+ * metadata shows them, or the time is over. Source: Kafka 3.9 in ZooKeeper mode; KIP-183, KIP-460.
+ */
 #include "admin/meta_wait.h"
 #include "api/broker.h"
 #include "api/control_call.h"

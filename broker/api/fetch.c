@@ -12,7 +12,7 @@
  * A follower's fetch also says what the follower has: after reading, and before the reply or the
  * wait, each partition's leader is told (fetch_follow_*).
  *
- * Source: kafka-zk-mode facts 8.5, 4.8, 4.9. Versions 0 to 3 promise magic 0 and 1, to which this
+ * Source: Kafka 3.9 in ZooKeeper mode. Versions 0 to 3 promise magic 0 and 1, to which this
  * broker does not convert: they are offered because clients probe for them, and answered with
  * UNSUPPORTED_FOR_MESSAGE_FORMAT. */
 #include "api/broker.h"

@@ -1,5 +1,5 @@
 /* FindCoordinator: the broker that leads the partition a group (or transactional id) is kept in.
- * Source: kafka-zk-mode facts 8.3.24 and 6.1. */
+ * Source: Kafka 3.9 in ZooKeeper mode. */
 #include "api/find_coordinator.h"
 
 #include "admin/admin_service.h"

@@ -1,4 +1,4 @@
-/* InitProducerId: an id for an idempotent producer. Source: kafka-zk-mode facts 7.3 and 7.4.
+/* InitProducerId: an id for an idempotent producer. Source: Kafka 3.9 in ZooKeeper mode.
  *
  * Transactional ids come with the transaction coordinator; until then they are answered with
  * COORDINATOR_NOT_AVAILABLE, as where no coordinator can be found. */

@@ -1,4 +1,4 @@
-/* JoinGroup. Source: kafka-zk-mode facts 6.4. */
+/* JoinGroup. Source: Kafka 3.9 in ZooKeeper mode. */
 #include "api/broker.h"
 #include "api/group_common.h"
 #include "api/handlers.h"

@@ -1,5 +1,5 @@
-/* LeaveGroup: one member up to version 2, a list from version 3 on. Source: kafka-zk-mode
- * facts 6.5. */
+/* LeaveGroup: one member up to version 2, a list from version 3 on. Source: Kafka 3.9 in ZooKeeper
+ * mode. */
 #include "api/broker.h"
 #include "api/group_common.h"
 #include "api/handlers.h"

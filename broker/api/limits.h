@@ -1,6 +1,6 @@
 /* limits.h: every limit of the client side, with what happens at it.
  *
- * Source of the shares: the table in architecture notes of the budget (rt/budget.h): clients can
+ * The shares are those of the budget (rt/budget.h): clients can
  * neither exhaust memory nor starve replication. */
 #pragma once
 

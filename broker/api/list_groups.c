@@ -1,5 +1,5 @@
 /* ListGroups: the groups that this broker coordinates. While some partition of them is being read,
- * the list holds those that are known, and says so. Source: kafka-zk-mode facts 6.8. */
+ * the list holds those that are known, and says so. Source: Kafka 3.9 in ZooKeeper mode. */
 #include "api/broker.h"
 #include "api/group_common.h"
 #include "api/group_fan.h"

@@ -1,5 +1,5 @@
 /* ListOffsets: the earliest, the latest, or the first offset at or after a time. Source:
- * kafka-zk-mode facts 8.6.
+ * Kafka 3.9 in ZooKeeper mode.
  *
  * Looking for a time reads indexes and batches, maybe from a disk: requests that ask for one are
  * worked off by a worker; the others are answered at once. */

@@ -1,5 +1,5 @@
 /* Metadata: brokers, topics, partitions and their leaders, and the creation of topics that are
- * asked for and do not exist. Source: kafka-zk-mode facts 8.3 (17-23) and 3.7. */
+ * asked for and do not exist. Source: Kafka 3.9 in ZooKeeper mode. */
 #include <string.h>
 
 #include "admin/admin_service.h"
@@ -12,7 +12,7 @@
 
 enum {
     /* Without an authorizer every operation is allowed: the bits of all that a topic or the cluster
-     * supports (facts 8.3.23). */
+     * supports. */
     TOPIC_OPERATIONS = 3576,
     CLUSTER_OPERATIONS = 8096,
     OPERATIONS_NOT_ASKED = INT32_MIN,

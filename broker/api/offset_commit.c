@@ -2,7 +2,7 @@
  *
  * Partitions that do not exist are refused here, the others go to the group's coordinator in one
  * piece; its answer comes in their order. Version 0 stores offsets in ZooKeeper, as Kafka 0.8 did:
- * this broker keeps none there and says so. Source: kafka-zk-mode facts 6.6. */
+ * this broker keeps none there and says so. Source: Kafka 3.9 in ZooKeeper mode. */
 #include "api/broker.h"
 #include "api/group_common.h"
 #include "api/handlers.h"

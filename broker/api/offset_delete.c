@@ -1,5 +1,5 @@
 /* OffsetDelete: forget a group's offsets of partitions that it does not read. An error of the group
- * stands alone; else each partition has its own. Source: kafka-zk-mode facts 6.6. */
+ * stands alone; else each partition has its own. Source: Kafka 3.9 in ZooKeeper mode. */
 #include "api/broker.h"
 #include "api/group_common.h"
 #include "api/handlers.h"

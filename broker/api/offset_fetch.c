@@ -3,7 +3,7 @@
  * All versions are answered in the form of the newest; older ones get it translated. A group
  * without offsets is no error: its partitions say offset -1. Version 0 asks for offsets that Kafka
  * 0.8 kept in ZooKeeper, where this broker keeps none: nothing is known of any partition.
- * Source: kafka-zk-mode facts 6.6. */
+ * Source: Kafka 3.9 in ZooKeeper mode. */
 #include "api/broker.h"
 #include "api/group_common.h"
 #include "api/group_fan.h"

@@ -1,5 +1,5 @@
-/* OffsetForLeaderEpoch: where an epoch of the leader's log ends. Source: kafka-zk-mode
- * facts 4.2, 8.11.71. */
+/* OffsetForLeaderEpoch: where an epoch of the leader's log ends. Source: Kafka 3.9 in ZooKeeper
+ * mode. */
 #include "api/broker.h"
 #include "api/handlers.h"
 #include "api/locate.h"

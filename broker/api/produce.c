@@ -5,7 +5,7 @@
  *   -> acks 0 and 1: reply; acks -1: wait until the high watermark has passed the last record ->
  * reply.
  *
- * Source: kafka-zk-mode facts 8.4 and 4.6. Versions 0 to 2 carry message sets of magic 0 and 1,
+ * Source: Kafka 3.9 in ZooKeeper mode. Versions 0 to 2 carry message sets of magic 0 and 1,
  * which this broker does not take: they are offered because clients probe for them, and answered
  * with UNSUPPORTED_FOR_MESSAGE_FORMAT. */
 #include "api/broker.h"

@@ -1,6 +1,6 @@
 /* checks.c: whether a broker can run with a configuration: rules that concern several keys, and
  * what must not be ignored silently. At a start, and before a dynamic value is stored. Source:
- * configuration facts 2 (validations) and 7. */
+ * Kafka 3.9, KafkaConfig's validations. */
 #include "base/mem.h"
 #include "config/config_internal.h"
 #include "config/listeners.h"

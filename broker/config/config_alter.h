@@ -1,7 +1,7 @@
 /* config_alter.h: how a dynamic configuration changes: the rules of AlterConfigs and
  * IncrementalAlterConfigs, on values alone.
  *
- * Threads: any. Source: kafka-zk-mode facts 8.8 (55-58). */
+ * Threads: any. Source: Kafka 3.9 in ZooKeeper mode. */
 #pragma once
 
 #include "base/arena.h"

@@ -1,7 +1,7 @@
 /* loggers.h: the names of the program's loggers, and changing their levels at run time as Kafka's
  * BROKER_LOGGER resource does (KIP-412).
  *
- * Threads: any. Source: configuration facts 5. */
+ * Threads: any. Source: Kafka 3.9's log4j loggers. */
 #pragma once
 
 #include "base/log.h"

@@ -2,7 +2,7 @@
  * the keys that stand in for it (log.retention.hours for log.retention.ms), as DescribeConfigs and
  * CreateTopics tell it.
  *
- * Threads: any. Source: kafka-zk-mode facts 8.8 (54). */
+ * Threads: any. Source: Kafka 3.9 in ZooKeeper mode. */
 #pragma once
 
 #include "config/topic_config.h"

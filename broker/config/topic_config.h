@@ -1,6 +1,7 @@
 /* topic_config.h: the configuration of one topic: its own values over the broker's.
  *
- * A plain struct, made whenever either changes. Threads: any. Source: configuration facts 3. */
+ * A plain struct, made whenever either changes. Threads: any. Source: Kafka 3.9, TopicConfig and
+ * LogConfig. */
 #pragma once
 
 #include "config/config.h"

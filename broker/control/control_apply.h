@@ -5,7 +5,7 @@
  * for an earlier life of this broker are refused as Kafka does: STALE_CONTROLLER_EPOCH,
  * STALE_BROKER_EPOCH.
  *
- * Threads: the control loop. Source: kafka-zk-mode facts 3.6 "Broker handling", and 2.4. */
+ * Threads: the control loop. Source: Kafka 3.9 in ZooKeeper mode. */
 #pragma once
 
 #include "api/broker.h"

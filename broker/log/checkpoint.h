@@ -9,7 +9,7 @@
  *   <partition>/leader-epoch-checkpoint   epoch start_offset, both strictly growing
  *
  * Reading is total: any bytes give entries or ERR_CORRUPT; an empty file has no entries. Writing
- * replaces the file whole. Threads: any. Source: kafka-zk-mode facts 5.2. */
+ * replaces the file whole. Threads: any. Source: Kafka 3.9 in ZooKeeper mode. */
 #pragma once
 
 #include "base/bytes.h"

@@ -6,7 +6,7 @@
  * cost nothing.
  *
  * Threads: epochs_end_of() and epochs_at() from any (a leaf lock inside); the rest in the log's
- * actor. Source: kafka-zk-mode facts 4.2. */
+ * actor. Source: Kafka 3.9 in ZooKeeper mode. */
 #pragma once
 
 #include <pthread.h>

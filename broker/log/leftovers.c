@@ -8,7 +8,7 @@
  *   indexes without a .log        removed
  *
  * We do not compact yet; a directory that comes from Kafka may contain all of these.
- * Source: kafka-zk-mode facts 5.7, step 1. */
+ * Source: Kafka 3.9 in ZooKeeper mode. */
 #include <inttypes.h>
 #include <stdio.h>
 

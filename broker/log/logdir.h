@@ -11,7 +11,7 @@
  * restarted; its partitions are refused, those of other directories are served.
  *
  * Threads: the control loop, or a worker while loading; logdir_fail() and logdir_offline() from
- * any. Source: kafka-zk-mode facts 2.2, 5.1, 5.2. */
+ * any. Source: Kafka 3.9 in ZooKeeper mode. */
 #pragma once
 
 #include <stdatomic.h>

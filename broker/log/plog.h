@@ -10,7 +10,7 @@
  * ERR_KAFKA_STORAGE_ERROR, and the host was told through `on_failure`.
  *
  * Threads: changes in the partition's actor (before there is one: by whoever opened it);
- * plog_view_get(), the offsets and the epochs from any. Source: kafka-zk-mode facts 5. */
+ * plog_view_get(), the offsets and the epochs from any. Source: Kafka 3.9 in ZooKeeper mode. */
 #pragma once
 
 #include <stdatomic.h>

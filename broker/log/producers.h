@@ -16,7 +16,7 @@
  *                                             34    4  coordinator epoch, -1 none
  *                                             38    8  first offset of the open transaction, -1 none
  *
- * Threads: the log's actor. Source: kafka-zk-mode facts 5.8; the snapshot's format 5.4.
+ * Threads: the log's actor. Source: Kafka 3.9 in ZooKeeper mode.
  * Limits: an entry lives until producer.id.expiration.ms after its last batch. */
 /* clang-format on */
 #pragma once

@@ -13,7 +13,7 @@
  *       behind newer records after another crash.
  *   R4  Opening once more changes nothing.
  *
- * Source: kafka-zk-mode facts 5.7. */
+ * Source: Kafka 3.9 in ZooKeeper mode. */
 #include <inttypes.h>
 #include <stdlib.h>
 

@@ -30,7 +30,7 @@
  * Files are unlinked, never reused, so a reader of a view may go on. Threads: seg_note(),
  * seg_truncate() and seg_save_indexes() in the log's actor; seg_sync() there and on a worker;
  * seg_find() and seg_bounds() from any: they meet at a leaf lock that covers the indexes and the
- * published end. Source: kafka-zk-mode facts 5.1 and 5.4. */
+ * published end. Source: Kafka 3.9 in ZooKeeper mode. */
 /* clang-format on */
 #pragma once
 

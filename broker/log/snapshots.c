@@ -6,8 +6,8 @@
  * no snapshot on disk describes records that the log has lost. Those behind a new end are removed,
  * durably, before anything else is appended.
  *
- * Kept are the snapshots at the segments' base offsets and the newest. Source: kafka-zk-mode facts
- * 5.4 (format, see producers.h), 5.7 and 5.8. */
+ * Kept are the snapshots at the segments' base offsets and the newest. Source: Kafka 3.9 in
+ * ZooKeeper mode (the format: producers.h). */
 #include <inttypes.h>
 #include <stdlib.h>
 

@@ -5,7 +5,7 @@
  * a wish whose leadership is over meanwhile is dropped.
  *
  * Threads: the control loop; alter_propose() from any. Source: kafka.server.AlterPartitionManager,
- * kafka-zk-mode facts 3.10. */
+ * Kafka 3.9 in ZooKeeper mode. */
 #pragma once
 
 #include "partition/part.h"

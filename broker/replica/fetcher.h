@@ -13,8 +13,8 @@
  * waiting for it (FETCHER_PATIENCE_MS).
  *
  * Threads: the loop it was given; fetcher_add(), fetcher_remove() and fetcher_stop() from the
- * control loop. Ownership: holds a reference to each of its partitions. Source: kafka-zk-mode facts
- * 4.1 (AbstractFetcherThread). */
+ * control loop. Ownership: holds a reference to each of its partitions. Source: Kafka 3.9 in
+ * ZooKeeper mode (AbstractFetcherThread). */
 #pragma once
 
 #include <stdatomic.h>

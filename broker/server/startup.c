@@ -1,4 +1,4 @@
-/* startup.c: the steps of a start, in Kafka's order (kafka-zk-mode facts 2.1), each on the control
+/* startup.c: the steps of a start, in Kafka's order (3.9, ZooKeeper mode), each on the control
  * loop, each beginning the next when it is done. The first that fails ends it with a text for
  * people. */
 #include <stdio.h>

@@ -109,7 +109,7 @@ Test(load, the_last_of_a_repeated_key_counts_and_blanks_do_not)
     config_put(config);
 }
 
-/* The image's rules for names (configuration facts 1.1). */
+/* The container image's rules for names. */
 Test(load, variables_become_keys_by_the_rules_of_the_image)
 {
     static const char *const environment[] = {
