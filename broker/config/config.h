@@ -7,7 +7,7 @@
  * them, checked when they came in, so that getters cannot fail.
  *
  * Threads: a snapshot may be read by anyone who holds it; config_cell_get() from any;
- * config_cell_set() on the control loop. Source: the configuration facts of Kafka 3.9 (keys.def).
+ * config_cell_set() on the control loop. Source: Kafka 3.9 (keys.def).
  */
 #pragma once
 

@@ -1,5 +1,5 @@
-/* listeners.h: what to bind, and what to tell clients. Source: configuration facts, tier 0,
- * and 4.3. Threads: any. */
+/* listeners.h: what to bind, and what to tell clients. Source: Kafka 3.9, SocketServerConfigs.
+ * Threads: any. */
 #pragma once
 
 #include "config/config.h"

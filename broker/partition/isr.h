@@ -13,8 +13,8 @@
  * on it. It leaves when it has not had everything for lag_ms. One that the controller refuses (its
  * broker is going, or gone) is neither proposed again nor waited for until its next fetch.
  *
- * Threads: the partition's actor. Source: kafka.cluster.Partition, architecture of the replication
- * rules in broker/partition/README.md. */
+ * Threads: the partition's actor. Source: kafka.cluster.Partition; the rules of replication are in
+ * README.md. */
 #pragma once
 
 #include <stdbool.h>
