@@ -253,8 +253,9 @@ static void op_settle(struct produce_op *op)
     produce_appended(op);
 }
 
-static void on_appended(struct part_append *append)
+static void on_appended(struct part_call *call)
 {
+    struct part_append *append = container_of(call, struct part_append, call);
     struct produce_item *item = container_of(append, struct produce_item, append);
     item->err = append->err;
     op_settle(item->op);
@@ -315,8 +316,8 @@ static void item_start(struct produce_item *item, struct bytes records)
     item->append.records = records;
     item->append.acks = op->request->acks;
     item->append.expected_epoch = -1;
-    item->append.loop = req->netloop->loop;
-    item->append.done = on_appended;
+    item->append.call.loop = req->netloop->loop;
+    item->append.call.done = on_appended;
     op->outstanding++;
     part_append(part, &item->append);
 }

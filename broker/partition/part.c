@@ -159,37 +159,6 @@ bool part_high_watermark_is_current(const struct part *part)
 
 /* ---- appending ---- */
 
-static void append_done(struct part_append *append)
-{
-    struct part *part = append->part;
-    append->done(append);
-    part_put(part);
-}
-
-static void on_append_msg(struct loop_msg *msg)
-{
-    append_done(container_of(msg, struct part_append, done_msg));
-}
-
-static void on_append_task(struct loop_task *task)
-{
-    append_done(container_of(task, struct part_append, done_task));
-}
-
-/* Tell the sender, on its own loop or here. */
-static void append_report(struct part_append *append)
-{
-    if (append->loop == NULL) {
-        append_done(append);
-    } else if (append->loop == loop_current()) {
-        loop_task_init(&append->done_task, on_append_task);
-        loop_defer(append->loop, &append->done_task);
-    } else {
-        append->done_msg.fn = on_append_msg;
-        loop_post(append->loop, &append->done_msg);
-    }
-}
-
 /* P4 */
 static enum err append_check(struct part *part, const struct part_append *append)
 {
@@ -212,10 +181,10 @@ static enum err append_check(struct part *part, const struct part_append *append
 static void on_append(struct actor *actor, struct actor_msg *msg)
 {
     struct part *part = container_of(actor, struct part, actor);
-    struct part_append *append = container_of(msg, struct part_append, msg);
+    struct part_append *append = container_of(msg, struct part_append, call.msg);
     append->err = append_check(part, append);
     if (append->err != ERR_OK) {
-        append_report(append);
+        part_call_answer(&append->call);
         return;
     }
     append->next = NULL;
@@ -226,9 +195,8 @@ static void on_append(struct actor *actor, struct actor_msg *msg)
 
 void part_append(struct part *part, struct part_append *append)
 {
-    append->part = part_get(part);
-    append->msg = (struct actor_msg){.fn = on_append, .cost_bytes = (uint32_t)append->records.size};
-    actor_post_soon(&part->actor, &append->msg);
+    part_call_init(part, &append->call, on_append, append->records.size);
+    actor_post_soon(&part->actor, &append->call.msg);
 }
 
 static void append_fill(struct part_append *append, const struct plog_batch *batch,
@@ -278,7 +246,7 @@ static void write_gathered(struct part *part)
     part->gathered_count = 0;
     while (append != NULL) {
         struct part_append *next = append->next;
-        append_report(append);
+        part_call_answer(&append->call);
         append = next;
     }
 }

@@ -161,12 +161,23 @@ static inline int64_t part_offset_stable(const struct part *part)
     return atomic_load_explicit(&part->offset_hw, memory_order_acquire);
 }
 
+/* Something for the actor to do, and its way back. Embedded in what says what; the actor's from the
+ * call until done(), which gives it back: on `loop`, or, when that is NULL, inside the actor. It
+ * holds a reference to the partition meanwhile. */
+struct part_call {
+    struct actor_msg msg;
+    struct part *part;
+    void (*done)(struct part_call *call);
+    struct loop *loop;
+    struct loop_msg back;
+    struct loop_task back_here;
+};
+
 /* Records from a client or a coordinator, on their way through the actor. Memory is the sender's.
  */
 struct part_append {
-    struct actor_msg msg;
+    struct part_call call; /* done() when the append has been written or refused */
     struct part_append *next;
-    struct part *part;
     /* In. The bytes of whole batches; base offset and leader epoch are rewritten in place. They
      * must stay until done. */
     struct bytes records;
@@ -181,12 +192,6 @@ struct part_append {
     int64_t append_time_ms; /* -1 unless the topic stamps (or a duplicate is answered) */
     int64_t log_start_offset;
     int32_t leader_epoch;
-    /* Called when the append has been written or refused: on `loop`, or, when that is NULL, inside
-     * the actor. */
-    void (*done)(struct part_append *append);
-    struct loop *loop;
-    struct loop_msg done_msg;
-    struct loop_task done_task;
 };
 
 /* @any Post an append. Takes a reference to the partition until done() has been called. */
@@ -212,16 +217,6 @@ struct part_state {
 MUST_USE enum err part_apply(struct part *part, const struct part_state *state);
 
 /* ---- replication ---- */
-
-/* A question to the actor from a loop, answered there. */
-struct part_call {
-    struct actor_msg msg;
-    struct part *part;
-    void (*done)(struct part_call *call); /* on `loop` */
-    struct loop *loop;
-    struct loop_msg back;
-    struct loop_task back_here;
-};
 
 /* To the leader: a follower's fetch. */
 struct part_follow {

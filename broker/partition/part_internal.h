@@ -3,6 +3,13 @@
 
 #include "partition/part.h"
 
+/* Ready to be posted: takes a reference to the partition. @any */
+void part_call_init(struct part *part, struct part_call *call,
+                    void (*fn)(struct actor *actor, struct actor_msg *msg), size_t cost_bytes);
+
+/* Give it back to who called. */
+void part_call_answer(struct part_call *call);
+
 /* The high watermark is `offset_hw` from now on; readers and the coordinator are told at the end of
  * the turn. */
 void part_publish_hw(struct part *part, int64_t offset_hw);

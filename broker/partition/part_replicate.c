@@ -10,44 +10,6 @@
 
 #define LOGGER "kafka.cluster.Partition"
 
-/* ---- calls from loops ---- */
-
-static void call_finish(struct part_call *call)
-{
-    struct part *part = call->part;
-    call->done(call);
-    part_put(part);
-}
-
-static void on_back(struct loop_msg *msg)
-{
-    call_finish(container_of(msg, struct part_call, back));
-}
-
-static void on_back_here(struct loop_task *task)
-{
-    call_finish(container_of(task, struct part_call, back_here));
-}
-
-static void call_start(struct part *part, struct part_call *call,
-                       void (*fn)(struct actor *, struct actor_msg *), size_t cost_bytes)
-{
-    call->part = part_get(part);
-    call->msg = (struct actor_msg){.fn = fn, .cost_bytes = (uint32_t)cost_bytes};
-    part_post(part, &call->msg);
-}
-
-static void call_answer(struct part_call *call)
-{
-    if (call->loop == loop_current()) {
-        loop_task_init(&call->back_here, on_back_here);
-        loop_defer(call->loop, &call->back_here);
-    } else {
-        call->back.fn = on_back;
-        loop_post(call->loop, &call->back);
-    }
-}
-
 /* ---- leading ---- */
 
 void part_advance_hw(struct part *part)
@@ -85,12 +47,13 @@ static void on_follow(struct actor *actor, struct actor_msg *msg)
         part_advance_hw(part);
         propose(part, false);
     }
-    call_answer(&follow->call);
+    part_call_answer(&follow->call);
 }
 
 void part_follow(struct part *part, struct part_follow *follow)
 {
-    call_start(part, &follow->call, on_follow, 0);
+    part_call_init(part, &follow->call, on_follow, 0);
+    part_post(part, &follow->call.msg);
 }
 
 void part_altered(struct part *part, int32_t leader_epoch, enum err err,
@@ -263,10 +226,11 @@ static void on_replicate(struct actor *actor, struct actor_msg *msg)
     step->offset_end = plog_offset_end(part->log);
     step->last_epoch = epochs_latest(plog_epochs(part->log));
     step->log_start = plog_log_start(part->log);
-    call_answer(&step->call);
+    part_call_answer(&step->call);
 }
 
 void part_replicate(struct part *part, struct part_replicate *step)
 {
-    call_start(part, &step->call, on_replicate, step->records.size);
+    part_call_init(part, &step->call, on_replicate, step->records.size);
+    part_post(part, &step->call.msg);
 }

@@ -141,8 +141,9 @@ struct one_append {
 static struct one_append appends[APPENDS_MAX];
 static int appends_count;
 
-static void on_appended(struct part_append *append)
+static void on_appended(struct part_call *call)
 {
+    struct part_append *append = container_of(call, struct part_append, call);
     struct one_append *one = container_of(append, struct one_append, append);
     if (append->err == ERR_OK) {
         buf_printf(&trace, "%d: %" PRId64 "..%" PRId64 " epoch %d, hw %" PRId64 "\n", one->number,
@@ -164,8 +165,8 @@ static struct one_append *append_new(int records, int16_t acks)
     one->append.records = (struct bytes){one->data.data, one->data.size};
     one->append.acks = acks;
     one->append.expected_epoch = -1;
-    one->append.done = on_appended;
-    one->append.loop = loop;
+    one->append.call.done = on_appended;
+    one->append.call.loop = loop;
     cr_assert_eq(batch_read_header(one->append.records, &one->append.header), ERR_OK);
     return one;
 }
@@ -458,9 +459,9 @@ Test(part, waiters_are_woken, .init = world_init, .fini = world_fini)
 }
 
 /* The last reference may be dropped inside its own actor, by an append that is answered there. */
-static void on_last(struct part_append *append)
+static void on_last(struct part_call *call)
 {
-    on_appended(append);
+    on_appended(call);
     part_put(part);
 }
 
@@ -469,8 +470,8 @@ Test(part, the_last_reference_may_go_inside_the_actor, .init = world_init, .fini
     in_actor(hook);
     cr_assert_eq(decide(ME, 5, 1, 1), ERR_OK);
     struct one_append *last = append_new(1, 1);
-    last->append.done = on_last;
-    last->append.loop = NULL;
+    last->append.call.done = on_last;
+    last->append.call.loop = NULL;
     post(last);
     struct part *gone = part;
     settle();
