@@ -74,6 +74,12 @@ static enum err read_records(const struct fetch_limits *limits, const struct fet
     out->offset_end = offset_end;
     struct view *view = plog_view_get(part->log);
     out->log_start = plog_log_start(part->log);
+    if (want->fetch_offset > offset_end && part_now(part).role == PART_FOLLOWER) {
+        /* We may only be behind. "Out of range" would send the consumer back to its reset policy
+         * (Kafka does that); this sends it to the leader, who knows. */
+        view_put(view);
+        return ERR_NOT_LEADER_OR_FOLLOWER;
+    }
     if (want->fetch_offset < out->log_start || want->fetch_offset > offset_end) {
         view_put(view);
         return ERR_OFFSET_OUT_OF_RANGE;

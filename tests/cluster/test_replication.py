@@ -164,6 +164,23 @@ def test_sigterm_moves_leadership_away_without_an_error(cluster, topic):
     assert_identical(c, topic, 6)
 
 
+def test_a_follower_that_lacks_a_record_does_not_call_it_out_of_range(cluster, topic):
+    """Found by the simulator: a consumer that took a follower for the leader was sent to its reset policy."""
+    c = cluster(config=REPLICATED)
+    create(c, topic, partitions=1, replication=3)
+    produce(c, topic, ["v"])
+    leader = partitions_of(c, topic)[0]["leader_id"]
+    for broker in c.brokers:
+        answer = broker.call("Fetch", {
+            "replica_id": -1, "max_wait_ms": 0, "min_bytes": 0, "max_bytes": 1000, "isolation_level": 0,
+            "session_id": 0, "session_epoch": -1, "forgotten_topics_data": [], "rack_id": "",
+            "topics": [{"topic": topic, "partitions": [{
+                "partition": 0, "current_leader_epoch": -1, "fetch_offset": 1000, "log_start_offset": -1,
+                "partition_max_bytes": 1000}]}]}, version=11)
+        code = answer["responses"][0]["partitions"][0]["error_code"]
+        assert code == (1 if broker.id == leader else 6), f"broker {broker.id}, leader {leader}"
+
+
 @pytest.mark.parametrize("first", [1, 2])
 def test_all_brokers_killed_at_once_come_back_with_everything(cluster, topic, first):
     c = cluster(config=REPLICATED)
