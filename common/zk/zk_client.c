@@ -758,6 +758,10 @@ static bool give_up(struct session *session, zhandle_t *handle)
     pthread_mutex_unlock(&session->lock);
     if (!late) {
         zookeeper_close(handle);
+        /* It says nothing any more, and the next handle may get its address. */
+        pthread_mutex_lock(&session->lock);
+        session->given_up = NULL;
+        pthread_mutex_unlock(&session->lock);
     }
     return !late;
 }
