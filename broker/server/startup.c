@@ -505,7 +505,6 @@ static void ctl_config_from(struct server *server, struct ctl_config *out)
     const struct config *config = config_now(server);
     *out = (struct ctl_config){
         .broker_id = server->broker.id,
-        .replication = true,
         .unclean_default = config_bool(config, KEY_unclean_leader_election_enable),
         .delete_topics = config_bool(config, KEY_delete_topic_enable),
         .auto_rebalance = config_bool(config, KEY_auto_leader_rebalance_enable),

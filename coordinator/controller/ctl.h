@@ -33,10 +33,7 @@
 struct ctl;
 
 struct ctl_config {
-    int32_t broker_id; /* ours */
-    /* False: nobody follows yet, so the ISR of a new partition is its leader alone. True: all live
-     * replicas, as in Kafka. */
-    bool replication;
+    int32_t broker_id;            /* ours */
     bool unclean_default;         /* unclean.leader.election.enable */
     bool delete_topics;           /* delete.topic.enable */
     bool auto_rebalance;          /* auto.leader.rebalance.enable */

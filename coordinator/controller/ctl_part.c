@@ -135,7 +135,7 @@ static int32_t first_live(const struct ctl *ctl, const struct ctl_part *part, bo
 }
 
 /* A new partition: the first live replica leads, all live replicas are in sync (they are all
- * empty). Without replication between brokers only the leader is. */
+ * empty). */
 static bool propose_first(const struct ctl *ctl, const struct ctl_part *part,
                           struct ctl_leadership *next)
 {
@@ -147,7 +147,7 @@ static bool propose_first(const struct ctl *ctl, const struct ctl_part *part,
     }
     for (int32_t i = 0; i < part->replicas.count; i++) {
         int32_t id = part->replicas.ids[i];
-        if (id == next->leader || (ctl->config.replication && ctl_replica_live(ctl, part, i))) {
+        if (id == next->leader || ctl_replica_live(ctl, part, i)) {
             add_isr(next, id);
         }
     }

@@ -357,7 +357,7 @@ static void shutdown_reply(struct ctl *ctl, const struct ctl_shutdown *shutdown)
     barnabas__control__controlled_shutdown_response__init(body);
     body->remaining =
         arena_array(arena, Barnabas__Control__RemainingTopic *, (size_t)ctl->slots_count + 1);
-    for (int32_t s = 0; ctl->config.replication && s < ctl->slots_count; s++) {
+    for (int32_t s = 0; s < ctl->slots_count; s++) {
         struct ctl_part *part = ctl->slots[s];
         if (concerns_shutdown(part, shutdown->broker_id) &&
             part->now.leader == shutdown->broker_id &&

@@ -15,7 +15,7 @@ Test(ctl_log_dir, a_failed_directory_does_not_bring_back_a_topic_that_is_being_d
 {
     struct bench b;
     const char *names[] = {"t"};
-    bench_init(&b, true);
+    bench_init(&b);
     lead_one(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
     marks_are(&b, names, 1);
     uint64_t to_1 = send_to(&b, 1);
@@ -32,7 +32,7 @@ Test(ctl_log_dir, a_failed_directory_says_nothing_of_partitions_that_do_not_exis
     struct bench b;
     const char *names[] = {"t"};
     static const int nobody[] = {1, 9};
-    bench_init(&b, true);
+    bench_init(&b);
     lead_empty(&b, 1);
     topics_are(&b, names, 1);
     topic_is(&b, "t", nobody + 1, 1, NULL, 1);
@@ -48,7 +48,7 @@ Test(ctl_send, an_answer_about_a_partition_that_was_not_asked_is_ignored)
 {
     struct bench b;
     const char *names[] = {"a", "b", "c", "d", "e", "f", "g", "h", "t"};
-    bench_init(&b, true);
+    bench_init(&b);
     lead_one(&b, (struct state_spec){1, 5, 7, {1, 2}});
     log_dir_failed(&b, 1);
     uint64_t asked = send_to(&b, 1);

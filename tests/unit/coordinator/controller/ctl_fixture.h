@@ -22,11 +22,10 @@ struct bench {
     struct arena arena;
 };
 
-static UNUSED_OK void bench_init(struct bench *b, bool replication)
+static UNUSED_OK void bench_init(struct bench *b)
 {
     struct ctl_config config = {
         .broker_id = 1,
-        .replication = replication,
         .delete_topics = true,
         .auto_rebalance = true,
         .rebalance_check_ms = 300000,

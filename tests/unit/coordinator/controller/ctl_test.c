@@ -8,7 +8,7 @@ Test(ctl_failover, rebuilds_its_state_and_tells_everybody)
     struct bench b;
     const char *names[] = {"t"};
     struct state_spec state = {1, 4, 9, {1, 2}};
-    bench_init(&b, true);
+    bench_init(&b);
     elect(&b, 3);
     expect(&b, "READ_BROKERS\nREAD_TOPICS\nREAD_DELETIONS\nREAD_PREFERRED\nREAD_LOG_DIRS\n");
     brokers_alive(&b, three, NULL, 2);
@@ -31,13 +31,13 @@ Test(ctl_failover, rebuilds_its_state_and_tells_everybody)
     bench_fini(&b);
 }
 
-/* A new topic: with replication all live replicas are in sync; the first one leads; the replicas
+/* A new topic: all live replicas are in sync; the first one leads; the replicas
  * hear that they are new before anybody hears of the partition. */
-Test(ctl_create, new_topic_with_replication)
+Test(ctl_create, new_topic)
 {
     struct bench b;
     const char *names[] = {"t"};
-    bench_init(&b, true);
+    bench_init(&b);
     lead_empty(&b, 2);
     topics_are(&b, names, 1);
     expect(&b, "READ_TOPIC t\n");
@@ -52,27 +52,12 @@ Test(ctl_create, new_topic_with_replication)
     bench_fini(&b);
 }
 
-/* Until brokers replicate, the ISR is the leader alone; the assignment is what was asked for. */
-Test(ctl_create, new_topic_without_replication)
-{
-    struct bench b;
-    const char *names[] = {"t"};
-    bench_init(&b, false);
-    lead_empty(&b, 3);
-    topics_are(&b, names, 1);
-    topic_is(&b, "t", three, 3, NULL, 2);
-    expect(&b, "NOTE partitions found: topic=t new=2\n"
-               "CREATE_STATE t-0 leader=1 epoch=0 isr=[1] v=0\n"
-               "CREATE_STATE t-1 leader=1 epoch=0 isr=[1] v=0\n");
-    bench_fini(&b);
-}
-
 /* A partition without a live replica waits, and is made when one comes. */
 Test(ctl_create, waits_for_a_live_replica)
 {
     struct bench b;
     const char *names[] = {"t"};
-    bench_init(&b, true);
+    bench_init(&b);
     lead_empty(&b, 2);
     topics_are(&b, names, 1);
     topic_is(&b, "t", (const int[]){3}, 1, NULL, 1);
@@ -91,7 +76,7 @@ Test(ctl_create, added_partitions)
 {
     struct bench b;
     struct state_spec states[] = {{1, 0, 0, {1, 2, 3}}, {-2, 0, 0, {0}}};
-    bench_init(&b, true);
+    bench_init(&b);
     lead_one(&b, states[0]);
     topic_is(&b, "t", three, 3, states, 2);
     expect(&b, "NOTE partitions found: topic=t new=1\n"
@@ -104,7 +89,7 @@ Test(ctl_create, topic_without_id_gets_one)
 {
     struct bench b;
     const char *names[] = {"t"};
-    bench_init(&b, true);
+    bench_init(&b);
     lead_empty(&b, 1);
     topics_are(&b, names, 1);
     struct ctl_event event = {.kind = CTL_EV_TOPIC};
@@ -122,7 +107,7 @@ Test(ctl_create, topic_without_id_gets_one)
 Test(ctl_death, leader_moves_and_isr_shrinks)
 {
     struct bench b;
-    bench_init(&b, true);
+    bench_init(&b);
     lead_one(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
     brokers_alive(&b, (const int[]){2, 3}, NULL, 2);
     expect(&b, "DISCONNECT 1\n"
@@ -150,7 +135,7 @@ Test(ctl_death, leader_moves_and_isr_shrinks)
 Test(ctl_death, last_in_sync_stays_and_leads_again)
 {
     struct bench b;
-    bench_init(&b, false);
+    bench_init(&b);
     lead_one(&b, (struct state_spec){1, 5, 7, {1}});
     brokers_alive(&b, (const int[]){2, 3}, NULL, 2);
     cr_assert(strstr((char *)b.text.data, "WRITE_STATE t-0 leader=-1 epoch=6 isr=[1] v=7\n"));
@@ -168,7 +153,7 @@ Test(ctl_death, last_in_sync_stays_and_leads_again)
 Test(ctl_death, unclean_election_when_allowed)
 {
     struct bench b;
-    bench_init(&b, false);
+    bench_init(&b);
     lead_one(&b, (struct state_spec){1, 5, 7, {1}});
     brokers_alive(&b, (const int[]){2, 3}, NULL, 2);
     settle(&b);
@@ -192,7 +177,7 @@ Test(ctl_death, unclean_election_when_allowed)
 Test(ctl_bounce, restarted_leader_loses_leadership)
 {
     struct bench b;
-    bench_init(&b, true);
+    bench_init(&b);
     lead_one(&b, (struct state_spec){1, 5, 7, {1, 2}});
     brokers_alive(&b, three, (const int[]){1, 0, 0}, 3);
     expect(&b, "DISCONNECT 1\n"
@@ -212,7 +197,7 @@ Test(ctl_bounce, restarted_leader_loses_leadership)
 Test(ctl_bounce, only_replica_in_sync_gets_new_epochs)
 {
     struct bench b;
-    bench_init(&b, false);
+    bench_init(&b);
     lead_one(&b, (struct state_spec){1, 5, 7, {1}});
     brokers_alive(&b, three, (const int[]){1, 0, 0}, 3);
     cr_assert(strstr((char *)b.text.data, "WRITE_STATE t-0 leader=-1 epoch=6 isr=[1] v=7\n"));
@@ -235,7 +220,7 @@ Test(ctl_bounce, restart_that_no_controller_saw)
         struct state_spec state = {1, 5, 7, {1, 2}};
         int life = round % 2;
         bool brokers_last = round >= 2;
-        bench_init(&b, true);
+        bench_init(&b);
         b.mzxid = 250;
         elect(&b, 1);
         if (!brokers_last) {
@@ -265,7 +250,7 @@ Test(ctl_bounce, restart_that_no_controller_saw)
 Test(ctl_write, unknown_result_is_read_again)
 {
     struct bench b;
-    bench_init(&b, true);
+    bench_init(&b);
     lead_one(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
     brokers_alive(&b, (const int[]){2, 3}, NULL, 2);
     uint64_t id = id_of(&b, CTL_WRITE_STATE, 0);
@@ -292,7 +277,7 @@ Test(ctl_write, unknown_result_is_read_again)
 Test(ctl_write, fenced_write_resigns)
 {
     struct bench b;
-    bench_init(&b, true);
+    bench_init(&b);
     lead_one(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
     brokers_alive(&b, (const int[]){2, 3}, NULL, 2);
     wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_CONTROLLER_MOVED, 0);
@@ -307,7 +292,7 @@ Test(ctl_send, failed_request_is_repeated_with_the_newest_state)
 {
     struct bench b;
     const char *names[] = {"t"};
-    bench_init(&b, true);
+    bench_init(&b);
     lead_empty(&b, 2);
     topics_are(&b, names, 1);
     topic_is(&b, "t", three, 2, NULL, 1);
@@ -328,7 +313,7 @@ Test(ctl_send, failed_request_is_repeated_with_the_newest_state)
 Test(ctl_send, stale_controller_epoch_makes_it_check)
 {
     struct bench b;
-    bench_init(&b, true);
+    bench_init(&b);
     lead_empty(&b, 2);
     brokers_alive(&b, three, NULL, 3);
     Barnabas__Control__Response response = BARNABAS__CONTROL__RESPONSE__INIT;
@@ -347,7 +332,7 @@ Test(ctl_delete, removes_replicas_then_nodes)
 {
     struct bench b;
     const char *names[] = {"t"};
-    bench_init(&b, true);
+    bench_init(&b);
     lead_one(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
     brokers_alive(&b, (const int[]){1, 2}, NULL, 2);
     settle(&b);
@@ -387,7 +372,7 @@ Test(ctl_delete, mark_without_topic_is_removed_after_a_second_look)
 {
     struct bench b;
     const char *names[] = {"ghost"};
-    bench_init(&b, true);
+    bench_init(&b);
     lead_empty(&b, 1);
     marks_are(&b, names, 1);
     expect(&b, "READ_TOPICS\n");
@@ -405,7 +390,7 @@ Test(ctl_delete, mark_without_topic_is_removed_after_a_second_look)
 Test(ctl_delete, topic_removed_by_hand_leaves_the_metadata)
 {
     struct bench b;
-    bench_init(&b, true);
+    bench_init(&b);
     lead_one(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
     topics_are(&b, NULL, 0);
     cr_assert(strstr((char *)b.text.data,
@@ -421,7 +406,7 @@ Test(ctl_delete, resumes_after_failover)
     struct bench b;
     const char *names[] = {"t"};
     struct state_spec state = {1, 5, 7, {1}};
-    bench_init(&b, false);
+    bench_init(&b);
     elect(&b, 2);
     marks_are(&b, names, 1);
     topics_are(&b, names, 1);
@@ -455,7 +440,7 @@ static void ask_shutdown(struct bench *b, int broker)
 Test(ctl_shutdown, leader_is_moved_before_the_answer)
 {
     struct bench b;
-    bench_init(&b, true);
+    bench_init(&b);
     lead_one(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
     ask_shutdown(&b, 1);
     expect(&b, "NOTE broker is shutting down: broker=1\n"
@@ -474,7 +459,7 @@ Test(ctl_shutdown, leader_is_moved_before_the_answer)
 Test(ctl_shutdown, follower_stops_and_sole_leader_remains)
 {
     struct bench b;
-    bench_init(&b, true);
+    bench_init(&b);
     lead_one(&b, (struct state_spec){1, 5, 7, {1, 2}});
     ask_shutdown(&b, 2);
     expect(&b, "NOTE broker is shutting down: broker=2\n"
@@ -497,7 +482,7 @@ Test(ctl_shutdown, follower_stops_and_sole_leader_remains)
 Test(ctl_elect, preferred_leaders)
 {
     struct bench b;
-    bench_init(&b, true);
+    bench_init(&b);
     lead_one(&b, (struct state_spec){2, 5, 7, {1, 2}});
     struct ctl_event event = {.kind = CTL_EV_ELECT};
     event.u.elect.all = true;
@@ -520,7 +505,7 @@ Test(ctl_elect, preferred_leaders)
 Test(ctl_elect, automatic_balance)
 {
     struct bench b;
-    bench_init(&b, true);
+    bench_init(&b);
     lead_one(&b, (struct state_spec){2, 5, 7, {1, 2}});
     b.now_ms = 1000 + CTL_FIRST_REBALANCE_MS - 1;
     step(&b, (struct ctl_event){.kind = CTL_EV_TICK});
@@ -537,7 +522,7 @@ Test(ctl_elect, automatic_balance)
 Test(ctl_elect, preferred_election_node)
 {
     struct bench b;
-    bench_init(&b, true);
+    bench_init(&b);
     lead_one(&b, (struct state_spec){2, 5, 7, {1, 2}});
     struct znode_tp tp = {STR("t"), 0, {0}};
     struct ctl_event event = {.kind = CTL_EV_PREFERRED};
@@ -584,7 +569,7 @@ static void ask_isr(struct bench *b, int leader_epoch, int partition_epoch, cons
 Test(ctl_alter, isr_request_is_written_and_answered)
 {
     struct bench b;
-    bench_init(&b, true);
+    bench_init(&b);
     lead_one(&b, (struct state_spec){1, 5, 7, {1}});
     ask_isr(&b, 5, 7, (const int[]){1, 2}, 2);
     expect(&b, "WRITE_STATE t-0 leader=1 epoch=5 isr=[1,2] v=7\n");
@@ -600,7 +585,7 @@ Test(ctl_alter, isr_request_is_written_and_answered)
 Test(ctl_alter, bad_requests_are_told_apart)
 {
     struct bench b;
-    bench_init(&b, true);
+    bench_init(&b);
     lead_one(&b, (struct state_spec){1, 5, 7, {1}});
     ask_isr(&b, 4, 7, (const int[]){1, 2}, 2);
     expect(&b, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=74\n"); /* FENCED_LEADER_EPOCH */
@@ -621,7 +606,7 @@ Test(ctl_alter, bad_requests_are_told_apart)
 Test(ctl_alter, unknown_result_is_found_out)
 {
     struct bench b;
-    bench_init(&b, true);
+    bench_init(&b);
     lead_one(&b, (struct state_spec){1, 5, 7, {1}});
     ask_isr(&b, 5, 7, (const int[]){1, 2}, 2);
     wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_ZK_BAD_VERSION, 0);
@@ -640,7 +625,7 @@ Test(ctl_alter, unknown_result_is_found_out)
 Test(ctl_alter, deposed_controller_answers_not_controller)
 {
     struct bench b;
-    bench_init(&b, true);
+    bench_init(&b);
     lead_one(&b, (struct state_spec){1, 5, 7, {1}});
     ask_isr(&b, 5, 7, (const int[]){1, 2}, 2);
     step(&b, (struct ctl_event){.kind = CTL_EV_DEPOSED});
@@ -654,7 +639,7 @@ Test(ctl_alter, deposed_controller_answers_not_controller)
 Test(ctl_log_dir, failed_directory_moves_the_leader)
 {
     struct bench b;
-    bench_init(&b, true);
+    bench_init(&b);
     lead_one(&b, (struct state_spec){1, 5, 7, {1, 2}});
     int32_t ids[] = {1};
     struct ctl_event event = {.kind = CTL_EV_LOG_DIRS};
@@ -675,7 +660,7 @@ Test(ctl, is_deterministic)
     for (int run = 0; run < 2; run++) {
         struct bench b;
         const char *names[] = {"a", "b", "c"};
-        bench_init(&b, true);
+        bench_init(&b);
         lead_empty(&b, 3);
         topics_are(&b, names, 3);
         for (int i = 0; i < 3; i++) {

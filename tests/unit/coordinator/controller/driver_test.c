@@ -299,11 +299,8 @@ static void member_init(struct cluster *c, int32_t id)
     struct member *m = &c->members[id - 1];
     struct znode_endpoint endpoint = {STR("PLAINTEXT"), STR("h"), 9000 + id, ZNODE_PLAINTEXT};
     struct znode_broker broker = {.endpoints = &endpoint, .endpoints_count = 1, .jmx_port = -1};
-    struct ctl_config config = {.broker_id = id,
-                                .replication = true,
-                                .delete_topics = true,
-                                .rebalance_check_ms = 300000,
-                                .seed = 5};
+    struct ctl_config config = {
+        .broker_id = id, .delete_topics = true, .rebalance_check_ms = 300000, .seed = 5};
     *m = (struct member){.cluster = c, .id = id, .epoch = -1, .controller_epoch = -1};
     m->registration_host = (struct registration_host){on_registered, on_waiting, on_refused};
     m->host = (struct ctl_host){host_send, host_disconnect, host_controller_changed};
