@@ -1,0 +1,73 @@
+"""The machine that is measured on: its network, its memory, what a process used of it."""
+import ctypes
+import mmap
+import os
+import subprocess
+import sys
+
+NAMESPACE_VARIABLE = "BARNABAS_BENCH_NAMESPACE"
+MB = 1e6
+BUSY_LOAD = 0.5  # beyond it, others take part in the measuring
+
+
+def enter_namespace():
+    """Begin again inside a network namespace of our own, where root may. What there is to say about it."""
+    if os.environ.get(NAMESPACE_VARIABLE):
+        return "a network namespace of its own"
+    if os.geteuid() == 0 and subprocess.run(["unshare", "-n", "true"], stderr=subprocess.DEVNULL, check=False).returncode == 0:
+        os.environ[NAMESPACE_VARIABLE] = "1"
+        os.execvp("unshare", ["unshare", "-n", "sh", "-c",
+                              "ip link set lo up && sysctl -qw net.ipv4.tcp_congestion_control=reno; exec \"$@\"",
+                              "bench", sys.executable, os.path.abspath(sys.argv[0]), *sys.argv[1:]])
+    return "the machine's own network (no root, or no unshare)"
+
+
+def congestion_control():
+    with open("/proc/sys/net/ipv4/tcp_congestion_control", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def describe(network):
+    """What a reader of figures must know of where they were made."""
+    return {"cpus": os.cpu_count(), "kernel": os.uname().release, "load": round(os.getloadavg()[0], 2),
+            "network": network, "congestion_control": congestion_control()}
+
+
+def prewarm(megabytes):
+    """Touch memory and give it back, as much as the run will need, so that the host has backed it. MB done."""
+    with open("/proc/meminfo", encoding="ascii") as file:
+        free_kb = next(int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
+    size = int(min(megabytes * MB, free_kb * 1024 * 0.6))
+    memory = mmap.mmap(-1, size)
+    view = (ctypes.c_char * size).from_buffer(memory)
+    ctypes.memset(ctypes.addressof(view), 1, size)
+    del view
+    memory.close()
+    return size / MB
+
+
+def cpu_seconds(pid):
+    """Of all threads of a process, in nanosecond steps (schedstat), or ticks where the kernel lacks that."""
+    try:
+        total = 0
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as file:
+                total += int(file.read().split()[0])
+        return total / 1e9
+    except FileNotFoundError:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            words = file.read().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def context_switches(pid):
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/status", encoding="ascii") as file:
+            total += sum(int(line.split()[1]) for line in file if "ctxt_switches" in line)
+    return total
+
+
+def resident_mb(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) * 1024 / MB

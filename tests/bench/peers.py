@@ -1,0 +1,121 @@
+"""Who is measured: Barnabas, alone or as a cluster of three, and the floor."""
+import os
+import subprocess
+
+import cluster as cluster_module
+import machine
+
+CONFIG = {"log.retention.check.interval.ms": "600000"}
+SETTLE_S = 0.2
+
+
+class Brokers:
+    """Release brokers and their ZooKeeper, in a fresh folder. A subclass says how many."""
+
+    name = "barnabas"
+    count = 1
+
+    def __init__(self, options, folder, config=None, count=None):
+        count = count or self.count
+        keys = {**CONFIG, "offsets.topic.replication.factor": str(min(count, 3)), **(config or {})}
+        keys.update(pair.split("=", 1) for pair in options.override)
+        self.cluster = cluster_module.Cluster(os.path.join(folder, self.name), brokers=count, config=keys,
+                                              binary=os.path.join(options.build, "barnabasd"))
+        self.cluster.up()
+        self.broker = self.cluster.broker(1)
+        self.port = self.broker.port
+        cluster_module.wait_until(self.is_quiet, "the end of the start's own work")
+        self.idle_mb = [machine.resident_mb(pid) for pid in self.pids]
+        self.topics = 0
+
+    @property
+    def pids(self):
+        return [broker.pid for broker in self.cluster.brokers]
+
+    def is_quiet(self):
+        """Nothing but waiting since the last look."""
+        used = sum(machine.cpu_seconds(pid) for pid in self.pids)
+        before, self.used = getattr(self, "used", 0), used
+        return used - before < 1e-4
+
+    @property
+    def facts(self):
+        ready = [line.split(" ready in ")[1].split()[0] for line in self.broker.log_text().splitlines()
+                 if " ready in " in line]
+        return {"idle_mb": sum(self.idle_mb), **({"ready_ms": int(ready[0])} if ready else {})}
+
+    @property
+    def bootstrap(self):
+        """For bench_load: every broker's id and port."""
+        return ",".join(f"{broker.id}={broker.port}" for broker in self.cluster.brokers)
+
+    def new_topic(self, partitions, replicas=1, config=None):
+        """Its name; every partition has a leader and its whole ISR when this returns."""
+        self.topics += 1
+        name = f"bench-{self.topics}"
+        self.create(name, partitions, replicas, config)
+        self.wait_complete(name, partitions, replicas)
+        return name
+
+    def create(self, name, partitions, replicas, config=None):
+        configs = [{"name": key, "value": value} for key, value in (config or {}).items()]
+        controller = self.cluster.broker(self.cluster.controller())
+        answer = controller.call("CreateTopics", {"topics": [
+            {"name": name, "num_partitions": partitions, "replication_factor": replicas, "configs": configs}],
+            "timeout_ms": 60000}, seconds=70)
+        if answer["topics"][0]["error_code"] != 0:
+            raise SystemExit(f"bench: cannot create a topic: {answer}")
+
+    def wait_complete(self, name, partitions, replicas, seconds=60):
+        def complete():
+            for broker in self.cluster.brokers:
+                topic = broker.call("Metadata", {"topics": [{"name": name}]})["topics"][0]
+                if len(topic["partitions"]) != partitions or not all(
+                        p["leader_id"] > 0 and len(p["isr_nodes"]) == replicas for p in topic["partitions"]):
+                    return False
+            return True
+
+        self.cluster.wait(complete, f"leaders and followers of {name}", seconds)
+
+    def drop_topic(self, name):
+        self.cluster.broker(self.cluster.controller()).call(
+            "DeleteTopics", {"topics": [{"name": name}], "topic_names": [name], "timeout_ms": 30000}, seconds=40)
+
+    def close(self):
+        self.cluster.down()
+        self.cluster.close()
+
+
+class Three(Brokers):
+    count = 3
+
+
+class Floor:
+    """tests/bench/floor: receive, check, write; send the file."""
+
+    name = "floor"
+
+    def __init__(self, options, folder):
+        self.folder = os.path.join(folder, self.name)
+        os.makedirs(self.folder)
+        # In a session of its own, as the broker is: Linux shares processors out by session first, and on a busy
+        # machine a contestant in the load's session was eight times as fast as one beside it.
+        self.process = subprocess.Popen([os.path.join(options.build, "bench", "bench_floor"), self.folder],
+                                        stdout=subprocess.PIPE, text=True, start_new_session=True)
+        self.port = int(self.process.stdout.readline().split()[1])
+        self.pids = [self.process.pid]
+        self.facts = {"idle_mb": machine.resident_mb(self.process.pid)}
+        self.topics = 0
+
+    def new_topic(self, partitions):
+        self.topics += 1
+        return f"bench-{self.topics}"
+
+    def drop_topic(self, name):
+        for entry in os.listdir(self.folder):
+            if entry.startswith(name + "-"):
+                os.truncate(os.path.join(self.folder, entry), 0)
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
