@@ -1,7 +1,9 @@
 """The part of scripts/quickstart that comes after packages and build: cluster, topic, demo, and what to do next.
 
-The demo is scripts/consumer.py and scripts/producer.py as anybody would start them. It has worked when the consumer
-has printed every message that the producer was told the place of.
+The demo is scripts/consumer.py and scripts/producer.py as anybody would start them, the latter with --idempotent. In
+the middle of it the broker that leads the partition is killed with SIGKILL, and started again when the messages are
+through. It has worked when the log holds as many messages more as were produced, and the consumer has printed every
+one that the producer was told the place of.
 """
 import argparse
 import os
@@ -19,9 +21,11 @@ from cluster_status import status
 PYTHON = "/usr/bin/python3"
 SCRIPTS = os.path.join(wire.ROOT, "scripts")
 TOPIC = "registred_user"
-PARTITIONS, BROKERS, MESSAGES = 3, 3, 10
+PARTITIONS, BROKERS, IN_SYNC_MIN = 3, 3, 2
+MESSAGES, PARTITION, INTERVAL_SECONDS = 10, 0, 0.2
 DEMO_SECONDS, TOPIC_SECONDS, END_SECONDS = 90.0, 90.0, 30.0
 PLACE = re.compile(r"(?:produced|consumed) (partition \d+ offset \d+): ")
+LATEST = -1
 
 
 class Failed(Exception):
@@ -105,18 +109,87 @@ class Reader:
             self.process.wait()
 
 
-def demo(bootstrap):
+def partition_of(one):
+    """The demo's partition as the brokers that run see it; None while none of them can tell."""
+    try:
+        topic = one.metadata([TOPIC])["topics"][0]
+    except clusters.ClusterError:
+        return None
+    return next((p for p in topic["partitions"] if p["partition_index"] == PARTITION), None)
+
+
+def wait_for_leader(one, but=None):
+    """The broker that leads the demo's partition and is not `but`, as soon as another broker says so."""
+    def leader():
+        partition = partition_of(one)
+        known = partition is not None and partition["leader_id"] >= 0 and partition["leader_id"] != but
+        return one.broker(partition["leader_id"]) if known else None
+
+    return clusters.wait_until(leader, f"a leader of partition {PARTITION} of {TOPIC}", DEMO_SECONDS, pause=0.005)
+
+
+def log_end(one):
+    """How many messages the demo's partition ever had."""
+    partition = {"partition_index": PARTITION, "timestamp": LATEST}
+    answer = wait_for_leader(one).call("ListOffsets", {"replica_id": -1, "topics": [
+        {"name": TOPIC, "partitions": [partition]}]})["topics"][0]["partitions"][0]
+    if answer["error_code"] != 0:
+        raise Failed(f"the leader of partition {PARTITION} answers {wire.error_name(answer['error_code'])}")
+    return answer["offset"]
+
+
+def kill_leader(one):
+    """The killed broker, once another one leads."""
+    killed = wait_for_leader(one)
+    say(f"   > broker {killed.id} leads partition {PARTITION}, and the last message was its last: kill -9")
+    begin = time.monotonic()
+    killed.kill()
+    leader = wait_for_leader(one, but=killed.id)
+    say(f"   > broker {leader.id} leads partition {PARTITION} now, {(time.monotonic() - begin) * 1000:.0f} ms later")
+    return killed
+
+
+def demo(one):
+    """Ten messages, and the death of a leader in their middle: the broker that was killed."""
     end = time.monotonic() + DEMO_SECONDS
+    before = log_end(one)
     consumer = producer = None
     try:
-        consumer = Reader("consumer.py", bootstrap, "--from-beginning")
-        producer = Reader("producer.py", bootstrap, "--count", str(MESSAGES), "--interval", "0.1")
+        consumer = Reader("consumer.py", one.bootstrap, "--from-beginning")
+        producer = Reader("producer.py", one.bootstrap, "--idempotent", "--partition", str(PARTITION),
+                          "--count", str(MESSAGES), "--interval", str(INTERVAL_SECONDS))
+        producer.wait(lambda: len(producer.places) >= MESSAGES // 2, end)
+        killed = kill_leader(one)
         producer.wait(lambda: len(producer.places) == MESSAGES, end)
         consumer.wait(lambda: producer.places <= consumer.places, end)
     finally:
         for reader in (producer, consumer):
             if reader:
                 reader.end()
+    stored = log_end(one) - before
+    if stored != MESSAGES:
+        raise Failed(f"{MESSAGES} messages were acknowledged, but the log has {stored} more than before")
+    say(f"   {MESSAGES} acknowledged, {stored} in the log, {len(producer.places & consumer.places)} consumed:"
+        " none is lost, none is there twice")
+    return killed
+
+
+def is_whole(broker):
+    """Whether this broker knows of the demo's topic, and of no replica that is not in sync."""
+    try:
+        topics = broker.call("Metadata", {"topics": None})["topics"]
+    except wire.WireError:
+        return False
+    return TOPIC in [topic["name"] for topic in topics] and all(
+        set(p["replica_nodes"]) == set(p["isr_nodes"]) for topic in topics for p in topic["partitions"])
+
+
+def mend(one, killed):
+    """Start the broker again, and wait until it has what it missed."""
+    begin = time.monotonic()
+    one.start(killed.id)
+    one.wait(lambda: all(is_whole(broker) for broker in one.brokers), f"broker {killed.id} in sync again", DEMO_SECONDS)
+    say(f"   it has caught up and is in sync again, {(time.monotonic() - begin) * 1000:.0f} ms after its start")
 
 
 def next_steps(given, bootstrap):
@@ -134,9 +207,12 @@ def quickstart(given):
     one = start_cluster(given)
     say(f"4. the topic {TOPIC}")
     run([os.path.join(SCRIPTS, "topics"), "--bootstrap-server", one.bootstrap, "--create", "--if-not-exists",
-         "--topic", TOPIC, "--partitions", str(PARTITIONS), "--replication-factor", str(BROKERS)], TOPIC_SECONDS)
-    say(f"5. the article's consumer and producer, {MESSAGES} messages")
-    demo(one.bootstrap)
+         "--topic", TOPIC, "--partitions", str(PARTITIONS), "--replication-factor", str(BROKERS),
+         "--config", f"min.insync.replicas={IN_SYNC_MIN}"], TOPIC_SECONDS)
+    say(f"5. the article's consumer and producer, {MESSAGES} messages; after {MESSAGES // 2} the leader is killed")
+    killed = demo(one)
+    say(f"6. broker {killed.id} again")
+    mend(one, killed)
     say()
     say(status(one))
     say()

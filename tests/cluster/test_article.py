@@ -106,6 +106,23 @@ def test_the_scripts_produce_and_consume_and_a_group_goes_on_where_it_was(shared
     assert consume(3) == second
 
 
+def test_the_idempotent_producer_keeps_to_its_partition(shared_cluster, topic):
+    create(shared_cluster, topic, partitions=3)
+    done = subprocess.run(script("producer.py", shared_cluster, "--topic", topic, "--count", "5", "--interval", "0",
+                                 "--idempotent", "--partition", "1"), capture_output=True, text=True, timeout=120,
+                          check=True)
+    assert list(users(done.stdout.splitlines(), "produced")) == [(1, offset) for offset in range(5)]
+    assert done.stderr == ""
+
+
+def test_an_idempotent_producer_without_librdkafka_says_what_to_install(tmp_path):
+    (tmp_path / "confluent_kafka.py").write_text("raise ImportError('none here')\n")
+    done = subprocess.run([sys.executable, os.path.join(SCRIPTS, "producer.py"), "--idempotent"], capture_output=True,
+                          text=True, timeout=60, check=False, env={**ENV, "PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 1
+    assert "none here" in done.stderr and "apt-get install python3-confluent-kafka" in done.stderr
+
+
 def test_a_consumer_that_is_told_to_stop_says_how_far_it_was(shared_cluster, topic, tmp_path):
     """A second run of the quick start read everything again: the signal came in the middle of kafka-python's work."""
     def consume(first, last):
