@@ -5,8 +5,8 @@
  *   sim_sched.c   picks the next of all loops, worker pools and events
  *   sim_node.c    a broker: start, crash, restart, stop
  *   sim_client.c  connections and requests of a simulated client; sim_producer.c, sim_consumer.c
- *   sim_model.c   what clients were told, and the checks against it; sim_audit.c: disks at the end
- *   sim_faults.c  what goes wrong, and when
+ *   sim_model.c   what clients were told, and the checks against it; sim_commit.c: what is
+ * committed; sim_audit.c: disks at the end sim_faults.c  what goes wrong, and when
  *
  * A simulation owns everything below it and touches nothing outside; several may exist, but only
  * one thread at a time may run one. */
@@ -27,6 +27,8 @@ enum { SIM_NODES_MAX = 5, SIM_CLIENTS_MAX = 32, SIM_PARTS_MAX = 24 };
 struct server;
 struct config;
 struct sim_model;
+struct sim_commit;
+struct sim_control;
 struct sim_faults;
 struct sim_client;
 struct sim_group;
@@ -46,6 +48,9 @@ struct sim_options {
     uint32_t faults;      /* of enum sim_fault, one bit each */
     int64_t fault_gap_ns; /* on average between two faults */
     bool replicated;      /* topics get several replicas (of which one leads and holds the data) */
+    int replicas_count;   /* 1 unless replicated */
+    int min_insync;       /* min.insync.replicas */
+    int lag_ms;           /* replica.lag.time.max.ms */
     bool slow;            /* weights of the scheduler differ much */
     FILE *print;          /* every line of the trace; NULL: none */
     FILE *tail;           /* the last lines of a run that failed; NULL: none */
@@ -98,8 +103,10 @@ struct sim {
     struct sim_client *clients[SIM_CLIENTS_MAX];
     int clients_count;
     struct sim_model *model;
+    struct sim_commit *commit;
     struct sim_group *group;
     struct sim_faults *faults;
+    struct sim_control *control;
     struct sim_event zk_tick;
     /* Until then these rest (paused by a fault), by tag. */
     int64_t paused_until_ns[256];
@@ -107,6 +114,7 @@ struct sim {
     const char *speaking; /* whose code runs: for the log lines */
     uint64_t steps;
     int64_t calm_since_ns; /* when the faults ended; 0: not yet */
+    bool zk_down;          /* new sessions are not connected */
     bool ending;           /* brokers that are down stay down */
     bool failed;
     char failure[1024];

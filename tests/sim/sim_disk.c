@@ -77,9 +77,27 @@ void sim_disk_end(struct sim_disk *disk, bool power)
     }
 }
 
+/* An operation takes its time. */
+static void pay(struct sim_disk *disk)
+{
+    int64_t hangs_ns = disk->hangs_until_ns - disk->time->now_ns;
+    if (disk->watched) {
+        return;
+    }
+    disk->owed_ns += disk->cost_ns;
+    disk->owed_ns = hangs_ns > disk->owed_ns ? hangs_ns : disk->owed_ns;
+}
+
+/* Before a read or a write: does the medium fail? Once. */
+static bool breaks(struct sim_disk *disk)
+{
+    return !disk->dead && !disk->watched && disk->fails_in >= 0 && disk->fails_in-- == 0;
+}
+
 /* Before every operation that changes something; false: it does not happen. */
 static bool change(struct sim_disk *disk)
 {
+    pay(disk);
     if (!disk->dead && disk->dies_in >= 0 && disk->dies_in-- == 0) {
         sim_disk_end(disk, disk->dies_with_power);
     }
@@ -118,9 +136,11 @@ static void disk_close(struct fs_file *file)
 static enum err disk_pread(struct fs_file *file, void *data, size_t size, int64_t offset,
                            size_t *got)
 {
+    struct sim_disk *disk = file_of(file)->disk;
     *got = 0;
-    return file_of(file)->disk->dead ? ERR_IO
-                                     : fs_pread(file_of(file)->under, data, size, offset, got);
+    pay(disk);
+    return disk->dead || breaks(disk) ? ERR_IO
+                                      : fs_pread(file_of(file)->under, data, size, offset, got);
 }
 
 static void remember_buffered(struct disk_file *file)
@@ -140,7 +160,7 @@ static void remember_buffered(struct disk_file *file)
 static enum err disk_pwritev(struct fs_file *file, const struct iovec *parts, int count,
                              int64_t offset)
 {
-    if (!change(file_of(file)->disk)) {
+    if (!change(file_of(file)->disk) || breaks(file_of(file)->disk)) {
         return ERR_IO;
     }
     remember_buffered(file_of(file));
@@ -254,7 +274,8 @@ static const struct fs_ops disk_ops = {
 
 void sim_disk_init(struct sim_disk *disk, struct fs_sim *image, const struct sim_time *time)
 {
-    *disk = (struct sim_disk){.fs = {&disk_ops}, .image = image, .time = time, .dies_in = -1};
+    *disk = (struct sim_disk){
+        .fs = {&disk_ops}, .image = image, .time = time, .dies_in = -1, .fails_in = -1};
     list_init(&disk->buffered);
 }
 

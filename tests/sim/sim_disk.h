@@ -24,6 +24,13 @@ struct sim_disk {
     void (*on_end)(void *arg); /* at once, from inside the operation */
     void *arg;
     uint64_t changes; /* operations that changed something */
+    /* Every operation costs its caller this much time, and until then all the time that is left:
+     * the scheduler lets it stand still (sim_sched.c). */
+    int64_t cost_ns;
+    int64_t hangs_until_ns;
+    int64_t owed_ns;
+    bool watched;     /* the simulator itself reads: that costs nothing and does not fail */
+    int64_t fails_in; /* writes and reads until one says ERR_IO; -1: none is planned */
     /* A broken broker (sim_bugs.h): it acknowledges what is still in its own memory. */
     int64_t buffered_ns;  /* how long; 0: not broken */
     struct list buffered; /* of struct buffered_write */

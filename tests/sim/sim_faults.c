@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "sim_client.h"
+#include "sim_control.h"
 
 enum { UNDOINGS_MAX = 32 };
 
@@ -41,6 +42,9 @@ static const char *const names[SIM_FAULT_COUNT] = {
     [SIM_FAULT_ZK_LOSS] = "zk-loss",     [SIM_FAULT_PAUSE] = "pause",
     [SIM_FAULT_SLOW_DISK] = "slow-disk", [SIM_FAULT_CLOCK] = "clock",
     [SIM_FAULT_BAD_DISK] = "bad-disk",   [SIM_FAULT_DEPOSE] = "depose",
+    [SIM_FAULT_HUNG_DISK] = "hung-disk", [SIM_FAULT_ZK_DOWN] = "zk-down",
+    [SIM_FAULT_SLOW_HOST] = "slow-host", [SIM_FAULT_KILL_ALL] = "kill-all",
+    [SIM_FAULT_BROADCAST] = "broadcast", [SIM_FAULT_LATE] = "late",
 };
 
 const char *sim_fault_name(enum sim_fault fault)
@@ -103,6 +107,16 @@ static void remove_controller(struct sim_faults *faults)
     }
 }
 
+static void zk_up(struct sim *sim)
+{
+    sim->zk_down = false;
+    for (int i = 0; i < sim->options.nodes_count; i++) {
+        if (sim->nodes[i].server != NULL && !sim->nodes[i].zk.dead) {
+            zk_mem_reconnect(sim->zk, sim_zk_session_id(&sim->nodes[i].zk));
+        }
+    }
+}
+
 static void undo(struct undoing *undoing)
 {
     struct sim *sim = undoing->faults->sim;
@@ -127,11 +141,24 @@ static void undo(struct undoing *undoing)
     case SIM_FAULT_ZK_LOSS:
         zk_mem_set_loss_rate(sim->zk, 0);
         break;
+    case SIM_FAULT_ZK_DOWN:
+        zk_up(sim);
+        break;
+    case SIM_FAULT_SLOW_HOST:
+        sim_net_set_lag(sim->net, undoing->from, 0);
+        break;
+    case SIM_FAULT_SLOW_DISK:
+        undoing->node->disk.cost_ns = 0;
+        break;
+    case SIM_FAULT_LATE:
+        sim_control_set_late(sim->control, 0, 0);
+        break;
     case SIM_FAULT_DEPOSE:
         remove_controller(undoing->faults);
         break;
     case SIM_FAULT_BAD_DISK:
         fs_sim_fail_sync(undoing->node->image, INT64_MAX / 2);
+        undoing->node->disk.fails_in = -1;
         fs_sim_set_capacity(undoing->node->image, INT64_MAX);
         sim_node_stop(undoing->node);
         break;
@@ -238,19 +265,82 @@ static void slow_net(struct sim_faults *faults)
     }
 }
 
+static void slow_host(struct sim_faults *faults)
+{
+    struct sim_node *node = any_node(faults);
+    int64_t by_ms = between_ms(faults, 1, 1500);
+    struct undoing *undoing =
+        undo_later(faults, SIM_FAULT_SLOW_HOST, between_ms(faults, 200, 6000));
+    if (undoing != NULL) {
+        snprintf(undoing->from, sizeof(undoing->from), "%s", node->name);
+        sim_trace_line(&faults->sim->trace, "faults", "slow-host: %s by up to %lld ms", node->name,
+                       (long long)by_ms);
+        sim_net_set_lag(faults->sim->net, node->name, by_ms * SIM_MS);
+    }
+}
+
+static void zk_down(struct sim_faults *faults)
+{
+    struct sim *sim = faults->sim;
+    int64_t for_ms = between_ms(faults, 50, rng_one_in(&faults->rng, 2) ? 1000 : 9000);
+    if (sim->zk_down || undo_later(faults, SIM_FAULT_ZK_DOWN, for_ms) == NULL) {
+        return;
+    }
+    sim_trace_line(&sim->trace, "faults", "zk-down: for %lld ms", (long long)for_ms);
+    sim->zk_down = true;
+    for (int i = 0; i < sim->options.nodes_count; i++) {
+        if (sim->nodes[i].server != NULL) {
+            zk_mem_disconnect(sim->zk, sim_zk_session_id(&sim->nodes[i].zk));
+        }
+    }
+}
+
+static void slow_disk(struct sim_faults *faults)
+{
+    struct sim *sim = faults->sim;
+    struct sim_node *node = any_node(faults);
+    int64_t for_ms = between_ms(faults, 10, 3000);
+    if (rng_one_in(&faults->rng, 2)) {
+        sim_trace_line(&sim->trace, "faults", "slow-disk: %s, its workers", node->name);
+        sim_pause_pool(sim, node, sim->time.now_ns + for_ms * SIM_MS);
+        return;
+    }
+    struct undoing *undoing = undo_later(faults, SIM_FAULT_SLOW_DISK, for_ms);
+    if (undoing != NULL) {
+        undoing->node = node;
+        node->disk.cost_ns = between_ms(faults, 1, 60) * SIM_MS;
+        sim_trace_line(&sim->trace, "faults", "slow-disk: %s, %lld ms for each operation",
+                       node->name, (long long)(node->disk.cost_ns / SIM_MS));
+    }
+}
+
+static void hung_disk(struct sim_faults *faults)
+{
+    struct sim *sim = faults->sim;
+    struct sim_node *node = any_node(faults);
+    int64_t for_ms = between_ms(faults, 100, rng_one_in(&faults->rng, 2) ? 2000 : 15000);
+    sim_trace_line(&sim->trace, "faults", "hung-disk: %s for %lld ms", node->name,
+                   (long long)for_ms);
+    node->disk.hangs_until_ns = sim->time.now_ns + for_ms * SIM_MS;
+}
+
 static void bad_disk(struct sim_faults *faults)
 {
     struct sim_node *node = any_node(faults);
-    bool full = rng_one_in(&faults->rng, 2);
+    uint64_t how = rng_below(&faults->rng, 4);
     struct undoing *undoing = undo_later(faults, SIM_FAULT_BAD_DISK, between_ms(faults, 500, 6000));
     if (undoing == NULL) {
         return;
     }
     undoing->node = node;
     sim_trace_line(&faults->sim->trace, "faults", "bad-disk: %s %s", node->name,
-                   full ? "is full" : "will fail to sync");
-    if (full) {
+                   how < 2    ? "is full"
+                   : how == 2 ? "will fail to read or write"
+                              : "will fail to sync");
+    if (how < 2) {
         fs_sim_set_capacity(node->image, between_ms(faults, 0, 100000));
+    } else if (how == 2) {
+        node->disk.fails_in = between_ms(faults, 0, 60);
     } else {
         fs_sim_fail_sync(node->image, between_ms(faults, 0, 3));
     }
@@ -309,6 +399,72 @@ static void depose(struct sim_faults *faults)
     buf_fini(&data);
 }
 
+/* ---- in the middle of a broadcast ---- */
+
+/* Whoever sends cannot reach those any more whom it has not told yet, or some of them. */
+static void cut_off(struct sim_faults *faults, const struct sim_node *node)
+{
+    struct sim *sim = faults->sim;
+    for (int i = 0; i < sim->options.nodes_count; i++) {
+        struct undoing *undoing =
+            &sim->nodes[i] != node && rng_one_in(&faults->rng, 2)
+                ? undo_later(faults, SIM_FAULT_ONE_WAY, between_ms(faults, 100, 9000))
+                : NULL;
+        if (undoing != NULL) {
+            snprintf(undoing->from, sizeof(undoing->from), "%s", node->name);
+            snprintf(undoing->to, sizeof(undoing->to), "%s", sim->nodes[i].name);
+            sim_trace_line(&sim->trace, "faults", "broadcast: %s cannot reach %s", node->name,
+                           sim->nodes[i].name);
+            sim_net_block(sim->net, node->name, sim->nodes[i].name, true);
+        }
+    }
+}
+
+static void on_broadcast(void *arg, struct sim_node *node, int to)
+{
+    struct sim_faults *faults = arg;
+    struct sim *sim = faults->sim;
+    if (faults->stopped) {
+        return;
+    }
+    switch (rng_below(&faults->rng, 3)) {
+    case 0:
+        sim_trace_line(&sim->trace, "faults", "broadcast: %s dies as it sends to broker %d",
+                       node->name, to);
+        faults->crashes++;
+        sim_disk_end(&node->disk, false);
+        break;
+    case 1:
+        sim_trace_line(&sim->trace, "faults", "broadcast: %s loses its session", node->name);
+        zk_mem_expire(sim->zk, sim_zk_session_id(&node->zk));
+        break;
+    default:
+        cut_off(faults, node);
+        break;
+    }
+}
+
+static void late(struct sim_faults *faults)
+{
+    int64_t late_ms = between_ms(faults, 5, 6000);
+    if (undo_later(faults, SIM_FAULT_LATE, between_ms(faults, 500, 8000)) != NULL) {
+        sim_trace_line(&faults->sim->trace, "faults", "late: within %lld ms", (long long)late_ms);
+        sim_control_set_late(faults->sim->control, 1 + rng_below(&faults->rng, 4),
+                             late_ms * SIM_MS);
+    }
+}
+
+static void kill_all(struct sim_faults *faults)
+{
+    struct sim *sim = faults->sim;
+    for (int i = 0; i < sim->options.nodes_count; i++) {
+        if (sim->nodes[i].server != NULL) {
+            faults->crashes++;
+            sim_node_crash(&sim->nodes[i], false);
+        }
+    }
+}
+
 static void happen(struct sim_faults *faults, enum sim_fault fault)
 {
     struct sim *sim = faults->sim;
@@ -347,8 +503,25 @@ static void happen(struct sim_faults *faults, enum sim_fault fault)
         }
         break;
     case SIM_FAULT_SLOW_DISK:
-        sim_trace_line(&sim->trace, "faults", "slow-disk: %s", node->name);
-        sim_pause_pool(sim, node, sim->time.now_ns + between_ms(faults, 10, 3000) * SIM_MS);
+        slow_disk(faults);
+        break;
+    case SIM_FAULT_HUNG_DISK:
+        hung_disk(faults);
+        break;
+    case SIM_FAULT_ZK_DOWN:
+        zk_down(faults);
+        break;
+    case SIM_FAULT_SLOW_HOST:
+        slow_host(faults);
+        break;
+    case SIM_FAULT_KILL_ALL:
+        kill_all(faults);
+        break;
+    case SIM_FAULT_BROADCAST:
+        sim_control_at(sim->control, (int)rng_below(&faults->rng, 6), on_broadcast, faults);
+        break;
+    case SIM_FAULT_LATE:
+        late(faults);
         break;
     case SIM_FAULT_BAD_DISK:
         bad_disk(faults);
@@ -410,9 +583,11 @@ void sim_faults_stop(struct sim_faults *faults)
         }
     }
     sim_net_heal(sim->net);
+    sim_control_calm(sim->control);
     sim_resume_all(sim);
     for (int i = 0; i < sim->options.nodes_count; i++) {
         sim->nodes[i].disk.dies_in = -1;
+        sim->nodes[i].disk.hangs_until_ns = 0;
         sim->nodes[i].zk.stumble = NULL;
     }
 }

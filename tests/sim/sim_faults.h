@@ -22,12 +22,19 @@ enum sim_fault {
     SIM_FAULT_ZK_AWAY,   /* a broker loses its connection to ZooKeeper for a time */
     SIM_FAULT_ZK_LOSS,   /* operations or their results are lost */
     SIM_FAULT_PAUSE,     /* a broker's process stands still, and loses its session if for long */
-    SIM_FAULT_SLOW_DISK, /* a broker's workers stand still */
-    SIM_FAULT_BAD_DISK,  /* a sync fails once, or the disk is full for a time; whoever looks after
-                            the broker restarts it later */
+    SIM_FAULT_SLOW_DISK, /* a broker's workers stand still, or every operation takes its time */
+    SIM_FAULT_HUNG_DISK, /* a broker's disk does not answer for a time: whoever asks it waits */
+    SIM_FAULT_BAD_DISK,  /* a sync, a write or a read fails once, or the disk is full for a time;
+                            whoever looks after the broker restarts it later */
     SIM_FAULT_CLOCK,     /* a broker's wall clock jumps */
     SIM_FAULT_DEPOSE,    /* the controller stands still in the middle of its work; an operator
                             removes its node, so that another is elected meanwhile */
+    SIM_FAULT_ZK_DOWN,   /* no broker reaches ZooKeeper for a time */
+    SIM_FAULT_SLOW_HOST, /* what goes to and from a broker takes longer, so overtakes differ */
+    SIM_FAULT_KILL_ALL,  /* all brokers' processes end at once */
+    SIM_FAULT_BROADCAST, /* in the middle of telling the others something, a broker dies, loses its
+                            session, or cannot reach those any more that it has not told */
+    SIM_FAULT_LATE,      /* messages of the controller arrive once more, later */
     SIM_FAULT_COUNT,
 };
 

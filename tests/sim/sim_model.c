@@ -12,6 +12,7 @@
 #include "server/server.h"
 #include "sim.h"
 #include "sim_audit.h"
+#include "sim_commit.h"
 
 enum { EPOCHS_MAX = 4096 };
 
@@ -297,6 +298,31 @@ void sim_model_state_written(struct sim_model *model, struct sim_node *node, con
     }
 }
 
+bool sim_model_is_replica(struct sim_model *model, int part, int node)
+{
+    struct buf data = {0};
+    char topic[16];
+    char path[40];
+    char key[16];
+    int index;
+    bool found = false;
+    sim_part_name(model->sim, part, topic, &index);
+    snprintf(path, sizeof(path), "/brokers/topics/%s", topic);
+    snprintf(key, sizeof(key), "\"%d\":[", index);
+    if (zk_mem_peek(model->sim->zk, path, &data, NULL)) {
+        buf_put_byte(&data, 0);
+        const char *at = strstr((const char *)data.data, "\"partitions\":{");
+        at = at != NULL ? strstr(at, key) : NULL;
+        const char *end = at != NULL ? strchr(at, ']') : NULL;
+        at = at != NULL ? at + strlen(key) - 1 : NULL;
+        for (; end != NULL && at < end && !found; at = strpbrk(at + 1, ",]")) {
+            found = strtol(at + 1, NULL, 10) == node;
+        }
+    }
+    buf_fini(&data);
+    return found;
+}
+
 int sim_model_in_sync(struct sim_model *model, int part)
 {
     struct buf data = {0};
@@ -341,6 +367,7 @@ static void look_at_leader(struct sim_model *model, struct sim_node *node, int n
         if (model->sim->options.replicated) {
             known->hw_seen[node->id - 1] = 0; /* it learns from its followers how far they are */
         }
+        sim_commit_leads(model->sim->commit, node, number, part, part_text(model, number));
     }
 }
 
@@ -365,7 +392,9 @@ static void look_at_part(void *arg, struct part *part)
         sim_fail(model->sim,
                  "M7: %s on broker %d: log start %" PRId64 ", hw %" PRId64 ", end %" PRId64,
                  part_text(model, number), looking->node->id, start, hw, end);
+        return;
     }
+    sim_commit_look(model->sim->commit, looking->node, number, part, part_text(model, number));
 }
 
 /* The log as it came back from a crash (M4). */
@@ -387,6 +416,9 @@ static void log_is_back(struct sim_model *model, struct sim_node *node, int numb
                  "to %" PRId64,
                  part_text(model, number), node->id, end, log->synced_end);
         return;
+    }
+    if (node->power_was_lost) {
+        sim_commit_forget(model->sim->commit, number, end);
     }
     if (end < log->size) {
         sim_trace_line(&model->sim->trace, node->name,
@@ -513,6 +545,9 @@ void sim_model_audit_disk(struct sim_model *model, struct sim_node *node)
         int index;
         struct audit_log found;
         sim_part_name(model->sim, i, topic, &index);
+        if (!sim_model_is_replica(model, i, node->id)) {
+            continue;
+        }
         if (!sim_audit_read(fs_sim_fs(node->image), topic, index, &found, problem)) {
             sim_fail(model->sim, "the log of %s-%d on the disk of broker %d is not valid: %s",
                      topic, index, node->id, problem);

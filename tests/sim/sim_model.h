@@ -70,6 +70,9 @@ int64_t sim_model_read_count(const struct sim_model *model);
 void sim_model_state_written(struct sim_model *model, struct sim_node *node, const char *path,
                              struct bytes old, struct bytes new_);
 
+/* Is this broker one of the partition's replicas, as ZooKeeper has them? */
+bool sim_model_is_replica(struct sim_model *model, int part, int node);
+
 /* Members of the partition's ISR, as ZooKeeper has it; 0 when it has no leader. */
 int sim_model_in_sync(struct sim_model *model, int part);
 

@@ -25,7 +25,8 @@ struct host {
     char name[64];
     uint16_t next_port;
     bool down;
-    bool silent; /* down, and nobody hears of it */
+    bool silent;    /* down, and nobody hears of it */
+    int64_t lag_ns; /* what comes and goes takes up to so much longer */
     bool blocked_to[SIM_NET_HOSTS_MAX];
     struct list listeners;
 };
@@ -322,7 +323,9 @@ static void pipe_send(struct pipe *pipe, const void *data, size_t size)
 {
     struct sim_net *net = pipe->link->net;
     struct piece *piece = mem_alloc(sizeof(*piece) + size);
-    int64_t arrive_ns = net->time->now_ns + delay(net);
+    int64_t lag_ns = pipe->from->lag_ns + pipe->to->lag_ns;
+    int64_t arrive_ns = net->time->now_ns + delay(net) +
+                        (lag_ns > 0 ? (int64_t)rng_below(&net->rng, (uint64_t)lag_ns) : 0);
     piece->arrive_ns = arrive_ns > pipe->last_arrive_ns ? arrive_ns : pipe->last_arrive_ns; /* N2 */
     piece->size = size;
     if (size > 0) {
@@ -717,6 +720,7 @@ void sim_net_heal(struct sim_net *net)
 {
     for (int i = 0; i < net->hosts_count; i++) {
         memset(net->hosts[i]->blocked_to, 0, sizeof(net->hosts[i]->blocked_to));
+        net->hosts[i]->lag_ns = 0;
     }
 }
 
@@ -726,6 +730,11 @@ void sim_net_set_delay(struct sim_net *net, int64_t min_ns, int64_t max_ns)
     must(max_ns >= min_ns);
     net->options.delay_min_ns = min_ns;
     net->options.delay_max_ns = max_ns;
+}
+
+void sim_net_set_lag(struct sim_net *net, const char *name, int64_t lag_ns)
+{
+    host_make(net, name)->lag_ns = lag_ns;
 }
 
 void sim_net_set_partial(struct sim_net *net, uint64_t one_in)

@@ -56,6 +56,9 @@ void sim_net_heal(struct sim_net *net);
 
 /* Another range of delays from now on. */
 void sim_net_set_delay(struct sim_net *net, int64_t min_ns, int64_t max_ns);
+
+/* What goes to or from this host takes up to so much longer; 0: no longer. */
+void sim_net_set_lag(struct sim_net *net, const char *host, int64_t lag_ns);
 void sim_net_set_partial(struct sim_net *net, uint64_t one_in);
 
 /* Break one connection, or all between two hosts: both ends see ERR_CLOSED, what is on its way is

@@ -62,10 +62,14 @@ static struct config *make_config(struct sim_node *node)
     char listeners[64];
     char partitions[16];
     char replicas[16];
+    char min_insync[16];
+    char lag_ms[16];
     snprintf(id, sizeof(id), "%d", node->id);
     snprintf(listeners, sizeof(listeners), "PLAINTEXT://%s:9092", node->name);
     snprintf(partitions, sizeof(partitions), "%d", options->partitions_count);
-    snprintf(replicas, sizeof(replicas), "%d", options->replicated ? options->nodes_count : 1);
+    snprintf(replicas, sizeof(replicas), "%d", options->replicas_count);
+    snprintf(min_insync, sizeof(min_insync), "%d", options->min_insync);
+    snprintf(lag_ms, sizeof(lag_ms), "%d", options->lag_ms);
     const struct config_pair pairs[] = {
         {"broker.id", id},
         {"listeners", listeners},
@@ -74,6 +78,8 @@ static struct config *make_config(struct sim_node *node)
         {"zookeeper.session.timeout.ms", "6000"},
         {"num.partitions", partitions},
         {"default.replication.factor", replicas},
+        {"min.insync.replicas", min_insync},
+        {"replica.lag.time.max.ms", lag_ms},
         {"offsets.topic.num.partitions", "2"},
         {"offsets.topic.replication.factor", replicas},
         {"group.initial.rebalance.delay.ms", "100"},

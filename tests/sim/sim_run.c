@@ -17,7 +17,9 @@
 #include "sim.h"
 #include "sim_admin.h"
 #include "sim_client.h"
+#include "sim_commit.h"
 #include "sim_consumer.h"
+#include "sim_control.h"
 #include "sim_faults.h"
 #include "sim_member.h"
 #include "sim_model.h"
@@ -74,6 +76,9 @@ void sim_options_draw(struct sim_options *options, uint64_t seed)
         options->faults |= rng_one_in(&rng, 3) ? 1u << i : 0;
     }
     options->replicated = options->nodes_count > 1 && rng_one_in(&rng, 2);
+    options->replicas_count = !options->replicated ? 1 : between(&rng, 2, options->nodes_count);
+    options->min_insync = between(&rng, 1, options->replicas_count > 1 ? 2 : 1);
+    options->lag_ms = between(&rng, 1000, 8000);
     options->admin_cycles = rng_one_in(&rng, 2) ? between(&rng, 1, 8) : 0;
     if (options->replicated) {
         options->faults &= ~(1u << SIM_FAULT_POWER);
@@ -160,7 +165,9 @@ struct sim *sim_new(const struct sim_options *options)
     sim->zk_tick.fn = on_zk_tick;
     sim_time_after(&sim->time, &sim->zk_tick, 0);
     sim->model = sim_model_new(sim);
+    sim->commit = sim_commit_new(sim);
     sim->group = sim_group_new();
+    sim->control = sim_control_new(sim);
     for (int i = 0; i < options->nodes_count; i++) {
         sim_node_init(&sim->nodes[i], sim, i + 1);
         sim_node_start(&sim->nodes[i]);
@@ -195,7 +202,7 @@ static bool all_up(const struct sim *sim)
 /* Every replica is in sync again. */
 static bool all_in_sync(struct sim *sim)
 {
-    int wanted = sim->options.replicated ? sim->options.nodes_count : 1;
+    int wanted = sim->options.replicas_count;
     for (int i = 0; i < sim_parts_count(sim); i++) {
         if (sim_model_in_sync(sim->model, i) != wanted) {
             return false;
@@ -350,7 +357,9 @@ void sim_free(struct sim *sim)
     mem_free(sim->zk_clock);
     sim_net_free(sim->net);
     sim_model_free(sim->model);
+    sim_commit_free(sim->commit);
     sim_group_free(sim->group);
+    sim_control_free(sim->control);
     sim_time_fini(&sim->time);
     log_set_sink(NULL, NULL);
     sim_bug_set(SIM_BUG_NONE);

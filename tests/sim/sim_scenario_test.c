@@ -13,7 +13,12 @@
 
 static struct sim_options quiet(int nodes)
 {
-    return (struct sim_options){.seed = 1, .nodes_count = nodes, .partitions_count = 1};
+    return (struct sim_options){.seed = 1,
+                                .nodes_count = nodes,
+                                .partitions_count = 1,
+                                .replicas_count = 1,
+                                .min_insync = 1,
+                                .lag_ms = 3000};
 }
 
 static bool first_is_up(struct sim *sim)

@@ -3,7 +3,8 @@
  * Each step the scheduler lists what can run: every loop with a message, a task or a timer that is
  * due, every worker pool with an item, and the events whose time has come. It picks one by weights
  * that the run has drawn, runs it, and lets a few microseconds pass. When nothing can run, time
- * moves to the next timer or event. A loop whose timer was due but fired nothing (the wheel knows
+ * moves to the next timer or event. What waited for a slow disk in its turn is not picked before
+ * the time that it waited is over. A loop whose timer was due but fired nothing (the wheel knows
  * only a lower bound) is not asked again before time has moved. */
 #include "api/broker.h"
 #include "base/must.h"
@@ -122,6 +123,10 @@ static void run(struct sim *sim, const struct sim_actor *actor)
         (void)sim_time_run_one(&sim->time);
     }
     sim->speaking = "sim";
+    if (actor->node != NULL && actor->node->disk.owed_ns > 0) {
+        sim->paused_until_ns[actor->tag] = sim->time.now_ns + actor->node->disk.owed_ns;
+        actor->node->disk.owed_ns = 0;
+    }
     if (!busy) {
         /* Its wheel knew a bound only: it does not say the same again in the same millisecond. */
         sim_time_advance(&sim->time, sim->time.now_ns + SIM_MS);

@@ -190,7 +190,7 @@ static struct zk *sim_open(struct zk_factory *factory, struct loop *loop, const 
     session->owner = owner;
     session->under = under->open(under, loop, connect, timeout_ms, events, arg);
     list_push_back(&owner->sessions, &session->link);
-    if (owner->dead) {
+    if (owner->dead || owner->node->sim->zk_down) {
         zk_mem_disconnect(owner->node->sim->zk, session_id(&session->zk));
     }
     return &session->zk;
