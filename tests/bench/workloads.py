@@ -8,6 +8,9 @@ A workload is a class with
     open(peer, folder)   a peer for all runs: .facts, .close()
     run(peer)            one run; its report, a dict that figures are made from. SystemExit when anything was lost
 """
+import clusters
 import streams
 
-ALL = {one.name: one for one in (streams.Produce, streams.Consume, streams.Latency)}
+ALL = {one.name: one for one in (
+    streams.Produce, streams.Consume, streams.Latency, clusters.Failover, clusters.Shutdown, clusters.Partitions,
+    clusters.Restart, clusters.Copies, clusters.Flush)}

@@ -4,6 +4,8 @@
  *   consume   reads every partition from its start to its end
  *   latency   sends batches by a fixed schedule, whether or not answers come (an open loop: waiting
  *             counts from when a batch was due), and reads them back by long poll
+ *   await     looks at a cluster until all partitions of some topics are served
+ *   gaps      one small producer per partition, and how long each could not write
  *
  * The report is one line of JSON. The status is 0 only when every record was acknowledged, or
  * read, exactly once, in order, with the checksum it was made with. */
@@ -18,6 +20,8 @@
 struct load_options {
     const char *host;
     uint16_t port;
+    const char *brokers; /* "ID=PORT,..." of a cluster; NULL: the one at `port` has all leaders */
+    int32_t replicas;    /* await: an ISR of so many at least */
     const char *topic;
     int32_t partitions;
     int32_t connections;
@@ -73,3 +77,5 @@ int64_t load_produce_answer(struct bytes frame, const struct load_frame *asked);
 int load_produce(const struct load_options *options);
 int load_consume(const struct load_options *options);
 int load_latency(const struct load_options *options);
+int load_await(const struct load_options *options);
+int load_gaps(const struct load_options *options);

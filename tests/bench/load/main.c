@@ -10,25 +10,30 @@
 
 static int usage(FILE *to)
 {
-    fprintf(to, "Example:  bench_load produce --port 9092 --topic t --requests 10000\n\n"
-                "usage: bench_load produce|consume|latency --port N --topic NAME [options]\n"
-                "  --host H           (127.0.0.1)\n"
-                "  --partitions N     of the topic (1)\n"
-                "  --connections N    (1)\n"
-                "  --depth N          produce: requests under way per connection (5)\n"
-                "  --acks 0|1|-1      (1)\n"
-                "  --records N        per batch (64)\n"
-                "  --record-bytes N   (1000)\n"
-                "  --requests N       produce: in all (10000)\n"
-                "  --fetch-bytes N    consume: at most, per answer (1048576)\n"
-                "  --rate N           latency: batches a second (1000)\n"
-                "  --seconds S        latency: for so long (5)\n");
+    fprintf(to,
+            "Example:  bench_load produce --port 9092 --topic t --requests 10000\n\n"
+            "usage: bench_load produce|consume|latency|await|gaps --port N --topic NAME [options]\n"
+            "  --host H           (127.0.0.1)\n"
+            "  --brokers ID=PORT,..  of a cluster, instead of --port: produce, await, gaps\n"
+            "  --replicas N       await: an ISR of so many at least (1)\n"
+            "  --partitions N     of the topic (1)\n"
+            "  --connections N    (1)\n"
+            "  --depth N          produce: requests under way per connection (5)\n"
+            "  --acks 0|1|-1      (1)\n"
+            "  --records N        per batch (64)\n"
+            "  --record-bytes N   (1000)\n"
+            "  --requests N       produce: in all (10000)\n"
+            "  --fetch-bytes N    consume: at most, per answer (1048576)\n"
+            "  --rate N           latency: batches a second (1000); gaps: of each partition\n"
+            "  --seconds S        latency: for so long (5); await: at most\n");
     return to == stdout ? 0 : 2;
 }
 
 enum option_id {
     OPTION_HOST = 1,
     OPTION_PORT,
+    OPTION_BROKERS,
+    OPTION_REPLICAS,
     OPTION_TOPIC,
     OPTION_PARTITIONS,
     OPTION_CONNECTIONS,
@@ -46,6 +51,8 @@ enum option_id {
 static const struct option long_options[] = {
     {"host", required_argument, NULL, OPTION_HOST},
     {"port", required_argument, NULL, OPTION_PORT},
+    {"brokers", required_argument, NULL, OPTION_BROKERS},
+    {"replicas", required_argument, NULL, OPTION_REPLICAS},
     {"topic", required_argument, NULL, OPTION_TOPIC},
     {"partitions", required_argument, NULL, OPTION_PARTITIONS},
     {"connections", required_argument, NULL, OPTION_CONNECTIONS},
@@ -79,6 +86,12 @@ static void take_option(struct load_options *out, int id, const char *value)
         break;
     case OPTION_PORT:
         out->port = (uint16_t)number(value, 1, 65535);
+        break;
+    case OPTION_BROKERS:
+        out->brokers = value;
+        break;
+    case OPTION_REPLICAS:
+        out->replicas = (int32_t)number(value, 1, 100);
         break;
     case OPTION_TOPIC:
         out->topic = value;
@@ -123,6 +136,7 @@ int main(int argc, char **argv)
     struct load_options options = {
         .host = "127.0.0.1",
         .partitions = 1,
+        .replicas = 1,
         .connections = 1,
         .depth = 5,
         .acks = 1,
@@ -141,15 +155,22 @@ int main(int argc, char **argv)
         }
         take_option(&options, id, optarg);
     }
-    if (optind + 1 != argc || options.port == 0 || options.topic == NULL) {
+    if (optind + 1 != argc || (options.port == 0 && options.brokers == NULL) ||
+        options.topic == NULL) {
         return usage(stderr);
     }
-    const char *mode = argv[optind];
-    if (strcmp(mode, "produce") == 0) {
-        return load_produce(&options);
+    static const struct {
+        const char *name;
+        int (*run)(const struct load_options *options);
+    } modes[] = {{"produce", load_produce},
+                 {"consume", load_consume},
+                 {"latency", load_latency},
+                 {"await", load_await},
+                 {"gaps", load_gaps}};
+    for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
+        if (strcmp(argv[optind], modes[i].name) == 0) {
+            return modes[i].run(&options);
+        }
     }
-    if (strcmp(mode, "consume") == 0) {
-        return load_consume(&options);
-    }
-    return strcmp(mode, "latency") == 0 ? load_latency(&options) : usage(stderr);
+    return usage(stderr);
 }

@@ -38,7 +38,7 @@ uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-void peer_connect(struct peer *peer, const char *host, uint16_t port)
+bool peer_try_connect(struct peer *peer, const char *host, uint16_t port)
 {
     char service[8];
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_INET};
@@ -49,14 +49,28 @@ void peer_connect(struct peer *peer, const char *host, uint16_t port)
         die("unknown host %s", host);
     }
     peer->fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (peer->fd < 0 || connect(peer->fd, list->ai_addr, list->ai_addrlen) != 0) {
-        die("cannot connect to %s:%u: %m", host, port);
+    if (peer->fd < 0) {
+        die("socket: %m");
     }
+    int failed = connect(peer->fd, list->ai_addr, list->ai_addrlen);
     freeaddrinfo(list);
+    if (failed != 0) {
+        close(peer->fd);
+        peer->fd = -1;
+        return false;
+    }
     int on = 1;
     setsockopt(peer->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     if (fcntl(peer->fd, F_SETFL, O_NONBLOCK) != 0) {
         die("fcntl: %m");
+    }
+    return true;
+}
+
+void peer_connect(struct peer *peer, const char *host, uint16_t port)
+{
+    if (!peer_try_connect(peer, host, port)) {
+        die("cannot connect to %s:%u: %m", host, port);
     }
 }
 
@@ -101,21 +115,24 @@ static void make_room(struct peer *peer)
     }
 }
 
-bool peer_receive(struct peer *peer)
+enum peer_got peer_try_receive(struct peer *peer)
 {
     make_room(peer);
     ssize_t got = recv(peer->fd, peer->in + peer->in_size, peer->in_capacity - peer->in_size, 0);
-    if (got == 0) {
-        die("the broker closed the connection");
+    if (got > 0) {
+        peer->in_size += (size_t)got;
+        return PEER_SOME;
     }
-    if (got < 0) {
-        if (errno != EAGAIN && errno != EINTR) {
-            die("recv: %m");
-        }
-        return false;
+    return got < 0 && (errno == EAGAIN || errno == EINTR) ? PEER_NOTHING : PEER_BROKEN;
+}
+
+bool peer_receive(struct peer *peer)
+{
+    enum peer_got got = peer_try_receive(peer);
+    if (got == PEER_BROKEN) {
+        die("the broker broke the connection");
     }
-    peer->in_size += (size_t)got;
-    return true;
+    return got == PEER_SOME;
 }
 
 bool peer_next(struct peer *peer, struct bytes *frame)
@@ -178,6 +195,22 @@ void peer_send_all(struct peer *peer, const void *data, size_t size)
             die("send: %m");
         }
     }
+}
+
+bool peer_try_call(struct peer *peer, const struct buf *frame, int timeout_ms, struct bytes *answer)
+{
+    uint64_t deadline = now_ns() + (uint64_t)timeout_ms * 1000000u;
+    if (send(peer->fd, frame->data, frame->size, MSG_NOSIGNAL) != (ssize_t)frame->size) {
+        return false; /* small requests only: there is always room for one */
+    }
+    while (!peer_next(peer, answer)) {
+        struct pollfd wait = {.fd = peer->fd, .events = POLLIN};
+        (void)poll(&wait, 1, 10);
+        if (peer_try_receive(peer) == PEER_BROKEN || now_ns() > deadline) {
+            return false;
+        }
+    }
+    return true;
 }
 
 void peer_call(struct peer *peer, int16_t api_key, int16_t version, const void *body,

@@ -27,8 +27,16 @@ __attribute__((format(printf, 1, 2), noreturn)) void die(const char *format, ...
 void peer_connect(struct peer *peer, const char *host, uint16_t port);
 void peer_close(struct peer *peer);
 
+/* The same where a broker may be down: false when it is. */
+bool peer_try_connect(struct peer *peer, const char *host, uint16_t port);
+
 /* Receive once what is there; false when nothing was. */
 bool peer_receive(struct peer *peer);
+
+enum peer_got { PEER_NOTHING, PEER_SOME, PEER_BROKEN };
+
+/* The same where the broker may go away. */
+enum peer_got peer_try_receive(struct peer *peer);
 
 /* The next whole frame received, without its size; it is good until the next peer_receive(). */
 bool peer_next(struct peer *peer, struct bytes *frame);
@@ -44,6 +52,11 @@ void frame_put(struct buf *out, int16_t api_key, int16_t version, int32_t correl
 /* Send a request and wait for its answer. Nothing else may be under way. */
 void peer_call(struct peer *peer, int16_t api_key, int16_t version, const void *body,
                struct arena *arena, void *reply);
+
+/* The same where the broker may go away or not answer: false when there is no answer in that time.
+ */
+bool peer_try_call(struct peer *peer, const struct buf *frame, int timeout_ms,
+                   struct bytes *answer);
 
 /* Send everything; blocks. */
 void peer_send_all(struct peer *peer, const void *data, size_t size);

@@ -1,15 +1,15 @@
 /* The produce load: a closed loop. Each connection keeps `depth` requests under way, taken in turn
- * from frames made beforehand; several leave in one system call where there is room for them. */
+ * from frames made beforehand; several leave in one system call where there is room for them. In a
+ * cluster every broker gets --connections, and on them batches of the partitions that it leads. */
 #include <errno.h>
 #include <inttypes.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "base/mem.h"
-#include "bench/load/load.h"
-#include "bench/load/peer.h"
+#include "bench/load/brokers.h"
 
-enum { VARIANTS = 4, GATHER_MAX = 64, IDLE_MS = 30000 };
+enum { VARIANTS = 4, GATHER_MAX = 64, IDLE_MS = 30000, CALL_MS = 5000 };
 
 struct produce_run;
 
@@ -22,6 +22,8 @@ struct flight {
 struct producer {
     struct produce_run *run;
     struct peer peer;
+    struct load_frame **frames; /* those of its broker's partitions, to be sent in turn */
+    int32_t frames_count;
     struct flight *ring; /* of depth; counters grow, places are counter % depth */
     int64_t head;        /* the oldest without an answer */
     int64_t next;        /* the first that has not left completely */
@@ -34,7 +36,10 @@ struct producer {
 struct produce_run {
     const struct load_options *options;
     struct load_frame *frames; /* VARIANTS of each partition, partitions next to each other */
+    struct broker_list brokers;
+    int32_t *leaders; /* per partition: a place in the list of brokers */
     struct producer *producers;
+    int32_t producers_count;
     int epoll;
     int64_t started;
     int64_t answered;
@@ -62,11 +67,11 @@ static void start_more(struct producer *producer)
 {
     struct produce_run *run = producer->run;
     const struct load_options *options = run->options;
-    int32_t frames = VARIANTS * options->partitions;
     uint64_t now = now_ns();
     while (producer->tail - producer->head < options->depth && run->started < options->requests) {
-        *flight_at(producer, producer->tail++) = (struct flight){&run->frames[producer->turn], now};
-        producer->turn = (producer->turn + 1) % frames;
+        *flight_at(producer, producer->tail++) =
+            (struct flight){producer->frames[producer->turn], now};
+        producer->turn = (producer->turn + 1) % producer->frames_count;
         run->started++;
     }
 }
@@ -164,7 +169,7 @@ static void go_on(struct producer *producer)
 static void run_loop(struct produce_run *run)
 {
     struct epoll_event events[256];
-    for (int32_t i = 0; i < run->options->connections; i++) {
+    for (int32_t i = 0; i < run->producers_count; i++) {
         go_on(&run->producers[i]);
     }
     while (run->answered < run->options->requests) {
@@ -183,6 +188,58 @@ static void run_loop(struct produce_run *run)
     }
 }
 
+/* Who leads each partition; without --brokers the one broker does. */
+static void find_leaders(struct produce_run *run)
+{
+    const struct load_options *options = run->options;
+    struct arena arena = {0};
+    struct metadata_response metadata;
+    brokers_init(&run->brokers, options);
+    run->leaders = mem_zalloc((size_t)options->partitions, sizeof(*run->leaders));
+    if (options->brokers == NULL) {
+        return;
+    }
+    if (!brokers_metadata(&run->brokers, 0, options->topic, CALL_MS, &arena, &metadata) ||
+        metadata.topics_count != 1 || metadata.topics[0].partitions_count != options->partitions) {
+        die("%s has not %d partitions", options->topic, options->partitions);
+    }
+    for (int32_t i = 0; i < options->partitions; i++) {
+        const struct metadata_response_metadata_response_partition *part =
+            &metadata.topics[0].partitions[i];
+        int32_t place = brokers_find(&run->brokers, part->leader_id);
+        if (place < 0) {
+            die("%s-%d is led by broker %d", options->topic, part->partition_index,
+                part->leader_id);
+        }
+        run->leaders[part->partition_index] = place;
+    }
+    arena_fini(&arena);
+}
+
+/* Connection number i of the broker at that place; false when it leads nothing. */
+static bool open_producer(struct produce_run *run, struct producer *producer, int32_t place,
+                          int32_t i)
+{
+    const struct load_options *options = run->options;
+    int32_t frames = VARIANTS * options->partitions;
+    producer->run = run;
+    producer->frames = mem_zalloc((size_t)frames, sizeof(*producer->frames));
+    for (int32_t j = 0; j < frames; j++) {
+        if (run->leaders[run->frames[j].partition] == place) {
+            producer->frames[producer->frames_count++] = &run->frames[j];
+        }
+    }
+    if (producer->frames_count == 0) {
+        mem_free(producer->frames);
+        return false;
+    }
+    producer->ring = mem_zalloc((size_t)options->depth, sizeof(*producer->ring));
+    producer->turn = i % producer->frames_count;
+    peer_connect(&producer->peer, options->host, run->brokers.ports[place]);
+    watch(producer, EPOLL_CTL_ADD, false);
+    return true;
+}
+
 static void run_open(struct produce_run *run)
 {
     const struct load_options *options = run->options;
@@ -192,64 +249,70 @@ static void run_open(struct produce_run *run)
     for (int32_t i = 0; i < VARIANTS * options->partitions; i++) {
         load_frame_make(options, i % options->partitions, (uint32_t)i, &run->frames[i]);
     }
-    run->producers = mem_zalloc((size_t)options->connections, sizeof(*run->producers));
-    for (int32_t i = 0; i < options->connections; i++) {
-        struct producer *producer = &run->producers[i];
-        producer->run = run;
-        producer->ring = mem_zalloc((size_t)options->depth, sizeof(*producer->ring));
-        producer->turn = i % (VARIANTS * options->partitions);
-        peer_connect(&producer->peer, options->host, options->port);
-        watch(producer, EPOLL_CTL_ADD, false);
+    run->producers =
+        mem_zalloc((size_t)(options->connections * run->brokers.count), sizeof(*run->producers));
+    for (int32_t place = 0; place < run->brokers.count; place++) {
+        for (int32_t i = 0; i < options->connections; i++) {
+            struct producer *producer = &run->producers[run->producers_count];
+            run->producers_count += open_producer(run, producer, place, i) ? 1 : 0;
+        }
     }
 }
 
 static void run_close(struct produce_run *run)
 {
-    for (int32_t i = 0; i < run->options->connections; i++) {
+    for (int32_t i = 0; i < run->producers_count; i++) {
         peer_close(&run->producers[i].peer);
         mem_free(run->producers[i].ring);
+        mem_free(run->producers[i].frames);
     }
     for (int32_t i = 0; i < VARIANTS * run->options->partitions; i++) {
         load_frame_free(&run->frames[i]);
     }
+    brokers_fini(&run->brokers);
     mem_free(run->producers);
     mem_free(run->frames);
     mem_free(run->records);
+    mem_free(run->leaders);
+}
+
+static int64_t end_offset(struct produce_run *run, int32_t partition)
+{
+    struct peer peer;
+    peer_connect(&peer, run->options->host, run->brokers.ports[run->leaders[partition]]);
+    int64_t end = peer_end_offset(&peer, run->options->topic, partition);
+    peer_close(&peer);
+    return end;
 }
 
 /* The log has grown by exactly what was acknowledged (with acks=0: does so before long). */
 static void check_ends(struct produce_run *run, const int64_t *before)
 {
     const struct load_options *options = run->options;
-    struct peer peer;
-    peer_connect(&peer, options->host, options->port);
     uint64_t deadline = now_ns() + (uint64_t)IDLE_MS * 1000000u;
     for (int32_t i = 0; i < options->partitions; i++) {
         int64_t wanted = before[i] + run->records[i];
-        int64_t end = peer_end_offset(&peer, options->topic, i);
+        int64_t end = end_offset(run, i);
         while (options->acks == 0 && end < wanted && now_ns() < deadline) {
-            end = peer_end_offset(&peer, options->topic, i);
+            end = end_offset(run, i);
         }
         if (end != wanted) {
             die("%s-%d ends at %" PRId64 " where %" PRId64 " is due", options->topic, i, end,
                 wanted);
         }
     }
-    peer_close(&peer);
 }
 
 int load_produce(const struct load_options *options)
 {
     struct produce_run *run = mem_new(struct produce_run);
     struct load_clock clock;
-    struct peer peer;
     int64_t *before = mem_zalloc((size_t)options->partitions, sizeof(*before));
     run->options = options;
-    peer_connect(&peer, options->host, options->port);
+    find_leaders(run);
     for (int32_t i = 0; i < options->partitions; i++) {
-        before[i] = peer_end_offset(&peer, options->topic, i);
+        before[i] = end_offset(run, i);
     }
-    peer_close(&peer);
     run_open(run);
     load_clock_start(&clock);
     run_loop(run);

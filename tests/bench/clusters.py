@@ -1,0 +1,363 @@
+"""Workloads of clusters of three: what happens to producers when a broker dies or stops, what thousands of partitions
+cost, how long a broker with data takes to serve again, what three copies cost.
+
+"Session end" is when ZooKeeper's list of sessions no longer has the dead broker's: nobody may act before.
+"""
+import json
+import os
+import re
+import signal
+import statistics
+import subprocess
+import time
+
+import cluster as cluster_module
+import load_runner
+from machine import MB, prewarm
+from peers import Brokers, Three
+from report import Figure
+
+MS = 1e6
+SESSION_TIMEOUT_MS = 6000
+CONFIG = {"zookeeper.session.timeout.ms": str(SESSION_TIMEOUT_MS), "default.replication.factor": "3",
+          "min.insync.replicas": "2", "controlled.shutdown.enable": "true"}
+
+
+def now_ns():
+    return time.monotonic_ns()
+
+
+def wait_session_end(cluster, broker_id, seconds=60):
+    """The time at which the broker's node went with its session."""
+    node = re.compile(rf"/brokers/ids/{broker_id}\b")
+    address = cluster.zookeepers[0].address
+
+    def gone():
+        text = cluster_module.ask_zookeeper(address, "dump", 5)
+        return "Sessions" in text and not node.search(text)
+
+    cluster_module.wait_until(gone, f"the end of the session of broker {broker_id}", seconds, pause=0.01)
+    return now_ns()
+
+
+class Gaps:
+    """bench_load gaps while it runs."""
+
+    def __init__(self, options, peer, topic, partitions, rate):
+        words = {"brokers": peer.bootstrap, "topic": topic, "partitions": partitions, "acks": -1, "records": 1,
+                 "record-bytes": 100, "rate": rate}
+        self.process = subprocess.Popen(load_runner.command(options, "gaps", words), stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        if self.process.stdout.readline() != "ready\n":
+            raise SystemExit("bench: gaps: " + self.process.communicate()[1])
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.stdin = None
+        out, err = self.process.communicate(timeout=60)
+        if self.process.returncode != 0:
+            raise SystemExit("bench: gaps: " + err)
+        return json.loads(out)
+
+
+def await_served(options, brokers, topic, partitions, replicas, seconds=120):
+    """When all partitions of the topics of that prefix were served by those brokers, in monotonic ns."""
+    bootstrap = ",".join(f"{broker.id}={broker.port}" for broker in brokers)
+    done = subprocess.run(load_runner.command(options, "await", {
+        "brokers": bootstrap, "topic": topic, "partitions": partitions, "replicas": replicas, "seconds": seconds}),
+        capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"bench: await: {done.stderr}")
+    return json.loads(done.stdout)["done_ns"]
+
+
+def at(values, fraction):
+    """The smallest value that this fraction of them does not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-len(ordered) * fraction // 1).__int__() - 1)]
+
+
+class ClusterWorkload:
+    peers = {"barnabas": Three}
+    config = CONFIG
+
+    def __init__(self, options):
+        self.options = options
+
+    def open(self, name, folder):
+        return self.peers[name](self.options, folder, self.config)
+
+
+# ------------------------------------------------------------------ one broker less
+
+
+class Interrupted(ClusterWorkload):
+    """Small producers, one per partition, acks=all, while a broker goes; it comes back before the next run."""
+
+    partitions, rate = 24, 50
+
+    def describe(self):
+        return (f"{self.partitions} partitions, three replicas each, a producer of {self.rate} small batches/s for each, "
+                f"acks=all, session timeout {SESSION_TIMEOUT_MS} ms")
+
+    def open(self, name, folder):
+        peer = super().open(name, folder)
+        peer.topic = peer.new_topic(self.partitions, 3)
+        peer.turn = 0
+        return peer
+
+    def rest(self, peer, victim):
+        return [broker for broker in peer.cluster.brokers if broker is not victim]
+
+    def restore(self, peer, victim):
+        """The broker again, all replicas in the ISR, and every partition led by its first replica."""
+        peer.cluster.start(victim.id)
+        peer.wait_complete(peer.topic, self.partitions, 3)
+        controller = peer.cluster.broker(peer.cluster.controller())
+        controller.call("ElectLeaders", {"election_type": 0, "topic_partitions": None, "timeout_ms": 30000})
+        await_served(self.options, peer.cluster.brokers, peer.topic, self.partitions, 3)
+
+    def run(self, peer):
+        victim = peer.cluster.brokers[peer.turn % 3]
+        peer.turn += 1
+        gaps = Gaps(self.options, peer, peer.topic, self.partitions, self.rate)
+        report = self.interrupt(peer, victim)
+        await_served(self.options, self.rest(peer, victim), peer.topic, self.partitions, 1)
+        report["gaps"] = gaps.end()
+        self.restore(peer, victim)
+        return report
+
+
+def over_session(report):
+    return max(one["gap_end_ns"] for one in report["gaps"]["partitions"]) - report["begin_ns"]
+
+
+class Failover(Interrupted):
+    name = "failover"
+    text = "kill -9 of a broker: how long its partitions cannot be written"
+    figures = [
+        Figure("blocked_ms", "kill to the last partition's write", "ms", lambda r: over_session(r) / MS),
+        Figure("over_session_ms", "beyond the session timeout", "ms",
+               lambda r: over_session(r) / MS - SESSION_TIMEOUT_MS, "<= 500"),
+        Figure("after_end_ms", "beyond the session's end", "ms",
+               lambda r: (max(one["gap_end_ns"] for one in r["gaps"]["partitions"]) - r["end_ns"]) / MS),
+    ]
+
+    def interrupt(self, peer, victim):
+        begin = now_ns()
+        victim.kill(signal.SIGKILL)
+        return {"begin_ns": begin, "end_ns": wait_session_end(peer.cluster, victim.id)}
+
+
+def gap_ms(report):
+    return [(one["gap_end_ns"] - one["gap_start_ns"]) / MS for one in report["gaps"]["partitions"]]
+
+
+class Shutdown(Interrupted):
+    name = "shutdown"
+    text = "SIGTERM to a broker: the gap in each partition's writes, and that every refusal is retriable"
+    rate = 200
+    figures = [
+        Figure("gap_p50_ms", "longest gap of a partition, p50", "ms", lambda r: statistics.median(gap_ms(r))),
+        Figure("gap_p99_ms", "longest gap of a partition, p99", "ms", lambda r: at(gap_ms(r), 0.99), "<= 100"),
+        Figure("stop_ms", "SIGTERM to the process's end", "ms", lambda r: r["stop_ms"]),
+        Figure("refused", "retriable refusals", "", lambda r: r["gaps"]["refused"]),
+        Figure("broken", "broken connections", "", lambda r: r["gaps"]["broken"]),
+    ]
+
+    def interrupt(self, peer, victim):
+        begin = now_ns()
+        peer.cluster.stop(victim.id)
+        return {"stop_ms": (now_ns() - begin) / MS}
+
+
+# ------------------------------------------------------------------ thousands of partitions
+
+
+class Partitions(ClusterWorkload):
+    name = "partitions"
+    text = "5,000 partitions of three replicas: created; the controller killed; that broker started again"
+    topics, each = 50, 100
+    figures = [
+        Figure("create_s", "created and served", "s", lambda r: r["create_s"], "<= 10"),
+        Figure("create_cpu_s", "CPU of that", "s", lambda r: r["create_cpu_s"]),
+        Figure("controller_s", "controller's session end to all served", "s", lambda r: r["controller_s"], "<= 3"),
+        Figure("return_s", "start of the killed broker to full ISRs", "s", lambda r: r["return_s"]),
+        Figure("idle_cores", "cores used when idle", "", lambda r: r["idle_cores"]),
+        Figure("loaded_mb", "resident, three brokers", "MB", lambda r: r["loaded_mb"]),
+    ]
+
+    def __init__(self, options):
+        super().__init__(options)
+        if options.quick:
+            self.topics = 5
+
+    def describe(self):
+        return f"{self.topics} topics of {self.each} partitions on three brokers"
+
+    def open(self, name, folder):
+        """The cluster of a run is new: nobody has deleted from its disk."""
+        return Place(folder)
+
+    def run(self, peer):
+        peer.runs += 1
+        three = Three(self.options, os.path.join(peer.folder, str(peer.runs)), self.config)
+        try:
+            report = self.create(three)
+            report["idle_cores"] = self.idle(three)
+            report["loaded_mb"] = sum(map(load_runner.machine.resident_mb, three.pids))
+            victim = three.cluster.broker(three.cluster.controller())
+            report["controller_s"] = self.kill_controller(three, victim)
+            begin = now_ns()
+            three.cluster.start(victim.id)
+            report["return_s"] = (await_served(self.options, three.cluster.brokers, "part-", self.total, 3) - begin) / 1e9
+        finally:
+            three.close()
+        return report
+
+    @property
+    def total(self):
+        return self.topics * self.each
+
+    def create(self, three):
+        before, begin = sum(map(load_runner.machine.cpu_seconds, three.pids)), now_ns()
+        controller = three.cluster.broker(three.cluster.controller())
+        answer = controller.call("CreateTopics", {"timeout_ms": 60000, "topics": [
+            {"name": f"part-{i}", "num_partitions": self.each, "replication_factor": 3} for i in range(self.topics)]},
+            seconds=70)
+        if any(topic["error_code"] for topic in answer["topics"]):
+            raise SystemExit(f"bench: cannot create topics: {answer}")
+        end = await_served(self.options, three.cluster.brokers, "part-", self.total, 3)
+        return {"create_s": (end - begin) / 1e9, "create_cpu_s": sum(map(load_runner.machine.cpu_seconds, three.pids)) - before}
+
+    def idle(self, three, seconds=2.0):
+        before = sum(map(load_runner.machine.cpu_seconds, three.pids))
+        time.sleep(seconds)
+        return (sum(map(load_runner.machine.cpu_seconds, three.pids)) - before) / seconds
+
+    def kill_controller(self, three, victim):
+        victim.kill(signal.SIGKILL)
+        end = wait_session_end(three.cluster, victim.id)
+        rest = [broker for broker in three.cluster.brokers if broker is not victim]
+        return (await_served(self.options, rest, "part-", self.total, 1) - end) / 1e9
+
+
+class Place:
+    """Where each run makes a cluster of its own."""
+
+    def __init__(self, folder):
+        self.folder, self.runs, self.facts, self.name = folder, 0, {}, "barnabas"
+
+    def close(self):
+        pass
+
+
+# ------------------------------------------------------------------ a start after kill -9
+
+
+class Restart(ClusterWorkload):
+    name = "restart"
+    text = "one broker with 1,000 partitions and 10 GB, killed with -9: from its start until all are served"
+    peers = {"barnabas": Brokers}
+    config = {"zookeeper.session.timeout.ms": str(SESSION_TIMEOUT_MS)}
+    partitions, each_mb = 1000, 10
+    figures = [
+        Figure("serve_s", "start to all partitions served", "s", lambda r: r["serve_s"], "<= 5"),
+        Figure("ready_ms", "of that, until ready by its log", "ms", lambda r: r["ready_ms"]),
+        Figure("cpu_s", "CPU of the start", "s", lambda r: r["cpu_s"]),
+    ]
+
+    def __init__(self, options):
+        super().__init__(options)
+        if options.quick:
+            self.partitions = 100
+
+    def describe(self):
+        return f"{self.partitions} partitions of {self.each_mb} MB"
+
+    def open(self, name, folder):
+        peer = super().open(name, folder)
+        peer.topic = peer.new_topic(self.partitions)
+        requests = self.partitions * self.each_mb * 16  # about 64 KiB each
+        load_runner.load(self.options, "produce", name, port=peer.port, topic=peer.topic, partitions=self.partitions,
+                         records=64, record_bytes=1000, requests=requests)
+        return peer
+
+    def run(self, peer):
+        peer.broker.kill(signal.SIGKILL)
+        wait_session_end(peer.cluster, peer.broker.id)
+        seen = peer.broker.log_text().count(" ready in ")
+        begin = now_ns()
+        peer.broker.launch()
+        end = await_served(self.options, [peer.broker], peer.topic, self.partitions, 1)
+        ready = [line.split(" ready in ")[1].split()[0] for line in peer.broker.log_text().splitlines() if " ready in " in line]
+        report = {"serve_s": (end - begin) / 1e9, "cpu_s": load_runner.machine.cpu_seconds(peer.broker.pid)}
+        if len(ready) > seen:
+            report["ready_ms"] = float(ready[-1])
+        return report
+
+
+# ------------------------------------------------------------------ throughput of clusters
+
+
+class Copies(ClusterWorkload):
+    name = "copies"
+    text = "throughput of acks=all with three replicas next to that of acks=1 with one"
+    peers = {"three": Three, "one": Three}
+    partitions = 12
+
+    def __init__(self, options):
+        super().__init__(options)
+        import streams
+        self.figures = [Figure("mb_s", "throughput", "MB/s", lambda r: r["bytes"] / r["seconds"] / MB, "ratio >= 0.5"),
+                        *streams.COSTS, *streams.ANSWERS[:4], *streams.REST]
+
+    def describe(self):
+        o = self.options
+        return f"batches of {o.records} x {o.record_bytes} B, {self.partitions} partitions, depth {o.depth}, {o.requests} requests"
+
+    def open(self, name, folder):
+        return Copied(super().open(name, os.path.join(folder, name)), name)
+
+    def run(self, peer):
+        o = self.options
+        three = peer.name == "three"
+        prewarm(o.mb * (3 if three else 1) * 1.2 + 500)
+        topic = peer.brokers.new_topic(self.partitions, 3 if three else 1)
+        report = load_runner.measured(o, "produce", peer, brokers=peer.brokers.bootstrap, topic=topic,
+                                      partitions=self.partitions, requests=o.requests, records=o.records,
+                                      record_bytes=o.record_bytes, depth=o.depth, acks=-1 if three else 1)
+        peer.brokers.drop_topic(topic)
+        return report
+
+
+class Copied:
+    """A cluster under another name."""
+
+    def __init__(self, brokers, name):
+        self.brokers, self.name = brokers, name
+
+    def __getattr__(self, name):
+        return getattr(self.brokers, name)
+
+
+class Flush(Copies):
+    name = "flush"
+    text = "throughput with flush.messages=1 next to that without"
+    peers = {"flushed": Brokers, "unflushed": Brokers}
+    config = None
+    partitions = 16
+
+    def __init__(self, options):
+        super().__init__(options)
+        self.figures[0].goal = "ratio >= 0.6"
+
+    def run(self, peer):
+        o = self.options
+        prewarm(o.mb * 1.2 + 500)
+        topic = peer.brokers.new_topic(self.partitions, 1, {"flush.messages": "1"} if peer.name == "flushed" else None)
+        report = load_runner.measured(o, "produce", peer, port=peer.port, topic=topic, partitions=self.partitions,
+                                      connections=4, requests=o.requests, records=o.records,
+                                      record_bytes=o.record_bytes, depth=o.depth, acks=1)
+        peer.brokers.drop_topic(topic)
+        return report

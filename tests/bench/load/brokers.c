@@ -1,0 +1,106 @@
+#include "bench/load/brokers.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "codec/api.h"
+#include "codec/codec.h"
+
+enum { CORRELATION = 11 };
+
+static void add(struct broker_list *list, int32_t id, long port)
+{
+    if (list->count == BROKERS_MAX || port <= 0 || port > 65535) {
+        die("more than %d brokers, or %ld is no port", BROKERS_MAX, port);
+    }
+    list->ids[list->count] = id;
+    list->ports[list->count] = (uint16_t)port;
+    list->peers[list->count].fd = -1;
+    list->count++;
+}
+
+void brokers_init(struct broker_list *list, const struct load_options *options)
+{
+    *list = (struct broker_list){.host = options->host};
+    if (options->brokers == NULL) {
+        add(list, -1, options->port);
+        return;
+    }
+    const char *at = options->brokers;
+    for (bool more = true; more;) {
+        char *end;
+        long id = strtol(at, &end, 10);
+        if (*end != '=') {
+            die("%s is not ID=PORT,ID=PORT,...", options->brokers);
+        }
+        add(list, (int32_t)id, strtol(end + 1, &end, 10));
+        more = *end == ',';
+        if (!more && *end != '\0') {
+            die("%s is not ID=PORT,ID=PORT,...", options->brokers);
+        }
+        at = end + 1;
+    }
+}
+
+static void drop(struct broker_list *list, int32_t place)
+{
+    if (list->peers[place].fd >= 0) {
+        peer_close(&list->peers[place]);
+        list->peers[place] = (struct peer){.fd = -1};
+    }
+}
+
+void brokers_fini(struct broker_list *list)
+{
+    for (int32_t i = 0; i < list->count; i++) {
+        drop(list, i);
+    }
+}
+
+int32_t brokers_find(const struct broker_list *list, int32_t id)
+{
+    for (int32_t i = 0; i < list->count; i++) {
+        if (list->ids[i] == id || list->ids[i] == -1) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+bool brokers_call(struct broker_list *list, int32_t place, int16_t api_key, int16_t version,
+                  const void *body, int timeout_ms, struct arena *arena, void *reply)
+{
+    struct peer *peer = &list->peers[place];
+    struct buf out = {0};
+    struct bytes frame;
+    if (peer->fd < 0 && !peer_try_connect(peer, list->host, list->ports[place])) {
+        return false;
+    }
+    frame_put(&out, api_key, version, CORRELATION, body);
+    bool answered = peer_try_call(peer, &out, timeout_ms, &frame);
+    buf_fini(&out);
+    if (!answered) {
+        drop(list, place);
+        return false;
+    }
+    struct bytes in = peer_body(frame, api_key, version, CORRELATION);
+    if (codec_decode(api_find(api_key)->response, version, in, arena, reply, NULL) != ERR_OK) {
+        die("malformed %s response", api_find(api_key)->name);
+    }
+    return true;
+}
+
+bool brokers_metadata(struct broker_list *list, int32_t place, const char *topic, int timeout_ms,
+                      struct arena *arena, struct metadata_response *out)
+{
+    struct metadata_request request;
+    struct metadata_request_metadata_request_topic one;
+    codec_init(&metadata_request_desc, &request);
+    codec_init(&metadata_request_metadata_request_topic_desc, &one);
+    one.name = str_of(topic != NULL ? topic : "");
+    request.topics = &one;
+    request.topics_count = topic != NULL ? 1 : -1; /* null: all */
+    request.allow_auto_topic_creation = false;
+    return brokers_call(list, place, API_METADATA, LOAD_METADATA_VERSION, &request, timeout_ms,
+                        arena, out);
+}
