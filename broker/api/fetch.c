@@ -10,13 +10,17 @@
  * (fetch_warm.h), so that sending it does not stop the loop.
  *
  * A follower's fetch also says what the follower has: after reading, and before the reply or the
- * wait, each partition's leader is told (fetch_follow_*).
+ * wait, each partition's leader is told (fetch_follow_*). Where consumers read from followers, it
+ * does not wait once the high watermark is another than it was told: what its consumers may read
+ * would be late by up to replica.fetch.wait.max.ms. A consumer may be sent to a follower that is
+ * nearer to it (fetch_nearest.h).
  *
  * Source: Kafka 3.9 in ZooKeeper mode. Versions 0 to 3 promise magic 0 and 1, to which this
  * broker does not convert: they are offered because clients probe for them, and answered with
  * UNSUPPORTED_FOR_MESSAGE_FORMAT. */
 #include "api/broker.h"
 #include "api/client.h"
+#include "api/fetch_nearest.h"
 #include "api/fetch_read.h"
 #include "api/fetch_warm.h"
 #include "api/handlers.h"
@@ -43,6 +47,7 @@ struct fetch_wait {
     struct wait wait;
     struct fetch_op *op;
     struct part *part; /* referenced by the wait's source */
+    const struct fetch_item *item;
     int64_t fetch_offset;
     struct part_now now; /* when we last looked: any change is news */
     int64_t bytes;       /* counted into op->bytes_seen */
@@ -68,6 +73,8 @@ struct fetch_op {
     struct wait_op wait;
     struct fetch_wait *waits;
     struct fetch_warm warm;
+    struct fetch_nearest nearest;
+    bool tell_hw;      /* a follower that is to hear of every high watermark at once */
     int32_t following; /* partitions not yet told, plus one while they are being told */
 };
 
@@ -108,7 +115,7 @@ static void fill_partition(struct fetch_op *op, struct fetch_read *read, struct 
         .current_leader = {.leader_id = -1, .leader_epoch = -1},
         .snapshot_id = {.end_offset = -1, .epoch = -1},
         .aborted_transactions_count = op->limits.read_committed && read->err == ERR_OK ? 0 : -1,
-        .preferred_read_replica = -1,
+        .preferred_read_replica = read->preferred,
         /* Never null: an empty set of records where there is nothing to send. */
         .records = {(const uint8_t *)"", read->view != NULL ? read->range.size_bytes : 0},
     };
@@ -156,8 +163,8 @@ static void fill_responses(struct fetch_op *op, struct fetch_response *reply,
     for (int32_t i = 0; i < op->count; i++) {
         struct fetch_read *read = &op->reads[i];
         if (!fetch_context_include(&op->context, read->item, read->err != ERR_OK,
-                                   read->view != NULL, read->diverging, read->offset_hw,
-                                   read->log_start)) {
+                                   read->view != NULL, read->diverging || read->preferred >= 0,
+                                   read->offset_hw, read->log_start)) {
             continue;
         }
         const struct fetch_want *want = &read->item->want;
@@ -254,12 +261,21 @@ static int64_t wait_measure(const struct fetch_wait *fetch)
     return err == ERR_OK ? (int64_t)range.size_bytes : limits->min_bytes;
 }
 
+/* Has the follower not been told of this high watermark? Only a session remembers. */
+static bool hw_is_news(const struct fetch_op *op, const struct fetch_item *item, int64_t offset_hw)
+{
+    return op->tell_hw && op->context.session != NULL && offset_hw != item->sent_hw;
+}
+
 static enum wait_result fetch_poll(struct wait *wait)
 {
     struct fetch_wait *fetch = container_of(wait, struct fetch_wait, wait);
     struct fetch_op *op = fetch->op;
     struct part_now now = part_now(fetch->part);
     if (now.role != fetch->now.role || now.leader_epoch != fetch->now.leader_epoch) {
+        return WAIT_COMPLETE;
+    }
+    if (hw_is_news(op, fetch->item, atomic_load(&fetch->part->offset_hw))) {
         return WAIT_COMPLETE;
     }
     int64_t bytes = wait_measure(fetch);
@@ -294,6 +310,7 @@ static void fetch_wait_start(struct fetch_op *op, int64_t deadline_ms)
         struct fetch_wait *fetch = &op->waits[i];
         fetch->op = op;
         fetch->part = op->reads[i].part;
+        fetch->item = op->items[i];
         fetch->fetch_offset = op->items[i]->want.fetch_offset;
         fetch->now = part_now(fetch->part);
         wait_add(&op->wait, &fetch->wait, &fetch->part->wait, WAIT_ANY, fetch_poll);
@@ -413,7 +430,8 @@ static void mark_unsupported(struct fetch_op *op)
                                            .offset_stable = -1,
                                            .log_start = -1,
                                            .diverging_epoch = -1,
-                                           .diverging_end = -1};
+                                           .diverging_end = -1,
+                                           .preferred = -1};
     }
 }
 
@@ -452,6 +470,7 @@ static void on_followed(struct part_call *call)
         item->op->must_answer = true;
     } else {
         read->offset_hw = atomic_load_explicit(&call->part->offset_hw, memory_order_acquire);
+        item->op->must_answer |= hw_is_news(item->op, read->item, read->offset_hw);
     }
     follow_settle(item->op);
 }
@@ -476,6 +495,7 @@ static void fetch_follow_all(struct fetch_op *op)
     struct req *req = op->req;
     const struct fetch_request *request = req->body;
     struct fetch_follow *follows = req_array(req, struct fetch_follow, op->count);
+    op->tell_hw = fetch_nearest_enabled(req);
     op->following = 1;
     for (int32_t i = 0; i < op->count; i++) {
         struct fetch_read *read = &op->reads[i];
@@ -498,6 +518,13 @@ static void fetch_follow_all(struct fetch_op *op)
         part_follow(read->part, follow);
     }
     follow_settle(op);
+}
+
+static void on_nearest(struct fetch_nearest *nearest)
+{
+    struct fetch_op *op = container_of(nearest, struct fetch_op, nearest);
+    op->must_answer = op->must_answer || nearest->found;
+    fetch_decide(op);
 }
 
 void api_fetch(struct req *req)
@@ -523,7 +550,8 @@ void api_fetch(struct req *req)
     fetch_read_all(op);
     if (is_live_follower(req, &op->limits)) {
         fetch_follow_all(op);
-    } else {
+    } else if (op->limits.replica_id != -1 ||
+               !fetch_nearest_start(&op->nearest, req, op->reads, op->count, on_nearest)) {
         fetch_decide(op);
     }
 }

@@ -126,7 +126,8 @@ static enum err read_partition(struct req *req, const struct fetch_limits *limit
 void fetch_read_partition(struct req *req, const struct fetch_limits *limits,
                           struct fetch_item *item, int64_t room, bool first, struct fetch_read *out)
 {
-    *out = (struct fetch_read){.item = item, .diverging_epoch = -1, .diverging_end = -1};
+    *out = (struct fetch_read){
+        .item = item, .diverging_epoch = -1, .diverging_end = -1, .preferred = -1};
     out->err = read_partition(req, limits, room, first, out);
     if (out->err != ERR_OK) {
         out->offset_hw = -1;

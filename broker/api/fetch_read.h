@@ -33,6 +33,7 @@ struct fetch_read {
     bool diverging; /* the client's log differs: see epoch and end */
     int32_t diverging_epoch;
     int64_t diverging_end;
+    int32_t preferred; /* the consumer should rather read from this replica; -1 */
 };
 
 /* Read one partition: at most `room` bytes, at least one batch when `first`. */

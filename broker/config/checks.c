@@ -54,6 +54,23 @@ static enum err check_classes(const struct config *config, struct errmsg *msg)
     return ERR_OK;
 }
 
+/* Kafka's own two are built in. */
+static enum err check_selector(const struct config *config, struct errmsg *msg)
+{
+    const char *value = config_str(config, KEY_replica_selector_class);
+    if (value == NULL || value[0] == '\0' || strcmp(value, SELECTOR_RACK_AWARE) == 0 ||
+        strcmp(value, SELECTOR_LEADER) == 0) {
+        return ERR_OK;
+    }
+    errmsg_set(msg,
+               "error[E-CONFIG-05]: replica.selector.class cannot be honoured.\n  "
+               "replica.selector.class=%.200s\n  Java classes cannot be loaded. Built in are:\n"
+               "      " SELECTOR_RACK_AWARE "\n      " SELECTOR_LEADER "\n  "
+               "Remove the key for consumers to read from leaders.",
+               value);
+    return ERR_INVALID_CONFIG;
+}
+
 static enum err check_refused(const struct config *config, struct errmsg *msg)
 {
     const char *roles = config_str(config, KEY_process_roles);
@@ -84,7 +101,8 @@ static enum err check_refused(const struct config *config, struct errmsg *msg)
                       "Barnabas is coordinated by ZooKeeper, where the controller has no listeners "
                       "of its own. Remove the key.");
     }
-    return check_classes(config, msg);
+    enum err err = check_classes(config, msg);
+    return err == ERR_OK ? check_selector(config, msg) : err;
 }
 
 static enum err check_connections(const struct config *config, struct errmsg *msg)

@@ -310,6 +310,12 @@ double config_double(const struct config *config, enum config_key key)
 
 enum { MINUTE_MS = 60000, HOUR_MS = 3600000 };
 
+bool config_rack_aware(const struct config *config)
+{
+    const char *selector = config_str(config, KEY_replica_selector_class);
+    return selector != NULL && strcmp(selector, SELECTOR_RACK_AWARE) == 0;
+}
+
 int64_t config_retention_ms(const struct config *config)
 {
     int64_t value;

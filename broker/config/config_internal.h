@@ -4,6 +4,10 @@
 
 #include "config/config.h"
 
+/* What replica.selector.class may be: the two classes that come with Kafka. */
+#define SELECTOR_RACK_AWARE "org.apache.kafka.common.replica.RackAwareReplicaSelector"
+#define SELECTOR_LEADER     "org.apache.kafka.common.replica.LeaderSelector"
+
 enum { LAYER_STATIC, LAYER_ALL, LAYER_MINE, CONFIG_LAYERS };
 
 /* A key that is not in keys.def. */

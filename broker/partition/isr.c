@@ -153,6 +153,29 @@ int64_t isr_low_watermark(const struct isr *isr, int64_t log_start)
     return lowest;
 }
 
+static bool reads_better(const struct isr_replica *a, const struct isr_replica *b)
+{
+    if (a->offset_end != b->offset_end) {
+        return a->offset_end > b->offset_end;
+    }
+    return a->caught_up_ms != b->caught_up_ms ? a->caught_up_ms > b->caught_up_ms : a->id > b->id;
+}
+
+int32_t isr_best_reader(const struct isr *isr, const int32_t *ids, int32_t count, int64_t offset)
+{
+    const struct isr_replica *best = NULL;
+    for (int32_t i = 0; i < isr->replicas_count; i++) {
+        const struct isr_replica *replica = &isr->replicas[i];
+        bool has_it = replica->offset_end != ISR_OFFSET_UNKNOWN && replica->log_start <= offset &&
+                      replica->offset_end >= offset;
+        if (replica->member && replica->id != isr->me && has_it &&
+            listed(ids, count, replica->id) && (best == NULL || reads_better(replica, best))) {
+            best = replica;
+        }
+    }
+    return best != NULL ? best->id : -1;
+}
+
 /* R2 */
 static bool may_enter(const struct isr *isr, const struct isr_replica *replica, int64_t offset_hw)
 {

@@ -95,6 +95,10 @@ bool isr_enough(const struct isr *isr);
  * at once. */
 int64_t isr_low_watermark(const struct isr *isr, int64_t log_start);
 
+/* Of the members among `ids`, the one that has most of the records from `offset` on, and began late
+ * enough; -1: none has it. Ties go to whoever had everything last, then to the larger id. */
+int32_t isr_best_reader(const struct isr *isr, const int32_t *ids, int32_t count, int64_t offset);
+
 struct isr_proposal {
     int32_t leader_epoch;
     int32_t partition_epoch;

@@ -229,6 +229,18 @@ struct part_follow {
 /* @any Tell the leader. done() follows; until then `follow` is the actor's. */
 void part_follow(struct part *part, struct part_follow *follow);
 
+/* To the leader: should a consumer at `offset` rather read from one of these replicas? */
+struct part_nearest {
+    struct part_call call;
+    int64_t offset;
+    const int32_t *ids; /* the caller's, until done */
+    int32_t ids_count;
+    int32_t id; /* out; -1: none of them, or we do not lead any more */
+};
+
+/* @any done() follows. */
+void part_nearest(struct part *part, struct part_nearest *nearest);
+
 enum part_step {
     PART_STEP_RECORDS,  /* append `records`, and learn the leader's high watermark and log start */
     PART_STEP_DIVERGED, /* the leader's epoch `epoch` ends at `offset`: drop what is not in it */

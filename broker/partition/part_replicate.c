@@ -56,6 +56,22 @@ void part_follow(struct part *part, struct part_follow *follow)
     part_post(part, &follow->call.msg);
 }
 
+static void on_nearest(struct actor *actor, struct actor_msg *msg)
+{
+    struct part *part = container_of(actor, struct part, actor);
+    struct part_nearest *nearest = container_of(msg, struct part_nearest, call.msg);
+    bool leads = part_now(part).role == PART_LEADER;
+    nearest->id =
+        leads ? isr_best_reader(&part->isr, nearest->ids, nearest->ids_count, nearest->offset) : -1;
+    part_call_answer(&nearest->call);
+}
+
+void part_nearest(struct part *part, struct part_nearest *nearest)
+{
+    part_call_init(part, &nearest->call, on_nearest, 0);
+    part_post(part, &nearest->call.msg);
+}
+
 void part_altered(struct part *part, int32_t leader_epoch, enum err err,
                   const struct isr_state *state)
 {

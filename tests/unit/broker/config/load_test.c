@@ -215,6 +215,22 @@ Test(load, keys_that_do_nothing_yet_are_told_in_one_line_unless_they_say_the_def
     config_put(config);
 }
 
+Test(load, only_selectors_that_are_built_in_are_taken)
+{
+    struct config *config = good(
+        BASE "replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector\n",
+        NULL, NULL);
+    cr_expect(config_rack_aware(config));
+    config_put(config);
+    config = good(BASE "replica.selector.class=org.apache.kafka.common.replica.LeaderSelector\n",
+                  NULL, NULL);
+    cr_expect_not(config_rack_aware(config));
+    config_put(config);
+    bad("replica.selector.class=com.example.Nearest\n", NULL, NULL,
+        "replica.selector.class=com.example.Nearest",
+        "org.apache.kafka.common.replica.RackAwareReplicaSelector");
+}
+
 Test(load, a_bad_value_is_told_with_key_value_rule_example_and_place)
 {
     bad("log.segment.bytes=many\n", NULL, NULL, "log.segment.bytes=many", "line 3");

@@ -243,3 +243,23 @@ Test(isr, a_refused_replica_is_neither_proposed_again_nor_waited_for_until_it_fe
     isr_proposal_fini(&proposal);
     isr_fini(&isr);
 }
+
+Test(isr, a_consumer_is_sent_to_a_member_that_has_its_record_and_most_behind_it)
+{
+    static const int32_t both[] = {2, 3};
+    struct isr isr;
+    lead(&isr, 3, 1);
+    cr_assert_eq(isr_best_reader(&isr, both, 2, 100), -1, "nothing is known of the followers");
+    cr_assert_eq(fetched(&isr, 2, 110, 120, 10), ERR_OK);
+    cr_assert_eq(fetched(&isr, 3, 115, 120, 10), ERR_OK);
+    cr_assert_eq(isr_best_reader(&isr, both, 2, 100), 3);
+    cr_assert_eq(isr_best_reader(&isr, both, 1, 100), 2, "only those who are asked about");
+    cr_assert_eq(isr_best_reader(&isr, both, 2, 112), 3);
+    cr_assert_eq(isr_best_reader(&isr, both, 2, 116), -1, "nobody has it");
+    cr_assert_eq(isr_best_reader(&isr, three, 1, 100), -1, "we are not meant");
+    isr_fini(&isr);
+    lead(&isr, 2, 1);
+    cr_assert_eq(fetched(&isr, 3, 115, 120, 10), ERR_OK);
+    cr_assert_eq(isr_best_reader(&isr, both, 2, 100), -1, "broker 3 is not in sync");
+    isr_fini(&isr);
+}
