@@ -230,7 +230,10 @@ def _process_state(pid):
 
 
 class Process:
-    """One process of a cluster; its folder is named after it."""
+    """One process of a cluster; its folder is named after it. Its host may be changed before it is started, and what
+    its command begins with: so it can live in a network of its own (tests/faults/network.py)."""
+    host = HOST
+    inside = ()
 
     def __init__(self, name, cluster_folder):
         self.name = name
@@ -246,7 +249,7 @@ class Process:
 
     @property
     def address(self):
-        return f"{HOST}:{self.port}"
+        return f"{self.host}:{self.port}"
 
     @property
     def ports(self):
@@ -272,7 +275,7 @@ class Process:
         if self.alive():
             raise ClusterError(f"{self.name} is running already, as process {self.pid}")
         with open(self.log_path, "ab") as log:
-            self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
+            self.child = subprocess.Popen([*self.inside, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
                                           env=env, start_new_session=True)
         state = _process_state(self.child.pid)
         partial = self.pid_path + ".new"
@@ -376,11 +379,11 @@ class ZooKeeper(Process):
     def configure(self):
         os.makedirs(os.path.join(self.folder, "data"), exist_ok=True)
         lines = [f"tickTime={self.cluster.tick_ms}", "initLimit=20", "syncLimit=10", f"dataDir={self.folder}/data",
-                 f"clientPort={self.port}", f"clientPortAddress={HOST}", "admin.enableServer=false",
+                 f"clientPort={self.port}", f"clientPortAddress={self.host}", "admin.enableServer=false",
                  "maxClientCnxns=0", "4lw.commands.whitelist=*"]
         peers = self.cluster.zookeepers
         if len(peers) > 1:
-            lines += [f"server.{z.id}={HOST}:{z.peer_port}:{z.election_port}" for z in peers]
+            lines += [f"server.{z.id}={z.host}:{z.peer_port}:{z.election_port}" for z in peers]
         with open(os.path.join(self.folder, "zoo.cfg"), "w", encoding="ascii") as file:
             file.write("\n".join(lines) + "\n")
         with open(os.path.join(self.folder, "data", "myid"), "w", encoding="ascii") as file:
@@ -413,7 +416,7 @@ class Broker(Process):
 
     def properties(self):
         """Every key of its server.properties. {id}, {port} and {folder} in a value stand for the broker's own."""
-        keys = {"broker.id": "{id}", "listeners": f"PLAINTEXT://{HOST}:{{port}}", "log.dirs": "{folder}/data",
+        keys = {"broker.id": "{id}", "listeners": f"PLAINTEXT://{self.host}:{{port}}", "log.dirs": "{folder}/data",
                 "zookeeper.connect": self.cluster.zookeeper_connect, **self.cluster.config, **self.config}
         own = {"{id}": str(self.id), "{port}": str(self.port), "{folder}": self.folder}
         return {key: re.sub(r"\{(id|port|folder)\}", lambda m: own[m[0]], str(value))
@@ -431,7 +434,7 @@ class Broker(Process):
 
     def call(self, api, body=None, version=None, seconds=10.0):
         """One request to this broker over a connection of its own."""
-        with wire.Connection(HOST, self.port, timeout=seconds, connect_timeout=seconds) as kafka:
+        with wire.Connection(self.host, self.port, timeout=seconds, connect_timeout=seconds) as kafka:
             return kafka.call(api, body, version)
 
     def ready(self):

@@ -1,19 +1,25 @@
 """What a run must not have done. Pure: a history in, problems out.
 
-A history is a list of tuples in the order of the observer's clock:
+A history is what the clients wrote down (client/client.h), as tuples in any order. Records come as runs: `count`
+neighbours, of which the first has this number and this offset.
 
-    ("send", value, partition)               a producer was asked to send; every value is sent once
-    ("ack", value, partition, offset)        acknowledged with acks=all; offset None: the client does not know it
-                                             (librdkafka, when a later batch of the sequence was acknowledged first)
-    ("unknown", value, partition)            no acknowledgement: it may be there or not
-    ("read", partition, offset, value)       seen by a consumer while faults went on
-    ("end", partition, offset)               the latest offset, as ListOffsets told it
-    ("commit", partition, offset)            an offset commit of the group was acknowledged
-    ("committed", partition, offset)         the group's offset, as OffsetFetch told it
-    ("final", partition, offset, value)      what is there after everything has healed
+    ("began", us, writer)                                       a producer (an incarnation of it) that numbers what it
+    ("sent", us, partition, writer, count)                      sends to each partition; it used the numbers below count
+    ("ack", us, us, partition, offset, writer, number, count)   acknowledged with acks=all; offset -1: the client does
+                                                                not know it (librdkafka, when a later batch of the
+                                                                sequence was acknowledged first)
+    ("unknown" or "failed", ... as ack)                         no acknowledgement: may be there or not
+    ("read", ... as ack)                                        seen by a consumer while faults went on
+    ("final", ... as ack)                                       what is there after everything has healed
+    ("end", us, us, partition, offset)                          asked, answered: the latest offset
+    ("commit", us, us, partition, offset)                       asked, answered: a commit of the group was acknowledged
+    ("committed", us, us, partition, offset)                    asked, answered: the group's offset
+    ("garbled", us, partition, offset)                          a record that no writer made
+    ("error", us, text)                                         a client could not go on as it should
 
-A value is "producer:partition:number": one producer (an incarnation of it) numbers what it sends to a partition.
+Only the final reading and the offsets are kept, the rest streams by: memory is that of the runs, not of the records.
 """
+import bisect
 import collections
 
 EXAMPLES = 5  # of each kind of problem
@@ -26,8 +32,8 @@ class Problems:
         self.counts = collections.Counter()
         self.examples = collections.defaultdict(list)
 
-    def add(self, kind, text):
-        self.counts[kind] += 1
+    def add(self, kind, text, count=1):
+        self.counts[kind] += count
         if len(self.examples[kind]) < EXAMPLES:
             self.examples[kind].append(text)
 
@@ -41,76 +47,177 @@ class Problems:
                 yield f"    {text}"
 
 
-def _check_final(history, final, problems):
-    """Everything acknowledged is there, where it was said to be, once; and nothing else than what was sent."""
-    sent = {event[1] for event in history if event[0] == "send"}
-    places = collections.defaultdict(list)
-    for (partition, offset), value in final.items():
-        places[value].append((partition, offset))
-        if value not in sent:
-            problems.add("invented", f"{value} at {partition}@{offset} was never sent")
-    for value, found in places.items():
-        if len(found) > 1:
-            problems.add("duplicated", f"{value} at {sorted(found)}")
-    for event in history:
-        if event[0] != "ack":
-            continue
-        _, value, partition, offset = event
-        if value not in places:
-            problems.add("lost", f"{value}, acknowledged at {partition}@{offset}")
-        elif offset is not None and (partition, offset) not in places[value]:
-            problems.add("moved", f"{value}, acknowledged at {partition}@{offset}, is at {places[value]}")
+class Final:
+    """The final reading, to be looked up by offset and by number. A row is (offset, writer, number, count)."""
+
+    def __init__(self):
+        self.rows = collections.defaultdict(list)  # partition -> rows
+        self.by_number = collections.defaultdict(list)  # (writer, partition) -> rows
+
+    def add(self, partition, row):
+        self.rows[partition].append(row)
+
+    def sort(self):
+        for partition, rows in self.rows.items():
+            rows.sort()
+            for row in rows:
+                self.by_number[row[1], partition].append(row)
+        for rows in self.by_number.values():
+            rows.sort(key=lambda row: row[2])
+
+    @staticmethod
+    def _overlapping(rows, column, first, count):
+        """Rows that share a value of this column with first, first + 1, ...; and of each the shared part."""
+        at = max(0, bisect.bisect_right(rows, first, key=lambda row: row[column]) - 1)
+        while at < len(rows) and rows[at][column] < first + count:
+            begin = max(first, rows[at][column])
+            end = min(first + count, rows[at][column] + rows[at][3])
+            if begin < end:
+                yield rows[at], begin, end
+            at += 1
+
+    def at_offsets(self, partition, offset, count):
+        return self._overlapping(self.rows.get(partition, []), 0, offset, count)
+
+    def with_numbers(self, writer, partition, number, count):
+        return self._overlapping(self.by_number.get((writer, partition), []), 2, number, count)
 
 
-def _check_order(final, problems):
-    """What one producer sent to a partition is there in the order of sending."""
-    last = {}
-    for partition, offset in sorted(final):
-        producer, _, number = final[partition, offset].rsplit(":", 2)
-        before = last.get((producer, partition), -1)
-        if int(number) <= before:
-            problems.add("reordered", f"{final[partition, offset]} at {partition}@{offset} after number {before}")
-        last[producer, partition] = int(number)
+def _holes(parts, first, count):
+    """What of first, first + 1, ... is in none of the parts, which are sorted (begin, end)."""
+    at = first
+    for begin, end in parts:
+        if begin > at:
+            yield at, begin
+        at = max(at, end)
+    if at < first + count:
+        yield at, first + count
 
 
-def _check_reads(history, final, problems):
+def _check_order(final, sent, problems):
+    """What one producer sent to a partition is there in the order of sending, once, and nothing else is there."""
+    for partition, rows in final.rows.items():
+        after = {}  # writer -> the next number that may come
+        for offset, writer, number, count in rows:
+            where = f"w{writer}:{partition}:{number} at {partition}@{offset}"
+            limit = sent.get((writer, partition), 0)
+            if number + count > limit:
+                problems.add("invented", f"{where}, {count} records; only numbers below {limit} were sent",
+                             number + count - max(limit, number))
+            if number < after.get(writer, 0):
+                twice = any(row[0] != offset and row[2] < number + count and number < row[2] + row[3]
+                            for row in final.by_number[writer, partition])
+                kind = "duplicated" if twice else "reordered"
+                problems.add(kind, f"{where}, {count} records, after number {after[writer] - 1}", count)
+            after[writer] = max(after.get(writer, 0), number + count)
+
+
+def _check_ack(event, final, problems):
+    """What was acknowledged is there, where it was said to be."""
+    _, _, _, partition, offset, writer, number, count = event
+    parts = []
+    for row, begin, end in final.with_numbers(writer, partition, number, count):
+        parts.append((begin, end))
+        if offset >= 0 and row[0] - row[2] != offset - number:
+            problems.add("moved", f"w{writer}:{partition}:{begin}, acknowledged at {partition}@"
+                         f"{offset - number + begin}, is at {row[0] - row[2] + begin}", end - begin)
+    for begin, end in _holes(parts, number, count):
+        place = f" at {partition}@{offset - number + begin}" if offset >= 0 else ""
+        problems.add("lost", f"w{writer}:{partition}:{begin} to {end - 1}, acknowledged{place}", end - begin)
+
+
+def _check_gone(event, final, problems):
+    """What was written to a topic that was deleted then is not there."""
+    _, _, _, partition, _, writer, number, count = event
+    for row, begin, end in final.with_numbers(writer, partition, number, count):
+        problems.add("resurrected", f"w{writer}:{partition}:{begin} at {partition}@{row[0] - row[2] + begin}, of a "
+                     "topic that was deleted", end - begin)
+
+
+def _check_read(event, final, problems):
     """What a consumer saw stays, unchanged, at its offset."""
-    for event in history:
-        if event[0] != "read":
-            continue
-        _, partition, offset, value = event
-        there = final.get((partition, offset))
-        if there is None:
-            problems.add("vanished", f"{value} was read at {partition}@{offset}")
-        elif there != value:
-            problems.add("changed", f"{partition}@{offset} was {value}, is {there}")
+    _, _, _, partition, offset, writer, number, count = event
+    parts = []
+    for row, begin, end in final.at_offsets(partition, offset, count):
+        parts.append((begin, end))
+        if row[1] != writer or row[2] - row[0] != number - offset:
+            problems.add("changed", f"{partition}@{begin} was w{writer}:{partition}:{number - offset + begin}, "
+                         f"is w{row[1]}:{partition}:{row[2] - row[0] + begin}", end - begin)
+    for begin, end in _holes(parts, offset, count):
+        problems.add("vanished", f"w{writer}:{partition}:{number - offset + begin} was read at {partition}@{begin}, "
+                     f"and {end - begin - 1} more", end - begin)
 
 
-def _check_never_back(history, kinds, problem, problems):
-    """Each partition's offsets only grow. kinds: {event kind: whether it must not be below those before it}."""
-    highest = {}
-    for event in history:
-        if event[0] not in kinds:
-            continue
-        kind, partition, offset = event
-        before = highest.get(partition, -1)
-        if kinds[kind] and offset < before:
-            problems.add(problem, f"partition {partition}: {offset} after {before}")
-        highest[partition] = max(before, offset)
+def _check_never_back(events, problem, problems):
+    """Each partition's offset, once it was known, is never told smaller by an answer that was asked for later."""
+    told = collections.defaultdict(list)  # partition -> (time, not what is asked for but what is known, offset)
+    for kind, asked_us, answered_us, partition, offset in events:
+        told[partition].append((answered_us, 1, offset))
+        if kind != "commit":  # one that comes late is no problem; one that is acknowledged moves the offset
+            told[partition].append((asked_us, 0, (answered_us, offset)))
+    for partition, moments in told.items():
+        known, asked = -1, []
+        for moment in sorted(moments, key=lambda m: m[:2]):
+            if moment[1] == 0:
+                asked.append((*moment[2], known))
+            else:
+                known = max(known, moment[2])
+        for answered_us, offset, least in asked:
+            if offset < least:
+                problems.add(problem, f"partition {partition}: {offset} after {least}, at {answered_us} us")
 
 
-def check(history):
-    """The Problems of a history."""
-    problems = Problems()
-    final = {(event[1], event[2]): event[3] for event in history if event[0] == "final"}
-    _check_final(history, final, problems)
-    _check_order(final, problems)
-    _check_reads(history, final, problems)
-    _check_never_back(history, {"end": True}, "end went back", problems)
-    # A commit that is acknowledged moves the group's offset; one read must not show less.
-    _check_never_back(history, {"commit": False, "committed": True}, "committed offset went back", problems)
+def check(history, deleted_us=None, born_us=None):
+    """The Problems of a history. history() gives an iterator, twice. deleted_us, born_us: when the topic was last
+    deleted (before it was asked for) and created again (after it was answered): what was acknowledged before is gone,
+    and writers that began between may have written to either."""
+    problems, final = Problems(), Final()
+    sent, began, offsets = {}, {}, collections.defaultdict(list)
+    for event in history():
+        if event[0] == "final":
+            final.add(event[3], event[4:])
+        elif event[0] == "sent":
+            sent[event[3], event[2]] = event[4]
+        elif event[0] == "began":
+            began[event[2]] = event[1]
+        elif event[0] in ("end", "commit", "committed"):
+            offsets["end" if event[0] == "end" else "committed"].append(event)
+        elif event[0] == "garbled":
+            problems.add("garbled", f"at {event[2]}@{event[3]}")
+    final.sort()
+    _check_order(final, sent, problems)
+    for event in history():
+        if event[0] == "read":
+            _check_read(event, final, problems)
+        elif event[0] == "ack" and (born_us is None or began[event[5]] >= born_us):
+            _check_ack(event, final, problems)
+        elif event[0] == "ack" and event[2] < deleted_us:
+            _check_gone(event, final, problems)
+    _check_never_back(offsets["end"], "end went back", problems)
+    _check_never_back(offsets["committed"], "committed offset went back", problems)
     return problems
 
 
 def counts(history):
-    return collections.Counter(event[0] for event in history)
+    """How many records, or events, of each kind."""
+    found = collections.Counter()
+    for event in history():
+        found[event[0]] += event[7] if len(event) == 8 else 1
+    return found
+
+
+def difference(contents):
+    """contents: {broker: an iterator of blocks of bytes of one size, the last one shorter}. Text where they differ for
+    the first time, or None when they are the same to the end."""
+    names, at = list(contents), 0
+    readers = [iter(contents[name]) for name in names]
+    while True:
+        blocks = [next(reader, b"") for reader in readers]
+        for name, block in zip(names[1:], blocks[1:]):
+            if block != blocks[0]:
+                same = next((i for i, (a, b) in enumerate(zip(block, blocks[0])) if a != b),
+                            min(len(block), len(blocks[0])))
+                return f"{names[0]} and {name} differ at byte {at + same}"
+        if not blocks[0]:
+            return None
+        at += len(blocks[0])

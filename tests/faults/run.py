@@ -1,33 +1,39 @@
 """Break a cluster on purpose, under load, and check what its clients saw. The command is scripts/faults.
 
-One run: a cluster of three brokers and three ZooKeepers, clients (workload.py), one kind of fault again and again for
-as long as is asked for (injector.py), then peace: everything must heal, and the history must be free of problems
+One run: a cluster of three brokers and three ZooKeepers, clients (history.py), one kind of fault again and again for
+as long as is asked for (faults_*.py), then peace: everything must heal, and the history must be free of problems
 (checker.py). The replicas must be the same, byte for byte.
 """
-import argparse
 import glob
-import json
 import os
+import shutil
 import sys
-import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "scripts", "lib"))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-import checker  # noqa: E402  pylint: disable=wrong-import-position
-import cluster as clusters  # noqa: E402  pylint: disable=wrong-import-position
-import injector  # noqa: E402  pylint: disable=wrong-import-position
-import workload  # noqa: E402  pylint: disable=wrong-import-position
-from admin import Admin  # noqa: E402  pylint: disable=wrong-import-position
+# pylint: disable=wrong-import-position
+import checker  # noqa: E402
+import cluster as clusters  # noqa: E402
+import disk  # noqa: E402
+import faults_admin  # noqa: E402
+import faults_disk  # noqa: E402,F401 pylint: disable=unused-import
+import faults_network  # noqa: E402,F401 pylint: disable=unused-import
+import faults_process  # noqa: E402,F401 pylint: disable=unused-import
+import history  # noqa: E402
+import measure  # noqa: E402
+import network  # noqa: E402
+import scene as scenes  # noqa: E402
 
-TOPIC, PARTITIONS, SESSION_S = "faults", 4, 4.0
+TOPIC, PARTITIONS, SESSION_S = "faults", 4, 3.0
+BLOCK = 1 << 20
 CONFIG = {
     "min.insync.replicas": "2", "default.replication.factor": "3", "offsets.topic.replication.factor": "3",
-    "offsets.topic.num.partitions": "4", "group.initial.rebalance.delay.ms": "0",
+    "offsets.topic.num.partitions": "4", "group.initial.rebalance.delay.ms": "0", "auto.create.topics.enable": "false",
     "zookeeper.session.timeout.ms": str(int(SESSION_S * 1000)), "replica.lag.time.max.ms": "3000",
-    "log.segment.bytes": "1048576",
+    "log.segment.bytes": "4194304",
 }
 
 
@@ -35,139 +41,199 @@ class Failed(Exception):
     """The run found a problem."""
 
 
-def create_topic(cluster):
-    answer = Admin(cluster.bootstrap).call_controller("CreateTopics", lambda version, timeout_ms: {
-        "topics": [{"name": TOPIC, "num_partitions": PARTITIONS, "replication_factor": 3, "assignments": [],
-                    "configs": []}],
-        "timeout_ms": timeout_ms, "validate_only": False})
-    if answer["topics"][0]["error_code"] != 0:
-        raise Failed(f"the topic was not created: {answer}")
+# ------------------------------------------------------------------ replicas
 
 
-def log_bytes(broker, partition):
-    paths = sorted(glob.glob(os.path.join(broker.folder, "data", f"{TOPIC}-{partition}", "*.log")))
-    parts = []
-    for path in paths:
+def blocks(broker, partition):
+    """A replica's log, block by block."""
+    for path in sorted(glob.glob(os.path.join(broker.folder, "data", f"{TOPIC}-{partition}", "*.log"))):
         with open(path, "rb") as file:
-            parts.append(file.read())
-    return b"".join(parts)
+            yield from iter(lambda: file.read(BLOCK), b"")  # pylint: disable=cell-var-from-loop
 
 
-def same_everywhere(cluster):
-    return all(len({log_bytes(b, p) for b in cluster.brokers}) == 1 for p in range(PARTITIONS))
+def evenly(parts):
+    """The same bytes in blocks of one size: segments end at different places in different replicas."""
+    held = b""
+    for part in parts:
+        held += part
+        while len(held) >= BLOCK:
+            yield held[:BLOCK]
+            held = held[BLOCK:]
+    if held:
+        yield held
 
 
-def inject(scene, name, seconds):
-    """How many times the fault happened."""
-    end, count = time.monotonic() + seconds, 0
-    while time.monotonic() < end or count == 0:
-        injector.FAULTS[name](scene)
-        count += 1
-        if scene.random.random() < 0.7:  # else the next one comes while this one heals
-            scene.cluster.wait(scene.healed, f"everything in sync after {name}")
-    return count
+def replicas_differ(cluster):
+    """Text, or None."""
+    partitions = cluster.metadata([TOPIC])["topics"][0]["partitions"]
+    for one in partitions:
+        contents = {f"partition {one['partition_index']} of broker {b}": evenly(blocks(cluster.broker(b),
+                                                                                      one["partition_index"]))
+                    for b in one["replica_nodes"]}
+        found = checker.difference(contents)
+        if found:
+            return found
+    return None
 
 
-def run_in(cluster, name, seconds, seed, per_second):
-    """Returns the history and the number of faults."""
-    history = []
-    create_topic(cluster)
-    workers = [workload.Writer(history, cluster.bootstrap, TOPIC, PARTITIONS, per_second),
-               workload.Reader(history, cluster.bootstrap, TOPIC, PARTITIONS),
-               workload.EndWatcher(history, cluster.bootstrap, TOPIC, PARTITIONS),
-               workload.Group(history, cluster.bootstrap, TOPIC, PARTITIONS)]
-    scene = injector.Scene(cluster, TOPIC, seed, SESSION_S)
-    for worker in workers:
-        worker.start()
+def wait_for_same_replicas(cluster, seconds=30.0):
+    last = [None]
+
+    def same():
+        last[0] = replicas_differ(cluster)
+        return last[0] is None
+
     try:
-        count = inject(scene, name, seconds)
-        cluster.wait(scene.healed, "everything in sync in the end")
-    finally:
-        problems = []
-        for worker in workers:
-            try:
-                worker.stop()
-            except Exception as problem:  # pylint: disable=broad-except
-                problems.append(f"{type(worker).__name__}: {problem}")
-    if problems:
-        raise Failed("; ".join(problems))
-    workload.read_all(history, cluster.bootstrap, TOPIC, PARTITIONS)
-    cluster.wait(lambda: same_everywhere(cluster), "replicas that are the same byte for byte")
-    return history, count
+        cluster.wait(same, "replicas that are the same", seconds)
+    except clusters.ClusterError as problem:
+        raise Failed(f"replicas differ: {last[0]}\n{problem}") from None
 
 
-def run_one(name, seconds, seed, per_second, folder, binary=None):
-    """One line for people; raises Failed, with the folder kept."""
-    cluster = clusters.Cluster(folder, 3, 3, CONFIG, binary=binary)
-    started = time.monotonic()
-    try:
-        with cluster:
-            history, count = run_in(cluster, name, seconds, seed, per_second)
-            reports = cluster.reports()
-    except Exception as problem:  # pylint: disable=broad-except
-        raise Failed(f"{name} seed {seed}: {type(problem).__name__}: {problem}") from problem
-    problems = checker.check(history)
-    if problems or reports:
-        path = os.path.join(cluster.folder, "history.json")
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(history, file)
-        raise Failed(f"{name} seed {seed}: history in {path}\n" + "\n".join([*problems.lines(), *reports]))
-    found = checker.counts(history)
-    return {"fault": name, "seed": seed, "faults": count, "seconds": round(time.monotonic() - started),
-            "sent": found["send"], "acknowledged": found["ack"], "unknown": found["unknown"], "read": found["read"],
-            "final": found["final"], "commits": found["commit"]}
+# ------------------------------------------------------------------ one run
 
 
-def print_list():
-    for name, function in injector.FAULTS.items():
-        reason = getattr(function, "why_not", lambda: None)()
-        print(f"{name:24} {function.__doc__}" + (f"  [skipped here: {reason}]" if reason else ""))
+class Run:
+    """One fault, again and again. result is what there is to tell of it, once check() is over."""
 
+    def __init__(self, fault, seconds, seed, rate, folder, binary=None):
+        self.fault, self.seconds, self.rate, self.folder = fault, seconds, rate, folder
+        self.cluster = clusters.Cluster(folder, fault.brokers, 3, {**CONFIG, **fault.config}, binary=binary)
+        self.scene = scenes.Scene(self.cluster, TOPIC, seed, SESSION_S, folder)
+        self.seed = seed
+        self.clients = []
+        self.injections = []  # (begin, end)
+        self.problems = checker.Problems()
 
-def print_row(row):
-    print(f"{row['fault']:24} {row['faults']:5} faults {row['seconds']:5} s {row['acknowledged']:9} acknowledged "
-          f"{row['unknown']:6} unknown {row['read']:9} read {row['commits']:6} commits   ok", flush=True)
+    # ---- what a fault needs
 
+    def _set_up(self):
+        for broker in self.cluster.brokers:
+            if "mounts" in self.fault.parts:
+                self.scene.mounts[broker.id] = disk.Mounted(broker)
+            if "shim" in self.fault.parts:
+                self.scene.shims[broker.id] = disk.Shim(broker)
+        if "network" in self.fault.parts:
+            self.scene.network = network.Network(self.cluster)
 
-def main(arguments):
-    parser = argparse.ArgumentParser(prog="scripts/faults", description="Break a cluster on purpose and check it.")
-    parser.add_argument("--list", action="store_true", help="the faults")
-    parser.add_argument("--run", metavar="NAME", action="append", default=[], help="one of them; may be repeated")
-    parser.add_argument("--all", action="store_true", help="every one")
-    parser.add_argument("--seconds", type=float, default=30.0, help="of faults, for each (default 30)")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rate", type=int, default=1000, help="messages per second (default 1000)")
-    parser.add_argument("--binary", help="barnabasd (default: of build/asan, or of BARNABAS_BUILD)")
-    options = parser.parse_args(arguments)
-    if options.list or not (options.run or options.all):
-        print_list()
-        return 0
-    names = list(injector.FAULTS) if options.all else options.run
-    unknown = [name for name in names if name not in injector.FAULTS]
-    if unknown:
-        parser.error(f"no such fault: {', '.join(unknown)}; scripts/faults --list shows them")
-    base = tempfile.mkdtemp(prefix="barnabas-faults-")
-    passed = failed = skipped = 0
-    rows = []
-    for name in names:
-        reason = getattr(injector.FAULTS[name], "why_not", lambda: None)()
-        if reason:
-            skipped += 1
-            print(f"{name:24} skipped: {reason}", flush=True)
-            continue
+    def _take_down(self, failed):
+        for mounted in self.scene.mounts.values():
+            if failed:
+                mounted.keep()
+            mounted.unmount()
+        if self.scene.network:
+            self.scene.network.close()
+
+    # ---- clients
+
+    def _client(self, name, role, *arguments):
+        return history.Client(os.path.join(self.folder, "clients"), name, role, self.cluster.bootstrap, TOPIC,
+                              PARTITIONS, *arguments)
+
+    def _start_clients(self):
+        self.clients = [self._client("writer", "writer", self.rate), self._client("reader", "reader"),
+                        self._client("group-1", "group"), self._client("group-2", "group"),
+                        self._client("ends", "ends")]
+
+    def _finish_clients(self):
+        for client in self.clients:
+            client.ask_to_stop()
+        for client in self.clients:
+            wrong = client.finish()
+            if wrong:
+                self.problems.add("client", wrong)
+
+    def _read_all(self):
+        last = self._client("final", "final")
+        self.clients.append(last)
+        wrong = last.finish()
+        if wrong:
+            self.problems.add("client", wrong)
+
+    # ---- the run
+
+    def _at_work(self):
+        """Whether every client has begun with what it is for."""
+        return all(any(c.has_told(kind) for c in self.clients) for kind in ("ack", "read", "end", "commit"))
+
+    def _inject(self):
+        end = time.monotonic() + self.seconds
+        while time.monotonic() < end or not self.injections:
+            begin = time.monotonic()
+            self.fault.function(self.scene)
+            if self.scene.random.random() < 0.7:  # else the next one comes while this one heals
+                self.scene.wait_healed(self.fault.name)
+            self.injections.append((begin, time.monotonic()))
+
+    def _under_load(self):
+        if faults_admin.create_topic(self.cluster, TOPIC, PARTITIONS) != 0:
+            raise Failed("the topic was not created")
+        self._start_clients()
         try:
-            rows.append(run_one(name, options.seconds, options.seed, options.rate, os.path.join(base, name),
-                                options.binary))
-            print_row(rows[-1])
-            passed += 1
-        except Failed as problem:
-            failed += 1
-            print(f"{name:24} FAILED\n{problem}", flush=True)
-    print(f"{sum(row['faults'] for row in rows)} faults, {sum(row['acknowledged'] for row in rows)} acknowledged "
-          f"records checked")
-    print(f"{passed} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed else 0
+            self.cluster.wait(self._at_work, "clients at work")
+            self._inject()
+            self.cluster.wait(self.scene.healed, "everything in sync in the end")
+        except BaseException:
+            for client in self.clients:
+                client.kill()
+            raise
+        self._finish_clients()
+        self._read_all()
+        wait_for_same_replicas(self.cluster)
+        for check in self.scene.extra_checks:
+            found = check()
+            for kind, count in found.counts.items():
+                self.problems.add(kind, "; ".join(found.examples[kind]), count)
+
+    def go(self):
+        """Raises Failed when the run cannot come to its end."""
+        failed = True
+        try:
+            self._set_up()
+            with self.cluster:
+                self._under_load()
+            failed = False
+        except Exception as problem:  # pylint: disable=broad-except
+            raise Failed(f"{type(problem).__name__}: {problem}") from problem
+        finally:
+            self.cluster.close()
+            self._take_down(failed)
+        for report in self.cluster.reports():
+            self.problems.add("report", report)
+        return self
+
+    def events(self):
+        return history.read([client.path for client in self.clients])
+
+    def check(self):
+        found = checker.check(self.events())
+        for kind, count in found.counts.items():
+            for text in found.examples[kind]:
+                self.problems.add(kind, text, 0)
+            self.problems.counts[kind] += count
+        return self.problems
+
+    def result(self):
+        events = self.events()
+        counts, gaps = checker.counts(events), measure.gaps_of(events)
+        return {"fault": self.fault.name, "seed": self.seed, "times": len(self.injections),
+                "acknowledged": counts["ack"], "unknown": counts["unknown"] + counts["failed"],
+                "read": counts["read"], "final": counts["final"], "commits": counts["commit"],
+                "errors": counts["error"], "problems": dict(self.problems.counts),
+                "unavailable_ms": measure.spread(measure.unavailable(gaps, self.injections)),
+                "samples": {"kill": measure.after_kills(gaps, self.scene.notes),
+                            "shutdown": measure.after_shutdowns(gaps, self.scene.notes),
+                            "hung": measure.given_up(self.scene.notes)}}
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def run_one(name, seconds, seed, rate, folder, binary=None):
+    """A result, see Run; raises Failed, with the folder kept."""
+    one = Run(scenes.FAULTS[name], seconds, seed, rate, folder, binary)
+    try:
+        problems = one.go().check()
+    except Failed as problem:
+        raise Failed(f"{name} seed {seed}: {problem}\nsee {folder}") from problem
+    if problems:
+        raise Failed(f"{name} seed {seed}: see {folder}\n" + "\n".join(problems.lines()))
+    result = one.result()
+    shutil.rmtree(folder)
+    return result

@@ -1,0 +1,136 @@
+/* writer.c: the idempotent producer that never stops. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client.h"
+
+struct writer {
+    const struct options *options;
+    rd_kafka_t *kafka; /* of this incarnation */
+    uint32_t incarnation;
+    uint64_t numbers[PARTITIONS_MAX]; /* the next one of each partition */
+    int64_t started_us, count;
+};
+
+/* The number travels as the message's opaque pointer; a writer's handle serves its own incarnation
+ * only. */
+static void on_delivery(rd_kafka_t *kafka, const rd_kafka_message_t *message, void *arg)
+{
+    (void)kafka;
+    const struct writer *writer = arg;
+    struct stamp stamp = {.writer = writer->incarnation,
+                          .partition = message->partition,
+                          .number = (uint64_t)(uintptr_t)message->_private};
+    if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        runs_add(RUN_ACK, &stamp, message->offset >= 0 ? message->offset : -1);
+        return;
+    }
+    bool surely_not = rd_kafka_message_status(message) == RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
+    runs_add(surely_not ? RUN_FAILED : RUN_UNKNOWN, &stamp, -1);
+}
+
+static void begin(struct writer *writer)
+{
+    static const char *const settings[] = {"enable.idempotence",
+                                           "true",
+                                           "linger.ms",
+                                           "5",
+                                           "message.timeout.ms",
+                                           "120000",
+                                           "socket.timeout.ms",
+                                           "10000",
+                                           "reconnect.backoff.ms",
+                                           "20",
+                                           "reconnect.backoff.max.ms",
+                                           "200",
+                                           "retry.backoff.ms",
+                                           "10",
+                                           "topic.metadata.refresh.fast.interval.ms",
+                                           "20",
+                                           "queue.buffering.max.messages",
+                                           "400000",
+                                           NULL};
+    rd_kafka_conf_t *conf = conf_of(settings);
+    conf_set(conf, "bootstrap.servers", writer->options->bootstrap);
+    rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+    rd_kafka_conf_set_opaque(conf, writer);
+    char why[200];
+    writer->kafka = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof(why));
+    if (writer->kafka == NULL) {
+        die("no producer: %s", why);
+    }
+    memset(writer->numbers, 0, sizeof(writer->numbers));
+    writer->started_us = now_us();
+    writer->count = 0;
+    printf("began %" PRId64 " %" PRIu32 "\n", writer->started_us, writer->incarnation);
+}
+
+/* What is still under way after `wait_ms` gets unknown. */
+static void end(struct writer *writer, int wait_ms)
+{
+    if (rd_kafka_flush(writer->kafka, wait_ms) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_purge(writer->kafka, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+        rd_kafka_flush(writer->kafka, 10000);
+    }
+    for (int32_t partition = 0; partition < writer->options->partition_count; partition++) {
+        printf("sent %" PRId64 " %" PRId32 " %" PRIu32 " %" PRIu64 "\n", now_us(), partition,
+               writer->incarnation, writer->numbers[partition]);
+    }
+    rd_kafka_destroy(writer->kafka);
+    runs_end();
+}
+
+static bool send_one(struct writer *writer)
+{
+    int32_t partition = (int32_t)(writer->count % writer->options->partition_count);
+    struct stamp stamp = {writer->incarnation, partition, writer->numbers[partition]};
+    char value[VALUE_BYTES];
+    value_make(value, &stamp);
+    rd_kafka_resp_err_t err = rd_kafka_producev(
+        writer->kafka, RD_KAFKA_V_TOPIC(writer->options->topic), RD_KAFKA_V_PARTITION(partition),
+        RD_KAFKA_V_VALUE(value, VALUE_BYTES), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+        RD_KAFKA_V_OPAQUE((void *)(uintptr_t)stamp.number), RD_KAFKA_V_END);
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return false; /* nothing was taken: the queue is full, or the producer is given up */
+    }
+    writer->numbers[partition]++;
+    writer->count++;
+    return true;
+}
+
+static bool given_up(const struct writer *writer)
+{
+    char why[300];
+    rd_kafka_resp_err_t err = rd_kafka_fatal_error(writer->kafka, why, sizeof(why));
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        printf("error %" PRId64 " writer %" PRIu32 " given up: %s: %s\n", now_us(),
+               writer->incarnation, rd_kafka_err2name(err), why);
+    }
+    return err != RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static void another(struct writer *writer)
+{
+    end(writer, 0);
+    writer->incarnation++;
+    begin(writer);
+}
+
+void writer_main(const struct options *options)
+{
+    static struct writer writer;
+    writer = (struct writer){.options = options, .incarnation = options->writer_first};
+    begin(&writer);
+    char line[32];
+    while (!told_to_stop(line, sizeof(line))) {
+        if (given_up(&writer) || strcmp(line, "next\n") == 0) {
+            another(&writer);
+        }
+        int64_t due = (now_us() - writer.started_us) * options->rate_per_second / 1000000;
+        while (writer.count < due && send_one(&writer)) {
+        }
+        rd_kafka_poll(writer.kafka, 2);
+    }
+    end(&writer, FLUSH_MS);
+}

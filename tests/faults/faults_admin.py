@@ -1,0 +1,103 @@
+"""Changes that an operator asks for while everything goes on."""
+import os
+
+import checker
+import history
+from admin import Admin
+from scene import fault
+
+REBORN, REBORN_PARTITIONS, REBORN_RATE = "reborn", 3, 500
+UNKNOWN_TOPIC, EXISTS = 3, 36
+
+
+def create_topic(cluster, name, partitions, seconds=60.0):
+    """The error code of the answer."""
+    answer = Admin(cluster.bootstrap, api_timeout=seconds).call_controller("CreateTopics", lambda version, timeout_ms: {
+        "topics": [{"name": name, "num_partitions": partitions, "replication_factor": 3, "assignments": [],
+                    "configs": []}],
+        "timeout_ms": timeout_ms, "validate_only": False})
+    return answer["topics"][0]["error_code"]
+
+
+def delete_topic(cluster, name, seconds=60.0):
+    answer = Admin(cluster.bootstrap, api_timeout=seconds).call_controller("DeleteTopics", lambda version, timeout_ms: (
+        {"topics": [{"name": name, "topic_id": bytes(16)}], "timeout_ms": timeout_ms} if version >= 6
+        else {"topic_names": [name], "timeout_ms": timeout_ms}))
+    return answer["responses"][0]["error_code"]
+
+
+class Reborn:
+    """A second topic with a writer of its own that never stops, and a reader for each life of the topic."""
+
+    def __init__(self, scene):
+        self.scene = scene
+        self.folder = os.path.join(scene.folder, "reborn")
+        self.deleted_us = self.born_us = 0
+        self.lives = 0
+        self.writer = self.reader = None
+        self.create()
+        scene.extra_checks.append(self.check)
+
+    def now_us(self):
+        self.scene.note("reborn")
+        return int(self.scene.notes[-1][1] * 1e6)
+
+    def client(self, name, role, *arguments):
+        return history.Client(self.folder, name, role, self.scene.cluster.bootstrap, REBORN, REBORN_PARTITIONS,
+                              *arguments)
+
+    def create(self):
+        # A create that is answered late is asked for again by Admin, and then finds its own topic: both are right.
+        self.scene.cluster.wait(lambda: create_topic(self.scene.cluster, REBORN, REBORN_PARTITIONS) == 0
+                                or self._exists_anew(), "a topic that can be created again")
+        self.born_us = self.now_us()
+        self.lives += 1
+        if self.writer is None:
+            self.writer = self.client("writer", "writer", REBORN_RATE)
+        else:
+            self.writer.tell("next")
+        self.reader = self.client(f"reader-{self.lives}", "reader")
+
+    def _exists_anew(self):
+        topic = self.scene.cluster.metadata([REBORN])["topics"][0]
+        return topic["error_code"] == 0 and topic["topic_id"] != self.scene.kept.get("topic id")
+
+    def delete(self):
+        self.scene.kept["topic id"] = self.scene.cluster.metadata([REBORN])["topics"][0].get("topic_id")
+        problem = self.reader.finish()
+        if problem:
+            raise AssertionError(problem)
+        self.deleted_us = self.now_us()
+        delete_topic(self.scene.cluster, REBORN)
+
+    def check(self):
+        """The Problems of its last life; with those of the clients."""
+        problems, wrongs = checker.Problems(), [self.writer.finish(), self.reader.finish()]
+        last = self.client("final", "final")
+        for wrong in filter(None, [*wrongs, last.finish()]):
+            problems.add("client", wrong)
+        events = history.read([self.writer.path, self.reader.path, last.path])
+        found = checker.check(events, self.deleted_us, self.born_us)
+        for kind, count in problems.counts.items():
+            found.add(kind, "; ".join(problems.examples[kind]), count)
+        return found
+
+
+@fault()
+def topic_reborn(scene):
+    """a topic is deleted and created again under its name while it is written to; half the time a broker is down"""
+    if "reborn" not in scene.kept:
+        scene.kept["reborn"] = Reborn(scene)
+    reborn = scene.kept["reborn"]
+    scene.pause(0.5, 2.0)
+    down = None
+    if scene.random.random() < 0.5:
+        down = scene.leader()
+        scene.kill(down)
+        if scene.random.random() < 0.5:
+            scene.past_session()
+    reborn.delete()
+    scene.pause(0.0, 1.0)
+    if down is not None:
+        scene.start(down)
+    reborn.create()
