@@ -21,6 +21,7 @@
 #include "partition/parts.h"
 #include "rt/budget.h"
 #include "rt/loop.h"
+#include "rt/throttle.h"
 #include "rt/worker.h"
 
 struct admin_service;
@@ -76,6 +77,13 @@ struct netloop {
     struct rng rng;
 };
 
+/* Flows of bytes between replicas that may be limited while a broker runs. */
+struct broker_throttles {
+    struct throttle leader;   /* leader.replication.throttled.rate */
+    struct throttle follower; /* follower.replication.throttled.rate */
+    struct throttle move;     /* replica.alter.log.dirs.io.max.bytes.per.second */
+};
+
 struct broker {
     struct env env;
     int32_t id;
@@ -105,6 +113,7 @@ struct broker {
     int listeners_count;
     struct budget client_memory;
     struct budget internal_memory;
+    struct broker_throttles throttles;
     _Atomic int64_t epoch;         /* of our registration; -1: none yet */
     _Atomic bool ready;            /* clients are served; before, their requests are held */
     _Atomic int64_t feature_epoch; /* version of /feature, -1: none */

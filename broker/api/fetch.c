@@ -51,13 +51,15 @@ struct fetch_wait {
     int64_t fetch_offset;
     struct part_now now; /* when we last looked: any change is news */
     int64_t bytes;       /* counted into op->bytes_seen */
+    bool out_of_sync;    /* of a follower that is not in the ISR */
 };
 
 /* What a follower's fetch tells one partition. */
 struct fetch_follow {
     struct part_follow follow;
     struct fetch_op *op;
-    struct fetch_read *read;
+    int32_t at; /* in op->reads */
+    bool out_of_sync;
 };
 
 struct fetch_op {
@@ -74,8 +76,9 @@ struct fetch_op {
     struct fetch_wait *waits;
     struct fetch_warm warm;
     struct fetch_nearest nearest;
-    bool tell_hw;      /* a follower that is to hear of every high watermark at once */
-    int32_t following; /* partitions not yet told, plus one while they are being told */
+    bool tell_hw;                 /* a follower that is to hear of every high watermark at once */
+    struct fetch_follow *follows; /* a live follower's, one per item; NULL */
+    int32_t following;            /* partitions not yet told, plus one while they are being told */
 };
 
 /* ---- the reply ---- */
@@ -90,6 +93,22 @@ static void op_release_reads(struct fetch_op *op)
 static void release_view(void *arg)
 {
     view_put(arg);
+}
+
+/* What goes to throttled replicas counts, in sync or not. */
+static void note_throttled(struct fetch_op *op)
+{
+    struct netloop *netloop = op->req->netloop;
+    int64_t bytes = 0;
+    for (int32_t i = 0; i < op->count && op->follows != NULL; i++) {
+        const struct fetch_read *read = &op->reads[i];
+        if (read->view != NULL && part_throttled_leader(read->part)) {
+            bytes += (int64_t)read->range.size_bytes;
+        }
+    }
+    if (bytes > 0) {
+        throttle_note(&netloop->broker->throttles.leader, loop_now_ms(netloop->loop), bytes);
+    }
 }
 
 static enum err reply_error(const struct req *req, enum err err)
@@ -198,6 +217,7 @@ static void fetch_reply(struct fetch_op *op)
     codec_init(&fetch_response_desc, &reply);
     struct req_file *files = req_array(req, struct req_file, op->count);
     int32_t files_count = 0;
+    note_throttled(op);
     fill_responses(op, &reply, files, &files_count);
     reply.session_id = op->context.session_id;
     fetch_context_end(req->netloop->fetch_sessions, &op->context);
@@ -236,6 +256,23 @@ static void fetch_read_all(struct fetch_op *op)
     }
 }
 
+/* Is this to be kept from a follower that is not in the ISR? Those that are must stay in. */
+static bool held_back(const struct fetch_op *op, struct part *part, bool out_of_sync)
+{
+    struct netloop *netloop = op->req->netloop;
+    return out_of_sync && part_throttled_leader(part) &&
+           throttle_exceeded(&netloop->broker->throttles.leader, loop_now_ms(netloop->loop));
+}
+
+static void hold_back(struct fetch_op *op, int32_t i)
+{
+    struct fetch_read *read = &op->reads[i];
+    if (read->view != NULL && held_back(op, read->part, op->follows[i].out_of_sync)) {
+        op->bytes -= (int64_t)read->range.size_bytes;
+        fetch_read_release(read);
+    }
+}
+
 /* ---- waiting ---- */
 
 /* Bytes that this partition could give now. A consumer that asks for one byte needs no measuring.
@@ -246,7 +283,7 @@ static int64_t wait_measure(const struct fetch_wait *fetch)
     int64_t bound = limits->replica_id != -1 ? plog_offset_end(fetch->part->log)
                     : limits->read_committed ? part_offset_stable(fetch->part)
                                              : atomic_load(&fetch->part->offset_hw);
-    if (bound <= fetch->fetch_offset) {
+    if (bound <= fetch->fetch_offset || held_back(fetch->op, fetch->part, fetch->out_of_sync)) {
         return 0;
     }
     if (limits->min_bytes <= 1) {
@@ -289,6 +326,9 @@ static void fetch_waited(struct wait_op *wait_op, bool timed_out)
     (void)timed_out;
     struct fetch_op *op = container_of(wait_op, struct fetch_op, wait);
     fetch_read_all(op);
+    for (int32_t i = 0; i < op->count && op->follows != NULL; i++) {
+        hold_back(op, i);
+    }
     fetch_finish(op);
 }
 
@@ -313,6 +353,7 @@ static void fetch_wait_start(struct fetch_op *op, int64_t deadline_ms)
         fetch->item = op->items[i];
         fetch->fetch_offset = op->items[i]->want.fetch_offset;
         fetch->now = part_now(fetch->part);
+        fetch->out_of_sync = op->follows != NULL && op->follows[i].out_of_sync;
         wait_add(&op->wait, &fetch->wait, &fetch->part->wait, WAIT_ANY, fetch_poll);
     }
     req->state = op;
@@ -461,7 +502,8 @@ static void follow_settle(struct fetch_op *op)
 static void on_followed(struct part_call *call)
 {
     struct fetch_follow *item = container_of(call, struct fetch_follow, follow.call);
-    struct fetch_read *read = item->read;
+    struct fetch_read *read = &item->op->reads[item->at];
+    item->out_of_sync = !item->follow.member;
     if (item->follow.err == ERR_NOT_LEADER_OR_FOLLOWER) {
         /* No replica of this partition, or the leadership has just changed. */
         bool epoch_given = read->item->want.current_leader_epoch >= 0;
@@ -471,6 +513,7 @@ static void on_followed(struct part_call *call)
     } else {
         read->offset_hw = atomic_load_explicit(&call->part->offset_hw, memory_order_acquire);
         item->op->must_answer |= hw_is_news(item->op, read->item, read->offset_hw);
+        hold_back(item->op, item->at);
     }
     follow_settle(item->op);
 }
@@ -495,6 +538,7 @@ static void fetch_follow_all(struct fetch_op *op)
     struct req *req = op->req;
     const struct fetch_request *request = req->body;
     struct fetch_follow *follows = req_array(req, struct fetch_follow, op->count);
+    op->follows = follows;
     op->tell_hw = fetch_nearest_enabled(req);
     op->following = 1;
     for (int32_t i = 0; i < op->count; i++) {
@@ -502,7 +546,7 @@ static void fetch_follow_all(struct fetch_op *op)
         if (read->err != ERR_OK || read->diverging) {
             continue;
         }
-        follows[i] = (struct fetch_follow){.op = op, .read = read};
+        follows[i] = (struct fetch_follow){.op = op, .at = i};
         struct part_follow *follow = &follows[i].follow;
         follow->call.loop = req->netloop->loop;
         follow->call.done = on_followed;

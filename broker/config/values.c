@@ -210,6 +210,22 @@ static bool check_throttled(const char *words, const char *value)
     return true;
 }
 
+bool config_throttles(const char *value, int32_t partition, int32_t broker)
+{
+    if (strcmp(value, "*") == 0) {
+        return true;
+    }
+    for (const char *at = value; at != NULL;) {
+        struct str item = next_item(&at);
+        char *colon;
+        if (item.size > 0 && strtol(item.ptr, &colon, 10) == partition && *colon == ':' &&
+            strtol(colon + 1, NULL, 10) == broker) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* What Kafka asks of single keys beyond the type and the least number. */
 static const struct key_rule {
     const char *name;

@@ -17,6 +17,10 @@ struct config_rule {
 bool config_value_suits(const char *name, enum config_type type, int64_t minimum, const char *value,
                         struct config_rule *rule);
 
+/* Does a value of leader.replication.throttled.replicas, or of the follower's, name this replica?
+ */
+bool config_throttles(const char *value, int32_t partition, int32_t broker);
+
 /* Without blanks at either end: they never count. */
 struct str config_trim(struct str s);
 

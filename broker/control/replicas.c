@@ -155,6 +155,15 @@ static Barnabas__Control__TopicErrors **batch_errors(struct batch_of_tasks *batc
 
 /* ---- LeaderAndIsr ---- */
 
+static void throttle_part(struct broker *broker, struct part *part)
+{
+    bool leader;
+    bool follower;
+    topic_configs_throttled(broker->topic_configs, part->topic, part->index, broker->id, &leader,
+                            &follower);
+    part_throttle(part, leader, follower);
+}
+
 static struct part *make_part(struct replicas *replicas, struct logs_entry *entry, struct str topic,
                               struct uuid topic_id, int32_t index,
                               const struct topic_config *config)
@@ -175,6 +184,7 @@ static struct part *make_part(struct replicas *replicas, struct logs_entry *entr
     config_put(broker_config);
     struct part *part = part_new(&options, entry->log, entry->offset_hw);
     part_configure(part, config);
+    throttle_part(broker, part);
     if (str_is(topic, "__consumer_offsets")) {
         groups_attach(broker->groups, part);
     }
@@ -425,6 +435,7 @@ static void configure_part(void *arg, struct part *part)
     configure->msg.fn = configure_in_actor;
     configure->part = part_get(part);
     topic_configs_get(walk->replicas->broker->topic_configs, part->topic, &configure->config);
+    throttle_part(walk->replicas->broker, part);
     part_post(part, &configure->msg);
 }
 

@@ -113,6 +113,12 @@ enum err isr_fetched(struct isr *isr, const struct isr_fetch *fetch, int64_t now
     return ERR_OK;
 }
 
+bool isr_is_member(const struct isr *isr, int32_t id)
+{
+    const struct isr_replica *replica = find(isr, id);
+    return replica != NULL && replica->member;
+}
+
 /* A replica outside of the ISR that keeps up is waited for as well: else the high watermark would
  * run ahead of it for ever and it could never come in. */
 static bool keeps_up(const struct isr *isr, const struct isr_replica *replica, int64_t now_ms)

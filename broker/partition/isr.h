@@ -83,6 +83,8 @@ struct isr_fetch {
  * before the last one are ignored: ERR_OFFSET_OUT_OF_RANGE, ERR_STALE_BROKER_EPOCH. */
 MUST_USE enum err isr_fetched(struct isr *isr, const struct isr_fetch *fetch, int64_t now_ms);
 
+bool isr_is_member(const struct isr *isr, int32_t id);
+
 /* The high watermark now; never below `offset_hw`, the one so far. */
 int64_t isr_high_watermark(const struct isr *isr, int64_t offset_end, int64_t offset_hw,
                            int64_t now_ms);

@@ -421,6 +421,12 @@ void part_configure(struct part *part, const struct topic_config *config)
     plog_configure(part->log, config);
 }
 
+void part_throttle(struct part *part, bool leader, bool follower)
+{
+    atomic_store_explicit(&part->rules.throttled_leader, leader, memory_order_relaxed);
+    atomic_store_explicit(&part->rules.throttled_follower, follower, memory_order_relaxed);
+}
+
 enum err part_delete_records(struct part *part, int64_t offset, int64_t *log_start_offset)
 {
     must(actor_here(&part->actor));

@@ -70,6 +70,8 @@ struct part_rules {
     _Atomic int32_t min_insync_replicas;
     _Atomic int codec; /* as in struct batch_rules */
     _Atomic int32_t level;
+    _Atomic bool throttled_leader; /* what it sends to replicas that are not in sync is throttled */
+    _Atomic bool throttled_follower; /* what it fetches while it is not in sync, likewise */
     _Atomic bool append_time;
     _Atomic bool keys_required;
 };
@@ -224,6 +226,7 @@ struct part_follow {
     int32_t leader_epoch; /* in which the fetch was read; another one by now: it tells nothing */
     struct isr_fetch fetch;
     enum err err; /* out: ERR_NOT_LEADER_OR_FOLLOWER: the broker is no replica */
+    bool member;  /* out: it is in the ISR */
 };
 
 /* @any Tell the leader. done() follows; until then `follow` is the actor's. */
@@ -281,6 +284,20 @@ void part_fail(struct part *part);
 
 /* @actor Another set of topic configs is in force. */
 void part_configure(struct part *part, const struct topic_config *config);
+
+/* @any Which of the replication throttles name this replica. */
+void part_throttle(struct part *part, bool leader, bool follower);
+
+/* @any */
+static inline bool part_throttled_leader(const struct part *part)
+{
+    return atomic_load_explicit(&part->rules.throttled_leader, memory_order_relaxed);
+}
+
+static inline bool part_throttled_follower(const struct part *part)
+{
+    return atomic_load_explicit(&part->rules.throttled_follower, memory_order_relaxed);
+}
 
 /* @actor Delete records below `offset` (-1: the high watermark). Followers do so when they next
  * fetch; offset_low says how far all are. */

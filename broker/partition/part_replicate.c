@@ -44,6 +44,7 @@ static void on_follow(struct actor *actor, struct actor_msg *msg)
         follow->err = isr_fetched(&part->isr, &follow->fetch, clock_mono_ms(part->clock));
     }
     if (follow->err == ERR_OK) {
+        follow->member = isr_is_member(&part->isr, follow->fetch.replica_id);
         part_advance_hw(part);
         propose(part, false);
     }

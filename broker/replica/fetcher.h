@@ -22,6 +22,7 @@
 #include "meta/meta.h"
 #include "net/net.h"
 #include "partition/part.h"
+#include "rt/throttle.h"
 
 enum {
     /* So long may a held fetch keep a new partition waiting. */
@@ -29,6 +30,8 @@ enum {
     /* The first pause after a partition or a connection failed; it doubles up to
      * replica.fetch.backoff.ms. */
     FETCHER_BACKOFF_MIN_MS = 20,
+    /* So often does a throttled partition look whether it may go on: the limit may change. */
+    FETCHER_THROTTLE_LOOK_MS = 500,
 };
 
 struct fetcher;
@@ -39,6 +42,7 @@ struct fetcher_options {
     struct meta_cell *meta;       /* where leaders are found */
     const char *listener;         /* the inter-broker one */
     const _Atomic int64_t *epoch; /* of our registration */
+    struct throttle *throttle;    /* of partitions that are throttled and not in sync */
     int32_t my_id;
     int32_t leader_id;
     int32_t wait_max_ms;         /* replica.fetch.wait.max.ms */

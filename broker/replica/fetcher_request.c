@@ -37,12 +37,27 @@ void fetcher_session_reset(struct fetcher *fetcher)
     }
 }
 
+/* A throttled partition that lags waits while the rate is above the limit. One that is in sync is
+ * never held back: it would fall out of the ISR. */
+static void hold_back(struct fetcher *fetcher, struct follow *follow, int64_t now_ms)
+{
+    struct throttle *throttle = fetcher->options.throttle;
+    bool in_sync = follow->leader_hw >= 0 && follow->place.offset >= follow->leader_hw;
+    if (follow_ready(follow, FOLLOW_FETCH, now_ms) && !in_sync &&
+        part_throttled_follower(follow->part) && throttle_exceeded(throttle, now_ms)) {
+        int64_t pause_ms = throttle_pause_ms(throttle, now_ms);
+        follow->retry_ms =
+            now_ms + (pause_ms < FETCHER_THROTTLE_LOOK_MS ? pause_ms : FETCHER_THROTTLE_LOOK_MS);
+    }
+}
+
 enum fetcher_request fetcher_due(struct fetcher *fetcher, int64_t now_ms, int64_t *next_ms)
 {
     bool fetch = !list_empty(&fetcher->quiet);
     *next_ms = INT64_MAX;
     list_for_each (link, &fetcher->news) {
-        const struct follow *follow = container_of(link, struct follow, link);
+        struct follow *follow = container_of(link, struct follow, link);
+        hold_back(fetcher, follow, now_ms);
         if (follow_ready(follow, FOLLOW_LATEST, now_ms)) {
             return REQUEST_LATEST;
         }

@@ -121,6 +121,10 @@ static void take_partition(struct fetcher *fetcher, struct follow *follow,
         step_start(fetcher, follow, replicate);
         return;
     }
+    if (data->records.size > 0 && part_throttled_follower(follow->part)) {
+        throttle_note(fetcher->options.throttle, loop_now_ms(fetcher->options.loop),
+                      (int64_t)data->records.size);
+    }
     bool news = data->records.size > 0 || data->high_watermark != follow->leader_hw ||
                 data->log_start_offset != follow->leader_log_start;
     if (news) {

@@ -64,6 +64,7 @@ static void configure(struct replicator *replicator, const struct config *config
         .meta = options->meta,
         .listener = options->listener,
         .epoch = options->epoch,
+        .throttle = options->throttle,
         .my_id = options->my_id,
         .wait_max_ms = config_int(config, KEY_replica_fetch_wait_max_ms),
         .min_bytes = config_int(config, KEY_replica_fetch_min_bytes),

@@ -8,6 +8,7 @@
 #include "config/config.h"
 #include "partition/parts.h"
 #include "replica/controller_link.h"
+#include "rt/throttle.h"
 
 struct replicator;
 
@@ -20,6 +21,7 @@ struct replicator_options {
     struct parts *parts;
     const char *listener; /* the inter-broker one; must outlive it */
     const _Atomic int64_t *epoch;
+    struct throttle *throttle; /* what throttled replicas fetch; must outlive it */
     int32_t my_id;
     struct peers *peers;
     struct ctl_driver *driver;

@@ -125,6 +125,7 @@ struct server *server_new(const struct env *env, const struct config *config)
     meta_cell_init(&broker->meta);
     parts_init(&broker->parts);
     budgets_init(broker, config);
+    throttles_init(server);
     broker->control = loop_new("control", -1, env->clock);
     broker->netloops_count = loops_wanted(env, config);
     int workers = broker->netloops_count / 4;
@@ -176,6 +177,7 @@ void server_free(struct server *server)
     }
     loop_free(broker->control);
     groups_free(broker->groups);
+    throttles_fini(server);
     topic_configs_free(server->topic_configs);
     meta_cell_fini(&broker->meta);
     config_cell_fini(&server->config);

@@ -70,6 +70,11 @@ void server_on_dir_failed(void *arg, const char *dir);
 /* shutdown.c: likewise. */
 void shutdown_begin(struct server *server);
 
+/* throttles.c */
+void throttles_init(struct server *server);
+void throttles_fini(struct server *server);
+void throttles_configure(struct server *server);
+
 /* server.c: the dynamic layers have changed. */
 void server_apply_dynamic(struct server *server, bool mine, const struct znode_config *config);
 void server_close_listeners(struct server *server);

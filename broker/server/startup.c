@@ -234,6 +234,7 @@ static void take_broker_config(struct server *server, struct str name,
     } else if (str_is(name, mine)) {
         server_apply_dynamic(server, true, config);
     }
+    throttles_configure(server);
 }
 
 static void on_broker_configs(void *arg, enum err err, const struct admin_entity *entities,
@@ -596,6 +597,7 @@ static void make_replicator(struct server *server)
         .parts = &broker->parts,
         .listener = server->listeners.items[server->listeners.inter_broker].name,
         .epoch = &broker->epoch,
+        .throttle = &broker->throttles.follower,
         .my_id = broker->id,
         .peers = server->peers,
         .driver = server->driver,

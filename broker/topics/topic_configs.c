@@ -4,6 +4,7 @@
 #include <uthash.h>
 
 #include "base/mem.h"
+#include "config/values.h"
 
 /* One topic's own values: an array and its texts in one block. */
 struct topic_entry {
@@ -127,6 +128,25 @@ struct config_pair *topic_configs_pairs(struct topic_configs *configs, struct st
     struct config_pair *copy = pairs_copy(entry != NULL ? entry->pairs : NULL, *count);
     pthread_mutex_unlock(&configs->lock);
     return copy;
+}
+
+void topic_configs_throttled(struct topic_configs *configs, struct str topic, int32_t index,
+                             int32_t broker_id, bool *leader, bool *follower)
+{
+    pthread_mutex_lock(&configs->lock);
+    const struct topic_entry *entry = find(configs, topic);
+    *leader = false;
+    *follower = false;
+    for (int i = 0; entry != NULL && i < entry->count; i++) {
+        const struct config_pair *pair = &entry->pairs[i];
+        enum topic_key key = topic_key_find(pair->name);
+        if (key == TOPIC_leader_replication_throttled_replicas) {
+            *leader = config_throttles(pair->value, index, broker_id);
+        } else if (key == TOPIC_follower_replication_throttled_replicas) {
+            *follower = config_throttles(pair->value, index, broker_id);
+        }
+    }
+    pthread_mutex_unlock(&configs->lock);
 }
 
 void topic_configs_get(struct topic_configs *configs, struct str topic, struct topic_config *out)

@@ -31,6 +31,10 @@ void topic_configs_forget(struct topic_configs *configs, struct str topic);
 /* The configuration in force. */
 void topic_configs_get(struct topic_configs *configs, struct str topic, struct topic_config *out);
 
+/* Which throttles its own values name for this broker's replica of a partition. */
+void topic_configs_throttled(struct topic_configs *configs, struct str topic, int32_t index,
+                             int32_t broker_id, bool *leader, bool *follower);
+
 /* A copy of a topic's own values; the names and values are in one block with the array (mem_free).
  */
 struct config_pair *topic_configs_pairs(struct topic_configs *configs, struct str topic,

@@ -82,3 +82,28 @@ Test(topic_configs, the_brokers_dynamic_value_is_a_topics_default_at_once)
     config_put(now);
     cr_expect_eq(retention_of("a"), 77);
 }
+
+Test(topic_configs, throttled_replicas_are_told_by_partition_and_broker)
+{
+    bool leader;
+    bool follower;
+    struct config_pair pairs[] = {
+        {"leader.replication.throttled.replicas", "0:1, 3:21"},
+        {"follower.replication.throttled.replicas", "*"},
+    };
+    topic_configs_set(configs, STR("a"), pairs, 2);
+    static const struct {
+        int32_t index;
+        int32_t broker;
+        bool throttled;
+    } cases[] = {{0, 1, true}, {3, 21, true}, {0, 21, false}, {3, 2, false}, {1, 0, false}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        topic_configs_throttled(configs, STR("a"), cases[i].index, cases[i].broker, &leader,
+                                &follower);
+        cr_expect_eq(leader, cases[i].throttled, "case %zu", i);
+        cr_expect(follower);
+    }
+    topic_configs_throttled(configs, STR("b"), 0, 1, &leader, &follower);
+    cr_expect_not(leader);
+    cr_expect_not(follower);
+}
