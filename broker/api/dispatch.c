@@ -55,6 +55,8 @@ static const struct dispatch_entry entries[] = {
     {API_DELETE_GROUPS, 0, 2, 0, api_delete_groups},
     {API_ELECT_LEADERS, 0, 2, 0, api_elect_leaders},
     {API_INCREMENTAL_ALTER_CONFIGS, 0, 1, 0, api_incremental_alter_configs},
+    {API_ALTER_PARTITION_REASSIGNMENTS, 0, 0, 0, api_alter_partition_reassignments},
+    {API_LIST_PARTITION_REASSIGNMENTS, 0, 0, 0, api_list_partition_reassignments},
     {API_OFFSET_DELETE, 0, 0, 0, api_offset_delete},
     {API_DESCRIBE_CLUSTER, 0, 1, 0, api_describe_cluster},
 };

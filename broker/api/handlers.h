@@ -29,6 +29,8 @@ void api_describe_log_dirs(struct req *req);
 void api_create_partitions(struct req *req);
 void api_delete_groups(struct req *req);
 void api_elect_leaders(struct req *req);
+void api_alter_partition_reassignments(struct req *req);
+void api_list_partition_reassignments(struct req *req);
 void api_incremental_alter_configs(struct req *req);
 void api_offset_delete(struct req *req);
 void api_describe_cluster(struct req *req);

@@ -97,6 +97,10 @@ struct ctl *ctl_new(const struct ctl_config *config)
     list_init(&ctl->strays);
     list_init(&ctl->alters);
     list_init(&ctl->shutdowns);
+    list_init(&ctl->assigning);
+    list_init(&ctl->reassigns);
+    list_init(&ctl->orders);
+    ctl->orders_version = -1;
     return ctl;
 }
 
@@ -104,6 +108,7 @@ struct ctl *ctl_new(const struct ctl_config *config)
 static void forget(struct ctl *ctl)
 {
     struct ctl_pending *pending, *next;
+    ctl_orders_free(ctl);
     ctl_topics_free(ctl);
     ctl_brokers_free(ctl);
     HASH_ITER (hh, ctl->pending, pending, next) {
@@ -131,6 +136,7 @@ void ctl_free(struct ctl *ctl)
         return;
     }
     must(list_empty(&ctl->alters) && list_empty(&ctl->shutdowns));
+    must(list_empty(&ctl->reassigns));
     forget(ctl);
     HASH_ITER (hh, ctl->unclean, entry, next) {
         HASH_DEL(ctl->unclean, entry);
@@ -176,6 +182,7 @@ static void maybe_activate(struct ctl *ctl)
     ctl->phase = CTL_ACTIVE;
     ctl_note(ctl, false, "controller is active: epoch=%d brokers=%d topics=%u", ctl->epoch,
              ctl->brokers_count, HASH_COUNT(ctl->topics));
+    ctl_emit(ctl, CTL_READ_ORDERS);
     ctl_strays_apply(ctl);
     ctl_brokers_activate(ctl);
     if (ctl->config.auto_rebalance) {
@@ -208,6 +215,12 @@ static void wrote_event(struct ctl *ctl, const struct ctl_event *event)
         break;
     case CTL_PENDING_DELETE:
         ctl_topic_deleted(ctl, pending.topic, err);
+        break;
+    case CTL_PENDING_ASSIGN:
+        ctl_reassign_wrote(ctl, pending.topic, err, event->u.wrote.version);
+        break;
+    case CTL_PENDING_ORDERS:
+        ctl_orders_wrote(ctl, err);
         break;
     case CTL_PENDING_OTHER:
         break;
@@ -256,6 +269,9 @@ static void dispatch_reign(struct ctl *ctl, const struct ctl_event *event)
     case CTL_EV_LOG_DIRS:
         log_dirs_event(ctl, event);
         break;
+    case CTL_EV_ORDERS:
+        ctl_orders_event(ctl, event);
+        break;
     case CTL_EV_WROTE:
         wrote_event(ctl, event);
         break;
@@ -289,6 +305,9 @@ static void dispatch(struct ctl *ctl, const struct ctl_event *event)
         break;
     case CTL_EV_UNCLEAN:
         ctl_unclean_event(ctl, event);
+        break;
+    case CTL_EV_REASSIGN:
+        ctl_reassign_event(ctl, event);
         break;
     default:
         if (ctl->phase != CTL_IDLE) {
@@ -334,6 +353,9 @@ void ctl_step(struct ctl *ctl, const struct ctl_event *event, struct ctl_cmds *o
             ctl_rebalance(ctl);
         }
         ctl_parts_decide(ctl);
+        ctl_reassign_write(ctl);
+        ctl_orders_advance(ctl);
+        ctl_strays_apply(ctl); /* those that waited for reassignments */
         ctl_deletions_advance(ctl);
         ctl_shutdowns_advance(ctl);
         ctl_preferred_advance(ctl);
@@ -361,6 +383,7 @@ static void count_part(const struct ctl *ctl, const struct ctl_part *part,
     if (!part->topic->deleting && !ctl_part_has_leader(ctl, part)) {
         counts->offline_partitions++;
     }
+    counts->reassigning += ctl_part_moving(part) ? 1 : 0;
     if (!part->topic->deleting && part->replicas.count > 0 && part->exists &&
         part->now.leader != part->replicas.ids[0]) {
         counts->preferred_imbalance++;

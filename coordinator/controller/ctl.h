@@ -51,6 +51,8 @@ enum {
     CTL_FIRST_REBALANCE_MS = 5000,
     /* More partitions than this go into several requests. */
     CTL_SEND_PARTITIONS_MAX = 5000,
+    /* Replicas of one partition, those that come and those that go included. */
+    CTL_REPLICAS_MAX = 64,
 };
 
 /* ---- Events. `now_ms` is monotonic. */
@@ -72,6 +74,8 @@ enum ctl_event_kind {
     CTL_EV_SHUTDOWN,  /* a broker's ControlledShutdown; answered by CTL_REPLY */
     CTL_EV_ELECT,     /* ElectLeaders; answered in ctl_cmds.elected */
     CTL_EV_UNCLEAN,   /* configuration of unclean elections; in any state, kept over elections */
+    CTL_EV_REASSIGN,  /* AlterPartitionReassignments; answered by CTL_REASSIGNED */
+    CTL_EV_ORDERS,    /* CTL_READ_ORDERS; also whenever the driver saw a change */
 };
 
 struct ctl_broker_info {
@@ -89,6 +93,14 @@ struct ctl_state_info {
     struct znode_state state;
     int32_t version;
     int64_t mzxid; /* when it was written; 0: not known */
+};
+
+/* One partition of AlterPartitionReassignments. */
+struct ctl_reassign {
+    struct str topic;
+    int32_t partition;
+    bool cancel;               /* take back what is under way; `replicas` is not used */
+    struct znode_ids replicas; /* the target */
 };
 
 struct ctl_event {
@@ -145,6 +157,16 @@ struct ctl_event {
             struct znode_tps tps;
         } elect;
         struct {
+            uint64_t reply_id; /* the driver's, comes back in CTL_REASSIGNED */
+            const struct ctl_reassign *items;
+            int32_t count;
+        } reassign;
+        struct {
+            bool exists;
+            int32_t version;
+            struct znode_tps tps; /* empty when the node is malformed */
+        } orders;
+        struct {
             struct str topic; /* null: the default */
             int allowed;      /* 0, 1, or -1 for "as the default" */
         } unclean;
@@ -162,6 +184,7 @@ enum ctl_cmd_kind {
     CTL_READ_DELETIONS,
     CTL_READ_PREFERRED,
     CTL_READ_LOG_DIRS, /* also removes the notifications it has read */
+    CTL_READ_ORDERS,   /* the node of reassignments that are ordered in ZooKeeper */
     /* Write, and report with CTL_EV_WROTE. */
     CTL_CREATE_STATE,     /* topic, partition, state; parents too */
     CTL_WRITE_STATE,      /* topic, partition, state, version */
@@ -170,15 +193,25 @@ enum ctl_cmd_kind {
     CTL_DELETE_LEFTOVER,  /* topic: its config and its deletion mark; the topic is gone already */
     CTL_DELETE_MARK,      /* topic: the deletion mark only */
     CTL_DELETE_PREFERRED, /* the node of pending preferred elections */
+    CTL_WRITE_ORDERS,     /* tps, version; without any left the node is deleted */
     /* To brokers. */
     CTL_SEND,       /* broker_id, endpoints, request; reports with CTL_EV_SENT */
     CTL_DISCONNECT, /* broker_id */
     /* To whoever asked. */
-    CTL_REPLY, /* reply_id, response */
+    CTL_REPLY,      /* reply_id, response */
+    CTL_REASSIGNED, /* reply_id, err; without one: reassigned */
     /* A line for people. */
     CTL_NOTE, /* text, level */
     /* Deposed, or sure to be: check, and give up the office. A CTL_EV_DEPOSED follows. */
     CTL_RESIGN,
+};
+
+/* What AlterPartitionReassignments is told of one partition, in the order of the request. */
+struct ctl_reassigned {
+    struct str topic;
+    int32_t partition;
+    enum err err;
+    const char *text; /* NULL: the error speaks for itself */
 };
 
 struct ctl_cmd {
@@ -195,6 +228,10 @@ struct ctl_cmd {
     const Barnabas__Control__Request *request;
     uint64_t reply_id;
     const Barnabas__Control__Response *response;
+    struct znode_tps tps;
+    enum err err;
+    const struct ctl_reassigned *reassigned;
+    int32_t reassigned_count;
     bool warning; /* CTL_NOTE: a surprise rather than a change of state */
     const char *text;
 };
@@ -242,9 +279,24 @@ struct ctl_counts {
     int32_t offline_partitions; /* without a live leader */
     int32_t preferred_imbalance;
     int32_t topics_deleting;
+    int32_t reassigning;       /* partitions that are on the move */
     int64_t unclean_elections; /* since the machine was made */
 };
 struct ctl_counts ctl_count(const struct ctl *ctl);
+
+/* A reassignment under way; the lists are the machine's, until its next step. */
+struct ctl_moving {
+    struct str topic;
+    int32_t partition;
+    struct znode_ids replicas;
+    struct znode_ids adding;
+    struct znode_ids removing;
+};
+
+/* Those of `tps`, or with NULL all, in the order of topics and partitions. In `arena`; the count.
+ */
+int32_t ctl_list_moving(const struct ctl *ctl, const struct znode_tps *tps, struct arena *arena,
+                        const struct ctl_moving **out);
 
 /* Text for golden traces and logs: one line per command. */
 void ctl_cmd_print(const struct ctl_cmd *cmd, struct buf *out);

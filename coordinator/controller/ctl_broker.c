@@ -237,7 +237,10 @@ static void tell_everything(struct ctl *ctl, struct ctl_broker *broker)
             ctl_deletion_resume(ctl, broker, part);
         } else if (part->exists) {
             bool replica = ctl_replica_index(part, broker->id) >= 0;
-            ctl_mark(ctl, broker, part, CTL_MARK_META | (replica ? CTL_MARK_LEADER : 0));
+            bool is_new = replica && ctl_replica_is_new(part, broker->id);
+            ctl_mark(ctl, broker, part,
+                     CTL_MARK_META | (replica ? CTL_MARK_LEADER : 0) | (is_new ? CTL_MARK_NEW : 0) |
+                         (ctl_dropped(part, broker->id) ? CTL_MARK_STOP : 0));
         }
     }
 }

@@ -7,7 +7,12 @@
  * empty. I5  A tombstone is idle, wants nothing, and somebody has still to be told of it. I6  A
  * broker's counts of due marks, and a partition's count of brokers with marks, are right. I7  A
  * topic is on the list of deletions if and only if it is being deleted. I8  `wants` counts the
- * partitions that want their preferred leader. I9  Idle, the machine knows nothing of any reign. */
+ * partitions that want their preferred leader. I9  Idle, the machine knows nothing of any reign.
+ * I10 Who comes and who goes are replicas, nobody both, and somebody stays; what is written to a
+ * topic's node likewise, and its leader and ISR are among its replicas. I11 A node is being written
+ * for partitions if and only if a command is pending, or its result is being read. I12 A broker
+ * that is to delete its copy is no replica. I13 What we write to a state names replicas only,
+ * unless the state that was there named nobody else who could lead. */
 #include "base/must.h"
 #include "controller/ctl_state.h"
 
@@ -20,6 +25,60 @@ static void check_state(const struct ctl_leadership *state)
     }
 }
 
+static bool listed(struct znode_ids list, int32_t id)
+{
+    for (int32_t i = 0; i < list.count; i++) {
+        if (list.ids[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_assignment(const struct ctl_assignment *line) /* I10 */
+{
+    must(line->adding.count <= line->replicas.count);
+    must(line->removing.count < line->replicas.count || line->replicas.count == 0);
+    for (int32_t i = 0; i < line->adding.count; i++) {
+        must(listed(line->replicas, line->adding.ids[i]));
+        must(!listed(line->removing, line->adding.ids[i]));
+    }
+    for (int32_t i = 0; i < line->removing.count; i++) {
+        must(listed(line->replicas, line->removing.ids[i]));
+    }
+}
+
+static void check_move(const struct ctl_part *part)
+{
+    const struct ctl_move *move = part->move;
+    const struct ctl_assignment line = {part->replicas, part->adding, part->removing};
+    check_assignment(&line);
+    for (int32_t i = 0; i < part->dropped.count; i++) {
+        must(!listed(part->replicas, part->dropped.ids[i])); /* I12 */
+    }
+    if (move == NULL || !move->writing) {
+        return;
+    }
+    check_assignment(&move->next);
+    must(part->topic->assign_cmd != 0 || part->topic->rereading || part->topic->gone); /* I11 */
+    for (int32_t i = 0; part->exists && i < part->replicas.count; i++) {
+        int32_t id = part->replicas.ids[i];
+        if (!listed(move->next.replicas, id)) {
+            must(part->now.leader != id && !ctl_in_isr(&part->now, id)); /* I10 */
+        }
+    }
+}
+
+/* I13 */
+static void check_members(const struct ctl_part *part)
+{
+    int32_t strangers = 0;
+    for (int32_t i = 0; i < part->next.isr_count; i++) {
+        strangers += !listed(part->replicas, part->next.isr[i]) ? 1 : 0;
+    }
+    must(strangers == 0 || strangers == part->next.isr_count || part->next.leader == -1);
+}
+
 static void check_part(const struct ctl *ctl, const struct ctl_part *part, int32_t slot)
 {
     must(part->slot == slot); /* I2 */
@@ -27,12 +86,14 @@ static void check_part(const struct ctl *ctl, const struct ctl_part *part, int32
     must((part->busy == CTL_PART_WRITING) == (part->cmd_id != 0)); /* I3 */
     if (part->busy != CTL_PART_IDLE) {
         check_state(&part->next);
+        check_members(part);
         if (part->exists) {
             must(part->next.leader_epoch >= part->now.leader_epoch); /* I4 */
         }
     } else {
         must(part->alter == NULL);
     }
+    check_move(part);
     if (part->tombstone) { /* I5 */
         must(part->busy == CTL_PART_IDLE && !part->want_preferred && part->topic->gone);
         must(part->marked > 0);
@@ -98,6 +159,7 @@ static void check_topics(const struct ctl *ctl)
 {
     for (const struct ctl_topic *t = ctl->topics; t != NULL; t = t->hh.next) {
         must(!t->gone);
+        must(!t->deleting || (t->assign_cmd == 0 && !ctl_topic_moving(t)));
         must(t->deleting == list_linked(&t->deleting_link)); /* I7 */
         for (int32_t i = 1; i < t->parts_count; i++) {
             must(t->parts[i - 1]->index < t->parts[i]->index); /* I1 */
@@ -132,11 +194,13 @@ void ctl_check(const struct ctl *ctl, bool deep)
         must(ctl->brokers_count == 0 && ctl->topics == NULL && ctl->slots_count == 0);
         must(ctl->pending == NULL && ctl->epoch == -1);
         must(list_empty(&ctl->alters) && list_empty(&ctl->shutdowns));
+        must(list_empty(&ctl->reassigns) && list_empty(&ctl->orders));
     } else {
         must(ctl->epoch > 0);
     }
     if (ctl->phase == CTL_ACTIVE) {
         must(list_empty(&ctl->todo) && ctl->loading_topics == 0);
+        must(list_empty(&ctl->assigning));
     }
     if (deep) {
         check_deep(ctl);

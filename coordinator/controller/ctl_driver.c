@@ -11,11 +11,12 @@
 
 static const char logger[] = "kafka.controller.KafkaController";
 
-/* A request that waits for CTL_REPLY. */
+/* A request that waits for CTL_REPLY, or for CTL_REASSIGNED. */
 struct waiter {
     struct list link;
     uint64_t id;
     ctl_driver_reply_fn *fn;
+    ctl_driver_reassign_fn *reassign_fn;
     void *arg;
 };
 
@@ -50,22 +51,44 @@ static void step(struct ctl_driver *driver, struct ctl_event event);
 
 /* ---- Commands. */
 
-static void reply(struct ctl_driver *driver, uint64_t id,
-                  const Barnabas__Control__Response *response)
+/* The caller's, to answer and free. */
+static struct waiter *take_waiter(struct ctl_driver *driver, uint64_t id)
 {
     list_for_each (link, &driver->waiters) {
         struct waiter *waiter = container_of(link, struct waiter, link);
         if (waiter->id == id) {
-            struct buf packed = {0};
             list_remove(link);
-            control_response_pack(response, &packed);
-            waiter->fn(waiter->arg, (struct bytes){packed.data, packed.size});
-            buf_fini(&packed);
-            mem_free(waiter);
-            return;
+            return waiter;
         }
     }
     must_not_get_here();
+}
+
+static struct waiter *add_waiter(struct ctl_driver *driver, void *arg)
+{
+    struct waiter *waiter = mem_new(struct waiter);
+    waiter->id = driver->next_reply_id++;
+    waiter->arg = arg;
+    list_push_back(&driver->waiters, &waiter->link);
+    return waiter;
+}
+
+static void reply(struct ctl_driver *driver, uint64_t id,
+                  const Barnabas__Control__Response *response)
+{
+    struct waiter *waiter = take_waiter(driver, id);
+    struct buf packed = {0};
+    control_response_pack(response, &packed);
+    waiter->fn(waiter->arg, (struct bytes){packed.data, packed.size});
+    buf_fini(&packed);
+    mem_free(waiter);
+}
+
+static void reassigned(struct ctl_driver *driver, const struct ctl_cmd *cmd)
+{
+    struct waiter *waiter = take_waiter(driver, cmd->reply_id);
+    waiter->reassign_fn(waiter->arg, cmd->err, cmd->reassigned, cmd->reassigned_count);
+    mem_free(waiter);
 }
 
 static void send(struct ctl_driver *driver, const struct ctl_cmd *cmd)
@@ -89,6 +112,9 @@ static void execute(struct ctl_driver *driver, const struct ctl_cmd *cmd)
     case CTL_REPLY:
         reply(driver, cmd->reply_id, cmd->response);
         break;
+    case CTL_REASSIGNED:
+        reassigned(driver, cmd);
+        break;
     case CTL_NOTE:
         log_write(cmd->warning ? LOG_WARN : LOG_INFO, logger, "controller", "%s", cmd->text);
         break;
@@ -109,7 +135,8 @@ static void execute_all(struct ctl_driver *driver, const struct ctl_cmds *cmds)
     uint64_t reign = driver->reign;
     for (int32_t i = 0; i < cmds->count; i++) {
         const struct ctl_cmd *cmd = &cmds->items[i];
-        if (driver->reign == reign || cmd->kind == CTL_REPLY) {
+        bool answer = cmd->kind == CTL_REPLY || cmd->kind == CTL_REASSIGNED;
+        if (driver->reign == reign || answer) {
             execute(driver, cmd);
         }
     }
@@ -276,11 +303,8 @@ void ctl_driver_request(struct ctl_driver *driver, const Barnabas__Control__Requ
         return;
     }
     struct ctl_event event = {.kind = alter ? CTL_EV_ALTER : CTL_EV_SHUTDOWN};
-    struct waiter *waiter = mem_new(struct waiter);
-    waiter->id = driver->next_reply_id++;
+    struct waiter *waiter = add_waiter(driver, arg);
     waiter->fn = fn;
-    waiter->arg = arg;
-    list_push_back(&driver->waiters, &waiter->link);
     event.u.request.reply_id = waiter->id;
     event.u.request.request = request;
     step(driver, event);
@@ -311,6 +335,19 @@ void ctl_driver_elect(struct ctl_driver *driver, bool unclean, const struct znod
     execute_all(driver, &cmds);
     fn(arg, ERR_OK, results, cmds.elected_count);
     ctl_cmds_fini(&cmds);
+}
+
+void ctl_driver_reassign(struct ctl_driver *driver, const struct ctl_reassign *items, int32_t count,
+                         ctl_driver_reassign_fn *fn, void *arg)
+{
+    struct ctl_event event = {.kind = CTL_EV_REASSIGN};
+    loop_assert_here(driver->loop);
+    struct waiter *waiter = add_waiter(driver, arg);
+    waiter->reassign_fn = fn;
+    event.u.reassign.reply_id = waiter->id;
+    event.u.reassign.items = items;
+    event.u.reassign.count = count;
+    step(driver, event);
 }
 
 void ctl_driver_set_unclean(struct ctl_driver *driver, struct str topic, int allowed)

@@ -81,6 +81,16 @@ typedef void ctl_driver_elect_fn(void *arg, enum err err, const struct ctl_elect
 void ctl_driver_elect(struct ctl_driver *driver, bool unclean, const struct znode_tps *tps,
                       ctl_driver_elect_fn *fn, void *arg);
 
+/* What became of each partition, in the order of the request; with an error of the whole, none. All
+ * is borrowed for the call. */
+typedef void ctl_driver_reassign_fn(void *arg, enum err err, const struct ctl_reassigned *results,
+                                    int32_t count);
+
+/* AlterPartitionReassignments. One callback, from inside the call or later: when ZooKeeper has the
+ * new assignments, or ERR_NOT_CONTROLLER. The items are borrowed for the call. */
+void ctl_driver_reassign(struct ctl_driver *driver, const struct ctl_reassign *items, int32_t count,
+                         ctl_driver_reassign_fn *fn, void *arg);
+
 /* unclean.leader.election.enable, as configured now: of a topic (-1: not set there), or, with a
  * null topic, the broker's default. May be called at any time, controller or not. */
 void ctl_driver_set_unclean(struct ctl_driver *driver, struct str topic, int allowed);

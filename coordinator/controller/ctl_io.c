@@ -357,6 +357,55 @@ static void read_state(struct ctl_io *io, struct str topic, int32_t partition)
                  task);
 }
 
+/* ---- Reassignments that somebody ordered in ZooKeeper. A node that is not there is watched, too.
+ */
+
+static void on_orders(void *arg, const struct zk_result *result, bool repeated);
+
+static void on_orders_exist(void *arg, const struct zk_result *result, bool repeated)
+{
+    struct task *task = arg;
+    (void)repeated;
+    if (cut_short(task, result->err)) {
+        return;
+    }
+    if (result->err == ERR_OK) { /* made in between */
+        zk_calls_get(&task->io->calls, PATH_REASSIGN, true, on_orders, task);
+        return;
+    }
+    task->event.kind = CTL_EV_ORDERS;
+    task_finish(task);
+}
+
+static void on_orders(void *arg, const struct zk_result *result, bool repeated)
+{
+    struct task *task = arg;
+    struct errmsg msg;
+    (void)repeated;
+    if (cut_short(task, result->err)) {
+        return;
+    }
+    if (result->err == ERR_NOT_FOUND) {
+        zk_calls_exists(&task->io->calls, PATH_REASSIGN, true, on_orders_exist, task);
+        return;
+    }
+    task->event.kind = CTL_EV_ORDERS;
+    task->event.u.orders.exists = true;
+    task->event.u.orders.version = result->stat.version;
+    if (znode_reassign_decode(&task->arena, result->data, &task->event.u.orders.tps, &msg) !=
+        ERR_OK) {
+        log_warn(logger, "orders for reassignments cannot be read", "path=%s reason=\"%s\"",
+                 PATH_REASSIGN, msg.text);
+        task->event.u.orders.tps = (struct znode_tps){NULL, 0};
+    }
+    task_finish(task);
+}
+
+static void read_orders(struct ctl_io *io)
+{
+    zk_calls_get(&io->calls, PATH_REASSIGN, true, on_orders, task_new(io));
+}
+
 /* ---- Preferred elections that somebody asked for in ZooKeeper. */
 
 static void on_preferred(void *arg, const struct zk_result *result, bool repeated);
@@ -521,11 +570,24 @@ static void write_topic(struct ctl_io *io, const struct ctl_cmd *cmd)
     buf_fini(&data);
 }
 
-static void delete_node(struct ctl_io *io, const struct ctl_cmd *cmd, const char *path)
+static void delete_node(struct ctl_io *io, const struct ctl_cmd *cmd, const char *path,
+                        int32_t version)
 {
     struct task *task = write_task(io, cmd);
-    struct zk_op ops[] = {fence(io), {ZK_OP_DELETE, path, {NULL, 0}, -1, 0}};
+    struct zk_op ops[] = {fence(io), {ZK_OP_DELETE, path, {NULL, 0}, version, 0}};
     zk_calls_multi(&io->calls, ops, 2, on_wrote, task);
+}
+
+static void write_orders(struct ctl_io *io, const struct ctl_cmd *cmd)
+{
+    struct buf data = {0};
+    if (cmd->tps.count == 0) {
+        delete_node(io, cmd, PATH_REASSIGN, cmd->version);
+        return;
+    }
+    znode_reassign_encode(&cmd->tps, &data);
+    write_node(write_task(io, cmd), PATH_REASSIGN, &data, cmd->version);
+    buf_fini(&data);
 }
 
 /* ---- Creating a state with the nodes above it. The parent that all partitions of a topic share is
@@ -785,10 +847,13 @@ static void execute_write(struct ctl_io *io, const struct ctl_cmd *cmd)
         delete_more(write_task(io, cmd));
         break;
     case CTL_DELETE_MARK:
-        delete_node(io, cmd, path_delete_topic(&arena, cmd->topic));
+        delete_node(io, cmd, path_delete_topic(&arena, cmd->topic), -1);
         break;
     case CTL_DELETE_PREFERRED:
-        delete_node(io, cmd, PATH_PREFERRED);
+        delete_node(io, cmd, PATH_PREFERRED, -1);
+        break;
+    case CTL_WRITE_ORDERS:
+        write_orders(io, cmd);
         break;
     default:
         must_not_get_here();
@@ -817,6 +882,9 @@ void ctl_io_execute(struct ctl_io *io, const struct ctl_cmd *cmd)
     case CTL_READ_PREFERRED:
         zk_calls_get(&io->calls, PATH_PREFERRED, true, on_preferred, task_new(io));
         break;
+    case CTL_READ_ORDERS:
+        read_orders(io);
+        break;
     case CTL_READ_LOG_DIRS:
         zk_calls_children(&io->calls, PATH_LOG_DIR_EVENTS, true, on_log_dirs, task_new(io));
         break;
@@ -840,6 +908,8 @@ bool ctl_io_on_watch(struct ctl_io *io, enum zk_watch_event event, struct str pa
         read_names(io, PATH_DELETE_TOPICS, CTL_EV_DELETIONS);
     } else if (str_is(path, PATH_PREFERRED)) {
         zk_calls_get(&io->calls, PATH_PREFERRED, true, on_preferred, task_new(io));
+    } else if (str_is(path, PATH_REASSIGN)) {
+        read_orders(io);
     } else if (str_is(path, PATH_LOG_DIR_EVENTS)) {
         zk_calls_children(&io->calls, PATH_LOG_DIR_EVENTS, true, on_log_dirs, task_new(io));
     } else {

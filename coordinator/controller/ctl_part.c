@@ -83,7 +83,8 @@ bool ctl_replica_live(const struct ctl *ctl, const struct ctl_part *part, int32_
            !ctl_find_broker(ctl, part->replicas.ids[i])->shutting_down;
 }
 
-/* An ISR member that is no replica (somebody edited ZooKeeper) is judged by its broker alone. */
+/* An ISR member that is no replica (somebody edited ZooKeeper) is judged by its broker alone. It
+ * leaves as soon as there is a replica to lead. */
 static bool member_online(const struct ctl *ctl, const struct ctl_part *part, int32_t broker_id)
 {
     int32_t i = ctl_replica_index(part, broker_id);
@@ -127,7 +128,8 @@ static int32_t first_live(const struct ctl *ctl, const struct ctl_part *part, bo
 {
     for (int32_t i = 0; i < part->replicas.count; i++) {
         int32_t id = part->replicas.ids[i];
-        if (ctl_replica_live(ctl, part, i) && (!in_isr || ctl_in_isr(&part->now, id))) {
+        if (ctl_replica_live(ctl, part, i) && ctl_replica_stays(part, id) &&
+            (!in_isr || ctl_in_isr(&part->now, id))) {
             return id;
         }
     }
@@ -147,7 +149,8 @@ static bool propose_first(const struct ctl *ctl, const struct ctl_part *part,
     }
     for (int32_t i = 0; i < part->replicas.count; i++) {
         int32_t id = part->replicas.ids[i];
-        if (id == next->leader || ctl_replica_live(ctl, part, i)) {
+        bool live = ctl_replica_live(ctl, part, i) && ctl_replica_stays(part, id);
+        if (id == next->leader || live) {
             add_isr(next, id);
         }
     }
@@ -183,7 +186,8 @@ static bool propose_election(const struct ctl *ctl, const struct ctl_part *part,
     if (leader >= 0) {
         next->leader = leader;
         for (int32_t i = 0; i < part->now.isr_count; i++) {
-            if (member_live(ctl, part, part->now.isr[i])) {
+            if (member_live(ctl, part, part->now.isr[i]) &&
+                ctl_replica_stays(part, part->now.isr[i])) {
                 add_isr(next, part->now.isr[i]);
             }
         }
@@ -201,29 +205,36 @@ static bool propose_election(const struct ctl *ctl, const struct ctl_part *part,
     return propose_offline(ctl, part, next);
 }
 
-/* The leader is fine, unless it is leaving or somebody else is preferred; the ISR loses who is
- * gone. */
+/* Somebody to lead instead, though the leader is fine: it is leaving, or its copy is, or another
+ * one is preferred; -1. */
+static int32_t successor(const struct ctl *ctl, const struct ctl_part *part)
+{
+    int32_t first = part->replicas.count > 0 ? part->replicas.ids[0] : -1;
+    if (ctl_find_broker(ctl, part->now.leader)->shutting_down ||
+        !ctl_replica_stays(part, part->now.leader)) {
+        return first_live(ctl, part, true);
+    }
+    bool wanted = part->want_preferred && first >= 0 && ctl_replica_live(ctl, part, 0) &&
+                  ctl_in_isr(&part->now, first) && ctl_replica_stays(part, first);
+    return wanted ? first : -1;
+}
+
+/* The ISR loses who is gone or is to go. */
 static bool propose_upkeep(const struct ctl *ctl, const struct ctl_part *part,
                            struct ctl_leadership *next)
 {
-    int32_t other = -1;
-    if (ctl_find_broker(ctl, part->now.leader)->shutting_down) {
-        other = first_live(ctl, part, true);
-    } else if (part->want_preferred && ctl_replica_live(ctl, part, 0) &&
-               ctl_in_isr(&part->now, part->replicas.ids[0])) {
-        other = part->replicas.ids[0];
-    }
+    int32_t other = successor(ctl, part);
     next->leader = other >= 0 ? other : part->now.leader;
     for (int32_t i = 0; i < part->now.isr_count; i++) {
         int32_t id = part->now.isr[i];
-        if (id == next->leader || member_live(ctl, part, id)) {
+        if (id == next->leader || (member_live(ctl, part, id) && ctl_replica_stays(part, id))) {
             add_isr(next, id);
         }
     }
     if (!ctl_in_isr(next, next->leader)) { /* somebody edited ZooKeeper */
         add_isr(next, next->leader);
     }
-    return next->leader != part->now.leader || !same_isr(next, &part->now);
+    return next->leader != part->now.leader || !same_isr(next, &part->now) || part->bump;
 }
 
 static bool propose(const struct ctl *ctl, const struct ctl_part *part, struct ctl_leadership *next)
@@ -259,6 +270,10 @@ static bool settle_bounced(struct ctl_part *part)
 
 static void part_decide(struct ctl *ctl, struct ctl_part *part)
 {
+    if (part->broken && part->move != NULL) {
+        ctl_reassign_fail(ctl, part, ERR_UNKNOWN_SERVER_ERROR,
+                          "The partition's state cannot be read.");
+    }
     if (part->busy != CTL_PART_IDLE || part->broken || part->tombstone || part->topic->deleting) {
         return;
     }
@@ -269,6 +284,7 @@ static void part_decide(struct ctl *ctl, struct ctl_part *part)
         ctl_resign(ctl);
         return;
     }
+    ctl_reassign_review(ctl, part);
     struct ctl_leadership next = draft(ctl, part);
     if (propose(ctl, part, &next)) {
         ctl_part_write(ctl, part, next, NULL);
@@ -279,7 +295,9 @@ static void part_decide(struct ctl *ctl, struct ctl_part *part)
     part->want_unclean = false;
     if (settle_bounced(part)) {
         ctl_part_touch(ctl, part);
+        return;
     }
+    ctl_reassign_settle(ctl, part);
 }
 
 void ctl_parts_decide(struct ctl *ctl)
@@ -337,7 +355,6 @@ static void note_leader(struct ctl *ctl, const struct ctl_part *part, int32_t ol
  * ours the replicas as well, except those that were told to stop because they leave. */
 static void tell(struct ctl *ctl, struct ctl_part *part, int32_t old_leader, bool is_alter)
 {
-    int marks = CTL_MARK_LEADER | (part->creating ? CTL_MARK_NEW : 0);
     if (part->topic->deleting) {
         return;
     }
@@ -347,7 +364,8 @@ static void tell(struct ctl *ctl, struct ctl_part *part, int32_t old_leader, boo
         struct ctl_broker *broker = ctl_find_broker(ctl, id);
         if (broker != NULL &&
             (!broker->shutting_down || id == old_leader || id == part->now.leader)) {
-            ctl_mark(ctl, broker, part, marks);
+            bool is_new = part->creating || ctl_replica_is_new(part, id);
+            ctl_mark(ctl, broker, part, CTL_MARK_LEADER | (is_new ? CTL_MARK_NEW : 0));
         }
     }
 }
@@ -366,6 +384,7 @@ static void adopt_next(struct ctl *ctl, struct ctl_part *part, int32_t version)
     part->busy = CTL_PART_IDLE;
     part->alter = NULL;
     part->want_unclean = false;
+    part->bump = part->bump && alter != NULL;
     settle_bounced(part);
     note_leader(ctl, part, old_leader, was_recovering);
     tell(ctl, part, old_leader, alter != NULL);
@@ -381,6 +400,7 @@ static void give_up_write(struct ctl *ctl, struct ctl_part *part, enum err alter
     part->busy = CTL_PART_IDLE;
     part->broken = true;
     part->alter = NULL;
+    ctl_part_touch(ctl, part); /* for whoever waits for it */
     ctl_leadership_free(&part->next);
     if (alter != NULL) {
         ctl_alter_done(ctl, alter, alter_err, part);

@@ -12,6 +12,7 @@ static const char *kind_name(enum ctl_cmd_kind kind)
         [CTL_READ_DELETIONS] = "READ_DELETIONS",
         [CTL_READ_PREFERRED] = "READ_PREFERRED",
         [CTL_READ_LOG_DIRS] = "READ_LOG_DIRS",
+        [CTL_READ_ORDERS] = "READ_ORDERS",
         [CTL_CREATE_STATE] = "CREATE_STATE",
         [CTL_WRITE_STATE] = "WRITE_STATE",
         [CTL_WRITE_TOPIC] = "WRITE_TOPIC",
@@ -19,9 +20,11 @@ static const char *kind_name(enum ctl_cmd_kind kind)
         [CTL_DELETE_LEFTOVER] = "DELETE_LEFTOVER",
         [CTL_DELETE_MARK] = "DELETE_MARK",
         [CTL_DELETE_PREFERRED] = "DELETE_PREFERRED",
+        [CTL_WRITE_ORDERS] = "WRITE_ORDERS",
         [CTL_SEND] = "SEND",
         [CTL_DISCONNECT] = "DISCONNECT",
         [CTL_REPLY] = "REPLY",
+        [CTL_REASSIGNED] = "REASSIGNED",
         [CTL_NOTE] = "NOTE",
         [CTL_RESIGN] = "RESIGN",
     };
@@ -37,6 +40,20 @@ static void put_ids(struct buf *out, const int32_t *ids, size_t count)
     buf_put_byte(out, ']');
 }
 
+/* Who comes and who goes, where somebody does. */
+static void put_moves(struct buf *out, const int32_t *adding, size_t adding_count,
+                      const int32_t *removing, size_t removing_count)
+{
+    if (adding_count > 0) {
+        buf_put_text(out, ",adding=");
+        put_ids(out, adding, adding_count);
+    }
+    if (removing_count > 0) {
+        buf_put_text(out, ",removing=");
+        put_ids(out, removing, removing_count);
+    }
+}
+
 static void put_leader_and_isr(struct buf *out, const Barnabas__Control__LeaderAndIsr *body)
 {
     for (size_t i = 0; i < body->n_topics; i++) {
@@ -45,6 +62,8 @@ static void put_leader_and_isr(struct buf *out, const Barnabas__Control__LeaderA
             buf_printf(out, " %s-%d:leader=%d,epoch=%d,isr=", body->topics[i]->name, p->partition,
                        p->leader, p->leader_epoch);
             put_ids(out, p->isr, p->n_isr);
+            put_moves(out, p->adding_replicas, p->n_adding_replicas, p->removing_replicas,
+                      p->n_removing_replicas);
             buf_printf(out, ",v=%d%s%s", p->partition_epoch, p->is_new ? ",new" : "",
                        p->leader_recovery_state != 0 ? ",recovering" : "");
         }
@@ -128,6 +147,41 @@ static void put_state(struct buf *out, const struct ctl_cmd *cmd)
     buf_printf(out, "%s v=%d", cmd->state.recovering ? " recovering" : "", cmd->version);
 }
 
+static void put_node(struct buf *out, const struct ctl_cmd *cmd)
+{
+    buf_printf(out, " %.*s", STR_ARG(cmd->topic));
+    for (int32_t i = 0; i < cmd->node.partitions_count; i++) {
+        const struct znode_partition *p = &cmd->node.partitions[i];
+        buf_printf(out, " %d:", p->index);
+        put_ids(out, p->replicas.ids, (size_t)p->replicas.count);
+        put_moves(out, p->adding.ids, (size_t)p->adding.count, p->removing.ids,
+                  (size_t)p->removing.count);
+    }
+    if (cmd->node.partitions_count > 0) {
+        buf_printf(out, " v=%d", cmd->version);
+    }
+}
+
+static void put_orders(struct buf *out, const struct ctl_cmd *cmd)
+{
+    for (int32_t i = 0; i < cmd->tps.count; i++) {
+        const struct znode_tp *tp = &cmd->tps.items[i];
+        buf_printf(out, " %.*s-%d:", STR_ARG(tp->topic), tp->partition);
+        put_ids(out, tp->replicas.ids, (size_t)tp->replicas.count);
+    }
+    buf_printf(out, " v=%d", cmd->version);
+}
+
+static void put_reassigned(struct buf *out, const struct ctl_cmd *cmd)
+{
+    buf_printf(out, " id=%llu error=%s", (unsigned long long)cmd->reply_id, err_name(cmd->err));
+    for (int32_t i = 0; i < cmd->reassigned_count; i++) {
+        const struct ctl_reassigned *result = &cmd->reassigned[i];
+        buf_printf(out, " %.*s-%d:%s", STR_ARG(result->topic), result->partition,
+                   err_name(result->err));
+    }
+}
+
 void ctl_cmd_print(const struct ctl_cmd *cmd, struct buf *out)
 {
     buf_put_text(out, kind_name(cmd->kind));
@@ -136,8 +190,16 @@ void ctl_cmd_print(const struct ctl_cmd *cmd, struct buf *out)
     case CTL_DELETE_TOPIC:
     case CTL_DELETE_LEFTOVER:
     case CTL_DELETE_MARK:
-    case CTL_WRITE_TOPIC:
         buf_printf(out, " %.*s", STR_ARG(cmd->topic));
+        break;
+    case CTL_WRITE_TOPIC:
+        put_node(out, cmd);
+        break;
+    case CTL_WRITE_ORDERS:
+        put_orders(out, cmd);
+        break;
+    case CTL_REASSIGNED:
+        put_reassigned(out, cmd);
         break;
     case CTL_READ_STATE:
         buf_printf(out, " %.*s-%d", STR_ARG(cmd->topic), cmd->partition);

@@ -127,6 +127,9 @@ static enum err check_isr(const struct ctl *ctl, const struct ctl_part *part, in
                 return ERR_INVALID_REQUEST;
             }
         }
+        if (replica >= 0 && !ctl_replica_stays(part, ask->isr[i])) {
+            return ERR_INELIGIBLE_REPLICA; /* its copy is about to go */
+        }
         if (replica < 0 || !ctl_replica_live(ctl, part, replica)) {
             bool itself_leaving = ask->isr[i] == leader && ctl_in_isr(&part->now, leader);
             if (!itself_leaving) {
@@ -389,6 +392,7 @@ void ctl_shutdowns_advance(struct ctl *ctl)
 
 void ctl_requests_abort(struct ctl *ctl)
 {
+    ctl_reassigns_abort(ctl);
     for (int32_t s = 0; s < ctl->slots_count; s++) {
         if (ctl->slots[s] != NULL) {
             ctl->slots[s]->alter = NULL;

@@ -222,7 +222,8 @@ static Barnabas__Control__UpdateMetadata *meta_body(struct ctl *ctl, const struc
     return body;
 }
 
-static stop_part_type *stop_part(struct arena *arena, const struct ctl_part *part)
+static stop_part_type *stop_part(struct arena *arena, const struct ctl_broker *broker,
+                                 const struct ctl_part *part)
 {
     stop_part_type *message = arena_new(arena, stop_part_type);
     bool deleting = part->topic->deleting;
@@ -232,11 +233,12 @@ static stop_part_type *stop_part(struct arena *arena, const struct ctl_part *par
                 deleting        ? CONTROL_EPOCH_DURING_DELETE
                 : !part->exists ? CONTROL_EPOCH_UNKNOWN
                                 : part->now.leader_epoch);
-    control_set(message, delete_, deleting);
+    control_set(message, delete_, deleting || ctl_dropped(part, broker->id));
     return message;
 }
 
-static Barnabas__Control__StopReplica *stop_body(struct ctl *ctl, const struct picked *picked)
+static Barnabas__Control__StopReplica *stop_body(struct ctl *ctl, const struct ctl_broker *broker,
+                                                 const struct picked *picked)
 {
     struct arena *arena = &ctl->out->arena;
     Barnabas__Control__StopReplica *body = arena_new(arena, Barnabas__Control__StopReplica);
@@ -249,7 +251,7 @@ static Barnabas__Control__StopReplica *stop_body(struct ctl *ctl, const struct p
         topic->name = text(arena, picked->parts[at]->topic->name);
         topic->partitions = arena_array(arena, stop_part_type *, (size_t)(picked->ends[run] - at));
         for (; at < picked->ends[run]; at++) {
-            topic->partitions[topic->n_partitions++] = stop_part(arena, picked->parts[at]);
+            topic->partitions[topic->n_partitions++] = stop_part(arena, broker, picked->parts[at]);
         }
         body->topics[run] = topic;
     }
@@ -341,7 +343,7 @@ static bool send_stops(struct ctl *ctl, struct ctl_broker *broker)
         return false;
     }
     request_type *request = new_request(ctl, broker, BARNABAS__CONTROL__KIND__STOP_REPLICA);
-    request->stop_replica = stop_body(ctl, &picked);
+    request->stop_replica = stop_body(ctl, broker, &picked);
     send(ctl, broker, request);
     mark_picked(broker, &picked, CTL_MARK_STOP);
     return true;
@@ -409,12 +411,6 @@ static void stop_answer(struct ctl *ctl, struct ctl_broker *broker, struct ctl_p
     }
 }
 
-/* None where there has never been a mark: the broker's array may end before the slot. */
-static int marks_of(const struct ctl_broker *broker, const struct ctl_part *part)
-{
-    return part->slot < broker->marks_capacity ? broker->marks[part->slot] : 0;
-}
-
 /* Only for partitions that the request named: a broker cannot speak of others. */
 static void answers(struct ctl *ctl, struct ctl_broker *broker, int mark, size_t count,
                     Barnabas__Control__TopicErrors **topics, answer_fn *fn)
@@ -424,9 +420,14 @@ static void answers(struct ctl *ctl, struct ctl_broker *broker, int mark, size_t
         for (size_t j = 0; topic != NULL && j < topics[i]->n_partitions; j++) {
             const Barnabas__Control__PartitionError *answer = topics[i]->partitions[j];
             struct ctl_part *part = ctl_find_part(topic, answer->partition);
-            int32_t replica = part != NULL ? ctl_replica_index(part, broker->id) : -1;
-            if (replica >= 0 && (marks_of(broker, part) & mark << CTL_MARK_SENT_SHIFT) != 0) {
-                fn(ctl, broker, part, replica, err_from_wire((int16_t)answer->error));
+            bool asked =
+                part != NULL && (ctl_marks_of(broker, part) & mark << CTL_MARK_SENT_SHIFT) != 0;
+            int32_t replica = asked ? ctl_replica_index(part, broker->id) : -1;
+            enum err err = err_from_wire((int16_t)answer->error);
+            if (replica >= 0) {
+                fn(ctl, broker, part, replica, err);
+            } else if (asked && mark == CTL_MARK_STOP && ctl_dropped(part, broker->id)) {
+                ctl_dropped_answer(ctl, broker, part, err);
             }
         }
     }

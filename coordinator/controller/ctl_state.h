@@ -59,6 +59,31 @@ struct ctl_leadership {
     int32_t isr_count;
 };
 
+/* A partition's line in its topic's node. */
+struct ctl_assignment {
+    struct znode_ids replicas;
+    struct znode_ids adding;
+    struct znode_ids removing;
+};
+
+/* How a partition's assignment is to change. */
+enum ctl_goal {
+    CTL_GOAL_MOVE,   /* towards `target` */
+    CTL_GOAL_CANCEL, /* back to where it came from */
+    CTL_GOAL_FINISH, /* the target is in sync: the others go */
+};
+
+/* A change of a partition's assignment that is not in ZooKeeper yet; see reassign.c. */
+struct ctl_move {
+    enum ctl_goal goal;
+    struct znode_ids target;         /* MOVE; own memory */
+    struct ctl_reassign_item *asked; /* who waits for it; NULL: nobody */
+    bool writing;                    /* the topic's node, with `next` in it */
+    bool keep;    /* no member of the ISR would be left: they stay, to be removed later */
+    bool renewed; /* the goal is another one than that which is being written */
+    struct ctl_assignment next; /* own memory */
+};
+
 enum ctl_busy { CTL_PART_IDLE, CTL_PART_WRITING, CTL_PART_READING };
 
 struct ctl_part {
@@ -83,8 +108,13 @@ struct ctl_part {
         *alter; /* the ISR request that this write answers; NULL: our own decision */
     bool want_preferred;
     bool want_unclean;
-    struct list todo; /* in ctl.todo: must be looked at */
-    int32_t marked;   /* brokers with marks on this slot */
+    struct ctl_move *move;    /* NULL: the assignment is to stay as it is */
+    bool bump;                /* the leader epoch must rise: the replicas are to hear of another
+                                 assignment */
+    struct znode_ids dropped; /* replicas no more: to delete their copies, as far as we know; own
+                                 memory */
+    struct list todo;         /* in ctl.todo: must be looked at */
+    int32_t marked;           /* brokers with marks on this slot */
 };
 
 struct ctl_topic {
@@ -104,6 +134,10 @@ struct ctl_topic {
     struct list deleting_link;
     uint64_t delete_cmd; /* DELETE_TOPIC under way */
     int64_t delete_retry_ms;
+    int32_t version;            /* of its node, as read or written last */
+    uint64_t assign_cmd;        /* WRITE_TOPIC under way, for reassignments */
+    bool rereading;             /* nobody knows what came of one: its node is being read */
+    struct list assigning_link; /* in ctl.assigning: its node is to be written */
 };
 
 /* A deletion mark whose topic we do not know (yet). */
@@ -139,6 +173,31 @@ struct ctl_shutdown {
     int32_t broker_id;
 };
 
+/* AlterPartitionReassignments that waits for its results. */
+struct ctl_reassign_item {
+    struct ctl_reassign_op *op;
+    struct ctl_reassigned result;
+};
+
+struct ctl_reassign_op {
+    struct list link;
+    struct arena arena;
+    uint64_t reply_id;
+    struct ctl_reassign_item *items;
+    int32_t count;
+    int32_t waiting;
+};
+
+/* An entry of /admin/reassign_partitions. */
+struct ctl_order {
+    struct list link;
+    struct str topic; /* own memory, as the next */
+    struct znode_ids replicas;
+    int32_t partition;
+    bool listed; /* while the node is compared with what we know */
+    bool done;   /* to be taken out of the node */
+};
+
 /* unclean.leader.election.enable of one topic. */
 struct ctl_unclean {
     UT_hash_handle hh;
@@ -147,7 +206,14 @@ struct ctl_unclean {
 };
 
 /* What a command id stands for. */
-enum ctl_pending_kind { CTL_PENDING_STATE, CTL_PENDING_ID, CTL_PENDING_DELETE, CTL_PENDING_OTHER };
+enum ctl_pending_kind {
+    CTL_PENDING_STATE,
+    CTL_PENDING_ID,
+    CTL_PENDING_DELETE,
+    CTL_PENDING_ASSIGN,
+    CTL_PENDING_ORDERS,
+    CTL_PENDING_OTHER
+};
 
 struct ctl_pending {
     UT_hash_handle hh;
@@ -197,6 +263,12 @@ struct ctl {
     int32_t wants;        /* partitions with want_preferred */
     int64_t rebalance_ms;
 
+    struct list assigning;  /* topics whose node is to be written */
+    struct list reassigns;  /* requests that wait */
+    struct list orders;     /* what /admin/reassign_partitions says */
+    int32_t orders_version; /* of that node; -1: it is not there, or being read */
+    uint64_t orders_cmd;    /* WRITE_ORDERS under way */
+
     bool unclean_default;        /* kept over elections, as the next two */
     struct ctl_unclean *unclean; /* by topic */
     int64_t unclean_elections;
@@ -229,6 +301,16 @@ void ctl_mark_everybody(struct ctl *ctl, struct ctl_part *part, int marks);
 void ctl_unmark(struct ctl *ctl, struct ctl_broker *broker, struct ctl_part *part, int marks);
 /* Due marks become marks under way. */
 void ctl_mark_sent(struct ctl_broker *broker, struct ctl_part *part, int marks);
+/* None where there has never been a mark: the broker's array may end before the slot. */
+static inline int ctl_marks_of(const struct ctl_broker *broker, const struct ctl_part *part)
+{
+    return part->slot < broker->marks_capacity ? broker->marks[part->slot] : 0;
+}
+/* To unmark for good: a request under way that fails must not become due again either. */
+static inline int ctl_due_and_sent(int marks)
+{
+    return marks | marks << CTL_MARK_SENT_SHIFT;
+}
 /* Those under way are done, or due again. */
 void ctl_sent_ok(struct ctl *ctl, struct ctl_broker *broker);
 void ctl_sent_failed(struct ctl *ctl, struct ctl_broker *broker);
@@ -248,6 +330,8 @@ void ctl_deletion_resume(struct ctl *ctl, struct ctl_broker *broker, struct ctl_
 /* Command the removal of topics whose replicas are all gone. */
 void ctl_deletions_advance(struct ctl *ctl);
 void ctl_strays_apply(struct ctl *ctl);
+/* Is it to be deleted, now or once its reassignments are done? */
+bool ctl_topic_doomed(const struct ctl *ctl, const struct ctl_topic *topic);
 void ctl_topics_free(struct ctl *ctl);
 /* A tombstone that nobody needs to hear of any more goes. */
 void ctl_part_maybe_free(struct ctl *ctl, struct ctl_part *part);
@@ -294,3 +378,63 @@ void ctl_unclean_event(struct ctl *ctl, const struct ctl_event *event);
 void ctl_rebalance(struct ctl *ctl);
 /* Everybody who waits is told NOT_CONTROLLER. */
 void ctl_requests_abort(struct ctl *ctl);
+
+/* ---- reassign.c: partitions on the move. */
+
+/* Has ZooKeeper got replicas of it that come or go? */
+static inline bool ctl_part_moving(const struct ctl_part *part)
+{
+    return part->adding.count + part->removing.count > 0;
+}
+/* May the broker lead, and be in sync? Not when it is no replica, or about to be none. */
+bool ctl_replica_stays(const struct ctl_part *part, int32_t broker_id);
+/* It comes, and has nothing yet. */
+bool ctl_replica_is_new(const struct ctl_part *part, int32_t broker_id);
+/* Before deciding: is what is to change still right? */
+void ctl_reassign_review(struct ctl *ctl, struct ctl_part *part);
+/* There is nothing to decide: what may be done next about the assignment. */
+void ctl_reassign_settle(struct ctl *ctl, struct ctl_part *part);
+/* Set out for a goal; the target is copied. `item` may be NULL. */
+void ctl_reassign_start(struct ctl *ctl, struct ctl_part *part, enum ctl_goal goal,
+                        struct znode_ids target, struct ctl_reassign_item *item);
+/* Nothing will come of what was to change. */
+void ctl_reassign_fail(struct ctl *ctl, struct ctl_part *part, enum err err, const char *text);
+/* Take over what the topic's node says. */
+void ctl_assign(struct ctl *ctl, struct ctl_part *part, const struct ctl_assignment *assignment);
+void ctl_reassign_refresh(struct ctl *ctl, struct ctl_part *part,
+                          const struct znode_partition *node);
+/* What of a node makes sense: lists within the replicas, and a target that is not empty. */
+struct ctl_assignment ctl_assignment_of(struct arena *arena, const struct znode_partition *node);
+void ctl_move_free(struct ctl_part *part);
+
+/* The state fits: the topic's node may be written. */
+bool ctl_reassign_ready(const struct ctl_part *part);
+/* It is being written from now on; what is, until ctl_reassign_written(). */
+const struct ctl_assignment *ctl_reassign_begin(struct ctl *ctl, struct ctl_part *part);
+void ctl_reassign_written(struct ctl *ctl, struct ctl_part *part);
+
+/* ---- reassign_write.c: the nodes of topics, written for reassignments; copies that must go. */
+
+void ctl_reassign_queue(struct ctl *ctl, struct ctl_topic *topic);
+void ctl_reassign_write(struct ctl *ctl);
+void ctl_reassign_wrote(struct ctl *ctl, struct ctl_topic *topic, enum err err, int32_t version);
+bool ctl_topic_moving(const struct ctl_topic *topic);
+/* The broker was a replica, and is to delete its copy. */
+bool ctl_dropped(const struct ctl_part *part, int32_t broker_id);
+void ctl_drop(struct ctl *ctl, struct ctl_part *part, int32_t broker_id);
+void ctl_undrop(struct ctl *ctl, struct ctl_part *part, int32_t broker_id);
+void ctl_dropped_answer(struct ctl *ctl, struct ctl_broker *broker, struct ctl_part *part,
+                        enum err err);
+/* Is a broker that is registered being told so? */
+bool ctl_dropping(const struct ctl *ctl, const struct ctl_part *part);
+
+/* ---- reassign_request.c: who asks for reassignments. */
+
+void ctl_reassign_event(struct ctl *ctl, const struct ctl_event *event);
+void ctl_reassign_item_done(struct ctl *ctl, struct ctl_reassign_item *item, enum err err,
+                            const char *text);
+void ctl_reassigns_abort(struct ctl *ctl);
+void ctl_orders_event(struct ctl *ctl, const struct ctl_event *event);
+void ctl_orders_advance(struct ctl *ctl);
+void ctl_orders_wrote(struct ctl *ctl, enum err err);
+void ctl_orders_free(struct ctl *ctl);

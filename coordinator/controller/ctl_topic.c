@@ -49,6 +49,7 @@ static struct ctl_topic *topic_new(struct ctl *ctl, struct str name)
     struct ctl_topic *topic = mem_new(struct ctl_topic);
     topic->name = (struct str){str_dup(name), name.size};
     list_init(&topic->deleting_link);
+    list_init(&topic->assigning_link);
     HASH_ADD_KEYPTR(hh, ctl->topics, topic->name.ptr, topic->name.size, topic);
     return topic;
 }
@@ -58,6 +59,7 @@ static void topic_maybe_free(struct ctl_topic *topic)
 {
     if (topic->gone && topic->slots_held == 0) {
         must(topic->parts == NULL && topic->id_cmd == 0 && topic->delete_cmd == 0);
+        must(topic->assign_cmd == 0 && !list_linked(&topic->assigning_link));
         mem_free((char *)topic->name.ptr);
         mem_free(topic);
     }
@@ -90,11 +92,14 @@ static struct ctl_part *part_new(struct ctl *ctl, struct ctl_topic *topic,
                                  const struct znode_partition *partition)
 {
     struct ctl_part *part = mem_new(struct ctl_part);
+    struct ctl_assignment line = ctl_assignment_of(&ctl->out->arena, partition);
     part->topic = topic;
     part->index = partition->index;
-    part->replicas = copy_ids(partition->replicas);
-    part->adding = copy_ids(partition->adding);
-    part->removing = copy_ids(partition->removing);
+    part->replicas = copy_ids(line.replicas);
+    part->adding = copy_ids(line.adding);
+    part->removing = copy_ids(line.removing);
+    /* The controller before us may not have come to the point of telling the replicas. */
+    part->bump = ctl_part_moving(part);
     part->flags = mem_zalloc((size_t)part->replicas.count + 1, 1);
     part->now.leader = -1;
     part->next.leader = -1;
@@ -118,6 +123,8 @@ static void part_free(struct ctl *ctl, struct ctl_part *part)
     mem_free((int32_t *)part->replicas.ids);
     mem_free((int32_t *)part->adding.ids);
     mem_free((int32_t *)part->removing.ids);
+    mem_free((int32_t *)part->dropped.ids);
+    ctl_move_free(part);
     mem_free(part->flags);
     mem_free(part);
     topic->slots_held--;
@@ -133,12 +140,6 @@ void ctl_part_maybe_free(struct ctl *ctl, struct ctl_part *part)
 
 /* ---- A topic that is gone from ZooKeeper. */
 
-/* A request under way that fails must not become due again either. */
-static int due_and_sent(int marks)
-{
-    return marks | marks << CTL_MARK_SENT_SHIFT;
-}
-
 static void part_gone(struct ctl *ctl, struct ctl_part *part)
 {
     struct ctl_alter_item *alter = part->alter;
@@ -150,12 +151,16 @@ static void part_gone(struct ctl *ctl, struct ctl_part *part)
         ctl_forget_pending(ctl, part->cmd_id);
     }
     part->busy = CTL_PART_IDLE;
+    if (part->move != NULL) {
+        ctl_reassign_fail(ctl, part, ERR_UNKNOWN_TOPIC_OR_PARTITION,
+                          "The partition does not exist.");
+    }
     part->tombstone = true;
     list_remove(&part->todo);
     ctl_want_preferred(ctl, part, false);
     for (int32_t i = 0; i < ctl->brokers_count; i++) {
         ctl_unmark(ctl, ctl->brokers[i], part,
-                   due_and_sent(CTL_MARK_LEADER | CTL_MARK_STOP | CTL_MARK_NEW));
+                   ctl_due_and_sent(CTL_MARK_LEADER | CTL_MARK_STOP | CTL_MARK_NEW));
     }
     if (!part->topic->deleting && ctl->phase == CTL_ACTIVE) {
         ctl_mark_everybody(ctl, part, CTL_MARK_META);
@@ -177,9 +182,12 @@ static void topic_gone(struct ctl *ctl, struct ctl_topic *topic)
     }
     ctl_forget_pending(ctl, topic->id_cmd);
     ctl_forget_pending(ctl, topic->delete_cmd);
+    ctl_forget_pending(ctl, topic->assign_cmd);
     topic->id_cmd = 0;
     topic->delete_cmd = 0;
+    topic->assign_cmd = 0;
     list_remove(&topic->deleting_link);
+    list_remove(&topic->assigning_link);
     topic->parts = NULL;
     topic->parts_count = 0;
     topic->gone = true;
@@ -372,6 +380,7 @@ static void refresh_part(struct ctl *ctl, struct ctl_part *part, const struct ct
 static void take_node(struct ctl *ctl, struct ctl_topic *topic, const struct ctl_event *event)
 {
     const struct znode_topic *node = &event->u.topic.topic;
+    bool current = event->u.topic.version >= topic->version && !topic->deleting;
     int32_t added = 0;
     topic->id = node->id;
     if (!topic->in_ids && ctl_find_topic_id(ctl, node->id) == NULL) {
@@ -382,6 +391,9 @@ static void take_node(struct ctl *ctl, struct ctl_topic *topic, const struct ctl
         struct ctl_part *part = ctl_find_part(topic, node->partitions[i].index);
         if (part != NULL) {
             refresh_part(ctl, part, &event->u.topic.states[i]);
+            if (current) {
+                ctl_reassign_refresh(ctl, part, &node->partitions[i]);
+            }
         } else if (!topic->deleting || !topic->loaded) {
             add_part(ctl, topic, &node->partitions[i], &event->u.topic.states[i]);
             added++;
@@ -391,9 +403,14 @@ static void take_node(struct ctl *ctl, struct ctl_topic *topic, const struct ctl
         ctl_note(ctl, false, "partitions found: topic=%.*s new=%d", STR_ARG(topic->name), added);
     }
     topic->loaded = true;
+    if (current) {
+        topic->version = event->u.topic.version;
+        topic->rereading = false;
+    }
 }
 
 static void start_deleting(struct ctl *ctl, struct ctl_topic *topic);
+static void postpone_deleting(struct ctl *ctl, struct ctl_topic *topic);
 
 void ctl_topic_event(struct ctl *ctl, const struct ctl_event *event)
 {
@@ -416,6 +433,10 @@ void ctl_topic_event(struct ctl *ctl, const struct ctl_event *event)
     }
     if (event->u.topic.err != ERR_OK) {
         ctl_note(ctl, true, "topic cannot be read: topic=%.*s", STR_ARG(topic->name));
+        for (int32_t i = 0; i < topic->parts_count; i++) {
+            ctl_reassign_fail(ctl, topic->parts[i], ERR_UNKNOWN_SERVER_ERROR,
+                              "The topic's node cannot be read.");
+        }
         return;
     }
     if (topic->loaded && !uuid_eq(topic->id, node->id)) {
@@ -428,7 +449,11 @@ void ctl_topic_event(struct ctl *ctl, const struct ctl_event *event)
     if (topic->deleting && first) { /* marked before its partitions were known */
         topic->deleting = false;
         list_remove(&topic->deleting_link);
-        start_deleting(ctl, topic);
+        if (ctl_topic_moving(topic)) {
+            postpone_deleting(ctl, topic);
+        } else {
+            start_deleting(ctl, topic);
+        }
     }
 }
 
@@ -462,17 +487,34 @@ static void start_deleting(struct ctl *ctl, struct ctl_topic *topic)
         struct ctl_part *part = topic->parts[i];
         ctl_want_preferred(ctl, part, false);
         for (int32_t b = 0; b < ctl->brokers_count; b++) {
-            ctl_unmark(ctl, ctl->brokers[b], part, due_and_sent(CTL_MARK_LEADER | CTL_MARK_NEW));
+            ctl_unmark(ctl, ctl->brokers[b], part,
+                       ctl_due_and_sent(CTL_MARK_LEADER | CTL_MARK_NEW));
         }
         ctl_mark_everybody(ctl, part, CTL_MARK_META);
         stop_replicas(ctl, part);
     }
 }
 
+static void add_stray(struct ctl *ctl, struct str name);
+
+/* Not while partitions are on the move: until then it is as any other topic. */
+static void postpone_deleting(struct ctl *ctl, struct ctl_topic *topic)
+{
+    add_stray(ctl, topic->name);
+    for (int32_t i = 0; ctl->phase == CTL_ACTIVE && i < topic->parts_count; i++) {
+        if (topic->parts[i]->exists) {
+            ctl_mark_everybody(ctl, topic->parts[i], CTL_MARK_META);
+            ctl_mark_replicas(ctl, topic->parts[i], CTL_MARK_LEADER);
+        }
+        ctl_part_touch(ctl, topic->parts[i]);
+    }
+}
+
 void ctl_deletion_resume(struct ctl *ctl, struct ctl_broker *broker, struct ctl_part *part)
 {
     int32_t i = ctl_replica_index(part, broker->id);
-    if (i >= 0 && (part->flags[i] & CTL_REPLICA_DELETED) == 0) {
+    bool left = i >= 0 && (part->flags[i] & CTL_REPLICA_DELETED) == 0;
+    if (left || ctl_dropped(part, broker->id)) {
         ctl_mark(ctl, broker, part, CTL_MARK_STOP);
     }
 }
@@ -510,6 +552,9 @@ void ctl_strays_apply(struct ctl *ctl)
         if (topic == NULL && stray->seen == ctl->topics_events) {
             continue;
         }
+        if (topic != NULL && ctl->config.delete_topics && ctl_topic_moving(topic)) {
+            continue; /* first its partitions come to rest */
+        }
         if (!ctl->config.delete_topics) {
             delete_mark(ctl, CTL_DELETE_MARK, stray->name);
         } else if (topic == NULL) {
@@ -521,6 +566,19 @@ void ctl_strays_apply(struct ctl *ctl)
         mem_free((char *)stray->name.ptr);
         mem_free(stray);
     }
+}
+
+bool ctl_topic_doomed(const struct ctl *ctl, const struct ctl_topic *topic)
+{
+    if (topic->deleting) {
+        return true;
+    }
+    list_for_each (link, &ctl->strays) {
+        if (str_eq(container_of(link, struct ctl_stray_mark, link)->name, topic->name)) {
+            return ctl->config.delete_topics;
+        }
+    }
+    return false;
 }
 
 void ctl_deletions_event(struct ctl *ctl, const struct ctl_event *event)
@@ -535,14 +593,15 @@ void ctl_deletions_event(struct ctl *ctl, const struct ctl_event *event)
     }
 }
 
-static bool part_deleted(const struct ctl_part *part)
+/* All replicas have confirmed it, and those that were replicas before, as far as they live. */
+static bool part_deleted(const struct ctl *ctl, const struct ctl_part *part)
 {
     for (int32_t i = 0; i < part->replicas.count; i++) {
         if ((part->flags[i] & CTL_REPLICA_DELETED) == 0) {
             return false;
         }
     }
-    return part->busy == CTL_PART_IDLE;
+    return part->busy == CTL_PART_IDLE && !ctl_dropping(ctl, part);
 }
 
 static bool topic_ready(const struct ctl *ctl, const struct ctl_topic *topic)
@@ -551,7 +610,7 @@ static bool topic_ready(const struct ctl *ctl, const struct ctl_topic *topic)
         return false;
     }
     for (int32_t i = 0; i < topic->parts_count; i++) {
-        if (!part_deleted(topic->parts[i])) {
+        if (!part_deleted(ctl, topic->parts[i])) {
             return false;
         }
     }

@@ -20,6 +20,7 @@ Test(ctl_failover, rebuilds_its_state_and_tells_everybody)
     expect(&b, "");
     topic_is(&b, "t", three, 2, &state, 1);
     expect(&b, "NOTE controller is active: epoch=3 brokers=2 topics=1\n"
+               "READ_ORDERS\n"
                "SEND to=1 UPDATE_METADATA live=[1,2]\n"
                "SEND to=2 UPDATE_METADATA live=[1,2]\n");
     sent_ok(&b, send_to(&b, 2));
@@ -414,6 +415,7 @@ Test(ctl_delete, resumes_after_failover)
     brokers_alive(&b, three, NULL, 1);
     topic_is(&b, "t", three, 1, &state, 1);
     expect(&b, "NOTE controller is active: epoch=2 brokers=1 topics=1\n"
+               "READ_ORDERS\n"
                "NOTE deleting topic: topic=t partitions=1\n"
                "SEND to=1 UPDATE_METADATA live=[1] t-0:leader=-2,epoch=0,isr=[1]\n");
     sent_ok(&b, send_to(&b, 1));
