@@ -248,7 +248,7 @@ void isr_answered(struct isr *isr, enum err err, const struct isr_state *state)
         }
         return;
     }
-    if (err == ERR_INELIGIBLE_REPLICA || err == ERR_OPERATION_NOT_ATTEMPTED) {
+    if (err == ERR_INELIGIBLE_REPLICA) {
         /* Nothing was written: what was there stays in force. */
         for (int32_t i = 0; i < isr->replicas_count; i++) {
             struct isr_replica *replica = &isr->replicas[i];

@@ -142,13 +142,12 @@ static void answer(struct wish *wish)
 }
 
 /* Errors that say that the partition is another's now, or that the wish cannot be granted. The rest
- * may pass. */
+ * may pass: also OPERATION_NOT_ATTEMPTED, which says nothing about an earlier copy of the wish. */
 static bool is_final(enum err err)
 {
     switch (err) {
     case ERR_OK:
     case ERR_INELIGIBLE_REPLICA:
-    case ERR_OPERATION_NOT_ATTEMPTED:
     case ERR_UNKNOWN_TOPIC_OR_PARTITION:
     case ERR_UNKNOWN_TOPIC_ID:
     case ERR_FENCED_LEADER_EPOCH:

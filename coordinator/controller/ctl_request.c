@@ -169,6 +169,11 @@ static enum err judge_alter(const struct ctl *ctl, const struct ctl_part *part, 
     if (ask->leader_epoch < part->now.leader_epoch || part->now.leader != leader) {
         return ERR_FENCED_LEADER_EPOCH;
     }
+    if (part->busy != CTL_PART_IDLE) {
+        /* One write at a time, and what is being written may be this very wish: a leader whose
+         * connection broke repeats it. "Nothing was written" would be wrong; it asks again. */
+        return ERR_REQUEST_TIMED_OUT;
+    }
     if (already_so(part, ask)) {
         return ERR_OK;
     }
@@ -176,11 +181,7 @@ static enum err judge_alter(const struct ctl *ctl, const struct ctl_part *part, 
         return ERR_INVALID_UPDATE_VERSION;
     }
     enum err err = check_isr(ctl, part, leader, ask);
-    if (err != ERR_OK) {
-        return err;
-    }
-    /* One write at a time: the leader asks again. */
-    return part->busy == CTL_PART_IDLE ? ERR_AGAIN : ERR_OPERATION_NOT_ATTEMPTED;
+    return err == ERR_OK ? ERR_AGAIN : err;
 }
 
 static void start_alter(struct ctl *ctl, struct ctl_part *part, struct ctl_alter_item *item,

@@ -623,6 +623,26 @@ Test(ctl_alter, unknown_result_is_found_out)
     bench_fini(&b);
 }
 
+/* A leader whose connection broke repeated its wish while the first copy was being written, was told
+ * that nothing was, and went by the old ISR: its high watermark did not wait for the replica that
+ * the first copy let in. */
+Test(ctl_alter, a_repeated_wish_is_not_refused_while_it_is_being_written)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1}});
+    ask_isr(&b, 5, 7, (const int[]){1, 2}, 2);
+    uint64_t write = id_of(&b, CTL_WRITE_STATE, 0);
+    ask_isr(&b, 5, 7, (const int[]){1, 2}, 2);
+    expect(&b, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=7\n"); /* REQUEST_TIMED_OUT: again */
+    ask_isr(&b, 5, 7, (const int[]){1}, 1);
+    expect(&b, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=7\n"); /* nor is it so already */
+    wrote(&b, write, ERR_OK, 8);
+    ask_isr(&b, 5, 7, (const int[]){1, 2}, 2);
+    expect(&b, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=0,isr=[1,2],v=8\n");
+    bench_fini(&b);
+}
+
 /* Losing the office answers everybody who waits. */
 Test(ctl_alter, deposed_controller_answers_not_controller)
 {
