@@ -153,6 +153,9 @@ void sim_node_stop(struct sim_node *node);
 /* After every step that ran on the node: has it died, stopped, failed to start? */
 void sim_node_settle(struct sim_node *node);
 
+/* Whose code runs; NULL: no broker's. */
+struct sim_node *sim_speaking_node(struct sim *sim);
+
 /* NULL when there is no such broker. */
 struct sim_node *sim_node_by_id(struct sim *sim, int id);
 
@@ -171,6 +174,9 @@ struct sim_result {
 };
 
 void sim_options_draw(struct sim_options *options, uint64_t seed);
+
+/* After changes by hand: leave out what does not go together. */
+void sim_options_settle(struct sim_options *options);
 
 /* A cluster that starts, without any phase: for tests that lead it by hand. */
 struct sim *sim_new(const struct sim_options *options);

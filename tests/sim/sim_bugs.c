@@ -1,14 +1,21 @@
 /* sim_bugs.c: the broken functions. The linker sends the product's calls of f() to __wrap_f() and
  * gives the real one as __real_f(); see CMakeLists.txt. SIM_BUG_EARLY_ACK is in sim_disk.c,
- * SIM_BUG_NO_FENCING in sim_zk.c, SIM_BUG_UNCLEAN a configuration in sim_node.c. */
+ * SIM_BUG_RETRY_SYNC also, SIM_BUG_NO_FENCING in sim_zk.c, SIM_BUG_UNCLEAN a configuration in
+ * sim_node.c. */
 #include "sim_bugs.h"
 
 #include <stddef.h>
 #include <string.h>
 
+#include "base/mem.h"
+#include "control/control.h"
+#include "group/grp.h"
+#include "log/batch_reader.h"
 #include "log/plog_internal.h"
 #include "partition/isr.h"
+#include "partition/part.h"
 #include "rt/budget.h"
+#include "sim.h"
 
 static const char *const names[SIM_BUG_COUNT] = {
     [SIM_BUG_NONE] = "none",
@@ -20,10 +27,24 @@ static const char *const names[SIM_BUG_COUNT] = {
     [SIM_BUG_LEAK] = "leak",
     [SIM_BUG_EARLY_COMMIT] = "early-commit",
     [SIM_BUG_UNCLEAN] = "unclean",
+    [SIM_BUG_EARLY_SHRINK] = "early-shrink",
+    [SIM_BUG_EARLY_ENTRY] = "early-entry",
+    [SIM_BUG_CUT_AT_HW] = "cut-at-hw",
+    [SIM_BUG_NO_DIVERGENCE] = "no-divergence",
+    [SIM_BUG_STALE_ACK] = "stale-ack",
+    [SIM_BUG_OLD_CONTROL] = "old-control",
+    [SIM_BUG_BEYOND_HW] = "beyond-hw",
+    [SIM_BUG_FUTURE_HW] = "future-hw",
+    [SIM_BUG_TORN] = "torn",
+    [SIM_BUG_OFF_BY_ONE] = "off-by-one",
+    [SIM_BUG_RETRY_SYNC] = "retry-sync",
+    [SIM_BUG_EARLY_OFFSETS] = "early-offsets",
 };
 
 static enum sim_bug current;
 static int releases;
+static int32_t controller_epochs[SIM_NODES_MAX]; /* the highest that each broker has heard of */
+static const struct seg *recovering;
 
 const char *sim_bug_name(enum sim_bug bug)
 {
@@ -43,6 +64,8 @@ void sim_bug_set(enum sim_bug bug)
 {
     current = bug;
     releases = 0;
+    memset(controller_epochs, 0, sizeof(controller_epochs));
+    recovering = NULL;
 }
 
 bool sim_bug_on(enum sim_bug bug)
@@ -105,7 +128,164 @@ int64_t __wrap_isr_high_watermark(const struct isr *isr, int64_t offset_end, int
 int64_t __wrap_isr_high_watermark(const struct isr *isr, int64_t offset_end, int64_t offset_hw,
                                   int64_t now_ms)
 {
-    return sim_bug_on(SIM_BUG_EARLY_COMMIT)
-               ? offset_end
-               : __real_isr_high_watermark(isr, offset_end, offset_hw, now_ms);
+    if (sim_bug_on(SIM_BUG_EARLY_COMMIT)) {
+        return offset_end;
+    }
+    if (!sim_bug_on(SIM_BUG_EARLY_SHRINK) || !isr->pending) {
+        return __real_isr_high_watermark(isr, offset_end, offset_hw, now_ms);
+    }
+    struct isr smaller = *isr;
+    size_t size = (size_t)isr->replicas_count * sizeof(*isr->replicas);
+    smaller.replicas = mem_alloc(size);
+    memcpy(smaller.replicas, isr->replicas, size);
+    for (int32_t i = 0; i < isr->replicas_count; i++) {
+        smaller.replicas[i].member = isr->replicas[i].proposed;
+    }
+    int64_t hw = __real_isr_high_watermark(&smaller, offset_end, offset_hw, now_ms);
+    mem_free(smaller.replicas);
+    return hw;
+}
+
+bool __real_isr_propose(struct isr *isr, int64_t offset_end, int64_t offset_hw, bool shrink,
+                        int64_t now_ms, struct isr_proposal *out);
+bool __wrap_isr_propose(struct isr *isr, int64_t offset_end, int64_t offset_hw, bool shrink,
+                        int64_t now_ms, struct isr_proposal *out);
+
+bool __wrap_isr_propose(struct isr *isr, int64_t offset_end, int64_t offset_hw, bool shrink,
+                        int64_t now_ms, struct isr_proposal *out)
+{
+    int64_t epoch_start = isr->epoch_start;
+    if (sim_bug_on(SIM_BUG_EARLY_ENTRY)) {
+        isr->epoch_start = 0;
+        offset_hw = 0;
+    }
+    bool changed = __real_isr_propose(isr, offset_end, offset_hw, shrink, now_ms, out);
+    isr->epoch_start = epoch_start;
+    return changed;
+}
+
+/* ---- broker/partition */
+
+enum err __real_part_apply(struct part *part, const struct part_state *state);
+enum err __wrap_part_apply(struct part *part, const struct part_state *state);
+
+enum err __wrap_part_apply(struct part *part, const struct part_state *state)
+{
+    enum err err = __real_part_apply(part, state);
+    if (err == ERR_OK && sim_bug_on(SIM_BUG_CUT_AT_HW) && part_now(part).role == PART_FOLLOWER) {
+        err = plog_truncate_to(part->log, atomic_load(&part->offset_hw));
+    }
+    return err;
+}
+
+void __real_part_epoch_end(struct part *part, int32_t epoch, int32_t *found, int64_t *end);
+void __wrap_part_epoch_end(struct part *part, int32_t epoch, int32_t *found, int64_t *end);
+
+void __wrap_part_epoch_end(struct part *part, int32_t epoch, int32_t *found, int64_t *end)
+{
+    __real_part_epoch_end(part, epoch, found, end);
+    if (sim_bug_on(SIM_BUG_NO_DIVERGENCE)) {
+        *found = epoch;
+        *end = INT64_MAX;
+    }
+}
+
+bool __real_part_still_leads(const struct part *part, int32_t leader_epoch);
+bool __wrap_part_still_leads(const struct part *part, int32_t leader_epoch);
+
+bool __wrap_part_still_leads(const struct part *part, int32_t leader_epoch)
+{
+    return sim_bug_on(SIM_BUG_STALE_ACK) || __real_part_still_leads(part, leader_epoch);
+}
+
+struct part *__real_part_new(const struct part_options *options, struct plog *log,
+                             int64_t offset_hw);
+struct part *__wrap_part_new(const struct part_options *options, struct plog *log,
+                             int64_t offset_hw);
+
+struct part *__wrap_part_new(const struct part_options *options, struct plog *log,
+                             int64_t offset_hw)
+{
+    return __real_part_new(options, log,
+                           sim_bug_on(SIM_BUG_FUTURE_HW) ? plog_offset_end(log) : offset_hw);
+}
+
+/* ---- broker/log */
+
+enum err __real_view_read(struct view *view, int64_t offset, int64_t offset_limit, size_t max_bytes,
+                          bool min_one, struct view_range *out);
+enum err __wrap_view_read(struct view *view, int64_t offset, int64_t offset_limit, size_t max_bytes,
+                          bool min_one, struct view_range *out);
+
+enum err __wrap_view_read(struct view *view, int64_t offset, int64_t offset_limit, size_t max_bytes,
+                          bool min_one, struct view_range *out)
+{
+    return __real_view_read(view, offset, sim_bug_on(SIM_BUG_BEYOND_HW) ? INT64_MAX : offset_limit,
+                            max_bytes, min_one, out);
+}
+
+void __real_batch_reader_init(struct batch_reader *reader, struct seg *seg, int64_t position,
+                              bool check_crc);
+void __wrap_batch_reader_init(struct batch_reader *reader, struct seg *seg, int64_t position,
+                              bool check_crc);
+
+/* Only recovery asks for CRCs to be checked. */
+void __wrap_batch_reader_init(struct batch_reader *reader, struct seg *seg, int64_t position,
+                              bool check_crc)
+{
+    recovering = check_crc ? seg : NULL;
+    __real_batch_reader_init(reader, seg, position, check_crc && !sim_bug_on(SIM_BUG_TORN));
+}
+
+void __real_seg_publish(struct seg *seg, int64_t size_bytes, int64_t next_offset);
+void __wrap_seg_publish(struct seg *seg, int64_t size_bytes, int64_t next_offset);
+
+void __wrap_seg_publish(struct seg *seg, int64_t size_bytes, int64_t next_offset)
+{
+    bool off = sim_bug_on(SIM_BUG_OFF_BY_ONE) && seg == recovering && size_bytes > 0;
+    recovering = NULL;
+    __real_seg_publish(seg, size_bytes, off ? next_offset + 1 : next_offset);
+}
+
+/* ---- control messages, groups */
+
+static bool is_for_broker(const Barnabas__Control__Request *request)
+{
+    return !control_kind_is_for_controller((int)request->kind);
+}
+
+enum err __real_control_request_unpack(struct arena *arena, struct bytes bytes,
+                                       const Barnabas__Control__Request **request,
+                                       struct errmsg *msg);
+enum err __wrap_control_request_unpack(struct arena *arena, struct bytes bytes,
+                                       const Barnabas__Control__Request **request,
+                                       struct errmsg *msg);
+
+/* Whatever the epoch, it looks like the highest so far, and like the newest in it. */
+enum err __wrap_control_request_unpack(struct arena *arena, struct bytes bytes,
+                                       const Barnabas__Control__Request **request,
+                                       struct errmsg *msg)
+{
+    enum err err = __real_control_request_unpack(arena, bytes, request, msg);
+    struct sim_node *node = sim_running() != NULL ? sim_speaking_node(sim_running()) : NULL;
+    if (err == ERR_OK && node != NULL && sim_bug_on(SIM_BUG_OLD_CONTROL) &&
+        is_for_broker(*request)) {
+        Barnabas__Control__Request *weak = (Barnabas__Control__Request *)(uintptr_t)*request;
+        int32_t *highest = &controller_epochs[node->id - 1];
+        *highest = weak->controller_epoch > *highest ? weak->controller_epoch : *highest;
+        weak->controller_epoch = *highest;
+        weak->sequence = -1;
+    }
+    return err;
+}
+
+void __real_grp_step(struct grp_coord *coord, const struct grp_event *event, struct grp_out *out);
+void __wrap_grp_step(struct grp_coord *coord, const struct grp_event *event, struct grp_out *out);
+
+void __wrap_grp_step(struct grp_coord *coord, const struct grp_event *event, struct grp_out *out)
+{
+    __real_grp_step(coord, event, out);
+    for (struct grp_append *append = out->appends; append != NULL; append = append->next) {
+        append->acks = sim_bug_on(SIM_BUG_EARLY_OFFSETS) ? 0 : append->acks;
+    }
 }

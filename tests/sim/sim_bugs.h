@@ -19,6 +19,19 @@ enum sim_bug {
     SIM_BUG_LEAK,             /* one release of memory in ten is forgotten */
     SIM_BUG_EARLY_COMMIT,     /* leaders do not wait for the ISR */
     SIM_BUG_UNCLEAN,          /* any live replica may become leader */
+    SIM_BUG_EARLY_SHRINK,     /* leaders do not wait for those any more whom they want out of the
+                                 ISR, before ZooKeeper has said yes */
+    SIM_BUG_EARLY_ENTRY,      /* whoever has fetched once in the epoch may enter the ISR */
+    SIM_BUG_CUT_AT_HW,        /* followers cut their logs at their high watermark */
+    SIM_BUG_NO_DIVERGENCE,    /* leaders do not tell followers where histories differ */
+    SIM_BUG_STALE_ACK,        /* who led in an epoch goes on to acknowledge what came in it */
+    SIM_BUG_OLD_CONTROL,      /* brokers take messages of deposed controllers, and overtaken ones */
+    SIM_BUG_BEYOND_HW,        /* consumers are sent what is not committed */
+    SIM_BUG_FUTURE_HW,        /* a restart takes the log's end for the high watermark */
+    SIM_BUG_TORN,             /* recovery does not look at CRCs */
+    SIM_BUG_OFF_BY_ONE,       /* recovery takes a segment for one record longer than it is */
+    SIM_BUG_RETRY_SYNC,       /* a sync that failed is tried again, and that one succeeds */
+    SIM_BUG_EARLY_OFFSETS,    /* commits of offsets are answered when they are appended */
     SIM_BUG_COUNT,
 };
 

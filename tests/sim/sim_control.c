@@ -145,20 +145,10 @@ static void send_again(struct sim_control *control, int to, struct bytes request
 
 /* ---- what the linker sends here (CMakeLists.txt) ---- */
 
-static struct sim_node *speaking_node(struct sim *sim)
-{
-    for (int i = 0; i < sim->options.nodes_count; i++) {
-        if (sim->speaking == sim->nodes[i].name) {
-            return &sim->nodes[i];
-        }
-    }
-    return NULL;
-}
-
 static void before_send(struct sim *sim, int to, struct bytes request)
 {
     struct sim_control *control = sim->control;
-    struct sim_node *from = speaking_node(sim);
+    struct sim_node *from = sim_speaking_node(sim);
     if (control == NULL || from == NULL) {
         return;
     }

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/must.h"
+#include "sim_bugs.h"
 
 struct disk_file {
     struct fs_file file; /* first */
@@ -174,7 +175,11 @@ static enum err disk_size(struct fs_file *file, int64_t *size_bytes)
 
 static enum err disk_sync(struct fs_file *file)
 {
-    return change(file_of(file)->disk) ? fs_sync(file_of(file)->under) : ERR_IO;
+    if (!change(file_of(file)->disk)) {
+        return ERR_IO;
+    }
+    enum err err = fs_sync(file_of(file)->under);
+    return err != ERR_OK && sim_bug_on(SIM_BUG_RETRY_SYNC) ? fs_sync(file_of(file)->under) : err;
 }
 
 static enum err disk_truncate(struct fs_file *file, int64_t size_bytes)

@@ -179,6 +179,7 @@ static void run_seed(const struct arguments *arguments, uint64_t seed, struct si
     options.faults |= arguments->faults;
     options.admin_cycles = arguments->plain ? 0 : options.admin_cycles;
     options.members_count = arguments->plain ? 0 : options.members_count;
+    sim_options_settle(&options);
     options.print = arguments->trace ? stdout : NULL;
     options.tail = arguments->until_caught ? NULL : stdout;
     if (arguments->one) {

@@ -28,10 +28,11 @@ struct disk_log {
 struct model_part {
     struct disk_log logs[SIM_NODES_MAX]; /* by broker; of replicated partitions only the first */
     int64_t hw_seen[SIM_NODES_MAX];      /* by broker */
-    int8_t leaders[EPOCHS_MAX];       /* broker id by leader epoch, as brokers say; 0: none yet */
-    int32_t state_epoch;              /* highest in ZooKeeper */
-    bool forgot;                      /* a disk lost what it had not synced */
-    int32_t led_epoch[SIM_NODES_MAX]; /* in which this broker led last */
+    int8_t leaders[EPOCHS_MAX];        /* broker id by leader epoch, as brokers say; 0: none yet */
+    int32_t state_epoch;               /* highest in ZooKeeper */
+    bool forgot;                       /* a disk lost what it had not synced */
+    int32_t led_epoch[SIM_NODES_MAX];  /* in which this broker led last */
+    int32_t told_epoch[SIM_NODES_MAX]; /* of the leader that it names to clients, in this life */
 };
 
 struct producer_record {
@@ -43,7 +44,8 @@ struct sim_model {
     struct sim *sim;
     struct model_part parts[SIM_PARTS_MAX];
     struct producer_record producers[SIM_PRODUCERS_MAX];
-    int seen_life[SIM_NODES_MAX]; /* the life whose start was looked at */
+    int seen_life[SIM_NODES_MAX];      /* the life whose start was looked at */
+    uint64_t seen_meta[SIM_NODES_MAX]; /* the generation of its metadata that was looked at */
     int64_t acked_count;
     int64_t read_count;
 };
@@ -397,6 +399,43 @@ static void look_at_part(void *arg, struct part *part)
     sim_commit_look(model->sim->commit, looking->node, number, part, part_text(model, number));
 }
 
+/* M8 */
+static void look_at_meta(struct sim_model *model, struct sim_node *node)
+{
+    struct meta_cell *cell = &server_broker(node->server)->meta;
+    uint64_t generation = atomic_load(&cell->generation);
+    if (model->seen_meta[node->id - 1] == generation) {
+        return;
+    }
+    model->seen_meta[node->id - 1] = generation;
+    struct meta *meta = meta_cell_get(cell);
+    for (int i = 0; i < sim_parts_count(model->sim); i++) {
+        char topic[16];
+        int index;
+        sim_part_name(model->sim, i, topic, &index);
+        const struct meta_topic *found = meta_find(meta, str_of(topic));
+        const struct meta_partition *part =
+            found != NULL ? meta_topic_partition(found, index) : NULL;
+        int32_t *told = &model->parts[i].told_epoch[node->id - 1];
+        if (part != NULL && part->leader_epoch < *told) {
+            sim_fail(model->sim,
+                     "M8: broker %d names broker %d as the leader of %s in epoch %d, after a "
+                     "leader in epoch %d",
+                     node->id, part->leader, part_text(model, i), part->leader_epoch, *told);
+        }
+        *told = part != NULL ? part->leader_epoch : *told;
+    }
+    meta_put(meta);
+}
+
+static void life_begins(struct sim_model *model, struct sim_node *node)
+{
+    model->seen_meta[node->id - 1] = UINT64_MAX;
+    for (int i = 0; i < SIM_PARTS_MAX; i++) {
+        model->parts[i].told_epoch[node->id - 1] = -1;
+    }
+}
+
 /* The log as it came back from a crash (M4). */
 static void log_is_back(struct sim_model *model, struct sim_node *node, int number, int64_t end)
 {
@@ -457,7 +496,11 @@ void sim_model_look(struct sim_model *model, struct sim_node *node)
     struct broker *broker = server_broker(node->server);
     if (broker->control_apply != NULL && model->seen_life[node->id - 1] != node->lives) {
         model->seen_life[node->id - 1] = node->lives;
+        life_begins(model, node);
         look_at_start(model, node);
+    }
+    if (model->seen_life[node->id - 1] == node->lives) {
+        look_at_meta(model, node);
     }
     struct looking looking = {model, node};
     parts_each(&broker->parts, look_at_part, &looking);

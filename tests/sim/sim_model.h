@@ -15,6 +15,8 @@
  *   M6  a producer's records stand in the log in its order, none twice; a gap only where the
  *       producer had given up
  *   M7  0 <= log start <= high watermark <= log end, in every broker after every step
+ *   M8  what a broker tells clients of a partition's leader never goes back to an earlier epoch, as
+ *       long as the broker lives
  *
  * Threads: one. */
 #pragma once

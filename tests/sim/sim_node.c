@@ -23,6 +23,16 @@ struct sim_node *sim_node_by_id(struct sim *sim, int id)
     return id >= 1 && id <= sim->options.nodes_count ? &sim->nodes[id - 1] : NULL;
 }
 
+struct sim_node *sim_speaking_node(struct sim *sim)
+{
+    for (int i = 0; i < sim->options.nodes_count; i++) {
+        if (sim->speaking == sim->nodes[i].name) {
+            return &sim->nodes[i];
+        }
+    }
+    return NULL;
+}
+
 static void on_again(struct sim_event *event)
 {
     struct sim_node *node = container_of(event, struct sim_node, again);

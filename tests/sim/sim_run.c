@@ -59,12 +59,23 @@ static int between(struct rng *rng, int low, int high)
     return low + (int)rng_below(rng, (uint64_t)(high - low + 1));
 }
 
+void sim_options_settle(struct sim_options *options)
+{
+    if (options->replicated) {
+        options->faults &= ~(1u << SIM_FAULT_POWER);
+    }
+    /* A group whose coordinator may forget what it has acknowledged promises nothing. */
+    if ((options->faults & (1u << SIM_FAULT_POWER)) != 0) {
+        options->members_count = 0;
+    }
+}
+
 void sim_options_draw(struct sim_options *options, uint64_t seed)
 {
     struct rng rng;
     rng_seed(&rng, seed ^ 0x5eed);
     *options = (struct sim_options){.seed = seed};
-    options->nodes_count = between(&rng, 1, 4);
+    options->nodes_count = rng_one_in(&rng, 5) ? 1 : between(&rng, 2, 4);
     options->topics_count = between(&rng, 1, 2);
     options->partitions_count = between(&rng, 1, 3);
     options->producers_count = between(&rng, 1, 5);
@@ -75,17 +86,13 @@ void sim_options_draw(struct sim_options *options, uint64_t seed)
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         options->faults |= rng_one_in(&rng, 3) ? 1u << i : 0;
     }
-    options->replicated = options->nodes_count > 1 && rng_one_in(&rng, 2);
+    options->replicated = options->nodes_count > 1 && !rng_one_in(&rng, 4);
     options->replicas_count = !options->replicated ? 1 : between(&rng, 2, options->nodes_count);
     options->min_insync = between(&rng, 1, options->replicas_count > 1 ? 2 : 1);
     options->lag_ms = between(&rng, 1000, 8000);
     options->admin_cycles = rng_one_in(&rng, 2) ? between(&rng, 1, 8) : 0;
-    if (options->replicated) {
-        options->faults &= ~(1u << SIM_FAULT_POWER);
-    }
-    /* A group whose coordinator may forget what it has acknowledged promises nothing. */
-    bool forgets = (options->faults & (1u << SIM_FAULT_POWER)) != 0;
-    options->members_count = !forgets && rng_one_in(&rng, 2) ? between(&rng, 1, 4) : 0;
+    options->members_count = rng_one_in(&rng, 2) ? between(&rng, 1, 4) : 0;
+    sim_options_settle(options);
 }
 
 /* ---- set-up ---- */
