@@ -375,6 +375,7 @@ static void want_fill(const struct fetch_request_fetch_topic *topic,
         .max_bytes = partition->partition_max_bytes,
         .fetch_offset = partition->fetch_offset,
         .log_start_offset = partition->log_start_offset,
+        .flushed_offset = partition->flushed_offset,
     };
 }
 
@@ -555,6 +556,7 @@ static void fetch_follow_all(struct fetch_op *op)
             .replica_id = op->limits.replica_id,
             .broker_epoch = request->replica_state.replica_epoch,
             .fetch_offset = read->item->want.fetch_offset,
+            .flushed_end = read->item->want.flushed_offset,
             .log_start = read->item->want.log_start_offset,
             .leader_end = read->offset_end,
         };

@@ -3,7 +3,7 @@
  *   frame -> check each batch (everything that needs no partition state) -> the partition's actor
  * appends
  *   -> acks 0 and 1: reply; acks -1: wait until the high watermark has passed the last record ->
- * reply.
+ * reply. In flush mode acks=1 waits, too, until the record is on this broker's disk.
  *
  * Source: Kafka 3.9 in ZooKeeper mode. Versions 0 to 2 carry message sets of magic 0 and 1,
  * which this broker does not take: they are offered because clients probe for them, and answered
@@ -181,6 +181,21 @@ static enum wait_result produce_poll(struct wait *wait)
     return WAIT_SATISFIED;
 }
 
+/* acks=1 in flush mode. */
+static enum wait_result produce_poll_own(struct wait *wait)
+{
+    struct produce_item *item = container_of(wait, struct produce_item, wait);
+    if (!part_still_leads(item->part, item->append.leader_epoch)) {
+        item->err = ERR_NOT_LEADER_OR_FOLLOWER;
+        return WAIT_SATISFIED;
+    }
+    if (part_offset_durable(item->part) < item->append.offset_end) {
+        return WAIT_PENDING;
+    }
+    item->err = ERR_OK;
+    return WAIT_SATISFIED;
+}
+
 static void produce_waited(struct wait_op *wait_op, bool timed_out)
 {
     struct produce_op *op = container_of(wait_op, struct produce_op, wait);
@@ -199,9 +214,13 @@ static void produce_cancel(struct req *req)
 
 static bool needs_wait(const struct produce_item *item)
 {
-    return item->err == ERR_OK &&
-           atomic_load_explicit(&item->part->offset_hw, memory_order_acquire) <
-               item->append.offset_end;
+    if (item->part == NULL || item->err != ERR_OK) {
+        return false;
+    }
+    int64_t reached = item->append.acks == -1
+                          ? atomic_load_explicit(&item->part->offset_hw, memory_order_acquire)
+                          : part_offset_durable(item->part);
+    return reached < item->append.offset_end;
 }
 
 static void produce_wait(struct produce_op *op)
@@ -212,7 +231,11 @@ static void produce_wait(struct produce_op *op)
         struct produce_item *item = &op->items[i];
         if (needs_wait(item)) {
             item->err = ERR_REQUEST_TIMED_OUT; /* unless the poll says better */
-            wait_add(&op->wait, &item->wait, &item->part->wait, WAIT_ORDERED, produce_poll);
+            if (item->append.acks == -1) {
+                wait_add(&op->wait, &item->wait, &item->part->wait, WAIT_ORDERED, produce_poll);
+            } else {
+                wait_add(&op->wait, &item->wait, &item->part->wait, WAIT_ANY, produce_poll_own);
+            }
         }
     }
     op->waiting = true;
@@ -230,12 +253,10 @@ static void produce_appended(struct produce_op *op)
         produce_silent(op);
         return;
     }
-    if (op->request->acks == -1) {
-        for (int32_t i = 0; i < op->items_count; i++) {
-            if (op->items[i].part != NULL && needs_wait(&op->items[i])) {
-                produce_wait(op);
-                return;
-            }
+    for (int32_t i = 0; i < op->items_count; i++) {
+        if (needs_wait(&op->items[i])) {
+            produce_wait(op);
+            return;
         }
     }
     produce_reply(op);

@@ -250,6 +250,8 @@ enum err logdir_open(struct logdir *dir, struct fs *fs, const char *path, struct
 
 void logdir_close(struct logdir *dir)
 {
+    flusher_stop(dir->flusher);
+    flusher_release(dir->flusher);
     fs_close(dir->lock);
     checkpoint_fini(&dir->recovery_points);
     checkpoint_fini(&dir->log_starts);

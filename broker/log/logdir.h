@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 
 #include "log/checkpoint.h"
+#include "log/flusher.h"
 #include "log/plog.h"
 
 /* The directory's checkpoints that are written again and again. */
@@ -26,7 +27,8 @@ struct logdir {
     struct fs *fs;
     char *path;
     struct fs_file *lock;
-    bool clean; /* the last stop was clean */
+    struct flusher *flusher; /* syncs its logs */
+    bool clean;              /* the last stop was clean */
     _Atomic bool offline;
     /* Told once, when it goes offline: from any thread. May be NULL. */
     void (*on_failed)(void *arg, const char *path);

@@ -55,6 +55,8 @@ enum err logs_open(const struct logs_options *options, struct logs **out, struct
     for (int32_t i = 0; i < options->dirs_count; i++) {
         struct errmsg why;
         enum err one = logdir_open(&logs->dirs[i], options->fs, options->dirs[i], &why);
+        logs->dirs[i].flusher =
+            flusher_new(logs->dirs[i].lock, options->flush_threads ? NULL : options->workers);
         logs->dirs[i].on_failed = options->on_dir_failed;
         logs->dirs[i].arg = options->arg;
         if (one == ERR_LOCKED || one == ERR_INVALID) {
@@ -277,7 +279,7 @@ static enum err open_log(struct logs *logs, struct logdir *dir, const char *name
     struct plog_options options = {
         .fs = dir->fs,
         .clock = logs->options.clock,
-        .workers = logs->options.workers,
+        .flusher = dir->flusher,
         .dir = path,
         .topic = topic,
         .partition = partition,

@@ -25,6 +25,7 @@ struct logs_options {
     struct fs *fs;
     struct clock *clock;
     struct worker_pool *workers;
+    bool flush_threads; /* each directory syncs on a thread of its own, not on `workers` */
     const char *const *dirs;
     int32_t dirs_count;
     int64_t producer_expiration_ms;

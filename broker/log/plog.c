@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "log/flusher.h"
 #include "log/plog_internal.h"
 
 #define LOGGER "kafka.log.UnifiedLog"
@@ -18,6 +19,7 @@ static void plog_free(struct plog *log)
     }
     view_put(log->view);
     producers_free(log->producers);
+    flusher_release(log->flusher);
     epochs_fini(&log->epochs);
     pthread_mutex_destroy(&log->lock);
     mem_free(log->segs);
@@ -45,7 +47,8 @@ enum err plog_open(const struct plog_options *options, struct plog **out, struct
     atomic_init(&log->count, 1);
     log->fs = options->fs;
     log->clock = options->clock;
-    log->workers = options->workers;
+    log->flusher = flusher_hold(options->flusher);
+    atomic_init(&log->names_made, 1); /* what is there may not be durable yet */
     log->dir = mem_strdup(options->dir);
     log->topic = str_dup(options->topic);
     log->partition = options->partition;
@@ -72,9 +75,10 @@ static enum err save_all(struct plog *log)
 {
     enum err err = ERR_OK;
     for (int32_t i = 0; i < log->segs_count && err == ERR_OK; i++) {
-        err = seg_save_indexes(log->segs[i]);
-        if (err == ERR_OK && atomic_load(&log->segs[i]->index_unsynced)) {
-            err = seg_sync(log->segs[i]);
+        struct seg *seg = log->segs[i];
+        err = seg_save_indexes(seg);
+        if (err == ERR_OK && atomic_load(&seg->index_synced) != atomic_load(&seg->index_written)) {
+            err = seg_sync(seg);
         }
     }
     if (err == ERR_OK) {
@@ -238,6 +242,7 @@ enum err plog_new_seg(struct plog *log, int64_t base_offset, int64_t now_ms)
             return err;
         }
     }
+    atomic_fetch_add(&log->names_made, 1);
     plog_push_seg(log, seg);
     log->roll_jitter_ms = jitter_of(log, base_offset);
     return ERR_OK;
@@ -267,6 +272,7 @@ enum err plog_roll(struct plog *log, int64_t now_ms)
         return ERR_OK; /* empty */
     }
     enum err err = seg_save_indexes(active);
+    plog_flush_void(log); /* F1: it would not have seen the indexes */
     if (err == ERR_OK) {
         err = plog_sync_finished(log, active);
     }
@@ -445,12 +451,10 @@ void plog_append_leader(struct plog *log, struct plog_batch *batches, int count,
         next = gather.next_offset;
     }
     enum err err = gather_write(log, &gather);
-    if (err == ERR_OK && log->unflushed_records >= log->config.flush_messages) {
-        err = plog_flush(log);
-    }
     if (err != ERR_OK) {
         fail_rest(batches, 0, count);
     }
+    plog_flush_due(log);
 }
 
 enum err plog_append_follower(struct plog *log, struct bytes batches, int64_t now_ms)
@@ -477,6 +481,7 @@ enum err plog_append_follower(struct plog *log, struct bytes batches, int64_t no
     }
     enum err written =
         atomic_load(&log->failed) ? ERR_KAFKA_STORAGE_ERROR : gather_write(log, &gather);
+    plog_flush_due(log);
     return err != ERR_OK ? err : written;
 }
 

@@ -20,15 +20,15 @@
 #include "log/producers.h"
 #include "log/view.h"
 #include "rt/clock.h"
-#include "rt/worker.h"
 
 struct plog;
+struct flusher;
 
 struct plog_options {
     struct fs *fs;
     struct clock *clock;
-    struct worker_pool *workers; /* flushes rolled segments; NULL: flushed by plog_close() only */
-    const char *dir;             /* of the partition; made when absent */
+    struct flusher *flusher; /* the directory's; NULL: plog_flush_soon() syncs here and now */
+    const char *dir;         /* of the partition; made when absent */
     struct str topic;
     int32_t partition;
     struct topic_config config;
@@ -126,6 +126,18 @@ void plog_configure(struct plog *log, const struct topic_config *config);
 
 /* Sync everything written so far; the recovery point moves. */
 MUST_USE enum err plog_flush(struct plog *log);
+
+/* Who wants to know when a flush is over. */
+struct flush_note {
+    void (*done)(struct flush_note *note); /* on the flusher's thread */
+};
+
+/* Have everything written so far synced by the directory's flusher, together with what else waits
+ * there. done() is called when that is over: the recovery point then says what is on the disk, or
+ * plog_failed() that nothing will be. It may be short of what was asked for (a truncation, a
+ * segment that was finished meanwhile): ask again. `note` may be NULL. False: it was not taken,
+ * because one that waits already will tell just that. */
+bool plog_flush_soon(struct plog *log, struct flush_note *note);
 
 /* Finish the segment that is written, if it holds anything, and begin another. */
 MUST_USE enum err plog_roll(struct plog *log, int64_t now_ms);

@@ -7,10 +7,20 @@
 
 #include "log/plog.h"
 
+/* What a log waits for at its directory's flusher. Guarded by the log's lock, `next` by the
+ * flusher's. */
+struct plog_flush_wish {
+    struct plog *next;
+    bool queued;
+    int64_t end;         /* so far it is to be synced; */
+    uint64_t generation; /* as it was then */
+    struct flush_note *note;
+};
+
 struct plog {
     struct fs *fs;
     struct clock *clock;
-    struct worker_pool *workers;
+    struct flusher *flusher; /* counted; NULL: whoever wants a flush does it */
     char *dir;
     char *topic;
     int32_t partition;
@@ -24,14 +34,16 @@ struct plog {
     _Atomic int64_t log_start;
     _Atomic int64_t recovery_point;
     _Atomic bool failed;
+    _Atomic uint32_t names_made;   /* files that were made in the directory; */
+    _Atomic uint32_t names_synced; /* how many of them a sync of it has seen */
     /* A leaf: guards `view` against its replacement while it is counted, and what flush.c says. */
     pthread_mutex_t lock;
     struct view *view;
     struct epochs epochs;  /* with a lock of its own */
-    _Atomic int32_t count; /* the owner, each partition that holds it, a flush with a worker */
-    _Atomic bool flushing; /* a worker has a flush */
+    _Atomic int32_t count; /* the owner, each partition that holds it, its place in the flusher */
     _Atomic bool deleted;  /* the files are to go: failures do not matter any more */
-    uint64_t truncations;  /* see flush.c; changed by the actor with the lock held */
+    struct plog_flush_wish flush;
+    uint64_t generation;   /* see flush.c; changed by the actor with the lock held */
     int64_t point_written; /* likewise: a checkpoint may name a recovery point up to this one */
 
     /* The actor's. */
@@ -39,8 +51,8 @@ struct plog {
     int32_t segs_count;
     int32_t segs_capacity;
     struct producers *producers;
-    int64_t unflushed_records;
-    int64_t snapshot_newest; /* offset of the newest producer snapshot on disk; -1: none */
+    int64_t unflushed_records; /* appended since a flush was last asked for */
+    int64_t snapshot_newest;   /* offset of the newest producer snapshot on disk; -1: none */
     int64_t roll_jitter_ms;
 };
 
@@ -64,8 +76,32 @@ MUST_USE enum err plog_save_epochs(struct plog *log);
 
 /* ---- flush.c ---- */
 
-/* Hand finished segments to a worker, unless one has some now. */
+/* Finished segments are to be synced soon. */
 void plog_flush_finished(struct plog *log);
+
+/* Records were appended: the flush that flush.messages asks for. */
+void plog_flush_due(struct plog *log);
+
+/* A flush that is under way is not to move the recovery point. */
+void plog_flush_void(struct plog *log);
+
+/* One log's part in a round of the flusher. */
+struct plog_flush_job {
+    struct plog *log;
+    struct view *view;
+    int64_t point; /* the recovery point when it began */
+    int64_t end;
+    uint64_t generation;
+    struct flush_note *note;
+    enum err err;
+};
+
+/* In this order, by the flusher: what is to be synced; how many files that is; sync them; publish
+ * the outcome. */
+void plog_flush_take(struct plog_flush_job *job);
+int32_t plog_flush_files(const struct plog_flush_job *job);
+MUST_USE enum err plog_flush_sync(struct plog_flush_job *job);
+void plog_flush_end(struct plog_flush_job *job);
 
 /* `seg`, the last one, is about to be followed by another: sync it now if a recovery point that is
  * on disk, or may get there, says that it was. */

@@ -361,7 +361,7 @@ enum err seg_save_indexes(struct seg *seg)
     buf_fini(&index);
     buf_fini(&times);
     seg->index_dirty = err != ERR_OK;
-    atomic_store(&seg->index_unsynced, true);
+    atomic_fetch_add(&seg->index_written, 1);
     return err;
 }
 
@@ -380,14 +380,15 @@ static enum err sync_file(struct seg *seg, const char *extension)
 
 enum err seg_sync(struct seg *seg)
 {
+    uint32_t written = atomic_load(&seg->index_written);
     enum err err = fs_sync(seg->file);
-    if (err == ERR_OK && atomic_load(&seg->index_unsynced)) {
+    if (err == ERR_OK && atomic_load(&seg->index_synced) != written) {
         err = sync_file(seg, "index");
         if (err == ERR_OK) {
             err = sync_file(seg, "timeindex");
         }
         if (err == ERR_OK) {
-            atomic_store(&seg->index_unsynced, false);
+            atomic_store(&seg->index_synced, written);
         }
     }
     return err;

@@ -78,8 +78,9 @@ struct seg {
     int64_t hint_position; /* ... and position: where a reader at the tail looks */
 
     /* The actor's. */
-    bool index_dirty;            /* memory differs from the files */
-    _Atomic bool index_unsynced; /* the files were written, and not synced yet */
+    bool index_dirty;               /* memory differs from the files */
+    _Atomic uint32_t index_written; /* how often the files were written; */
+    _Atomic uint32_t index_synced;  /* as it was before they were last synced */
     int64_t bytes_since_index;
     int64_t max_timestamp_ms; /* -1: none */
     int64_t max_timestamp_offset;

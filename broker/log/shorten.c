@@ -256,6 +256,5 @@ enum err plog_delete_old_segments(struct plog *log, int64_t offset_hw, int64_t n
     if (deleted > 0) {
         plog_publish_view(log);
     }
-    plog_flush_finished(log);
     return err;
 }

@@ -60,6 +60,7 @@ void isr_lead(struct isr *isr, const struct isr_state *state, int64_t offset_end
             .id = state->replicas[i],
             .broker_epoch = -1,
             .offset_end = ISR_OFFSET_UNKNOWN,
+            .flushed_end = ISR_OFFSET_UNKNOWN,
             .log_start = ISR_OFFSET_UNKNOWN,
             .caught_up_ms = INT64_MIN / 2, /* never; half, so that differences do not overflow */
             .fetched_end = ISR_OFFSET_UNKNOWN,
@@ -78,10 +79,41 @@ void isr_set_min_insync(struct isr *isr, int32_t min_insync)
     isr->min_insync = min_insync;
 }
 
+void isr_set_flush(struct isr *isr, bool flush)
+{
+    isr->flush = flush;
+}
+
+/* Up to where a replica has what the leader has; R3. */
+static int64_t has(const struct isr *isr, const struct isr_replica *replica)
+{
+    bool less = isr->flush && replica->flushed_end < replica->offset_end;
+    return less ? replica->flushed_end : replica->offset_end;
+}
+
 bool isr_enough(const struct isr *isr)
 {
     int32_t replicas = isr->replicas_count > 0 ? isr->replicas_count : 1;
     return isr->members_count >= (isr->min_insync < replicas ? isr->min_insync : replicas);
+}
+
+/* It had everything now, or at least everything that was there when it last asked. What it asks for
+ * now may be on its disk only some fetches later: then the mark stays until that is so. */
+static void note_progress(const struct isr *isr, struct isr_replica *replica, int64_t leader_end,
+                          int64_t now_ms)
+{
+    int64_t end = has(isr, replica);
+    bool passed = replica->fetched_end == ISR_OFFSET_UNKNOWN || end >= replica->fetched_end;
+    if (end >= leader_end) {
+        replica->caught_up_ms = now_ms;
+    } else if (replica->fetched_end != ISR_OFFSET_UNKNOWN && passed &&
+               replica->fetched_ms > replica->caught_up_ms) {
+        replica->caught_up_ms = replica->fetched_ms;
+    }
+    if (passed || !isr->flush) {
+        replica->fetched_ms = now_ms;
+        replica->fetched_end = leader_end;
+    }
 }
 
 enum err isr_fetched(struct isr *isr, const struct isr_fetch *fetch, int64_t now_ms)
@@ -99,17 +131,9 @@ enum err isr_fetched(struct isr *isr, const struct isr_fetch *fetch, int64_t now
     replica->refused = false;
     replica->broker_epoch = fetch->broker_epoch;
     replica->offset_end = fetch->fetch_offset;
+    replica->flushed_end = fetch->flushed_end;
     replica->log_start = fetch->log_start;
-    /* It had everything now, or at least everything that was there when it last asked. */
-    if (fetch->fetch_offset >= fetch->leader_end) {
-        replica->caught_up_ms = now_ms;
-    } else if (replica->fetched_end != ISR_OFFSET_UNKNOWN &&
-               fetch->fetch_offset >= replica->fetched_end &&
-               replica->fetched_ms > replica->caught_up_ms) {
-        replica->caught_up_ms = replica->fetched_ms;
-    }
-    replica->fetched_ms = now_ms;
-    replica->fetched_end = fetch->leader_end;
+    note_progress(isr, replica, fetch->leader_end, now_ms);
     return ERR_OK;
 }
 
@@ -123,8 +147,9 @@ bool isr_is_member(const struct isr *isr, int32_t id)
  * run ahead of it for ever and it could never come in. */
 static bool keeps_up(const struct isr *isr, const struct isr_replica *replica, int64_t now_ms)
 {
-    return !replica->refused && replica->offset_end != ISR_OFFSET_UNKNOWN &&
-           replica->offset_end >= isr->epoch_start && now_ms - replica->caught_up_ms <= isr->lag_ms;
+    int64_t end = has(isr, replica);
+    return !replica->refused && end != ISR_OFFSET_UNKNOWN && end >= isr->epoch_start &&
+           now_ms - replica->caught_up_ms <= isr->lag_ms;
 }
 
 /* R1 */
@@ -138,8 +163,8 @@ int64_t isr_high_watermark(const struct isr *isr, int64_t offset_end, int64_t of
     for (int32_t i = 0; i < isr->replicas_count; i++) {
         const struct isr_replica *replica = &isr->replicas[i];
         bool counts = replica->member || replica->proposed || keeps_up(isr, replica, now_ms);
-        if (replica->id != isr->me && counts && replica->offset_end < lowest) {
-            lowest = replica->offset_end;
+        if (replica->id != isr->me && counts && has(isr, replica) < lowest) {
+            lowest = has(isr, replica);
         }
     }
     return lowest > offset_hw ? lowest : offset_hw;
@@ -186,13 +211,13 @@ int32_t isr_best_reader(const struct isr *isr, const int32_t *ids, int32_t count
 static bool may_enter(const struct isr *isr, const struct isr_replica *replica, int64_t offset_hw)
 {
     return !replica->member && !replica->refused && replica->broker_epoch >= 0 &&
-           replica->offset_end >= offset_hw && replica->offset_end >= isr->epoch_start;
+           has(isr, replica) >= offset_hw && has(isr, replica) >= isr->epoch_start;
 }
 
 static bool must_leave(const struct isr *isr, const struct isr_replica *replica, int64_t offset_end,
                        int64_t now_ms)
 {
-    return replica->member && replica->id != isr->me && replica->offset_end != offset_end &&
+    return replica->member && replica->id != isr->me && has(isr, replica) != offset_end &&
            now_ms - replica->caught_up_ms > isr->lag_ms;
 }
 

@@ -8,6 +8,10 @@
  * are committed when the whole maximal ISR has them (R1), and only while there are
  * min.insync.replicas members.
  *
+ * In flush mode a replica has what is on its disk, and nothing else counts (R3): neither for the
+ * high watermark, nor for entering, nor for staying. One that does not say what is on its disk has
+ * nothing.
+ *
  * A replica that is not a member becomes one when it has reached the high watermark and the offset
  * where this leader's epoch began (R2): before, records that an earlier leader committed may lack
  * on it. It leaves when it has not had everything for lag_ms. One that the controller refuses (its
@@ -29,10 +33,11 @@ struct isr_replica {
     int32_t id;
     int64_t broker_epoch; /* of the life in which it last fetched; -1: not yet in this epoch */
     int64_t offset_end;   /* ISR_OFFSET_UNKNOWN */
+    int64_t flushed_end;  /* of that, on its disk; ISR_OFFSET_UNKNOWN */
     int64_t log_start;
     int64_t caught_up_ms; /* when it last had everything */
-    int64_t fetched_ms;   /* its last fetch, and where our log ended then */
-    int64_t fetched_end;
+    int64_t fetched_ms;   /* a fetch of it (the last one; R3: one long enough ago to have been */
+    int64_t fetched_end;  /* flushed since), and where our log ended then */
     bool member;
     bool proposed;
     bool refused; /* the controller would not have it, and it has not fetched since */
@@ -49,6 +54,7 @@ struct isr {
     int32_t members_count;
     int32_t min_insync; /* min.insync.replicas, at most replicas_count */
     bool pending;       /* a proposal is under way */
+    bool flush;         /* R3 */
 };
 
 void isr_init(struct isr *isr, int32_t me, int64_t lag_ms);
@@ -69,12 +75,14 @@ struct isr_state {
 void isr_lead(struct isr *isr, const struct isr_state *state, int64_t offset_end, int64_t now_ms);
 
 void isr_set_min_insync(struct isr *isr, int32_t min_insync);
+void isr_set_flush(struct isr *isr, bool flush);
 
 /* What a follower's fetch says. */
 struct isr_fetch {
     int32_t replica_id;
     int64_t broker_epoch;
     int64_t fetch_offset; /* it has everything below */
+    int64_t flushed_end;  /* on its disk is everything below; ISR_OFFSET_UNKNOWN: not told */
     int64_t log_start;
     int64_t leader_end; /* our log's end when the fetch read it */
 };
@@ -85,7 +93,8 @@ MUST_USE enum err isr_fetched(struct isr *isr, const struct isr_fetch *fetch, in
 
 bool isr_is_member(const struct isr *isr, int32_t id);
 
-/* The high watermark now; never below `offset_hw`, the one so far. */
+/* The high watermark now; never below `offset_hw`, the one so far. `offset_end` is what counts of
+ * our own log: its end, or in flush mode the end of what is on our disk. */
 int64_t isr_high_watermark(const struct isr *isr, int64_t offset_end, int64_t offset_hw,
                            int64_t now_ms);
 

@@ -232,6 +232,7 @@ static void append_write(struct part *part, struct part_append *first, int count
     }
     part->wake = true;
     part_advance_hw(part);
+    part_flush_soon(part);
 }
 
 static void write_gathered(struct part *part)
@@ -343,6 +344,8 @@ enum err part_apply(struct part *part, const struct part_state *state)
         return ERR_STALE_CONTROLLER_EPOCH;
     }
     write_gathered(part); /* what came in the old epoch stays in it */
+    part_steps_release(part, ERR_FENCED_LEADER_EPOCH);
+    part_flush_soon(part);
     part->leader_epoch = state->leader_epoch;
     part->leader_id = state->leader;
     if (state->leader != part->isr.me) {
@@ -371,6 +374,7 @@ void part_fail(struct part *part)
 {
     must(actor_here(&part->actor));
     bool led = part_now(part).role == PART_LEADER;
+    part_steps_release(part, ERR_KAFKA_STORAGE_ERROR);
     publish_role(part, PART_OFFLINE);
     if (led && part->hooks != NULL) {
         part->hooks->on_not_leader(part->hooks_arg, part->leader_epoch);
@@ -383,6 +387,7 @@ void part_close(struct part *part)
     write_gathered(part);
     bool led = part_now(part).role == PART_LEADER;
     part->deleted = true;
+    part_steps_release(part, ERR_FENCED_LEADER_EPOCH);
     publish_role(part, PART_NONE);
     if (led && part->hooks != NULL) {
         part->hooks->on_not_leader(part->hooks_arg, part->leader_epoch);
@@ -419,6 +424,7 @@ void part_configure(struct part *part, const struct topic_config *config)
                           memory_order_relaxed);
     part_publish_enough(part);
     plog_configure(part->log, config);
+    part_flush_configure(part, config->flush_messages == 1);
 }
 
 void part_throttle(struct part *part, bool leader, bool follower)

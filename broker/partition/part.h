@@ -60,6 +60,8 @@ struct part_host {
     /* In the actor. `proposal` and the arrays in it are the callee's. Answered by part_altered().
      */
     void (*propose)(struct part_host *host, struct part *part, const struct isr_proposal *proposal);
+    /* In the actor. In flush mode: more of a follower's log is on the disk, and no step says so. */
+    void (*flushed)(struct part_host *host, struct part *part);
 };
 
 /* Of the topic's configuration, what checks on other loops need; each value stands for itself. */
@@ -74,7 +76,20 @@ struct part_rules {
     _Atomic bool throttled_follower; /* what it fetches while it is not in sync, likewise */
     _Atomic bool append_time;
     _Atomic bool keys_required;
+    _Atomic bool flush; /* flush mode: part_flush.c */
 };
+
+/* A sync that the actor has asked for. */
+struct part_sync {
+    struct flush_note note;
+    struct part *part; /* referenced while busy */
+    struct loop *loop; /* of the actor's turn that asked */
+    struct loop_msg back;
+    struct actor_msg msg;
+    bool busy;
+};
+
+enum { PART_SYNCS = 2 };
 
 struct part {
     struct actor actor;
@@ -112,6 +127,8 @@ struct part {
     bool hw_moved; /* and the hooks have not been told */
     bool wake;     /* something was published in this turn */
     bool deleted;  /* the log is gone; everything is refused */
+    struct part_sync syncs[PART_SYNCS];
+    struct part_replicate *held; /* steps whose records are not on the disk yet */
 
     int32_t fetched_from; /* the control loop's: whose fetcher has it; -1: none */
 };
@@ -152,6 +169,16 @@ enum err part_check_epoch(struct part_now now, int32_t current_leader_epoch);
 
 /* @any Has the ISR min.insync.replicas members? */
 bool part_enough_replicas(const struct part *part);
+
+/* @any Is it in flush mode? */
+static inline bool part_flushes(const struct part *part)
+{
+    return atomic_load_explicit(&part->rules.flush, memory_order_acquire);
+}
+
+/* @any What this replica has: its log's end; in flush mode the end of what is on its disk. It is
+ * what acks=1 waits for. */
+int64_t part_offset_durable(const struct part *part);
 
 /* @any Has the high watermark reached what this leader found in its log? Before, an earlier leader
  * may have shown clients more. */
@@ -265,11 +292,13 @@ struct part_replicate {
     /* Out. */
     enum err err; /* ERR_FENCED_LEADER_EPOCH: refused. ERR_CORRUPT: fetch again */
     int64_t offset_end;
-    int32_t last_epoch; /* of our last record; -1 */
+    int64_t flushed_end; /* of that, on the disk; -1: not in flush mode */
+    int32_t last_epoch;  /* of our last record; -1 */
     int64_t log_start;
+    struct part_replicate *next; /* the partition's */
 };
 
-/* @any done() follows. */
+/* @any done() follows; in flush mode when the records are on the disk. */
 void part_replicate(struct part *part, struct part_replicate *replicate);
 
 /* @actor The controller's answer to a proposal made in `leader_epoch`. */

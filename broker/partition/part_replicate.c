@@ -16,7 +16,7 @@ void part_advance_hw(struct part *part)
 {
     if (part_now(part).role == PART_LEADER) {
         int64_t before = atomic_load_explicit(&part->offset_hw, memory_order_relaxed);
-        part_publish_hw(part, isr_high_watermark(&part->isr, plog_offset_end(part->log), before,
+        part_publish_hw(part, isr_high_watermark(&part->isr, part_offset_durable(part), before,
                                                  clock_mono_ms(part->clock)));
     }
 }
@@ -240,10 +240,11 @@ static void on_replicate(struct actor *actor, struct actor_msg *msg)
         step->err = ERR_KAFKA_STORAGE_ERROR;
         part_fail(part);
     }
-    step->offset_end = plog_offset_end(part->log);
-    step->last_epoch = epochs_latest(plog_epochs(part->log));
-    step->log_start = plog_log_start(part->log);
-    part_call_answer(&step->call);
+    if (step->err == ERR_OK && part_offset_durable(part) < plog_offset_end(part->log)) {
+        part_step_hold(part, step);
+    } else {
+        part_step_answer(part, step);
+    }
 }
 
 void part_replicate(struct part *part, struct part_replicate *step)

@@ -196,6 +196,7 @@ static void take_up(struct fetcher *fetcher, struct part *part, int32_t leader_e
     follow->place = (struct follow_place){
         .offset = plog_offset_end(part->log),
         .log_start = plog_log_start(part->log),
+        .flushed = part_flushes(part) ? plog_recovery_point(part->log) : -1,
         .leader_epoch = leader_epoch,
         .last_epoch = epochs_latest(plog_epochs(part->log)),
     };

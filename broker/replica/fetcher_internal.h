@@ -22,6 +22,7 @@ enum follow_want {
 struct follow_place {
     int64_t offset;
     int64_t log_start;
+    int64_t flushed; /* in flush mode: below it everything is on our disk; else -1 */
     int32_t leader_epoch;
     int32_t last_epoch;
 };

@@ -97,7 +97,7 @@ void fetcher_session_recall(struct fetcher *fetcher, struct follow *follow)
 
 static bool same_place(const struct follow_place *a, const struct follow_place *b)
 {
-    return a->offset == b->offset && a->log_start == b->log_start &&
+    return a->offset == b->offset && a->log_start == b->log_start && a->flushed == b->flushed &&
            a->leader_epoch == b->leader_epoch && a->last_epoch == b->last_epoch;
 }
 
@@ -160,6 +160,7 @@ static void put_partition(struct fetcher *fetcher, struct fetch_request *request
     out->fetch_offset = follow->place.offset;
     out->last_fetched_epoch = follow->place.last_epoch;
     out->log_start_offset = follow->place.log_start;
+    out->flushed_offset = follow->place.flushed;
     out->partition_max_bytes = fetcher->options.partition_max_bytes;
     follow->sent = follow->place;
     follow->in_session = true;

@@ -48,6 +48,7 @@ static void step_settle(struct fetcher *fetcher, struct follow *follow,
     follow->place.offset = replicate->offset_end;
     follow->place.last_epoch = replicate->last_epoch;
     follow->place.log_start = replicate->log_start;
+    follow->place.flushed = replicate->flushed_end;
     follow->want = FOLLOW_FETCH;
     if (replicate->err == ERR_OK) {
         follow->backoff_ms = FETCHER_BACKOFF_MIN_MS;

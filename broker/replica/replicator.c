@@ -46,6 +46,7 @@ struct replicator {
     void *stop_arg;
 };
 
+static struct leader *leader_find(struct replicator *replicator, int32_t id);
 static void on_lag(struct loop_timer *timer);
 static void on_hand_over_timer(struct loop_timer *timer);
 
@@ -54,6 +55,37 @@ static void host_propose(struct part_host *host, struct part *part,
 {
     struct replicator *replicator = container_of(host, struct replicator, host);
     alter_propose(replicator->alter, part, proposal);
+}
+
+/* A partition's news on their way to the control loop. Partitions are closed, and that is reported
+ * there, before the replicator is freed. */
+struct flushed_msg {
+    struct loop_msg msg;
+    struct replicator *replicator;
+    struct part *part;
+};
+
+/* The fetcher looks at the partition anew, and its leader hears what is on our disk. */
+static void on_flushed(struct loop_msg *msg)
+{
+    struct flushed_msg *flushed = container_of(msg, struct flushed_msg, msg);
+    struct replicator *replicator = flushed->replicator;
+    struct part *part = flushed->part;
+    struct part_now now = part_now(part);
+    if (replicator->stop_fn == NULL && part->fetched_from >= 0 && now.role == PART_FOLLOWER) {
+        fetcher_add(leader_find(replicator, part->fetched_from)->fetcher, part, now.leader_epoch);
+    }
+    part_put(part);
+    mem_free(flushed);
+}
+
+static void host_flushed(struct part_host *host, struct part *part)
+{
+    struct flushed_msg *flushed = mem_new(struct flushed_msg);
+    flushed->msg.fn = on_flushed;
+    flushed->replicator = container_of(host, struct replicator, host);
+    flushed->part = part_get(part);
+    loop_post(flushed->replicator->options.control, &flushed->msg);
 }
 
 static void configure(struct replicator *replicator, const struct config *config)
@@ -89,6 +121,7 @@ struct replicator *replicator_new(const struct replicator_options *options,
         replicator->loops[i] = options->loops[i];
     }
     replicator->host.propose = host_propose;
+    replicator->host.flushed = host_flushed;
     replicator->controller = (struct controller_link){
         .loop = options->control,
         .peers = options->peers,

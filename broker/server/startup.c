@@ -43,6 +43,7 @@ static enum err open_dirs(struct server *server, struct errmsg *msg)
         .fs = broker->env.fs,
         .clock = broker->env.clock,
         .workers = broker->workers,
+        .flush_threads = broker->env.threads,
         .dirs = (const char *const *)server->log_dirs,
         .dirs_count = server->log_dirs_count,
         .producer_expiration_ms = config_long(config, KEY_producer_id_expiration_ms),

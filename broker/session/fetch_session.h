@@ -40,6 +40,7 @@ struct fetch_want {
     int32_t max_bytes;
     int64_t fetch_offset;
     int64_t log_start_offset; /* a follower's own; -1 */
+    int64_t flushed_offset;   /* a follower's: below it everything is on its disk; -1: not told */
 };
 
 /* One partition of a fetch in work: of a session, or of a request without one. */

@@ -52,6 +52,10 @@ struct fs_ops {
     enum err (*pwritev)(struct fs_file *file, const struct iovec *parts, int count, int64_t offset);
     enum err (*size)(struct fs_file *file, int64_t *size_bytes);
     enum err (*sync)(struct fs_file *file); /* fdatasync */
+    /* Everything written so far to the file system that `file` is on, names too; of its errors,
+     * those since the file was opened or this was last called. NULL, or ERR_UNSUPPORTED_VERSION:
+     * there is no such call, or none that reports errors. */
+    enum err (*sync_all)(struct fs_file *file);
     enum err (*truncate)(struct fs_file *file, int64_t size_bytes);
     enum err (*allocate)(struct fs_file *file, int64_t size_bytes);
     /* Would a read of [offset, offset+size) be served from memory now? True when it cannot tell. */
@@ -120,6 +124,12 @@ static inline MUST_USE enum err fs_size(struct fs_file *file, int64_t *size_byte
 static inline MUST_USE enum err fs_sync(struct fs_file *file)
 {
     return file->fs->ops->sync(file);
+}
+
+static inline MUST_USE enum err fs_sync_all(struct fs_file *file)
+{
+    return file->fs->ops->sync_all != NULL ? file->fs->ops->sync_all(file)
+                                           : ERR_UNSUPPORTED_VERSION;
 }
 
 static inline MUST_USE enum err fs_truncate(struct fs_file *file, int64_t size_bytes)

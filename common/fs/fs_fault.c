@@ -145,6 +145,12 @@ static enum err fault_sync(struct fs_file *file)
     return err == ERR_OK ? fs_sync(inner_of(file)) : err;
 }
 
+static enum err fault_sync_all(struct fs_file *file)
+{
+    enum err err = file_turn(file, FS_OP_SYNC_ALL);
+    return err == ERR_OK ? fs_sync_all(inner_of(file)) : err;
+}
+
 static enum err fault_truncate(struct fs_file *file, int64_t size_bytes)
 {
     enum err err = file_turn(file, FS_OP_TRUNCATE);
@@ -238,6 +244,7 @@ static const struct fs_ops fault_ops = {
     .pwritev = fault_pwritev,
     .size = fault_size,
     .sync = fault_sync,
+    .sync_all = fault_sync_all,
     .truncate = fault_truncate,
     .allocate = fault_allocate,
     .cached = fault_cached,
@@ -317,7 +324,7 @@ const char *fs_op_name(enum fs_op op)
     static const char *const names[FS_OP_COUNT] = {
         "open",     "pread",    "pwritev",   "size",   "sync",   "truncate",
         "allocate", "stat",     "set_mtime", "rename", "unlink", "mkdir",
-        "rmdir",    "sync_dir", "list",      "space",  "lock"};
+        "rmdir",    "sync_dir", "list",      "space",  "lock",   "sync_all"};
     must(op < FS_OP_COUNT);
     return names[op];
 }

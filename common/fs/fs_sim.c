@@ -258,6 +258,12 @@ static enum err sim_sync(struct fs_file *file)
     return leave(sim, dead(sim, file) ? ERR_IO : disk_sync(&sim->disk, of(file)->node));
 }
 
+static enum err sim_sync_all(struct fs_file *file)
+{
+    struct fs_sim *sim = enter(file->fs);
+    return leave(sim, dead(sim, file) ? ERR_IO : disk_sync_all(&sim->disk));
+}
+
 static enum err sim_truncate(struct fs_file *file, int64_t size_bytes)
 {
     struct fs_sim *sim = enter(file->fs);
@@ -492,6 +498,7 @@ static const struct fs_ops sim_ops = {
     .pwritev = sim_pwritev,
     .size = sim_size,
     .sync = sim_sync,
+    .sync_all = sim_sync_all,
     .truncate = sim_truncate,
     .allocate = sim_allocate,
     .cached = sim_cached,

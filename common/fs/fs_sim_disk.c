@@ -252,6 +252,33 @@ enum err disk_sync(struct disk *disk, struct disk_node *node)
     return ERR_OK;
 }
 
+static enum err sync_tree(struct disk *disk, struct disk_node *node)
+{
+    enum err err = ERR_OK;
+    if (!node->is_dir) {
+        /* A clean file has nothing to fail with. */
+        bool dirty = node->dirty_from < node->dirty_to || node->durable.size != node->content.size;
+        return dirty ? disk_sync(disk, node) : ERR_OK;
+    }
+    for (int32_t i = 0; i < node->names.count; i++) {
+        enum err one = sync_tree(disk, node->names.items[i].node);
+        err = err == ERR_OK ? one : err;
+    }
+    return err;
+}
+
+enum err disk_sync_all(struct disk *disk)
+{
+    enum err err = sync_tree(disk, disk->root);
+    list_for_each_safe (at, &disk->changes) {
+        struct disk_change *change = container_of(at, struct disk_change, link);
+        list_remove(at);
+        apply_durably(change);
+        change_free(change);
+    }
+    return err;
+}
+
 /* ---- the crash ---- */
 
 static void crash_names(struct disk *disk)

@@ -78,6 +78,9 @@ void disk_write(struct disk_node *node, const void *data, size_t size, size_t of
 void disk_resize(struct disk_node *node, size_t size);
 MUST_USE enum err disk_sync(struct disk *disk, struct disk_node *node);
 
+/* Every file, and all names. The first file that fails is reported; the others are synced. */
+MUST_USE enum err disk_sync_all(struct disk *disk);
+
 /* Decide what is left; both images are equal then. */
 void disk_crash(struct disk *disk);
 

@@ -41,7 +41,6 @@ static void open_log(struct fixture *f)
     snprintf(path, sizeof(path), "%s/__consumer_offsets-0", f->dir);
     struct plog_options options = {.fs = fs_posix(),
                                    .clock = &f->clock.clock,
-                                   .workers = f->workers,
                                    .dir = path,
                                    .topic = STR("__consumer_offsets"),
                                    .recovery_point = -1,

@@ -28,10 +28,13 @@ static enum err do_append_rolling(struct log_world *w)
 static enum err do_append_flushing(struct log_world *w)
 {
     struct topic_config config = w->options.config;
-    config.flush_messages = 1;
+    config.flush_messages = 2;
     plog_configure(w->log, &config);
     enum err err = do_append(w);
+    step_workers(w);
+    err = plog_failed(w->log) ? ERR_KAFKA_STORAGE_ERROR : err;
     if (err == ERR_OK) {
+        cr_assert_eq(plog_recovery_point(w->log), plog_offset_end(w->log));
         w->model.flushed = plog_offset_end(w->log);
     }
     return err;
@@ -277,6 +280,8 @@ Test(fail, a_sync_that_fails_at_a_worker_fails_the_log)
 {
     struct log_world w;
     begin(&w);
+    step_workers(&w);
+    cr_assert_eq(plog_roll(w.log, LOG_EPOCH_MS), ERR_OK);
     fs_sim_fail_sync(w.sim, 0);
     step_workers(&w);
     cr_assert(plog_failed(w.log));

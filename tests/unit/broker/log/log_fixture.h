@@ -13,9 +13,11 @@
 #include "base/mem.h"
 #include "fs/fs_fault.h"
 #include "fs/fs_sim.h"
+#include "log/flusher.h"
 #include "log/plog_internal.h"
 #include "record/batch_builder.h"
 #include "record/msgset.h"
+#include "rt/worker.h"
 
 #define LOG_DIR "/data/orders-0"
 
@@ -40,6 +42,7 @@ struct log_world {
     struct fs *fs;
     struct clock_manual clock;
     struct worker_pool *workers; /* driven by hand: step_workers() */
+    struct flusher *flusher;     /* on them; syncs file by file */
     struct plog_options options;
     struct plog *log;
     int failures;
@@ -76,11 +79,12 @@ static inline void world_begin(struct log_world *w, uint64_t seed)
     w->fault = fs_fault_new(fs_sim_fs(w->sim));
     w->fs = fs_fault_fs(w->fault);
     w->workers = worker_pool_new("test", 0);
+    w->flusher = flusher_new(NULL, w->workers);
     clock_manual_init(&w->clock, LOG_EPOCH_MS);
     w->options = (struct plog_options){
         .fs = w->fs,
         .clock = &w->clock.clock,
-        .workers = w->workers,
+        .flusher = w->flusher,
         .dir = LOG_DIR,
         .topic = STR("orders"),
         .partition = 0,
@@ -121,7 +125,9 @@ static inline void world_abandon(struct log_world *w)
 static inline void world_end(struct log_world *w)
 {
     world_abandon(w);
+    flusher_stop(w->flusher);
     worker_pool_free(w->workers);
+    flusher_release(w->flusher);
     fs_fault_free(w->fault);
     fs_sim_free(w->sim);
     model_clear(&w->model);

@@ -430,7 +430,20 @@ Test(logs, no_mark_where_something_failed_while_stopping)
     cr_assert_gt(reached, 10);
 }
 
-/* A worker's sync may fail after the mark was written. */
+/* The broker stops while a sync is under way, which then fails. */
+static void stop_during_sync(void *arg, enum fs_op op, const char *path)
+{
+    struct dirs *d = arg;
+    (void)path;
+    if (op != FS_OP_SYNC) {
+        return;
+    }
+    fs_fault_set_hook(d->fault, NULL, NULL);
+    cr_assert(logs_close(d->logs, hw_of, NULL));
+    cr_assert(exists(d, "/a/.kafka_cleanshutdown"));
+    fs_sim_fail_sync(d->sim, 0);
+}
+
 Test(logs, a_sync_that_fails_after_the_stop_takes_the_mark_back)
 {
     struct dirs d;
@@ -439,9 +452,7 @@ Test(logs, a_sync_that_fails_after_the_stop_takes_the_mark_back)
     struct logs_entry *entry = create(&d, "orders", 0);
     cr_assert_eq(append(entry, 3), ERR_OK);
     cr_assert_eq(plog_roll(entry->log, LOG_EPOCH_MS), ERR_OK);
-    cr_assert(logs_close(d.logs, hw_of, NULL));
-    cr_assert(exists(&d, "/a/.kafka_cleanshutdown"));
-    fs_sim_fail_sync(d.sim, 0);
+    fs_fault_set_hook(d.fault, stop_during_sync, &d);
     while (worker_pool_step(d.workers)) {
     }
     cr_assert(!exists(&d, "/a/.kafka_cleanshutdown"));

@@ -586,9 +586,13 @@ Test(plog, flushes_by_the_number_of_messages)
     cr_assert_eq(world_open(&w), ERR_OK);
     log_append_ok(&w, (struct batch_want){.records = 4}, 0);
     cr_assert_eq(plog_recovery_point(w.log), 0);
+    step_workers(&w);
+    cr_assert_eq(plog_recovery_point(w.log), 0, "there are not enough yet");
     log_append_ok(&w, (struct batch_want){.records = 1}, 0);
+    step_workers(&w);
     cr_assert_eq(plog_recovery_point(w.log), 5);
     log_append_ok(&w, (struct batch_want){.records = 4}, 0);
+    step_workers(&w);
     cr_assert_eq(plog_recovery_point(w.log), 5);
     world_end(&w);
 }

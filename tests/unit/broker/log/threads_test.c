@@ -97,7 +97,8 @@ Test(threads, readers_see_whole_batches_while_the_log_grows_rolls_and_shrinks)
     char *dir = mem_printf("%s/orders-0", root);
     w.options.fs = fs_posix();
     w.options.dir = dir;
-    w.options.workers = worker_pool_new("test", 2);
+    struct flusher *flusher = flusher_new(NULL, NULL);
+    w.options.flusher = flusher;
     w.options.config.segment_bytes = 5000;
     w.options.config.index_interval_bytes = 300;
     w.options.config.retention_bytes = KEPT_BYTES;
@@ -115,12 +116,13 @@ Test(threads, readers_see_whole_batches_while_the_log_grows_rolls_and_shrinks)
     }
     cr_assert_gt(plog_log_start(w.log), 0, "segments were deleted");
     cr_assert_gt(plog_recovery_point(w.log), 0);
-    worker_pool_free(w.options.workers);
+    flusher_stop(flusher);
     cr_assert_eq(w.failures, 0);
     int64_t end = plog_offset_end(w.log);
     cr_assert_leq(plog_recovery_point(w.log), end);
     cr_assert_eq(plog_close(w.log), ERR_OK);
-    w.options.workers = NULL;
+    flusher_release(flusher);
+    w.options.flusher = NULL;
     w.options.clean = true;
     cr_assert_eq(world_open(&w), ERR_OK);
     cr_assert_eq(plog_offset_end(w.log), end);

@@ -263,3 +263,74 @@ Test(isr, a_consumer_is_sent_to_a_member_that_has_its_record_and_most_behind_it)
     cr_assert_eq(isr_best_reader(&isr, both, 2, 100), -1, "broker 3 is not in sync");
     isr_fini(&isr);
 }
+
+/* ---- flush mode ---- */
+
+static enum err flushed(struct isr *isr, int32_t id, int64_t offset, int64_t flushed_end,
+                        int64_t leader_end, int64_t now_ms)
+{
+    struct isr_fetch fetch = {.replica_id = id,
+                              .broker_epoch = 40 + id,
+                              .fetch_offset = offset,
+                              .flushed_end = flushed_end,
+                              .leader_end = leader_end};
+    return isr_fetched(isr, &fetch, now_ms);
+}
+
+Test(isr, in_flush_mode_only_what_is_on_the_disks_counts)
+{
+    struct isr isr;
+    lead(&isr, 3, 2);
+    isr_set_flush(&isr, true);
+    cr_assert_eq(flushed(&isr, 2, 120, 120, 120, 10), ERR_OK);
+    cr_assert_eq(flushed(&isr, 3, 120, 105, 120, 10), ERR_OK);
+    cr_assert_eq(isr_high_watermark(&isr, 120, 90, 10), 105);
+    cr_assert_eq(flushed(&isr, 3, 120, 500, 120, 10), ERR_OK);
+    cr_assert_eq(isr_high_watermark(&isr, 120, 90, 10), 120, "no more than it has");
+    isr_fini(&isr);
+}
+
+Test(isr, in_flush_mode_a_replica_enters_when_its_disk_has_reached_the_high_watermark)
+{
+    struct isr isr;
+    struct isr_proposal proposal;
+    lead(&isr, 1, 1);
+    isr_set_flush(&isr, true);
+    cr_assert_eq(flushed(&isr, 2, 120, 119, 120, 10), ERR_OK);
+    cr_assert_not(proposes(&isr, 120, 120, false, 10, &proposal));
+    cr_assert_eq(flushed(&isr, 2, 120, 120, 120, 20), ERR_OK);
+    cr_assert(proposes(&isr, 120, 120, false, 20, &proposal));
+    isr_proposal_fini(&proposal);
+    isr_fini(&isr);
+}
+
+/* Its disk is always two fetches behind what it asks for: it keeps up all the same. */
+Test(isr, in_flush_mode_a_disk_that_is_a_little_behind_keeps_up)
+{
+    struct isr isr;
+    struct isr_proposal proposal;
+    lead(&isr, 3, 1);
+    isr_set_flush(&isr, true);
+    for (int64_t at = 0; at <= 3 * LAG_MS; at += 100) {
+        int64_t end = 200 + at;
+        cr_assert_eq(flushed(&isr, 2, end - 100, end - 250, end, at), ERR_OK);
+        cr_assert_eq(flushed(&isr, 3, end, end, end, at), ERR_OK);
+        cr_assert_not(proposes(&isr, end, 0, true, at, &proposal), "at %d", (int)at);
+    }
+    isr_fini(&isr);
+}
+
+Test(isr, in_flush_mode_a_disk_that_stands_still_leaves)
+{
+    struct isr isr;
+    struct isr_proposal proposal;
+    lead(&isr, 2, 1);
+    isr_set_flush(&isr, true);
+    for (int64_t at = 0; at <= LAG_MS; at += 100) {
+        cr_assert_eq(flushed(&isr, 2, 200 + at, 150, 200 + at, at), ERR_OK);
+    }
+    cr_assert(proposes(&isr, 2000, 0, true, LAG_MS + 1, &proposal));
+    cr_assert_eq(proposal.count, 1);
+    isr_proposal_fini(&proposal);
+    isr_fini(&isr);
+}

@@ -57,6 +57,7 @@ static enum err all_operations(struct fs *fs, enum fs_op *failed)
     STEP(FS_OP_ALLOCATE, fs_allocate(file, 10));
     STEP(FS_OP_TRUNCATE, fs_truncate(file, 1));
     STEP(FS_OP_SYNC, fs_sync(file));
+    STEP(FS_OP_SYNC_ALL, fs_sync_all(file));
     STEP(FS_OP_STAT, fs_stat(fs, "/d/a", &st));
     STEP(FS_OP_SET_MTIME, fs_set_mtime(fs, "/d/a", 1));
     STEP(FS_OP_RENAME, fs_rename(fs, "/d/a", "/d/b"));
