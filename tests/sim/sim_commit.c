@@ -22,7 +22,7 @@ struct entry {
 struct compared {
     const struct plog *log; /* of this opening; NULL: not yet */
     int life;
-    uint64_t truncations;
+    uint64_t generation;
     int64_t end;
 };
 
@@ -179,9 +179,9 @@ static void compare(struct sim_commit *commit, struct sim_node *node, int number
     struct compared *compared = &known->compared[node->id - 1];
     struct plog *log = part->log;
     if (compared->log != log || compared->life != node->lives ||
-        compared->truncations != log->truncations) {
+        compared->generation != log->generation) {
         *compared =
-            (struct compared){.log = log, .life = node->lives, .truncations = log->truncations};
+            (struct compared){.log = log, .life = node->lives, .generation = log->generation};
     }
     int64_t start = plog_log_start(log);
     int64_t offset = compared->end > start ? compared->end : start;
@@ -197,7 +197,7 @@ void sim_commit_look(struct sim_commit *commit, struct sim_node *node, int numbe
     int64_t hw = atomic_load(&part->offset_hw);
     const struct compared *compared = &commit->parts[number].compared[node->id - 1];
     bool again = compared->log != part->log || compared->life != node->lives ||
-                 compared->truncations != part->log->truncations;
+                 compared->generation != part->log->generation;
     if ((hw > compared->end || again) && !plog_failed(part->log)) {
         compare(commit, node, number, part, hw, name);
     }
