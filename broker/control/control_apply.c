@@ -8,6 +8,7 @@
 #include "control/new_topics.h"
 #include "control/offsets_topic.h"
 #include "control/replicas.h"
+#include "control/strays.h"
 #include "control/update_metadata.h"
 #include "controller/config_changes.h"
 #include "groups/groups.h"
@@ -117,6 +118,13 @@ static void work_done(struct pending *pending)
     work_next(apply);
 }
 
+static void moved(struct control_apply *apply)
+{
+    if (apply->stop_fn != NULL) {
+        apply->stop_fn(apply->stop_arg);
+    }
+}
+
 static void on_replicas_done(void *arg, Barnabas__Control__Response *response)
 {
     struct pending *pending = arg;
@@ -124,9 +132,19 @@ static void on_replicas_done(void *arg, Barnabas__Control__Response *response)
     apply->moving = false;
     reply(pending, response);
     work_done(pending);
-    if (apply->stop_fn != NULL) {
-        apply->stop_fn(apply->stop_arg);
-    }
+    moved(apply);
+}
+
+/* Copies that are not ours any more are gone. */
+static void on_strays_gone(void *arg, Barnabas__Control__Response *response)
+{
+    struct pending *pending = arg;
+    struct control_apply *apply = pending->apply;
+    (void)response;
+    apply->moving = false;
+    reply_error(pending, ERR_OK);
+    work_done(pending);
+    moved(apply);
 }
 
 void control_apply_stop(struct control_apply *apply, void (*fn)(void *arg), void *arg)
@@ -228,8 +246,15 @@ static void update_metadata(struct control_apply *apply, struct pending *pending
     offsets_topic_look(apply->offsets_topic);
     bool complete = pending->request->update_metadata->complete;
     apply->on_metadata(apply->on_metadata_arg, complete ? pending->request->broker_epoch : -1);
-    reply_error(pending, ERR_OK);
-    work_done(pending);
+    const Barnabas__Control__StopReplica *strays = strays_find(
+        &pending->arena, apply->broker->logs, apply->broker->id, pending->request->update_metadata);
+    if (strays == NULL) {
+        reply_error(pending, ERR_OK);
+        work_done(pending);
+        return;
+    }
+    apply->moving = true;
+    replicas_stop(apply->replicas, strays, on_strays_gone, pending);
 }
 
 static void work_start(struct control_apply *apply, struct pending *pending)

@@ -24,6 +24,7 @@ struct task {
     struct uuid topic_id;
     int32_t index;
     bool delete_log;
+    bool is_new; /* the replica is: there need not be a log */
     enum err err;
 };
 
@@ -191,17 +192,47 @@ static struct part *make_part(struct replicas *replicas, struct logs_entry *entr
     return part;
 }
 
+/* It was here before, and may be in a directory that cannot be read now: an empty one in its place
+ * would be taken for the whole. */
+static bool may_be_lost(struct logs *logs, const struct task *task)
+{
+    for (int32_t i = 0; !task->is_new && i < logs_dirs_count(logs); i++) {
+        if (logdir_offline(logs_dir(logs, i))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The log of an earlier topic of that name, left behind: this broker was not a replica any more,
+ * and away, when that topic was deleted. Its partition has not been served in this life. */
+static void drop_former_log(struct logs *logs, const struct task *task, struct logs_entry **entry)
+{
+    if (*entry == NULL || uuid_is_zero(task->topic_id) || uuid_is_zero((*entry)->topic_id) ||
+        uuid_eq((*entry)->topic_id, task->topic_id)) {
+        return;
+    }
+    log_warn(LOGGER, "deleting the log of an earlier topic of this name", "tp=%.*s-%d",
+             STR_ARG(task->topic), task->index);
+    logs_delete(logs, task->topic, task->index);
+    *entry = NULL;
+}
+
 /* The partition's log, found or made, with the right topic id. */
 static enum err find_log(struct replicas *replicas, const struct task *task,
                          const struct topic_config *config, struct logs_entry **out)
 {
     struct logs *logs = replicas->broker->logs;
     *out = logs_find(logs, task->topic, task->index);
+    if (*out != NULL && (plog_failed((*out)->log) || logdir_offline((*out)->dir))) {
+        return ERR_KAFKA_STORAGE_ERROR;
+    }
+    drop_former_log(logs, task, out);
+    if (*out == NULL && may_be_lost(logs, task)) {
+        return ERR_KAFKA_STORAGE_ERROR;
+    }
     if (*out == NULL) {
         return logs_create(logs, task->topic, task->index, task->topic_id, config, out);
-    }
-    if (plog_failed((*out)->log) || logdir_offline((*out)->dir)) {
-        return ERR_KAFKA_STORAGE_ERROR;
     }
     if (uuid_is_zero(task->topic_id)) {
         return ERR_OK;
@@ -209,7 +240,7 @@ static enum err find_log(struct replicas *replicas, const struct task *task,
     if (uuid_is_zero((*out)->topic_id)) {
         return logs_set_topic_id(*out, task->topic_id) == ERR_OK ? ERR_OK : ERR_KAFKA_STORAGE_ERROR;
     }
-    return uuid_eq((*out)->topic_id, task->topic_id) ? ERR_OK : ERR_INCONSISTENT_TOPIC_ID;
+    return ERR_OK;
 }
 
 /* The partition of a task; one that is new is added to `changes`. */
@@ -279,6 +310,7 @@ static void lead_fill(struct task *task, const Barnabas__Control__LeaderAndIsrTo
     task->topic = control_str(topic->name);
     task->topic_id = control_topic_id_get(topic->topic_id);
     task->index = partition->partition;
+    task->is_new = partition->is_new;
     task->state = (struct part_state){
         .controller_epoch = partition->controller_epoch,
         .leader = partition->leader,

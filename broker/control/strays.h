@@ -1,0 +1,25 @@
+/* strays.h: copies of partitions that are not this broker's any more.
+ *
+ * A broker that is taken out of a partition's replicas is told to delete its copy. It may miss that:
+ * it was down, or the controller changed in between, and the next one does not know who was a
+ * replica once. But the metadata names the replicas of every partition, and all of it is told anew
+ * after either; so what a broker has and is not among the replicas of is found here.
+ *
+ * A log is a stray when the metadata speaks of its partition, and
+ *   - it is of the same topic (by id), others lead it and are in sync, and we are neither among its
+ *     replicas nor in its ISR; or its topic is being deleted, and we are not among its replicas; or
+ *   - the topic of that name has another id by now, and we are not among its replicas: ours was
+ *     deleted. (Where we are, LeaderAndIsr finds the old log; see replicas.c.)
+ * A log of which nobody speaks, or that has no topic id, stays: it may be all that is left.
+ *
+ * Threads: the control loop. */
+#pragma once
+
+#include "base/arena.h"
+#include "control/control.h"
+#include "log/logs.h"
+
+/* What is to be stopped and deleted here after this message, in `arena`; NULL: nothing. */
+const Barnabas__Control__StopReplica *
+strays_find(struct arena *arena, struct logs *logs, int32_t broker_id,
+            const Barnabas__Control__UpdateMetadata *update);
