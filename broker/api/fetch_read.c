@@ -93,6 +93,9 @@ static enum err read_records(const struct fetch_limits *limits, const struct fet
                              first && !limits->hard_limit_first, &out->range);
     if (err != ERR_OK || out->range.size_bytes == 0) {
         view_put(view);
+        if (err == ERR_IO) {
+            plog_unreadable(part->log, err);
+        }
         return err;
     }
     out->view = view;

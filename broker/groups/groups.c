@@ -313,7 +313,16 @@ static void load_fail(struct group_part *gp, enum err err)
     log_error(LOGGER, "loading groups ended early", "tp=%s-%d offset=%lld end=%lld error=%s",
               gp->part->topic.ptr, gp->part->index, (long long)gp->load_offset,
               (long long)gp->load_end, err_text(err));
-    load_finish(gp);
+    if (err == ERR_CORRUPT) {
+        load_finish(gp);
+        return;
+    }
+    /* The disk does not give what is there. Going on with a part of it (as Kafka does) would tell
+     * clients that offsets which they have committed were never committed; another replica has
+     * them. */
+    buf_fini(&gp->chunk.bytes);
+    plog_unreadable(gp->part->log, err);
+    part_fail(gp->part);
 }
 
 /* A chunk that was read for the present leadership. */

@@ -128,6 +128,11 @@ void plog_take_offline(struct plog *log)
     atomic_store(&log->failed, true);
 }
 
+void plog_unreadable(struct plog *log, enum err err)
+{
+    (void)plog_fail(log, err, "read");
+}
+
 /* ---- published ---- */
 
 int64_t plog_offset_end(const struct plog *log)

@@ -78,6 +78,7 @@ struct sim_node {
     bool died;             /* in the middle of a turn: the scheduler clears it away */
     bool stopped;          /* the orderly stop is through */
     bool start_failed;
+    bool gave_up; /* its server says that it cannot go on */
     char start_text[512];
     bool power_was_lost;    /* since the last start that got through */
     struct sim_event again; /* starts it again */

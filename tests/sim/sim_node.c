@@ -126,6 +126,14 @@ static void on_started(void *arg, enum err err, const char *text)
     sim_trace_line(&node->sim->trace, node->name, "is up, life %d", node->lives);
 }
 
+/* The broker cannot go on: main() would send itself SIGTERM. */
+static void on_fatal(void *arg, enum err err, const char *text)
+{
+    struct sim_node *node = arg;
+    sim_trace_line(&node->sim->trace, node->name, "gives up: %s (%s)", text, err_name(err));
+    node->gave_up = true;
+}
+
 /* The life has ended, maybe in the middle of a turn: nobody hears it any more. */
 static void on_disk_end(void *arg)
 {
@@ -149,6 +157,7 @@ void sim_node_start(struct sim_node *node)
     node->died = false;
     node->stopped = false;
     node->start_failed = false;
+    node->gave_up = false;
     sim_time_cancel(&sim->time, &node->again);
     sim_disk_init(&node->disk, node->image, &sim->time);
     node->disk.on_end = on_disk_end;
@@ -169,6 +178,7 @@ void sim_node_start(struct sim_node *node)
     sim_trace_line(&sim->trace, node->name, "starts");
     node->server = server_new(&env, config);
     config_put(config);
+    server_on_fatal(node->server, on_fatal, node);
     server_start(node->server, on_started, node);
 }
 
@@ -271,6 +281,10 @@ void sim_node_settle(struct sim_node *node)
     struct sim *sim = node->sim;
     if (node->server == NULL) {
         return;
+    }
+    if (node->gave_up) {
+        node->gave_up = false;
+        sim_node_stop(node);
     }
     if (node->died) {
         sim_node_crash(node, node->disk.power_lost);
