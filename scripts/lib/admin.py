@@ -4,7 +4,7 @@
     metadata = admin.call("Metadata", {"topics": None})
     answer = admin.call_controller("CreateTopics", lambda version, timeout_ms: {"topics": [...]})
 
-call() asks any broker of the list. When the connection breaks it goes to the next, until its time is over;
+call_at() asks one broker. call() asks any broker of the list. When the connection breaks it goes to the next, until its time is over;
 when nobody in the list accepts a connection it fails at once, for then it is most likely the address.
 call_controller() finds the controller, and begins again when the broker is the controller no more, or is gone.
 Errors of Kafka inside an answer are the caller's business, but for NOT_CONTROLLER.
@@ -102,6 +102,18 @@ class Admin:
             except (wire.ConnectionClosed, wire.Timeout) as problem:
                 self.forget(address)
                 self.addresses = self.addresses[1:] + self.addresses[:1]
+                if not patience.wait():
+                    raise wire.Timeout(f"{name} had no answer within {patience.seconds:g} s: {problem}") from None
+
+    def call_at(self, address, name, body):
+        """Ask the broker at this address and no other, again where the connection breaks, until the time is over."""
+        patience = Patience(self.api_timeout)
+        while True:
+            try:
+                connection = self.connect(address, patience)
+                return connection.call(name, body, timeout=max(0.001, min(self.request_timeout, patience.left())))
+            except (wire.ConnectionClosed, wire.Timeout) as problem:
+                self.forget(address)
                 if not patience.wait():
                     raise wire.Timeout(f"{name} had no answer within {patience.seconds:g} s: {problem}") from None
 

@@ -19,7 +19,11 @@ CLOSE = "close"
 INT32_MIN = -2**31
 VERSIONS = {"ApiVersions": (0, 4), "Metadata": (0, 12), "CreateTopics": (0, 7), "DeleteTopics": (0, 6),
             "CreatePartitions": (0, 3), "DescribeConfigs": (0, 4)}
-ALREADY_EXISTS, UNKNOWN_TOPIC, INVALID_CONFIG = 36, 3, 40
+REASSIGNING = {"ListPartitionReassignments": (0, 0), "AlterPartitionReassignments": (0, 0), "ElectLeaders": (0, 2),
+               "IncrementalAlterConfigs": (0, 1), "DescribeLogDirs": (0, 4), "AlterReplicaLogDirs": (0, 2)}
+ALREADY_EXISTS, UNKNOWN_TOPIC, INVALID_CONFIG, NO_REASSIGNMENT = 36, 3, 40, 85
+REPLICA_NOT_AVAILABLE = 9
+DELETE = 1
 
 
 def topic_id_of(name):
@@ -31,11 +35,17 @@ class FakeKafka:
         self.lock = threading.Lock()
         self.topics = {}  # name -> {"partitions": [(replicas, isr)], "configs": [(name, value, source)]}
         self.dead = set()  # brokers that Metadata leaves out
-        self.reassignments = []
+        self.reassignments = []  # topics of ListPartitionReassignments, beside those that were asked for
+        self.racks = {}
+        self.moving = {}  # (topic, index) -> [replicas before, replicas asked for, how often it is listed before it is done]
+        self.listed_before_done = 0  # of the moves that begin from now on
+        self.settings = {}  # (4 for a broker or 2 for a topic, its name) -> {key: value}, as set with IncrementalAlterConfigs
+        self.log_dirs = {}  # (topic, index, broker) -> [directory, directory that it moves to or None]
         self.versions = dict(VERSIONS)
         self.controller_id = 1
         self.failures = {}  # API -> [what happens to the next requests]
         self.requests = []  # (broker, API, version, body)
+        self.answering = None  # the broker whose answer is being made
         self.problems = []
         self.threads = []
         self.connections = []
@@ -114,6 +124,7 @@ class FakeKafka:
         name, version = wire.api(header["request_api_key"]).name, header["request_api_version"]
         with self.lock:
             self.requests.append((node, name, version, body))
+            self.answering = node
             what, message, moves_to = self.failures[name].pop(0) if self.failures.get(name) else (None, None, None)
             if moves_to is not None:
                 self.controller_id = moves_to
@@ -131,8 +142,8 @@ class FakeKafka:
     def _Metadata(self, body, code, message):
         wanted = sorted(self.topics) if body["topics"] is None else [topic["name"] for topic in body["topics"]]
         return {
-            "brokers": [{"node_id": node, "host": "127.0.0.1", "port": port} for node, port in self.ports.items()
-                        if node not in self.dead],
+            "brokers": [{"node_id": node, "host": "127.0.0.1", "port": port, "rack": self.racks.get(node)}
+                        for node, port in self.ports.items() if node not in self.dead],
             "cluster_id": "fake", "controller_id": self.controller_id if code is None else code,
             "topics": [self._topic(name) for name in wanted],
         }
@@ -176,4 +187,72 @@ class FakeKafka:
             for resource in body["resources"]]}
 
     def _ListPartitionReassignments(self, body, code, message):
-        return {"error_code": code or 0, "error_message": message, "topics": self.reassignments}
+        topics = list(self.reassignments)
+        for (name, index), move in list(self.moving.items()):
+            before, wanted, times = move
+            if times == 0:
+                self._done(name, index)
+                continue
+            move[2] -= 1
+            topics.append({"name": name, "partitions": [{
+                "partition_index": index, "replicas": wanted + [node for node in before if node not in wanted],
+                "adding_replicas": [node for node in wanted if node not in before],
+                "removing_replicas": [node for node in before if node not in wanted]}]})
+        return {"error_code": code or 0, "error_message": message, "topics": topics}
+
+    def _done(self, name, index):
+        _, wanted, _ = self.moving.pop((name, index))
+        self.topics[name]["partitions"][index] = (wanted, wanted)
+
+    def _AlterPartitionReassignments(self, body, code, message):
+        return {"responses": [{"name": topic["name"], "partitions": [
+            self._reassign(topic["name"], partition, code, message) for partition in topic["partitions"]]}
+            for topic in body["topics"]]}
+
+    def _reassign(self, name, partition, code, message):
+        index, wanted = partition["partition_index"], partition["replicas"]
+        if code is None and wanted is None:
+            code = 0 if self.moving.pop((name, index), None) else NO_REASSIGNMENT
+        elif code is None:
+            self.moving[name, index] = [self.topics[name]["partitions"][index][0], wanted, self.listed_before_done]
+            if self.listed_before_done == 0:
+                self._done(name, index)
+        return {"partition_index": index, "error_code": code or 0, "error_message": message}
+
+    def _ElectLeaders(self, body, code, message):
+        return {"replica_election_results": [{"topic": topic["topic"], "partition_result": [
+            {"partition_id": index, "error_code": code or 0, "error_message": message} for index in topic["partitions"]]}
+            for topic in body["topic_partitions"]]}
+
+    def _IncrementalAlterConfigs(self, body, code, message):
+        return {"responses": [self._set(resource, code, message) for resource in body["resources"]]}
+
+    def _set(self, resource, code, message):
+        kind, name = resource["resource_type"], resource["resource_name"]
+        settings = self.settings.setdefault((kind, name), {})
+        for config in resource["configs"] if code is None else []:
+            if config["config_operation"] == DELETE:
+                settings.pop(config["name"], None)
+            else:
+                settings[config["name"]] = config["value"]
+        return {"resource_type": kind, "resource_name": name, "error_code": code or 0, "error_message": message}
+
+    def _DescribeLogDirs(self, body, code, message):
+        asked = {(topic["topic"], index) for topic in body["topics"] for index in topic["partitions"]}
+        places = [(path, name, index, is_future) for (name, index, node), both in self.log_dirs.items()
+                  if (name, index) in asked and node == self.answering for is_future, path in enumerate(both) if path is not None]
+        return {"error_code": code or 0, "results": [{"log_dir": path, "topics": [{"name": name, "partitions": [
+            {"partition_index": index, "partition_size": 1000000, "is_future_key": bool(is_future)}]}]}
+            for path, name, index, is_future in places]}
+
+    def _AlterReplicaLogDirs(self, body, code, message):
+        return {"results": [{"topic_name": topic["name"], "partitions": [
+            {"partition_index": index, "error_code": code or self._move_dir(topic["name"], index, wanted["path"])}
+            for index in topic["partitions"]]} for wanted in body["dirs"] for topic in wanted["topics"]]}
+
+    def _move_dir(self, name, index, path):
+        places = self.log_dirs.get((name, index, self.answering))
+        if places is None:
+            return REPLICA_NOT_AVAILABLE
+        places[1] = None if path == places[0] else path
+        return 0
