@@ -44,6 +44,7 @@ struct sim_options {
     int records_per_producer;
     int members_count;    /* of a consumer group */
     int admin_cycles;     /* topics made and deleted meanwhile */
+    int moves;            /* of partitions to other brokers, and cancellations of them */
     int64_t faults_ns;    /* length of the safety phase */
     uint32_t faults;      /* of enum sim_fault, one bit each */
     int64_t fault_gap_ns; /* on average between two faults */

@@ -129,6 +129,19 @@ static bool read_segment(struct fs *fs, const char *dir, int64_t base, struct au
     return took > 0;
 }
 
+static enum err on_any_entry(void *arg, const char *name, bool is_dir)
+{
+    (void)arg, (void)name, (void)is_dir;
+    return ERR_OK;
+}
+
+bool sim_audit_exists(struct fs *fs, const char *topic, int index)
+{
+    char dir[DIR_MAX_BYTES];
+    snprintf(dir, sizeof(dir), "/data/%.16s-%d", topic, index);
+    return fs_list(fs, dir, on_any_entry, NULL) == ERR_OK;
+}
+
 bool sim_audit_read(struct fs *fs, const char *topic, int index, struct audit_log *out,
                     char problem[SIM_PROBLEM_MAX])
 {

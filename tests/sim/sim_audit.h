@@ -20,4 +20,6 @@ struct audit_log {
 /* False, with a text, when it is not valid. A log that is not there is empty. */
 bool sim_audit_read(struct fs *fs, const char *topic, int index, struct audit_log *out,
                     char problem[SIM_PROBLEM_MAX]);
+/* Is there a folder for it? */
+bool sim_audit_exists(struct fs *fs, const char *topic, int index);
 void sim_audit_free(struct audit_log *log);

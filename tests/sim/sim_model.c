@@ -13,6 +13,7 @@
 #include "sim.h"
 #include "sim_audit.h"
 #include "sim_commit.h"
+#include "znode/znode.h"
 
 enum { EPOCHS_MAX = 4096 };
 
@@ -346,6 +347,60 @@ int sim_model_in_sync(struct sim_model *model, int part)
     return count;
 }
 
+static bool has_id(struct znode_ids list, int32_t id)
+{
+    for (int32_t i = 0; i < list.count; i++) {
+        if (list.ids[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Its log is here if and only if it is one of them. */
+static bool copies_are(const struct sim *sim, struct str topic, int index,
+                       struct znode_ids replicas)
+{
+    for (int i = 0; i < sim->options.nodes_count; i++) {
+        if (sim->nodes[i].server == NULL) {
+            return false;
+        }
+        const struct broker *broker = server_broker(sim->nodes[i].server);
+        bool here = logs_find(broker->logs, topic, index) != NULL;
+        if (here != has_id(replicas, sim->nodes[i].id)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool sim_model_at_rest(struct sim_model *model, int part)
+{
+    struct buf data = {0};
+    struct arena arena = {0};
+    struct znode_topic node = {0};
+    char topic[16];
+    char path[40];
+    int index;
+    bool rest = false;
+    sim_part_name(model->sim, part, topic, &index);
+    snprintf(path, sizeof(path), "/brokers/topics/%s", topic);
+    bool known =
+        zk_mem_peek(model->sim->zk, path, &data, NULL) &&
+        znode_topic_decode(&arena, (struct bytes){data.data, data.size}, &node, NULL) == ERR_OK;
+    for (int32_t i = 0; known && i < node.partitions_count; i++) {
+        const struct znode_partition *line = &node.partitions[i];
+        if (line->index == index) {
+            rest = line->adding.count + line->removing.count == 0 &&
+                   sim_model_in_sync(model, part) == line->replicas.count &&
+                   copies_are(model->sim, str_of(topic), index, line->replicas);
+        }
+    }
+    arena_fini(&arena);
+    buf_fini(&data);
+    return rest;
+}
+
 /* ---- brokers ---- */
 
 static void look_at_leader(struct sim_model *model, struct sim_node *node, int number,
@@ -589,6 +644,10 @@ void sim_model_audit_disk(struct sim_model *model, struct sim_node *node)
         struct audit_log found;
         sim_part_name(model->sim, i, topic, &index);
         if (!sim_model_is_replica(model, i, node->id)) {
+            if (sim_audit_exists(fs_sim_fs(node->image), topic, index)) {
+                sim_fail(model->sim, "broker %d has a copy of %s, and is no replica", node->id,
+                         part_text(model, i));
+            }
             continue;
         }
         if (!sim_audit_read(fs_sim_fs(node->image), topic, index, &found, problem)) {

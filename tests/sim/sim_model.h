@@ -78,6 +78,10 @@ bool sim_model_is_replica(struct sim_model *model, int part, int node);
 /* Members of the partition's ISR, as ZooKeeper has it; 0 when it has no leader. */
 int sim_model_in_sync(struct sim_model *model, int part);
 
+/* Is the partition where it was last moved to: its replicas in sync, on the disks of these brokers,
+ * and of no others? All brokers run. */
+bool sim_model_at_rest(struct sim_model *model, int part);
+
 /* After a step of this broker: M1, M7; and after its start what its logs hold (M4). */
 void sim_model_look(struct sim_model *model, struct sim_node *node);
 

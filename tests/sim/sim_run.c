@@ -23,6 +23,7 @@
 #include "sim_faults.h"
 #include "sim_member.h"
 #include "sim_model.h"
+#include "sim_mover.h"
 #include "sim_producer.h"
 
 enum {
@@ -63,6 +64,8 @@ void sim_options_settle(struct sim_options *options)
 {
     if (options->replicated) {
         options->faults &= ~(1u << SIM_FAULT_POWER);
+    } else {
+        options->moves = 0; /* the model follows the one disk */
     }
     /* A group whose coordinator may forget what it has acknowledged promises nothing. */
     if ((options->faults & (1u << SIM_FAULT_POWER)) != 0) {
@@ -92,6 +95,7 @@ void sim_options_draw(struct sim_options *options, uint64_t seed)
     options->lag_ms = between(&rng, 1000, 8000);
     options->admin_cycles = rng_one_in(&rng, 2) ? between(&rng, 1, 8) : 0;
     options->members_count = rng_one_in(&rng, 2) ? between(&rng, 1, 4) : 0;
+    options->moves = options->nodes_count > 1 && rng_one_in(&rng, 2) ? between(&rng, 1, 12) : 0;
     sim_options_settle(options);
 }
 
@@ -151,6 +155,9 @@ static void add_clients(struct sim *sim)
     if (sim->options.admin_cycles > 0) {
         sim_admin_new(sim, sim->options.admin_cycles);
     }
+    if (sim->options.moves > 0) {
+        sim_mover_new(sim, sim->options.moves);
+    }
 }
 
 struct sim *sim_new(const struct sim_options *options)
@@ -206,12 +213,14 @@ static bool all_up(const struct sim *sim)
     return true;
 }
 
-/* Every replica is in sync again. */
+/* Every replica is in sync again, and every move at its end. */
 static bool all_in_sync(struct sim *sim)
 {
     int wanted = sim->options.replicas_count;
     for (int i = 0; i < sim_parts_count(sim); i++) {
-        if (sim_model_in_sync(sim->model, i) != wanted) {
+        bool moved = sim->options.moves > 0;
+        if (moved ? !sim_model_at_rest(sim->model, i)
+                  : sim_model_in_sync(sim->model, i) != wanted) {
             return false;
         }
     }
@@ -252,7 +261,8 @@ static void explain_liveness(struct sim *sim)
     for (int i = 0; i < sim_parts_count(sim) && used < 500; i++) {
         used +=
             (size_t)snprintf(missing + used, sizeof(missing) - used,
-                             " partition %d has %d in sync;", i, sim_model_in_sync(sim->model, i));
+                             " partition %d has %d in sync%s;", i, sim_model_in_sync(sim->model, i),
+                             sim_model_at_rest(sim->model, i) ? "" : ", is not where it should be");
     }
     if (sim_admin_topics_left(sim)) {
         used +=

@@ -1,0 +1,10 @@
+/* sim_mover.h: an operator who moves partitions to other brokers, and cancels that, at any moment:
+ * of the topics that hold the records, and of those that an operator makes and deletes meanwhile.
+ * In the end every move must have come to its end, and nothing be left where it was (sim_run.c).
+ *
+ * Threads: its client's loop. */
+#pragma once
+
+#include "sim_client.h"
+
+void sim_mover_new(struct sim *sim, int moves);
