@@ -254,6 +254,11 @@ int32_t session_timeout_granted_ms(const struct session *session)
     return session->zk != NULL ? session->zk->ops->session_timeout_ms(session->zk) : 0;
 }
 
+void session_withdraw(struct session *session)
+{
+    registration_withdraw(session->registration);
+}
+
 void session_close(struct session *session)
 {
     if (session->closed) {

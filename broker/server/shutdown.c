@@ -144,33 +144,11 @@ static void stop_parts(struct server *server)
 
 /* ---- connections ---- */
 
-static void on_replication_stopped(void *arg)
-{
-    stop_parts(arg);
-}
-
-static void on_control_stopped(void *arg)
-{
-    struct server *server = arg;
-    replicator_stop(server->broker.replicator, on_replication_stopped, server);
-}
-
-/* First the controller's requests: a partition that is led from now on would be closed by nobody.
- */
-static void stop_replication(struct server *server)
-{
-    if (server->broker.replicator != NULL) {
-        control_apply_stop(server->broker.control_apply, on_control_stopped, server);
-    } else {
-        stop_parts(server);
-    }
-}
-
 static void on_clients_closed(struct loop_msg *msg)
 {
     struct netloop_stop *stop = container_of(msg, struct netloop_stop, back);
     if (atomic_fetch_sub(&stop->server->loops_left, 1) == 1) {
-        stop_replication(stop->server);
+        stop_parts(stop->server);
     }
 }
 
@@ -223,7 +201,36 @@ static void on_resign_timeout(struct loop_timer *timer)
     leave(server);
 }
 
-/* Everything that we led is led by others now, or nobody can. */
+/* No replica of ours fetches any more. The registration goes before the office: the controller
+ * after us has not heard that we leave, and would let us come back into the ISRs that we have just
+ * been taken out of, for what was fetched last. */
+static void on_replication_stopped(void *arg)
+{
+    struct server *server = arg;
+    if (server->driver != NULL && server->registered) {
+        session_withdraw(server->session);
+        loop_timer_init(&server->resign_timer, on_resign_timeout);
+        loop_timer_set(server->broker.control, &server->resign_timer,
+                       loop_now_ms(server->broker.control) + RESIGN_WAIT_MS);
+        ctl_driver_resign(server->driver, on_resigned, server);
+    } else {
+        close_clients(server);
+    }
+}
+
+/* Nothing of the controller's is carried out any more. */
+static void on_control_stopped(void *arg)
+{
+    struct server *server = arg;
+    if (server->broker.replicator != NULL) {
+        replicator_stop(server->broker.replicator, on_replication_stopped, server);
+    } else {
+        on_replication_stopped(server);
+    }
+}
+
+/* Everything that we led is led by others now, or nobody can. From here on requests of a controller
+ * are refused: a partition that is led from now on would be closed by nobody. */
 static void on_handed_over(void *arg)
 {
     struct server *server = arg;
@@ -231,14 +238,9 @@ static void on_handed_over(void *arg)
     loop_timer_cancel(&server->metadata_timer);
     if (server->broker.control_apply != NULL) {
         replicas_stop_timers(control_apply_replicas(server->broker.control_apply));
-    }
-    if (server->driver != NULL && server->registered) {
-        loop_timer_init(&server->resign_timer, on_resign_timeout);
-        loop_timer_set(server->broker.control, &server->resign_timer,
-                       loop_now_ms(server->broker.control) + RESIGN_WAIT_MS);
-        ctl_driver_resign(server->driver, on_resigned, server);
+        control_apply_stop(server->broker.control_apply, on_control_stopped, server);
     } else {
-        close_clients(server);
+        on_control_stopped(server);
     }
 }
 

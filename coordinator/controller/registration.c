@@ -557,6 +557,19 @@ void registration_session_lost(struct registration *reg)
     reg->state = REG_IDLE;
 }
 
+/* The end of the session will remove the node if this could not. */
+static void on_withdrawn(void *arg, const struct zk_result *result, bool repeated)
+{
+    (void)arg, (void)result, (void)repeated;
+}
+
+void registration_withdraw(struct registration *reg)
+{
+    if (reg->state == REG_REGISTERED) {
+        zk_calls_remove(&reg->calls, reg->path, -1, on_withdrawn, reg);
+    }
+}
+
 bool registration_on_watch(struct registration *reg, enum zk_watch_event event, struct str path)
 {
     (void)event;

@@ -164,6 +164,26 @@ def test_sigterm_moves_leadership_away_without_an_error(cluster, topic):
     assert_identical(c, topic, 6)
 
 
+def isr_changes(cluster):
+    """By leaders: who came back into an ISR, or was thrown out of it. What the controller does is not among it."""
+    return sum(broker.log_text().count("INFO ISR changed") for broker in cluster.brokers)
+
+
+def test_a_controller_that_stops_does_not_come_back_into_an_isr_meanwhile(cluster, topic):
+    """Found by tests/faults: the next controller told it to follow again, so it came back into ISRs, and what was
+    written with acks=all then waited until its session was over."""
+    c = cluster(config=REPLICATED)
+    create(c, topic, partitions=20, replication=3)
+    produce(c, topic, [f"a{i}" for i in range(100)])
+    for _ in range(3):
+        before, controller = isr_changes(c), c.controller()
+        c.stop(controller)
+        c.wait(lambda: isr_sizes(c, topic) == [2] * 20, "the stopped broker out of every ISR")
+        assert isr_changes(c) == before
+        c.start(controller)
+        c.wait(lambda: isr_sizes(c, topic) == [3] * 20, "everybody in sync again")
+
+
 def test_a_follower_that_lacks_a_record_does_not_call_it_out_of_range(cluster, topic):
     """Found by the simulator: a consumer that took a follower for the leader was sent to its reset policy."""
     c = cluster(config=REPLICATED)

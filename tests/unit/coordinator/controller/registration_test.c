@@ -417,3 +417,20 @@ Test(registration, nothing_is_told_after_the_session_is_lost)
         world_fini(&w);
     }
 }
+
+/* The session goes on, for what else is to be done in it; and the node does not come back. */
+Test(registration, a_broker_that_withdraws_leaves_before_its_session_ends)
+{
+    struct world w;
+    struct member m;
+    world_with_setup(&w);
+    member_init(&m, &w, 1, 9092);
+    registration_withdraw(m.reg); /* not registered yet: nothing */
+    start(&w, &m);
+    registration_withdraw(m.reg);
+    run(&w);
+    cr_assert_str_eq(node_text(&w, "/brokers/ids/1"), "(none)");
+    cr_assert_eq(m.registered, 1);
+    member_fini(&m);
+    world_fini(&w);
+}
