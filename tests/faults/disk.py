@@ -69,7 +69,7 @@ class Mounted:
         os.makedirs(self.folder, exist_ok=True)
         with open(self.image, "wb") as file:
             file.truncate(size_bytes)  # a sparse file
-        network.run("mkfs.ext4", "-q", "-F", self.image)
+        network.run("mkfs.ext4", "-q", "-F", "-m", "0", self.image)
         self.mount()
         os.rmdir(os.path.join(self.folder, "lost+found"))
 

@@ -44,8 +44,11 @@ def print_end(rows, passed, failed, skipped):
         if spread["count"]:
             print(f"{name} ({asked}): {spread['count']} times, min {spread['min']}, median {spread['median']}, "
                   f"p99 {spread['p99']}, max {spread['max']} ms")
-    errors = sum(row["errors"] + row["unknown"] for row in rows if row["fault"] == "rolling-restart")
+    errors = sum(len(row["errors"]) + row["unknown"] for row in rows if row["fault"] == "rolling-restart")
     print(f"controlled shutdown: {errors} records or clients with an error that is not retriable")
+    for row in rows:
+        for text in row["errors"]:
+            print(f"{row['fault']}: {text}")
     print(f"{sum(row['times'] for row in rows)} faults, {sum(row['acknowledged'] for row in rows)} acknowledged "
           f"records checked")
     print(f"{passed} passed, {failed} failed, {skipped} skipped")

@@ -218,7 +218,7 @@ class Run:
         return {"fault": self.fault.name, "seed": self.seed, "times": len(self.injections),
                 "acknowledged": counts["ack"], "unknown": counts["unknown"] + counts["failed"],
                 "read": counts["read"], "final": counts["final"], "commits": counts["commit"],
-                "errors": counts["error"], "problems": dict(self.problems.counts),
+                "errors": [event[2] for event in events() if event[0] == "error"], "problems": dict(self.problems.counts),
                 "unavailable_ms": measure.spread(measure.unavailable(gaps, self.injections)),
                 "samples": {"kill": measure.after_kills(gaps, self.scene.notes),
                             "shutdown": measure.after_shutdowns(gaps, self.scene.notes),
