@@ -323,6 +323,12 @@ static void lead_fill(struct task *task, const Barnabas__Control__LeaderAndIsrTo
     };
 }
 
+/* The directories of new logs are durable, or their logs have failed. */
+static void lead_settled(void *arg)
+{
+    batch_run(arg, lead_in_actor);
+}
+
 void replicas_lead(struct replicas *replicas, const Barnabas__Control__LeaderAndIsr *request,
                    replicas_done_fn *fn, void *arg)
 {
@@ -346,7 +352,7 @@ void replicas_lead(struct replicas *replicas, const Barnabas__Control__LeaderAnd
     }
     mem_free(changes);
     batch->finish = lead_finish;
-    batch_run(batch, lead_in_actor);
+    logs_settle(replicas->broker->logs, replicas->broker->control, lead_settled, batch);
 }
 
 /* ---- StopReplica ---- */

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "log/settle.h"
 
 #define LOGGER "kafka.log.LogManager"
 
@@ -26,6 +27,7 @@ struct logs {
     uint64_t deletions; /* makes names of deleted directories unique */
     logs_hw_fn *hw_of;  /* as given to logs_checkpoint() */
     void *hw_arg;
+    struct new_logs *news; /* not durable yet */
 };
 
 struct removal {
@@ -48,6 +50,7 @@ enum err logs_open(const struct logs_options *options, struct logs **out, struct
     struct logs *logs = mem_new(struct logs);
     logs->options = *options;
     logs->hw_of = hw_loaded;
+    logs->news = new_logs_new();
     logs->dirs_count = options->dirs_count;
     logs->dirs = mem_zalloc((size_t)options->dirs_count, sizeof(*logs->dirs));
     int32_t usable = 0;
@@ -102,6 +105,7 @@ void logs_free(struct logs *logs)
     for (int32_t i = 0; i < logs->dirs_count; i++) {
         logdir_close(&logs->dirs[i]);
     }
+    new_logs_free(logs->news);
     mem_free(logs->dirs);
     mem_free(logs);
 }
@@ -215,7 +219,7 @@ void logs_each(struct logs *logs, void (*fn)(void *arg, struct logs_entry *entry
 
 static enum err metadata_read(struct fs *fs, const char *dir, struct uuid *id)
 {
-    char *path = mem_printf("%s/partition.metadata", dir);
+    char *path = mem_printf("%s/" PARTITION_METADATA, dir);
     char *data;
     size_t size;
     *id = (struct uuid){{0}};
@@ -237,14 +241,37 @@ static enum err metadata_read(struct fs *fs, const char *dir, struct uuid *id)
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
-enum err logs_set_topic_id(struct logs_entry *entry, struct uuid topic_id)
+enum { METADATA_TEXT_MAX = 64 };
+
+static size_t metadata_text(struct uuid topic_id, char out[METADATA_TEXT_MAX])
 {
     char text[UUID_TEXT_SIZE + 1];
-    char content[64];
     uuid_format(topic_id, text);
-    int size = snprintf(content, sizeof(content), "version: 0\ntopic_id: %s", text);
-    char *path = mem_printf("%s/partition.metadata", plog_dir(entry->log));
-    enum err err = fs_replace(entry->dir->fs, path, content, (size_t)size);
+    return (size_t)snprintf(out, METADATA_TEXT_MAX, "version: 0\ntopic_id: %s", text);
+}
+
+/* Into the directory of a new log, which is not durable either. */
+static enum err metadata_write_new(struct logdir *dir, const char *name, struct uuid topic_id)
+{
+    char content[METADATA_TEXT_MAX];
+    size_t size = metadata_text(topic_id, content);
+    char *path = mem_printf("%s/%s/" PARTITION_METADATA, dir->path, name);
+    struct fs_file *file;
+    enum err err = fs_open(dir->fs, path, FS_WRITE | FS_CREATE | FS_TRUNCATE, &file);
+    if (err == ERR_OK) {
+        err = fs_pwrite(file, content, size, 0);
+        fs_close(file);
+    }
+    mem_free(path);
+    return err;
+}
+
+enum err logs_set_topic_id(struct logs_entry *entry, struct uuid topic_id)
+{
+    char content[METADATA_TEXT_MAX];
+    size_t size = metadata_text(topic_id, content);
+    char *path = mem_printf("%s/" PARTITION_METADATA, plog_dir(entry->log));
+    enum err err = fs_replace(entry->dir->fs, path, content, size);
     mem_free(path);
     if (err == ERR_OK) {
         entry->topic_id = topic_id;
@@ -399,26 +426,33 @@ static struct logdir *choose_dir(struct logs *logs)
 static enum err write_checkpoints(struct logs *logs, struct logdir *dir, logs_hw_fn *hw_of,
                                   void *arg);
 
+static enum err make_dir(struct logdir *dir, const char *name)
+{
+    char *path = mem_printf("%s/%s", dir->path, name);
+    enum err err = fs_mkdir(dir->fs, path);
+    mem_free(path);
+    return err == ERR_EXISTS ? ERR_OK : err; /* from an attempt that failed */
+}
+
+/* Nothing is synced: see logs_settle(). */
 static enum err create_in(struct logs *logs, struct logdir *dir, const char *name, struct str topic,
                           int32_t partition, struct uuid topic_id,
                           const struct topic_config *config, struct logs_entry **out)
 {
     struct errmsg msg = {""};
     struct plog *log;
-    struct logs_entry entry = {.dir = dir, .offset_hw = -1};
     /* The last of this name may still be in the checkpoints: a crash must not give its offsets to
      * the new one. */
     enum err err =
         dir->checkpoints_stale ? write_checkpoints(logs, dir, logs->hw_of, logs->hw_arg) : ERR_OK;
     if (err == ERR_OK) {
-        err = open_log(logs, dir, name, topic, partition, config, false, &log, &msg);
+        err = make_dir(dir, name);
     }
     if (err == ERR_OK && !uuid_is_zero(topic_id)) {
-        entry.log = log;
-        err = logs_set_topic_id(&entry, topic_id);
-        if (err != ERR_OK) {
-            plog_abandon(log);
-        }
+        err = metadata_write_new(dir, name, topic_id);
+    }
+    if (err == ERR_OK) {
+        err = open_log(logs, dir, name, topic, partition, config, false, &log, &msg);
     }
     if (err != ERR_OK) {
         log_error(LOGGER, "cannot make a log", "dir=%s name=%s error=%s %s", dir->path, name,
@@ -426,9 +460,15 @@ static enum err create_in(struct logs *logs, struct logdir *dir, const char *nam
         return err;
     }
     struct logs_item *item = add_item(logs, name, log, dir);
-    item->entry.topic_id = entry.topic_id;
+    item->entry.topic_id = topic_id;
+    new_logs_add(logs->news, log, dir);
     *out = &item->entry;
     return ERR_OK;
+}
+
+void logs_settle(struct logs *logs, struct loop *loop, void (*done)(void *arg), void *arg)
+{
+    new_logs_settle(logs->news, logs->options.workers, loop, done, arg);
 }
 
 enum err logs_create(struct logs *logs, struct str topic, int32_t partition, struct uuid topic_id,

@@ -68,10 +68,16 @@ struct logs_entry {
 /* NULL when it is not here. */
 struct logs_entry *logs_find(struct logs *logs, struct str topic, int32_t partition);
 
-/* Make a new log in the directory that has the fewest. ERR_KAFKA_STORAGE_ERROR. */
+/* Make a new log in the directory that has the fewest. Nobody may append to it before
+ * logs_settle(). ERR_KAFKA_STORAGE_ERROR. */
 MUST_USE enum err logs_create(struct logs *logs, struct str topic, int32_t partition,
                               struct uuid topic_id, const struct topic_config *config,
                               struct logs_entry **out);
+
+/* What logs_create() made since the last time becomes durable, all of it together on a worker; then
+ * done() is called on `loop`. With `loop` NULL, or when there is nothing to do, here and now. A log
+ * for which that fails has failed, and its directory with it. `done` may be NULL. */
+void logs_settle(struct logs *logs, struct loop *loop, void (*done)(void *arg), void *arg);
 
 /* Remember the id of a log that has none yet. */
 MUST_USE enum err logs_set_topic_id(struct logs_entry *entry, struct uuid topic_id);

@@ -248,23 +248,6 @@ static enum err settle_bounds(struct plog *log, const struct plog_options *optio
     return ERR_OK;
 }
 
-/* The directory's name is durable before anything in it is. */
-static enum err make_dir(struct plog *log)
-{
-    struct fs_stat stat;
-    if (fs_stat(log->fs, log->dir, &stat) == ERR_OK) {
-        return ERR_OK;
-    }
-    const char *slash = strrchr(log->dir, '/');
-    char *parent = slash != NULL ? mem_strndup(log->dir, (size_t)(slash - log->dir)) : NULL;
-    enum err err = fs_mkdir_all(log->fs, log->dir);
-    if (err == ERR_OK) {
-        err = fs_sync_dir(log->fs, parent != NULL && parent[0] != '\0' ? parent : ".");
-    }
-    mem_free(parent);
-    return err;
-}
-
 static enum err load_files(struct plog *log, const struct plog_options *options)
 {
     struct listing listing = {0};
@@ -285,7 +268,7 @@ static enum err load_files(struct plog *log, const struct plog_options *options)
 enum err plog_load(struct plog *log, const struct plog_options *options, struct errmsg *msg)
 {
     log->snapshot_newest = -1;
-    enum err err = make_dir(log);
+    enum err err = fs_mkdir_all(log->fs, log->dir); /* durable before anything in it is */
     if (err == ERR_OK) {
         err = load_files(log, options);
     }

@@ -110,6 +110,7 @@ static struct logs_entry *create(struct dirs *d, const char *topic, int32_t part
     struct logs_entry *entry;
     struct uuid id = {{7}};
     cr_assert_eq(logs_create(d->logs, str_of(topic), partition, id, &config, &entry), ERR_OK);
+    logs_settle(d->logs, NULL, NULL, NULL);
     return entry;
 }
 
@@ -562,11 +563,41 @@ Test(logs, a_partition_is_made_in_the_next_directory_when_the_first_fails)
         }
         cr_assert_eq(logs_find(d.logs, STR("orders"), 0), entry);
         fs_fault_clear(d.fault);
-        cr_assert_eq(append(entry, 1), ERR_OK);
+        if (plog_failed(entry->log)) { /* made, but it could not be made durable */
+            cr_assert(logdir_offline(logs_dir(d.logs, 0)));
+        } else {
+            cr_assert_eq(append(entry, 1), ERR_OK);
+        }
         end(&d);
         if (!hit) {
             break;
         }
+    }
+}
+
+/* As many as one sync of the file system is worth, so that is the sync that fails or not. */
+Test(logs, new_logs_are_durable_when_they_have_settled)
+{
+    for (int count = 1; count <= 5; count++) {
+        struct dirs d;
+        struct topic_config config = log_config();
+        struct logs_entry *entry;
+        struct uuid id = {{7}};
+        begin(&d);
+        open_ok(&d);
+        for (int32_t i = 0; i < 2 * count; i++) { /* half of them in each directory */
+            cr_assert_eq(logs_create(d.logs, STR("orders"), i, id, &config, &entry), ERR_OK);
+        }
+        logs_settle(d.logs, NULL, NULL, NULL);
+        kill_dirs(&d);
+        fs_sim_crash(d.sim);
+        open_ok(&d);
+        for (int32_t i = 0; i < 2 * count; i++) {
+            entry = logs_find(d.logs, STR("orders"), i);
+            cr_assert_not_null(entry);
+            cr_assert(uuid_eq(entry->topic_id, id));
+        }
+        end(&d);
     }
 }
 
