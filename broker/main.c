@@ -203,6 +203,20 @@ static int socket_buffer(const struct config *config, enum config_key key)
     return config_source(config, key) == SOURCE_DEFAULT ? -1 : config_int(config, key);
 }
 
+/* A new one each time the machine starts, and shared by its containers; "" where there is none. */
+static void read_boot_id(char *id, size_t size)
+{
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "r");
+    id[0] = '\0';
+    if (file != NULL) {
+        if (fgets(id, (int)size, file) == NULL) {
+            id[0] = '\0';
+        }
+        fclose(file);
+    }
+    id[strcspn(id, "\n")] = '\0';
+}
+
 static int run(const struct config *config, sigset_t *signals)
 {
     struct net_tcp_options sockets = {
@@ -210,11 +224,14 @@ static int run(const struct config *config, sigset_t *signals)
         .receive_buffer_bytes = socket_buffer(config, KEY_socket_receive_buffer_bytes),
     };
     struct net *net = net_tcp_new(&sockets);
+    char boot_id[64];
+    read_boot_id(boot_id, sizeof(boot_id));
     struct env env = {
         .clock = clock_system(),
         .fs = fs_posix(),
         .net = net,
         .zk = zk_client_factory(),
+        .boot_id = boot_id,
         .threads = true,
     };
     struct outcome started = {.err = ERR_OK};

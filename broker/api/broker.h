@@ -43,8 +43,9 @@ struct env {
     struct fs *fs;
     struct net *net;
     struct zk_factory *zk;
-    uint64_t seed; /* of every random choice; 0: from the kernel */
-    bool threads;  /* false: loops and workers are driven by hand */
+    const char *boot_id; /* new after each start of the machine; "": not known */
+    uint64_t seed;       /* of every random choice; 0: from the kernel */
+    bool threads;        /* false: loops and workers are driven by hand */
 };
 
 /* A bound listener. */

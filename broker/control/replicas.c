@@ -26,6 +26,9 @@ struct task {
     bool delete_log;
     bool is_new; /* the replica is: there need not be a log */
     enum err err;
+    /* Where the log ends, when it was asked. */
+    int32_t last_epoch;
+    int64_t end_offset; /* -1: not known */
 };
 
 /* A request in work. */
@@ -149,6 +152,10 @@ static Barnabas__Control__TopicErrors **batch_errors(struct batch_of_tasks *batc
         barnabas__control__partition_error__init(error);
         control_set(error, partition, task->index);
         control_set(error, error, err_wire(task->err));
+        if (task->end_offset >= 0) {
+            control_set(error, last_epoch, task->last_epoch);
+            control_set(error, end_offset, task->end_offset);
+        }
         topic->partitions[topic->n_partitions++] = error;
     }
     return topics;
@@ -279,6 +286,10 @@ static void lead_in_actor(struct actor *actor, struct actor_msg *msg)
     struct part *part = container_of(actor, struct part, actor);
     struct task *task = container_of(msg, struct task, msg);
     task->err = part_apply(part, &task->state);
+    if (!part->deleted && !plog_failed(part->log)) {
+        task->last_epoch = epochs_latest(plog_epochs(part->log));
+        task->end_offset = plog_offset_end(part->log);
+    }
     task_return(task);
 }
 
@@ -311,6 +322,7 @@ static void lead_fill(struct task *task, const Barnabas__Control__LeaderAndIsrTo
     task->topic_id = control_topic_id_get(topic->topic_id);
     task->index = partition->partition;
     task->is_new = partition->is_new;
+    task->end_offset = -1;
     task->state = (struct part_state){
         .controller_epoch = partition->controller_epoch,
         .leader = partition->leader,
@@ -320,6 +332,7 @@ static void lead_fill(struct task *task, const Barnabas__Control__LeaderAndIsrTo
         .isr_count = (int32_t)partition->n_isr,
         .replicas = partition->replicas,
         .replicas_count = (int32_t)partition->n_replicas,
+        .frozen = partition->n_eligible_replicas > 0,
     };
 }
 
@@ -421,6 +434,7 @@ void replicas_stop(struct replicas *replicas, const Barnabas__Control__StopRepli
         for (size_t j = 0; j < topic->n_partitions; j++) {
             struct task *task = &batch->tasks[batch->count++];
             task->batch = batch;
+            task->end_offset = -1;
             task->topic = control_str(topic->name);
             task->index = topic->partitions[j]->partition;
             task->part = parts_lookup(&replicas->broker->parts, task->topic, task->index);

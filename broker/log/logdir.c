@@ -202,6 +202,24 @@ static enum err take_clean_mark(struct logdir *dir)
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
+/* Before the clean-shutdown mark goes: a crash in between must not make it suspect, or trusted. */
+static enum err take_start_mark(struct logdir *dir, const char *boot_id)
+{
+    struct start_mark last;
+    struct fs_stat st;
+    char *path = in_dir(dir, CLEAN_NAME);
+    bool clean = fs_stat(dir->fs, path, &st) == ERR_OK;
+    mem_free(path);
+    enum err err = start_mark_read(dir->fs, dir->path, &last);
+    if (err != ERR_OK) {
+        return err;
+    }
+    dir->mark = start_mark_next(&last, clean, boot_id);
+    bool same = last.found && last.suspect == dir->mark.suspect &&
+                strcmp(last.boot_id, dir->mark.boot_id) == 0;
+    return same ? ERR_OK : start_mark_write(dir->fs, dir->path, &dir->mark);
+}
+
 static enum err read_checkpoint(struct logdir *dir, const char *name, struct checkpoint *out)
 {
     char *path = in_dir(dir, name);
@@ -215,7 +233,8 @@ static enum err read_checkpoint(struct logdir *dir, const char *name, struct che
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
-enum err logdir_open(struct logdir *dir, struct fs *fs, const char *path, struct errmsg *msg)
+enum err logdir_open(struct logdir *dir, struct fs *fs, const char *path, const char *boot_id,
+                     struct errmsg *msg)
 {
     *dir = (struct logdir){.fs = fs, .path = mem_strdup(path), .stored_broker_id = -1};
     msg->text[0] = '\0';
@@ -228,6 +247,9 @@ enum err logdir_open(struct logdir *dir, struct fs *fs, const char *path, struct
     }
     if (err == ERR_OK) {
         err = meta_read(dir, msg);
+    }
+    if (err == ERR_OK) {
+        err = take_start_mark(dir, boot_id);
     }
     if (err == ERR_OK) {
         err = take_clean_mark(dir);
@@ -316,6 +338,39 @@ bool logdir_offline(const struct logdir *dir)
     return atomic_load_explicit(&dir->offline, memory_order_acquire);
 }
 
+/* What is written from here on may be lost although it seems to be there: the kernel may have
+ * dropped what it could not write. Where not even this can be written, it is removed, which says
+ * the same. */
+static void write_suspect(struct logdir *dir)
+{
+    struct start_mark mark = dir->mark;
+    mark.suspect = true;
+    if (start_mark_write(dir->fs, dir->path, &mark) != ERR_OK) {
+        char *path = in_dir(dir, START_MARK_NAME);
+        enum err err = fs_unlink(dir->fs, path);
+        (void)err; /* nothing works there any more */
+        mem_free(path);
+    }
+}
+
+/* It may fail at the same time, by another thread, which then writes the contrary: whoever is last
+ * looks again. */
+void logdir_trust(struct logdir *dir)
+{
+    if (!dir->mark.suspect || logdir_offline(dir)) {
+        return;
+    }
+    struct start_mark mark = dir->mark;
+    mark.suspect = false;
+    if (start_mark_write(dir->fs, dir->path, &mark) != ERR_OK) {
+        logdir_fail(dir);
+    } else if (logdir_offline(dir)) {
+        write_suspect(dir);
+    } else {
+        dir->mark.suspect = false;
+    }
+}
+
 void logdir_fail(struct logdir *dir)
 {
     if (atomic_exchange(&dir->offline, true)) {
@@ -328,6 +383,7 @@ void logdir_fail(struct logdir *dir)
     enum err err = fs_unlink(dir->fs, path);
     (void)err; /* usually it is not there; and the directory is failing */
     mem_free(path);
+    write_suspect(dir);
     if (dir->on_failed != NULL) {
         dir->on_failed(dir->arg, dir->path);
     }

@@ -5,6 +5,7 @@
  *   meta.properties       lines key=value: version=0, broker.id, cluster.id, perhaps directory.id
  *   .kafka_cleanshutdown  {"version":0,"brokerEpoch":-1}; present only while the broker is stopped
  *                         after a clean stop. Only its presence counts.
+ *   .barnabas_start       see start_mark.h
  *   *-checkpoint          recovery points, log start offsets, high watermarks: see checkpoint.h
  *
  * Failure: the first write or sync that fails takes the whole directory offline until the broker is
@@ -19,6 +20,7 @@
 #include "log/checkpoint.h"
 #include "log/flusher.h"
 #include "log/plog.h"
+#include "log/start_mark.h"
 
 /* The directory's checkpoints that are written again and again. */
 enum { LOGDIR_CHECKPOINTS = 3 };
@@ -29,6 +31,7 @@ struct logdir {
     struct fs_file *lock;
     struct flusher *flusher; /* syncs its logs */
     bool clean;              /* the last stop was clean */
+    struct start_mark mark;
     _Atomic bool offline;
     /* Told once, when it goes offline: from any thread. May be NULL. */
     void (*on_failed)(void *arg, const char *path);
@@ -46,9 +49,10 @@ struct logdir {
 };
 
 /* Make the directory if it is absent, lock it, read what it says. The clean-shutdown mark is
- * removed as soon as it has been seen. ERR_LOCKED: another broker uses it. */
+ * removed as soon as it has been seen. ERR_LOCKED: another broker uses it. `boot_id`: the machine's
+ * present one, "" when that is not known. */
 MUST_USE enum err logdir_open(struct logdir *dir, struct fs *fs, const char *path,
-                              struct errmsg *msg);
+                              const char *boot_id, struct errmsg *msg);
 void logdir_close(struct logdir *dir);
 
 /* Write meta.properties, unless it says so already. */
@@ -61,6 +65,9 @@ MUST_USE enum err logdir_write_checkpoint(struct logdir *dir, const char *name,
 MUST_USE enum err logdir_mark_clean(struct logdir *dir);
 
 bool logdir_offline(const struct logdir *dir);
+
+/* Nobody counts on what it may have lost any more. */
+void logdir_trust(struct logdir *dir);
 
 /* Take it offline. It will not count as cleanly stopped, even if it was marked so before. */
 void logdir_fail(struct logdir *dir);

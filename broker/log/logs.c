@@ -57,7 +57,8 @@ enum err logs_open(const struct logs_options *options, struct logs **out, struct
     enum err err = ERR_OK;
     for (int32_t i = 0; i < options->dirs_count; i++) {
         struct errmsg why;
-        enum err one = logdir_open(&logs->dirs[i], options->fs, options->dirs[i], &why);
+        enum err one = logdir_open(&logs->dirs[i], options->fs, options->dirs[i],
+                                   options->boot_id != NULL ? options->boot_id : "", &why);
         logs->dirs[i].flusher =
             flusher_new(logs->dirs[i].lock, options->flush_threads ? NULL : options->workers);
         logs->dirs[i].on_failed = options->on_dir_failed;
@@ -120,6 +121,23 @@ struct logdir *logs_dir(struct logs *logs, int32_t i)
     must(i >= 0);
     must(i < logs->dirs_count);
     return &logs->dirs[i];
+}
+
+bool logs_suspect(const struct logs *logs)
+{
+    for (int32_t i = 0; i < logs->dirs_count; i++) {
+        if (logs->dirs[i].mark.suspect) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void logs_trust(struct logs *logs)
+{
+    for (int32_t i = 0; i < logs->dirs_count; i++) {
+        logdir_trust(&logs->dirs[i]);
+    }
 }
 
 enum err logs_stored_identity(struct logs *logs, int32_t *broker_id, const char **cluster_id,

@@ -29,6 +29,7 @@ struct logs_options {
     const char *const *dirs;
     int32_t dirs_count;
     int64_t producer_expiration_ms;
+    const char *boot_id; /* of the machine as it runs now; NULL or "": not known */
     /* A directory went offline: on any thread, once per directory. */
     void (*on_dir_failed)(void *arg, const char *dir);
     void *arg;
@@ -49,6 +50,12 @@ MUST_USE enum err logs_stored_identity(struct logs *logs, int32_t *broker_id,
                                        const char **cluster_id, struct errmsg *msg);
 MUST_USE enum err logs_set_identity(struct logs *logs, int32_t broker_id, const char *cluster_id,
                                     struct errmsg *msg);
+
+/* Did any directory find, at its opening, that it may lack what was acknowledged? (start_mark.h) */
+bool logs_suspect(const struct logs *logs);
+
+/* It does not matter any more: no partition counts on this broker for what it had. */
+void logs_trust(struct logs *logs);
 
 /* The configuration of a topic's logs, from a worker. */
 typedef void logs_config_fn(void *arg, struct str topic, struct topic_config *out);

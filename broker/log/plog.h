@@ -69,8 +69,8 @@ bool plog_failed(const struct plog *log);
 /* Its directory has failed: so has the log. From any thread. */
 void plog_take_offline(struct plog *log);
 
-/* What is in the log could not be read from the disk: the log has failed, and the host is told. From
- * any thread. */
+/* What is in the log could not be read from the disk: the log has failed, and the host is told.
+ * From any thread. */
 void plog_unreadable(struct plog *log, enum err err);
 const char *plog_dir(const struct plog *log);
 struct str plog_topic(const struct plog *log);

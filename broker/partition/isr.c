@@ -53,6 +53,7 @@ void isr_lead(struct isr *isr, const struct isr_state *state, int64_t offset_end
     isr->leader_epoch = state->leader_epoch;
     isr->partition_epoch = state->partition_epoch;
     isr->epoch_start = offset_end;
+    isr->frozen = state->frozen;
     isr->replicas_count = state->replicas_count;
     isr->replicas = mem_zalloc((size_t)state->replicas_count, sizeof(*isr->replicas));
     for (int32_t i = 0; i < state->replicas_count; i++) {
@@ -94,7 +95,8 @@ static int64_t has(const struct isr *isr, const struct isr_replica *replica)
 bool isr_enough(const struct isr *isr)
 {
     int32_t replicas = isr->replicas_count > 0 ? isr->replicas_count : 1;
-    return isr->members_count >= (isr->min_insync < replicas ? isr->min_insync : replicas);
+    int32_t wanted = isr->min_insync < replicas ? isr->min_insync : replicas;
+    return !isr->frozen && isr->members_count >= wanted;
 }
 
 /* It had everything now, or at least everything that was there when it last asked. What it asks for
@@ -269,6 +271,7 @@ void isr_answered(struct isr *isr, enum err err, const struct isr_state *state)
         bool ours = state->leader_epoch == isr->leader_epoch;
         if (ours && state->partition_epoch >= isr->partition_epoch) {
             isr->partition_epoch = state->partition_epoch;
+            isr->frozen = state->frozen;
             set_members(isr, state->members, state->members_count);
         }
         return;

@@ -52,6 +52,8 @@ struct isr {
     struct isr_replica *replicas; /* as assigned; we are one of them */
     int32_t replicas_count;
     int32_t members_count;
+    /* Somebody outside of the ISR counts as complete up to the high watermark: it stands still. */
+    bool frozen;
     int32_t min_insync; /* min.insync.replicas, at most replicas_count */
     bool pending;       /* a proposal is under way */
     bool flush;         /* R3 */
@@ -68,6 +70,7 @@ struct isr_state {
     const int32_t *members;
     int32_t replicas_count;
     int32_t members_count;
+    bool frozen;
 };
 
 /* We lead in a new epoch: what was known of the others is forgotten, members get lag_ms from now.
@@ -98,7 +101,9 @@ bool isr_is_member(const struct isr *isr, int32_t id);
 int64_t isr_high_watermark(const struct isr *isr, int64_t offset_end, int64_t offset_hw,
                            int64_t now_ms);
 
-/* Members suffice for acks=all. */
+/* Members suffice for acks=all: there are min.insync.replicas, and nobody else counts as complete.
+ * The controller remembers replicas only while it, too, counts fewer members than that; its count
+ * and ours can differ while the configuration changes, and then the careful one rules. */
 bool isr_enough(const struct isr *isr);
 
 /* The lowest log start among the maximal ISR, -1 while one of it is unknown: what DeleteRecords

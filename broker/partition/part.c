@@ -359,6 +359,7 @@ enum err part_apply(struct part *part, const struct part_state *state)
         .members = state->isr,
         .replicas_count = state->replicas_count,
         .members_count = state->isr_count,
+        .frozen = state->frozen,
     };
     enum err err = become_leader(part, &isr_state);
     if (err != ERR_OK) {

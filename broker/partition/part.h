@@ -240,6 +240,7 @@ struct part_state {
     const int32_t *replicas;
     int32_t isr_count;
     int32_t replicas_count;
+    bool frozen; /* isr.h */
 };
 
 /* @actor Take over or give up leadership. STALE_CONTROLLER_EPOCH when the epoch is not newer. */

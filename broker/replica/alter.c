@@ -180,6 +180,7 @@ static void take_result(struct wish *wish, const Barnabas__Control__AlterPartiti
         .partition_epoch = result->partition_epoch,
         .members = wish->members,
         .members_count = (int32_t)result->n_isr,
+        .frozen = result->n_eligible_replicas > 0,
     };
     log_info(LOGGER, "ISR changed", "tp=%s-%d epoch=%d members=%d version=%d",
              wish->part->topic.ptr, wish->part->index, result->leader_epoch,

@@ -45,6 +45,12 @@ static void on_registered(struct registration_host *reg_host, int64_t broker_epo
     session->host->registered(session->host, broker_epoch);
 }
 
+static void on_settled(struct registration_host *reg_host)
+{
+    struct session *session = container_of(reg_host, struct session, registration_host);
+    session->host->settled(session->host);
+}
+
 static void on_waiting(struct registration_host *reg_host, const char *line)
 {
     struct session *session = container_of(reg_host, struct session, registration_host);
@@ -210,8 +216,10 @@ struct session *session_new(struct loop *loop, struct zk_factory *factory,
     session->connection_timeout_ms = options->connection_timeout_ms;
     session->proposed_cluster_id = str_dup(options->proposed_cluster_id);
     session->admin = admin_new(loop);
-    session->registration_host = (struct registration_host){
-        .registered = on_registered, .waiting = on_waiting, .refused = on_refused};
+    session->registration_host = (struct registration_host){.registered = on_registered,
+                                                            .settled = on_settled,
+                                                            .waiting = on_waiting,
+                                                            .refused = on_refused};
     loop_timer_init(&session->connect_timer, on_connect_timeout);
     loop_task_init(&session->reopen, session_on_reopen);
     return session;

@@ -25,6 +25,8 @@ struct session_host {
     void (*identified)(struct session_host *host, struct str cluster_id);
     /* In the cluster, with this broker epoch; again after every lost session. */
     void (*registered)(struct session_host *host, int64_t broker_epoch);
+    /* We registered as started uncleanly, and the controller has drawn its conclusions. */
+    void (*settled)(struct session_host *host);
     /* The session is over, and with it what we were in the cluster, until `registered` comes. */
     void (*lost)(struct session_host *host);
     /* It cannot be: another broker has our id or address, or ZooKeeper refuses us. */

@@ -2,6 +2,7 @@
  * loop, each beginning the next when it is done. The first that fails ends it with a text for
  * people. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -47,6 +48,7 @@ static enum err open_dirs(struct server *server, struct errmsg *msg)
         .dirs = (const char *const *)server->log_dirs,
         .dirs_count = server->log_dirs_count,
         .producer_expiration_ms = config_long(config, KEY_producer_id_expiration_ms),
+        .boot_id = broker->env.boot_id,
         .on_dir_failed = server_on_dir_failed,
         .arg = server,
     };
@@ -59,6 +61,7 @@ static enum err open_dirs(struct server *server, struct errmsg *msg)
 static void on_identified(struct session_host *host, struct str cluster_id);
 static void on_registered(struct session_host *host, int64_t broker_epoch);
 static void on_failed(struct session_host *host, enum err err, const char *text);
+static void on_settled(struct session_host *host);
 static void on_lost(struct session_host *host);
 static void on_waiting(struct session_host *host, const char *line);
 
@@ -84,6 +87,7 @@ void startup_begin(struct server *server)
     server->session_host = (struct session_host){.identified = on_identified,
                                                  .registered = on_registered,
                                                  .failed = on_failed,
+                                                 .settled = on_settled,
                                                  .lost = on_lost,
                                                  .waiting = on_waiting};
     server->session =
@@ -398,7 +402,10 @@ static void describe_self(struct server *server, struct arena *arena, struct zno
     const struct config *config = config_now(server);
     struct znode_endpoint *endpoints =
         arena_array(arena, struct znode_endpoint, (size_t)server->listeners.count);
-    *out = (struct znode_broker){.endpoints = endpoints, .jmx_port = -1, .rack = STR_NULL};
+    *out = (struct znode_broker){.endpoints = endpoints,
+                                 .jmx_port = -1,
+                                 .rack = STR_NULL,
+                                 .unclean = logs_suspect(broker->logs)};
     for (int i = 0; i < server->listeners.count; i++) {
         const struct listener_config *listener = &server->listeners.items[i];
         if (!listener->advertised) {
@@ -508,6 +515,7 @@ static void ctl_config_from(struct server *server, struct ctl_config *out)
     *out = (struct ctl_config){
         .broker_id = server->broker.id,
         .unclean_default = config_bool(config, KEY_unclean_leader_election_enable),
+        .min_insync_default = config_int(config, KEY_min_insync_replicas),
         .delete_topics = config_bool(config, KEY_delete_topic_enable),
         .auto_rebalance = config_bool(config, KEY_auto_leader_rebalance_enable),
         .rebalance_check_ms =
@@ -520,14 +528,29 @@ static void ctl_config_from(struct server *server, struct ctl_config *out)
 
 /* ---- configuration changes ---- */
 
-static int unclean_of(const struct znode_config *config)
+/* What the controller's machine wants to know of a topic's own values. */
+static void tell_machine(struct server *server, struct str topic, const struct config_pair *pairs,
+                         int count)
 {
-    for (int32_t i = 0; i < config->pairs_count; i++) {
-        if (str_is(config->pairs[i].key, "unclean.leader.election.enable")) {
-            return str_is(config->pairs[i].value, "true");
+    int unclean = -1;
+    long min_insync = 0;
+    for (int i = 0; i < count; i++) {
+        if (strcmp(pairs[i].name, "unclean.leader.election.enable") == 0) {
+            unclean = strcmp(pairs[i].value, "true") == 0;
+        } else if (strcmp(pairs[i].name, "min.insync.replicas") == 0) {
+            min_insync = strtol(pairs[i].value, NULL, 10);
         }
     }
-    return -1;
+    ctl_driver_set_unclean(server->driver, topic, unclean);
+    ctl_driver_set_min_insync(server->driver, topic,
+                              min_insync > 0 && min_insync < INT32_MAX ? (int32_t)min_insync : 0);
+}
+
+/* Before it may be elected: by what it does not know yet it would judge wrongly. */
+static void tell_machine_first(void *arg, struct str topic, const struct config_pair *pairs,
+                               int count)
+{
+    tell_machine(arg, topic, pairs, count);
 }
 
 static void on_config_changed(struct config_changes_host *host, struct str type, struct str name,
@@ -543,13 +566,18 @@ static void on_config_changed(struct config_changes_host *host, struct str type,
         if (config != &none) {
             topic_configs_take(server->topic_configs, name, config);
         }
-        ctl_driver_set_unclean(server->driver, name, unclean_of(config));
+        int count;
+        struct config_pair *pairs = topic_configs_pairs(server->topic_configs, name, &count);
+        tell_machine(server, name, pairs, count);
+        mem_free(pairs);
         replicas_configure(control_apply_replicas(server->broker.control_apply), name);
     } else if (str_is(type, "brokers")) {
         take_broker_config(server, name, config);
         const struct config *now = config_now(server);
         ctl_driver_set_unclean(server->driver, STR_NULL,
                                config_bool(now, KEY_unclean_leader_election_enable));
+        ctl_driver_set_min_insync(server->driver, STR_NULL,
+                                  config_int(now, KEY_min_insync_replicas));
         config_put(now);
         replicas_configure(control_apply_replicas(server->broker.control_apply), STR_NULL);
     }
@@ -629,6 +657,7 @@ static void make_parts(struct server *server)
         .send = ctl_send, .disconnect = ctl_disconnect, .controller_changed = ctl_changed};
     server->driver = ctl_driver_new(broker->control, &ctl_config, &server->ctl_host);
     broker->ctl_driver = server->driver;
+    topic_configs_each(server->topic_configs, tell_machine_first, server);
     make_replicator(server);
     server->changes_host =
         (struct config_changes_host){.changed = on_config_changed, .loaded = on_configs_loaded};
@@ -688,6 +717,15 @@ static void on_registered(struct session_host *host, int64_t broker_epoch)
                        loop_now_ms(server->broker.control) + METADATA_LATE_MS);
     }
     maybe_ready(server);
+}
+
+/* The controller counts on none of our replicas for what they may have lost. */
+static void on_settled(struct session_host *host)
+{
+    struct server *server = container_of(host, struct server, session_host);
+    if (!server->stopping) {
+        logs_trust(server->broker.logs);
+    }
 }
 
 /* ---- 8: ready ---- */

@@ -149,6 +149,17 @@ void topic_configs_throttled(struct topic_configs *configs, struct str topic, in
     pthread_mutex_unlock(&configs->lock);
 }
 
+void topic_configs_each(struct topic_configs *configs, topic_configs_fn *fn, void *arg)
+{
+    struct topic_entry *entry;
+    struct topic_entry *next;
+    pthread_mutex_lock(&configs->lock);
+    HASH_ITER (hh, configs->by_name, entry, next) {
+        fn(arg, str_of(entry->name), entry->pairs, entry->count);
+    }
+    pthread_mutex_unlock(&configs->lock);
+}
+
 void topic_configs_get(struct topic_configs *configs, struct str topic, struct topic_config *out)
 {
     int count;

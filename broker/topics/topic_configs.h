@@ -28,6 +28,11 @@ bool topic_configs_known(struct topic_configs *configs, struct str topic);
 /* The topic was deleted. */
 void topic_configs_forget(struct topic_configs *configs, struct str topic);
 
+/* Every topic that has values of its own; not to be called back from inside. */
+typedef void topic_configs_fn(void *arg, struct str topic, const struct config_pair *pairs,
+                              int count);
+void topic_configs_each(struct topic_configs *configs, topic_configs_fn *fn, void *arg);
+
 /* The configuration in force. */
 void topic_configs_get(struct topic_configs *configs, struct str topic, struct topic_config *out);
 

@@ -88,6 +88,7 @@ struct ctl *ctl_new(const struct ctl_config *config)
     struct ctl *ctl = mem_new(struct ctl);
     ctl->config = *config;
     ctl->unclean_default = config->unclean_default;
+    ctl->min_insync_default = config->min_insync_default;
     ctl->next_cmd_id = 1;
     ctl->epoch = -1;
     ctl->rebalance_ms = INT64_MAX;
@@ -143,6 +144,7 @@ void ctl_free(struct ctl *ctl)
         mem_free((char *)entry->name.ptr);
         mem_free(entry);
     }
+    ctl_min_insync_free(ctl);
     mem_free(ctl->slots);
     mem_free(ctl->free_slots);
     mem_free(ctl);
@@ -221,6 +223,9 @@ static void wrote_event(struct ctl *ctl, const struct ctl_event *event)
         break;
     case CTL_PENDING_ORDERS:
         ctl_orders_wrote(ctl, err);
+        break;
+    case CTL_PENDING_SETTLE:
+        ctl_broker_settled(ctl, cmd_id, err);
         break;
     case CTL_PENDING_OTHER:
         break;
@@ -309,6 +314,9 @@ static void dispatch(struct ctl *ctl, const struct ctl_event *event)
     case CTL_EV_REASSIGN:
         ctl_reassign_event(ctl, event);
         break;
+    case CTL_EV_MIN_INSYNC:
+        ctl_min_insync_event(ctl, event);
+        break;
     default:
         if (ctl->phase != CTL_IDLE) {
             dispatch_reign(ctl, event);
@@ -324,6 +332,9 @@ static int64_t wake_ms(const struct ctl *ctl)
         const struct ctl_broker *broker = ctl->brokers[i];
         if (broker->sending == 0 && broker->retry_ms > ctl->now_ms && broker->retry_ms < wake) {
             wake = broker->retry_ms;
+        }
+        if (broker->settle_retry_ms > ctl->now_ms && broker->settle_retry_ms < wake) {
+            wake = broker->settle_retry_ms;
         }
     }
     list_for_each (link, &ctl->deleting) {
@@ -356,6 +367,7 @@ void ctl_step(struct ctl *ctl, const struct ctl_event *event, struct ctl_cmds *o
         ctl_reassign_write(ctl);
         ctl_orders_advance(ctl);
         ctl_strays_apply(ctl); /* those that waited for reassignments */
+        ctl_unclean_advance(ctl);
         ctl_deletions_advance(ctl);
         ctl_shutdowns_advance(ctl);
         ctl_preferred_advance(ctl);

@@ -35,6 +35,7 @@ struct ctl;
 struct ctl_config {
     int32_t broker_id;            /* ours */
     bool unclean_default;         /* unclean.leader.election.enable */
+    int32_t min_insync_default;   /* min.insync.replicas; 0 counts as 1 */
     bool delete_topics;           /* delete.topic.enable */
     bool auto_rebalance;          /* auto.leader.rebalance.enable */
     int64_t rebalance_check_ms;   /* leader.imbalance.check.interval.seconds */
@@ -58,24 +59,25 @@ enum {
 /* ---- Events. `now_ms` is monotonic. */
 
 enum ctl_event_kind {
-    CTL_EV_TICK,      /* only the time */
-    CTL_EV_ELECTED,   /* u.elected; the machine starts from nothing */
-    CTL_EV_DEPOSED,   /* forget everything; requests that wait are answered NOT_CONTROLLER */
-    CTL_EV_BROKERS,   /* answers CTL_READ_BROKERS; also whenever the driver saw a change */
-    CTL_EV_TOPICS,    /* CTL_READ_TOPICS, likewise */
-    CTL_EV_TOPIC,     /* CTL_READ_TOPIC, likewise */
-    CTL_EV_STATE,     /* CTL_READ_STATE */
-    CTL_EV_DELETIONS, /* CTL_READ_DELETIONS, likewise */
-    CTL_EV_PREFERRED, /* CTL_READ_PREFERRED, likewise */
-    CTL_EV_LOG_DIRS,  /* brokers that announced a failed log directory */
-    CTL_EV_WROTE,     /* result of a write command */
-    CTL_EV_SENT,      /* result of CTL_SEND */
-    CTL_EV_ALTER,     /* a leader's AlterPartition; answered by CTL_REPLY */
-    CTL_EV_SHUTDOWN,  /* a broker's ControlledShutdown; answered by CTL_REPLY */
-    CTL_EV_ELECT,     /* ElectLeaders; answered in ctl_cmds.elected */
-    CTL_EV_UNCLEAN,   /* configuration of unclean elections; in any state, kept over elections */
-    CTL_EV_REASSIGN,  /* AlterPartitionReassignments; answered by CTL_REASSIGNED */
-    CTL_EV_ORDERS,    /* CTL_READ_ORDERS; also whenever the driver saw a change */
+    CTL_EV_TICK,       /* only the time */
+    CTL_EV_ELECTED,    /* u.elected; the machine starts from nothing */
+    CTL_EV_DEPOSED,    /* forget everything; requests that wait are answered NOT_CONTROLLER */
+    CTL_EV_BROKERS,    /* answers CTL_READ_BROKERS; also whenever the driver saw a change */
+    CTL_EV_TOPICS,     /* CTL_READ_TOPICS, likewise */
+    CTL_EV_TOPIC,      /* CTL_READ_TOPIC, likewise */
+    CTL_EV_STATE,      /* CTL_READ_STATE */
+    CTL_EV_DELETIONS,  /* CTL_READ_DELETIONS, likewise */
+    CTL_EV_PREFERRED,  /* CTL_READ_PREFERRED, likewise */
+    CTL_EV_LOG_DIRS,   /* brokers that announced a failed log directory */
+    CTL_EV_WROTE,      /* result of a write command */
+    CTL_EV_SENT,       /* result of CTL_SEND */
+    CTL_EV_ALTER,      /* a leader's AlterPartition; answered by CTL_REPLY */
+    CTL_EV_SHUTDOWN,   /* a broker's ControlledShutdown; answered by CTL_REPLY */
+    CTL_EV_ELECT,      /* ElectLeaders; answered in ctl_cmds.elected */
+    CTL_EV_UNCLEAN,    /* configuration of unclean elections; in any state, kept over elections */
+    CTL_EV_REASSIGN,   /* AlterPartitionReassignments; answered by CTL_REASSIGNED */
+    CTL_EV_ORDERS,     /* CTL_READ_ORDERS; also whenever the driver saw a change */
+    CTL_EV_MIN_INSYNC, /* min.insync.replicas, like CTL_EV_UNCLEAN */
 };
 
 struct ctl_broker_info {
@@ -84,6 +86,7 @@ struct ctl_broker_info {
     const struct znode_endpoint *endpoints;
     int32_t endpoints_count;
     struct str rack;
+    bool unclean; /* its logs may lack what it had acknowledged */
 };
 
 /* One partition's state znode. */
@@ -170,6 +173,10 @@ struct ctl_event {
             struct str topic; /* null: the default */
             int allowed;      /* 0, 1, or -1 for "as the default" */
         } unclean;
+        struct {
+            struct str topic; /* null: the default */
+            int32_t count;    /* 0: as the default */
+        } min_insync;
     } u;
 };
 
@@ -194,6 +201,7 @@ enum ctl_cmd_kind {
     CTL_DELETE_MARK,      /* topic: the deletion mark only */
     CTL_DELETE_PREFERRED, /* the node of pending preferred elections */
     CTL_WRITE_ORDERS,     /* tps, version; without any left the node is deleted */
+    CTL_SETTLE_BROKER,    /* broker_id, broker_epoch: its registration is not unclean any more */
     /* To brokers. */
     CTL_SEND,       /* broker_id, endpoints, request; reports with CTL_EV_SENT */
     CTL_DISCONNECT, /* broker_id */
@@ -223,6 +231,7 @@ struct ctl_cmd {
     struct znode_state state;
     struct znode_topic node;
     int32_t broker_id;
+    int64_t broker_epoch;
     const struct znode_endpoint *endpoints;
     int32_t endpoints_count;
     const Barnabas__Control__Request *request;

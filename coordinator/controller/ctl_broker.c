@@ -169,12 +169,23 @@ static void broker_free(struct ctl_broker *broker)
     mem_free(broker);
 }
 
+/* What its registration says, in a new life. */
+static void set_unclean(struct ctl *ctl, struct ctl_broker *broker, bool unclean)
+{
+    ctl_forget_pending(ctl, broker->settle_cmd);
+    broker->unclean = unclean;
+    broker->settled_slots = 0;
+    broker->settle_cmd = 0;
+    broker->settle_retry_ms = 0;
+}
+
 static struct ctl_broker *insert_broker(struct ctl *ctl, const struct ctl_broker_info *info)
 {
     int32_t at = position(ctl, info->id);
     struct ctl_broker *broker = mem_new(struct ctl_broker);
     broker->id = info->id;
     set_info(broker, info);
+    set_unclean(ctl, broker, info->unclean);
     ctl->brokers =
         mem_realloc(ctl->brokers, (size_t)(ctl->brokers_count + 1) * sizeof(struct ctl_broker *));
     memmove(&ctl->brokers[at + 1], &ctl->brokers[at],
@@ -187,6 +198,7 @@ static struct ctl_broker *insert_broker(struct ctl *ctl, const struct ctl_broker
 static void remove_broker(struct ctl *ctl, int32_t at)
 {
     struct ctl_broker *broker = ctl->brokers[at];
+    set_unclean(ctl, broker, false);
     clear_marks(ctl, broker);
     memmove(&ctl->brokers[at], &ctl->brokers[at + 1],
             (size_t)(ctl->brokers_count - at - 1) * sizeof(struct ctl_broker *));
@@ -223,6 +235,11 @@ static void touch_replicas(struct ctl *ctl, int32_t broker_id, int set_flags, in
     }
 }
 
+/* What its earlier life said of its replicas. */
+enum {
+    NEW_LIFE_CLEARS = CTL_REPLICA_OFFLINE_DIR | CTL_REPLICA_DELETE_FAILED | CTL_REPLICA_UNCLEAN,
+};
+
 /* A broker that knows nothing: everything is due. */
 static void tell_everything(struct ctl *ctl, struct ctl_broker *broker)
 {
@@ -248,7 +265,7 @@ static void tell_everything(struct ctl *ctl, struct ctl_broker *broker)
 static void broker_appeared(struct ctl *ctl, const struct ctl_broker_info *info)
 {
     struct ctl_broker *broker = insert_broker(ctl, info);
-    touch_replicas(ctl, info->id, 0, CTL_REPLICA_OFFLINE_DIR | CTL_REPLICA_DELETE_FAILED);
+    touch_replicas(ctl, info->id, info->unclean ? CTL_REPLICA_UNCLEAN : 0, NEW_LIFE_CLEARS);
     tell_everything(ctl, broker);
 }
 
@@ -271,8 +288,9 @@ static void broker_bounced(struct ctl *ctl, struct ctl_broker *broker,
     broker->retry_ms = 0;
     broker->shutting_down = false;
     set_info(broker, info);
-    touch_replicas(ctl, broker->id, CTL_REPLICA_BOUNCED,
-                   CTL_REPLICA_OFFLINE_DIR | CTL_REPLICA_DELETE_FAILED);
+    set_unclean(ctl, broker, info->unclean);
+    touch_replicas(ctl, broker->id, CTL_REPLICA_BOUNCED | (info->unclean ? CTL_REPLICA_UNCLEAN : 0),
+                   NEW_LIFE_CLEARS);
     tell_everything(ctl, broker);
 }
 
@@ -311,6 +329,9 @@ static void apply_info(struct ctl *ctl, const struct ctl_broker_info *info, stru
     } else if (!same_info(broker, info)) {
         changes->other = true;
         set_info(broker, info);
+    }
+    if (broker != NULL && !info->unclean) {
+        broker->unclean = false; /* a controller before us has come to the end of it */
     }
 }
 
@@ -378,6 +399,7 @@ void ctl_brokers_activate(struct ctl *ctl)
     for (int32_t s = 0; s < ctl->slots_count; s++) {
         if (ctl->slots[s] != NULL && !ctl->slots[s]->tombstone) {
             ctl_part_find_bounced(ctl, ctl->slots[s]); /* states may have come before brokers */
+            ctl_unclean_find(ctl, ctl->slots[s]);
             ctl_part_touch(ctl, ctl->slots[s]);
         }
     }

@@ -12,7 +12,8 @@
  * topic's node likewise, and its leader and ISR are among its replicas. I11 A node is being written
  * for partitions if and only if a command is pending, or its result is being read. I12 A broker
  * that is to delete its copy is no replica. I13 What we write to a state names replicas only,
- * unless the state that was there named nobody else who could lead. */
+ * unless the state that was there named nobody else who could lead.
+ * I14 Who is eligible is not in the ISR. */
 #include "base/must.h"
 #include "controller/ctl_state.h"
 
@@ -94,6 +95,9 @@ static void check_part(const struct ctl *ctl, const struct ctl_part *part, int32
         must(part->alter == NULL);
     }
     check_move(part);
+    for (int32_t i = 0; i < part->eligible.count; i++) { /* I10 */
+        must(!ctl_in_isr(&part->now, part->eligible.ids[i]));
+    }
     if (part->tombstone) { /* I5 */
         must(part->busy == CTL_PART_IDLE && !part->want_preferred && part->topic->gone);
         must(part->marked > 0);

@@ -358,6 +358,14 @@ void ctl_driver_set_unclean(struct ctl_driver *driver, struct str topic, int all
     step(driver, event);
 }
 
+void ctl_driver_set_min_insync(struct ctl_driver *driver, struct str topic, int32_t count)
+{
+    struct ctl_event event = {.kind = CTL_EV_MIN_INSYNC};
+    event.u.min_insync.topic = topic;
+    event.u.min_insync.count = count;
+    step(driver, event);
+}
+
 /* ---- Life. */
 
 struct ctl_driver *ctl_driver_new(struct loop *loop, const struct ctl_config *config,

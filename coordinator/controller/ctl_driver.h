@@ -95,6 +95,9 @@ void ctl_driver_reassign(struct ctl_driver *driver, const struct ctl_reassign *i
  * null topic, the broker's default. May be called at any time, controller or not. */
 void ctl_driver_set_unclean(struct ctl_driver *driver, struct str topic, int allowed);
 
+/* min.insync.replicas, likewise; 0: not set there. */
+void ctl_driver_set_min_insync(struct ctl_driver *driver, struct str topic, int32_t count);
+
 /* Who is the controller, as far as known; -1. */
 int32_t ctl_driver_controller_id(const struct ctl_driver *driver);
 /* Elected, and done with reading the cluster's state. */

@@ -32,6 +32,9 @@ struct task {
     struct str *names;
     int32_t names_count;
     int32_t *ids;
+    /* Changing a registration. */
+    const char *path;
+    int64_t broker_epoch;
     /* Creating a state. */
     struct bytes data;
     bool with_partitions; /* make .../partitions as well */
@@ -163,6 +166,7 @@ static void on_broker(void *arg, const struct zk_result *result, bool repeated)
             info->endpoints = broker.endpoints;
             info->endpoints_count = broker.endpoints_count;
             info->rack = broker.rack;
+            info->unclean = broker.unclean;
         } else {
             log_warn(logger, "a broker's registration cannot be read", "broker=%d reason=\"%s\"",
                      info->id, msg.text);
@@ -590,6 +594,40 @@ static void write_orders(struct ctl_io *io, const struct ctl_cmd *cmd)
     buf_fini(&data);
 }
 
+/* ---- A broker's registration loses its mark of an unclean start. It stays its broker's: neither
+ * its session nor its epoch changes. */
+
+static void on_registration(void *arg, const struct zk_result *result, bool repeated)
+{
+    struct task *task = arg;
+    struct znode_broker broker;
+    struct buf data = {0};
+    (void)repeated;
+    enum err err = result->err;
+    if (err == ERR_OK && result->stat.czxid != task->broker_epoch) {
+        err = ERR_NOT_FOUND; /* another life's */
+    }
+    if (err == ERR_OK) {
+        err = znode_broker_decode(&task->arena, result->data, &broker, NULL);
+    }
+    if (err != ERR_OK) {
+        task_wrote(task, err, -1);
+        return;
+    }
+    broker.unclean = false;
+    znode_broker_encode(&broker, &data);
+    write_node(task, task->path, &data, result->stat.version);
+    buf_fini(&data);
+}
+
+static void settle_broker(struct ctl_io *io, const struct ctl_cmd *cmd)
+{
+    struct task *task = write_task(io, cmd);
+    task->broker_epoch = cmd->broker_epoch;
+    task->path = path_broker_id(&task->arena, cmd->broker_id);
+    zk_calls_get(&io->calls, task->path, false, on_registration, task);
+}
+
 /* ---- Creating a state with the nodes above it. The parent that all partitions of a topic share is
  * made with the first of them; a wrong guess about what is there already costs another attempt. */
 
@@ -848,6 +886,9 @@ static void execute_write(struct ctl_io *io, const struct ctl_cmd *cmd)
         break;
     case CTL_DELETE_MARK:
         delete_node(io, cmd, path_delete_topic(&arena, cmd->topic), -1);
+        break;
+    case CTL_SETTLE_BROKER:
+        settle_broker(io, cmd);
         break;
     case CTL_DELETE_PREFERRED:
         delete_node(io, cmd, PATH_PREFERRED, -1);

@@ -63,6 +63,12 @@ static bool same_isr(const struct ctl_leadership *a, const struct ctl_leadership
            memcmp(a->isr, b->isr, (size_t)a->isr_count * sizeof(int32_t)) == 0;
 }
 
+static bool same_ids(const struct ctl_ids *a, const struct ctl_ids *b)
+{
+    return a->count == b->count &&
+           (a->count == 0 || memcmp(a->ids, b->ids, (size_t)a->count * sizeof(int32_t)) == 0);
+}
+
 static bool same_state(const struct ctl_leadership *a, const struct ctl_leadership *b)
 {
     return a->leader == b->leader && a->leader_epoch == b->leader_epoch &&
@@ -70,11 +76,11 @@ static bool same_state(const struct ctl_leadership *a, const struct ctl_leadersh
            same_isr(a, b);
 }
 
-/* Registered and with a working directory; it may be shutting down. */
+/* Registered, with a working directory, and as complete as it was; it may be shutting down. */
 static bool replica_online(const struct ctl *ctl, const struct ctl_part *part, int32_t i)
 {
-    return (part->flags[i] & (CTL_REPLICA_OFFLINE_DIR | CTL_REPLICA_BOUNCED)) == 0 &&
-           ctl_find_broker(ctl, part->replicas.ids[i]) != NULL;
+    int away = CTL_REPLICA_OFFLINE_DIR | CTL_REPLICA_BOUNCED | CTL_REPLICA_UNCLEAN;
+    return (part->flags[i] & away) == 0 && ctl_find_broker(ctl, part->replicas.ids[i]) != NULL;
 }
 
 bool ctl_replica_live(const struct ctl *ctl, const struct ctl_part *part, int32_t i)
@@ -123,13 +129,25 @@ void ctl_part_touch(struct ctl *ctl, struct ctl_part *part)
 
 /* ---- What should be. Each returns whether `next` (from draft()) is to be written. */
 
-/* The first live replica of the assignment that is in the ISR, or that may be anything; -1. */
-static int32_t first_live(const struct ctl *ctl, const struct ctl_part *part, bool in_isr)
+static bool eligible_changes(const struct ctl *ctl, const struct ctl_part *part,
+                             const struct ctl_leadership *next)
+{
+    struct ctl_ids eligible = ctl_eligible_after(ctl, part, next);
+    bool same = same_ids(&eligible, &part->eligible);
+    mem_free(eligible.ids);
+    return !same;
+}
+
+enum among { AMONG_ALL, AMONG_ISR, AMONG_ELIGIBLE };
+
+/* The first live replica of the assignment that is one of those; -1. */
+static int32_t first_live(const struct ctl *ctl, const struct ctl_part *part, enum among among)
 {
     for (int32_t i = 0; i < part->replicas.count; i++) {
         int32_t id = part->replicas.ids[i];
-        if (ctl_replica_live(ctl, part, i) && ctl_replica_stays(part, id) &&
-            (!in_isr || ctl_in_isr(&part->now, id))) {
+        bool fits = among == AMONG_ALL || (among == AMONG_ISR && ctl_in_isr(&part->now, id)) ||
+                    (among == AMONG_ELIGIBLE && ctl_is_eligible(part, id));
+        if (fits && ctl_replica_live(ctl, part, i) && ctl_replica_stays(part, id)) {
             return id;
         }
     }
@@ -141,7 +159,7 @@ static int32_t first_live(const struct ctl *ctl, const struct ctl_part *part, bo
 static bool propose_first(const struct ctl *ctl, const struct ctl_part *part,
                           struct ctl_leadership *next)
 {
-    next->leader = first_live(ctl, part, false);
+    next->leader = first_live(ctl, part, AMONG_ALL);
     next->leader_epoch = 0;
     next->recovering = false;
     if (next->leader < 0) {
@@ -157,48 +175,55 @@ static bool propose_first(const struct ctl *ctl, const struct ctl_part *part,
     return true;
 }
 
-/* Nobody can lead: say so, and take those that are gone out of the ISR, except that the last ones
- * stay, for they hold everything that was acknowledged. */
+/* Nobody can lead: say so. Whoever is complete, there or not, stays written down as such: nothing
+ * is committed without a leader. Who is no replica any more does not: it may become one again. */
 static bool propose_offline(const struct ctl *ctl, const struct ctl_part *part,
                             struct ctl_leadership *next)
 {
-    if (part->now.leader == -1) {
-        return false;
-    }
     next->leader = -1;
     for (int32_t i = 0; i < part->now.isr_count; i++) {
-        if (member_online(ctl, part, part->now.isr[i])) {
+        add_isr(next, part->now.isr[i]);
+    }
+    bool changed = part->now.leader != -1 || eligible_changes(ctl, part, next);
+    return changed && next->isr_count > 0;
+}
+
+/* The new leader, and of the ISR who is still there. */
+static bool propose_leader(const struct ctl *ctl, const struct ctl_part *part, int32_t leader,
+                           struct ctl_leadership *next)
+{
+    next->leader = leader;
+    for (int32_t i = 0; i < part->now.isr_count; i++) {
+        if (member_live(ctl, part, part->now.isr[i]) && ctl_replica_stays(part, part->now.isr[i])) {
             add_isr(next, part->now.isr[i]);
         }
     }
-    for (int32_t i = 0; next->isr_count == 0 && i < part->now.isr_count; i++) {
-        next->isr[i] = part->now.isr[i];
+    if (!ctl_in_isr(next, leader)) {
+        add_isr(next, leader);
     }
-    next->isr_count = next->isr_count == 0 ? part->now.isr_count : next->isr_count;
     return true;
 }
 
-/* The leader is gone: the next one in sync, or with permission anybody. */
+/* The leader is gone: the next one in sync; else one that was when too few were left. When nobody
+ * is complete for sure: with permission anybody, else the best of those that may be. */
 static bool propose_election(const struct ctl *ctl, const struct ctl_part *part,
                              struct ctl_leadership *next)
 {
-    int32_t leader = first_live(ctl, part, true);
+    int32_t leader = first_live(ctl, part, AMONG_ISR);
+    if (leader < 0) {
+        leader = first_live(ctl, part, AMONG_ELIGIBLE);
+    }
     if (leader >= 0) {
-        next->leader = leader;
-        for (int32_t i = 0; i < part->now.isr_count; i++) {
-            if (member_live(ctl, part, part->now.isr[i]) &&
-                ctl_replica_stays(part, part->now.isr[i])) {
-                add_isr(next, part->now.isr[i]);
-            }
-        }
-        return true;
+        return propose_leader(ctl, part, leader, next);
     }
     if (part->want_unclean || ctl_unclean_allowed(ctl, part->topic)) {
-        leader = first_live(ctl, part, false);
+        leader = ctl_unclean_any(ctl, part);
+        next->recovering = next->recovering || leader >= 0;
+    } else {
+        leader = ctl_unclean_best(ctl, part);
     }
     if (leader >= 0) {
         next->leader = leader;
-        next->recovering = true;
         add_isr(next, leader);
         return true;
     }
@@ -212,7 +237,7 @@ static int32_t successor(const struct ctl *ctl, const struct ctl_part *part)
     int32_t first = part->replicas.count > 0 ? part->replicas.ids[0] : -1;
     if (ctl_find_broker(ctl, part->now.leader)->shutting_down ||
         !ctl_replica_stays(part, part->now.leader)) {
-        return first_live(ctl, part, true);
+        return first_live(ctl, part, AMONG_ISR);
     }
     bool wanted = part->want_preferred && first >= 0 && ctl_replica_live(ctl, part, 0) &&
                   ctl_in_isr(&part->now, first) && ctl_replica_stays(part, first);
@@ -234,7 +259,8 @@ static bool propose_upkeep(const struct ctl *ctl, const struct ctl_part *part,
     if (!ctl_in_isr(next, next->leader)) { /* somebody edited ZooKeeper */
         add_isr(next, next->leader);
     }
-    return next->leader != part->now.leader || !same_isr(next, &part->now) || part->bump;
+    return next->leader != part->now.leader || !same_isr(next, &part->now) ||
+           eligible_changes(ctl, part, next) || part->bump;
 }
 
 static bool propose(const struct ctl *ctl, const struct ctl_part *part, struct ctl_leadership *next)
@@ -285,6 +311,7 @@ static void part_decide(struct ctl *ctl, struct ctl_part *part)
         return;
     }
     ctl_reassign_review(ctl, part);
+    ctl_unclean_settle(part);
     struct ctl_leadership next = draft(ctl, part);
     if (propose(ctl, part, &next)) {
         ctl_part_write(ctl, part, next, NULL);
@@ -310,6 +337,15 @@ void ctl_parts_decide(struct ctl *ctl)
 
 /* ---- Writing, and believing. */
 
+static int32_t *arena_ids(struct arena *arena, const int32_t *ids, int32_t count)
+{
+    int32_t *copy = arena_array(arena, int32_t, (size_t)count + 1);
+    if (count > 0) {
+        memcpy(copy, ids, (size_t)count * sizeof(int32_t));
+    }
+    return copy;
+}
+
 void ctl_part_write(struct ctl *ctl, struct ctl_part *part, struct ctl_leadership next,
                     struct ctl_alter_item *alter)
 {
@@ -317,13 +353,18 @@ void ctl_part_write(struct ctl *ctl, struct ctl_part *part, struct ctl_leadershi
     must(!part->tombstone);
     part->busy = CTL_PART_WRITING;
     part->next = next;
+    part->next_eligible = ctl_eligible_after(ctl, part, &next);
+    part->crowned_epoch = 0;
+    int32_t leader = next.leader >= 0 ? ctl_replica_index(part, next.leader) : -1;
+    if (leader >= 0 && (part->flags[leader] & CTL_REPLICA_UNCLEAN) != 0) {
+        part->crowned_epoch = ctl_find_broker(ctl, next.leader)->epoch;
+    }
     part->creating = !part->exists;
     part->alter = alter;
     struct ctl_cmd *cmd = ctl_emit_pending(ctl, part->creating ? CTL_CREATE_STATE : CTL_WRITE_STATE,
                                            CTL_PENDING_STATE, part, NULL);
     struct arena *arena = &ctl->out->arena;
-    int32_t *isr = arena_array(arena, int32_t, (size_t)next.isr_count + 1);
-    memcpy(isr, next.isr, (size_t)next.isr_count * sizeof(int32_t));
+    int32_t *isr = arena_ids(arena, next.isr, next.isr_count);
     part->cmd_id = cmd->id;
     cmd->topic = arena_str(arena, part->topic->name);
     cmd->partition = part->index;
@@ -334,6 +375,8 @@ void ctl_part_write(struct ctl *ctl, struct ctl_part *part, struct ctl_leadershi
         .controller_epoch = next.controller_epoch,
         .isr = {isr, next.isr_count},
         .recovering = next.recovering,
+        .eligible = {arena_ids(arena, part->next_eligible.ids, part->next_eligible.count),
+                     part->next_eligible.count},
     };
 }
 
@@ -379,6 +422,9 @@ static void adopt_next(struct ctl *ctl, struct ctl_part *part, int32_t version)
     ctl_leadership_free(&part->now);
     part->now = part->next;
     part->next = (struct ctl_leadership){.leader = -1};
+    mem_free(part->eligible.ids);
+    part->eligible = part->next_eligible;
+    part->next_eligible = (struct ctl_ids){0};
     part->version = version;
     part->exists = true;
     part->busy = CTL_PART_IDLE;
@@ -386,12 +432,20 @@ static void adopt_next(struct ctl *ctl, struct ctl_part *part, int32_t version)
     part->want_unclean = false;
     part->bump = part->bump && alter != NULL;
     settle_bounced(part);
+    ctl_unclean_crowned(ctl, part);
     note_leader(ctl, part, old_leader, was_recovering);
     tell(ctl, part, old_leader, alter != NULL);
     if (alter != NULL) {
         ctl_alter_done(ctl, alter, ERR_OK, part);
     }
     ctl_part_touch(ctl, part);
+}
+
+static void forget_next(struct ctl_part *part)
+{
+    ctl_leadership_free(&part->next);
+    mem_free(part->next_eligible.ids);
+    part->next_eligible = (struct ctl_ids){0};
 }
 
 static void give_up_write(struct ctl *ctl, struct ctl_part *part, enum err alter_err)
@@ -401,7 +455,7 @@ static void give_up_write(struct ctl *ctl, struct ctl_part *part, enum err alter
     part->broken = true;
     part->alter = NULL;
     ctl_part_touch(ctl, part); /* for whoever waits for it */
-    ctl_leadership_free(&part->next);
+    forget_next(part);
     if (alter != NULL) {
         ctl_alter_done(ctl, alter, alter_err, part);
     }
@@ -443,6 +497,19 @@ static struct ctl_leadership copy_state(const struct znode_state *state)
     return copy;
 }
 
+/* Whoever is named as in sync as well (by hand) is in sync. */
+static struct ctl_ids copy_eligible(const struct znode_state *state)
+{
+    struct ctl_ids copy = {mem_zalloc((size_t)state->eligible.count + 1, sizeof(int32_t)), 0};
+    struct ctl_leadership isr = {.isr = (int32_t *)state->isr.ids, .isr_count = state->isr.count};
+    for (int32_t i = 0; i < state->eligible.count; i++) {
+        if (!ctl_in_isr(&isr, state->eligible.ids[i])) {
+            copy.ids[copy.count++] = state->eligible.ids[i];
+        }
+    }
+    return copy;
+}
+
 /* A replica whose broker registered after this state had been written has restarted since, and
  * perhaps no controller has seen it gone: the one before us may have died with it. It leaves
  * leadership and ISR once, as if we had seen it. Otherwise it would lead twice in one epoch, from
@@ -470,10 +537,13 @@ void ctl_part_believe(struct ctl *ctl, struct ctl_part *part, const struct ctl_s
         return;
     }
     ctl_leadership_free(&part->now);
+    mem_free(part->eligible.ids);
+    part->eligible = (struct ctl_ids){0};
     part->exists = info->err == ERR_OK;
     part->version = part->exists ? info->version : 0;
     if (part->exists) {
         part->now = copy_state(&info->state);
+        part->eligible = copy_eligible(&info->state);
         part->mzxid = info->mzxid;
         ctl_part_find_bounced(ctl, part);
     }
@@ -492,9 +562,10 @@ void ctl_state_event(struct ctl *ctl, const struct ctl_event *event)
     part->busy = CTL_PART_IDLE;
     part->alter = NULL;
     ctl_part_believe(ctl, part, &event->u.state.info);
-    bool ours = part->exists && !part->broken && same_state(&part->now, &part->next);
+    bool ours = part->exists && !part->broken && same_state(&part->now, &part->next) &&
+                same_ids(&part->eligible, &part->next_eligible);
     part->creating = part->creating && ours;
-    ctl_leadership_free(&part->next);
+    forget_next(part);
     if (part->exists && !part->broken && !topic->deleting) {
         /* The replicas hear of it in any case: a leader whose ISR request was overtaken waits for
          * that. */

@@ -21,6 +21,7 @@ static const char *kind_name(enum ctl_cmd_kind kind)
         [CTL_DELETE_MARK] = "DELETE_MARK",
         [CTL_DELETE_PREFERRED] = "DELETE_PREFERRED",
         [CTL_WRITE_ORDERS] = "WRITE_ORDERS",
+        [CTL_SETTLE_BROKER] = "SETTLE_BROKER",
         [CTL_SEND] = "SEND",
         [CTL_DISCONNECT] = "DISCONNECT",
         [CTL_REPLY] = "REPLY",
@@ -64,6 +65,10 @@ static void put_leader_and_isr(struct buf *out, const Barnabas__Control__LeaderA
             put_ids(out, p->isr, p->n_isr);
             put_moves(out, p->adding_replicas, p->n_adding_replicas, p->removing_replicas,
                       p->n_removing_replicas);
+            if (p->n_eligible_replicas > 0) {
+                buf_put_text(out, ",eligible=");
+                put_ids(out, p->eligible_replicas, p->n_eligible_replicas);
+            }
             buf_printf(out, ",v=%d%s%s", p->partition_epoch, p->is_new ? ",new" : "",
                        p->leader_recovery_state != 0 ? ",recovering" : "");
         }
@@ -128,6 +133,10 @@ static void put_response(struct buf *out, const struct ctl_cmd *cmd)
         if (p->error == 0) {
             buf_put_text(out, ",isr=");
             put_ids(out, p->isr, p->n_isr);
+            if (p->n_eligible_replicas > 0) {
+                buf_put_text(out, ",eligible=");
+                put_ids(out, p->eligible_replicas, p->n_eligible_replicas);
+            }
             buf_printf(out, ",v=%d", p->partition_epoch);
         }
     }
@@ -144,6 +153,10 @@ static void put_state(struct buf *out, const struct ctl_cmd *cmd)
     buf_printf(out, " %.*s-%d leader=%d epoch=%d isr=", STR_ARG(cmd->topic), cmd->partition,
                cmd->state.leader, cmd->state.leader_epoch);
     put_ids(out, cmd->state.isr.ids, (size_t)cmd->state.isr.count);
+    if (cmd->state.eligible.count > 0) {
+        buf_put_text(out, " eligible=");
+        put_ids(out, cmd->state.eligible.ids, (size_t)cmd->state.eligible.count);
+    }
     buf_printf(out, "%s v=%d", cmd->state.recovering ? " recovering" : "", cmd->version);
 }
 
@@ -210,6 +223,9 @@ void ctl_cmd_print(const struct ctl_cmd *cmd, struct buf *out)
         break;
     case CTL_SEND:
         put_request(out, cmd);
+        break;
+    case CTL_SETTLE_BROKER:
+        buf_printf(out, " %d epoch=%lld", cmd->broker_id, (long long)cmd->broker_epoch);
         break;
     case CTL_DISCONNECT:
         buf_printf(out, " %d", cmd->broker_id);

@@ -24,13 +24,18 @@ static void reply(struct ctl *ctl, uint64_t reply_id, const response_type *respo
 
 /* ---- AlterPartition: a leader asks for another ISR. */
 
+static int32_t *copy_ids(struct arena *arena, const int32_t *ids, int32_t count)
+{
+    int32_t *copy = arena_array(arena, int32_t, (size_t)count + 1);
+    if (count > 0) {
+        memcpy(copy, ids, (size_t)count * sizeof(int32_t));
+    }
+    return copy;
+}
+
 static int32_t *copy_isr(struct arena *arena, const struct ctl_leadership *state)
 {
-    int32_t *isr = arena_array(arena, int32_t, (size_t)state->isr_count + 1);
-    if (state->isr_count > 0) {
-        memcpy(isr, state->isr, (size_t)state->isr_count * sizeof(int32_t));
-    }
-    return isr;
+    return copy_ids(arena, state->isr, state->isr_count);
 }
 
 static Barnabas__Control__AlterPartitionResult *alter_result(struct arena *arena,
@@ -48,6 +53,8 @@ static Barnabas__Control__AlterPartitionResult *alter_result(struct arena *arena
         control_set(result, partition_epoch, item->version);
         result->n_isr = (size_t)item->state.isr_count;
         result->isr = copy_isr(arena, &item->state);
+        result->n_eligible_replicas = (size_t)item->eligible_count;
+        result->eligible_replicas = copy_ids(arena, item->eligible, item->eligible_count);
     }
     return result;
 }
@@ -93,6 +100,8 @@ static void item_done(struct ctl_alter_item *item, enum err err, const struct ct
     if (err == ERR_OK) {
         item->state = part->now;
         item->state.isr = copy_isr(&item->alter->arena, &part->now);
+        item->eligible_count = part->eligible.count;
+        item->eligible = copy_ids(&item->alter->arena, part->eligible.ids, part->eligible.count);
         item->version = part->version;
     }
     must(item->alter->waiting > 0);
@@ -108,6 +117,16 @@ void ctl_alter_done(struct ctl *ctl, struct ctl_alter_item *item, enum err err,
         alter_reply(ctl, alter);
         alter_free(alter);
     }
+}
+
+/* Was it the life that is registered now that the leader saw? Who enters has to be proven to be
+ * that; of members, and of the leader itself, the leader need not know. */
+static bool epoch_fits(const struct ctl *ctl, const struct ctl_part *part, int32_t leader,
+                       const Barnabas__Control__AlterPartitionPartition *ask, size_t i)
+{
+    int64_t epoch = i < ask->n_isr_epochs ? ask->isr_epochs[i] : -1;
+    bool known = ask->isr[i] == leader || ctl_in_isr(&part->now, ask->isr[i]);
+    return epoch == -1 ? known : ctl_find_broker(ctl, ask->isr[i])->epoch == epoch;
 }
 
 /* The ISR as asked for: distinct brokers that live, with their leader among them. */
@@ -136,9 +155,7 @@ static enum err check_isr(const struct ctl *ctl, const struct ctl_part *part, in
                 return ERR_INELIGIBLE_REPLICA;
             }
         }
-        /* An epoch, when given, tells a member that restarted from one that did not. */
-        if (i < ask->n_isr_epochs && ask->isr_epochs[i] != -1 && replica >= 0 &&
-            ctl_find_broker(ctl, ask->isr[i])->epoch != ask->isr_epochs[i]) {
+        if (replica >= 0 && !epoch_fits(ctl, part, leader, ask, i)) {
             return ERR_INELIGIBLE_REPLICA;
         }
     }
@@ -437,10 +454,10 @@ static enum err judge_election(const struct ctl *ctl, const struct ctl_part *par
     return ERR_OK;
 }
 
-static bool any_live(const struct ctl *ctl, const struct ctl_part *part)
+static bool any_usable(const struct ctl *ctl, const struct ctl_part *part)
 {
     for (int32_t i = 0; i < part->replicas.count; i++) {
-        if (ctl_replica_live(ctl, part, i)) {
+        if (ctl_replica_usable(ctl, part, i)) {
             return true;
         }
     }
@@ -450,7 +467,7 @@ static bool any_live(const struct ctl *ctl, const struct ctl_part *part)
 static enum err elect_one(struct ctl *ctl, struct ctl_part *part, bool unclean)
 {
     enum err err = judge_election(ctl, part, unclean);
-    if (err == ERR_OK && unclean && !any_live(ctl, part)) {
+    if (err == ERR_OK && unclean && !any_usable(ctl, part)) {
         return ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE;
     }
     if (err == ERR_OK) {

@@ -141,6 +141,8 @@ static leader_part_type *leader_part(struct arena *arena, const struct ctl_broke
     control_set(message, leader_recovery_state, part->now.recovering ? 1 : 0);
     message->n_isr = (size_t)part->now.isr_count;
     message->isr = copy_ids(arena, part->now.isr, part->now.isr_count);
+    message->n_eligible_replicas = (size_t)part->eligible.count;
+    message->eligible_replicas = copy_ids(arena, part->eligible.ids, part->eligible.count);
     message->n_replicas = (size_t)part->replicas.count;
     message->replicas = copy_ids(arena, part->replicas.ids, part->replicas.count);
     message->n_adding_replicas = (size_t)part->adding.count;
@@ -373,14 +375,15 @@ void ctl_send_all(struct ctl *ctl)
 /* ---- Answers. */
 
 typedef void answer_fn(struct ctl *ctl, struct ctl_broker *broker, struct ctl_part *part,
-                       int32_t replica, enum err err);
+                       int32_t replica, const Barnabas__Control__PartitionError *answer);
 
 /* A replica's log directory failed, or works (again). */
 static void leader_answer(struct ctl *ctl, struct ctl_broker *broker, struct ctl_part *part,
-                          int32_t replica, enum err err)
+                          int32_t replica, const Barnabas__Control__PartitionError *answer)
 {
     uint8_t old = part->flags[replica];
-    (void)broker;
+    enum err err = err_from_wire((int16_t)answer->error);
+    ctl_unclean_answer(ctl, broker, part, answer);
     if (err == ERR_KAFKA_STORAGE_ERROR) {
         part->flags[replica] = old | CTL_REPLICA_OFFLINE_DIR;
     } else if (err == ERR_OK) {
@@ -396,8 +399,9 @@ static void leader_answer(struct ctl *ctl, struct ctl_broker *broker, struct ctl
 }
 
 static void stop_answer(struct ctl *ctl, struct ctl_broker *broker, struct ctl_part *part,
-                        int32_t replica, enum err err)
+                        int32_t replica, const Barnabas__Control__PartitionError *answer)
 {
+    enum err err = err_from_wire((int16_t)answer->error);
     /* Due again: this answers a request to stop only, from before the deletion began. */
     if (!part->topic->deleting || (broker->marks[part->slot] & CTL_MARK_STOP) != 0) {
         return;
@@ -423,11 +427,10 @@ static void answers(struct ctl *ctl, struct ctl_broker *broker, int mark, size_t
             bool asked =
                 part != NULL && (ctl_marks_of(broker, part) & mark << CTL_MARK_SENT_SHIFT) != 0;
             int32_t replica = asked ? ctl_replica_index(part, broker->id) : -1;
-            enum err err = err_from_wire((int16_t)answer->error);
             if (replica >= 0) {
-                fn(ctl, broker, part, replica, err);
+                fn(ctl, broker, part, replica, answer);
             } else if (asked && mark == CTL_MARK_STOP && ctl_dropped(part, broker->id)) {
-                ctl_dropped_answer(ctl, broker, part, err);
+                ctl_dropped_answer(ctl, broker, part, err_from_wire((int16_t)answer->error));
             }
         }
     }

@@ -39,14 +39,32 @@ struct ctl_broker {
     uint64_t sending;         /* command under way, 0: none */
     int sending_kind;
     uint32_t sending_generation;
-    int64_t retry_ms; /* no request before */
+    int64_t retry_ms;      /* no request before */
+    bool unclean;          /* so says its registration, and some partition may still count on it */
+    int32_t settled_slots; /* slots below are known not to */
+    uint64_t settle_cmd;   /* SETTLE_BROKER under way */
+    int64_t settle_retry_ms;
 };
 
 enum ctl_replica_flag {
-    CTL_REPLICA_OFFLINE_DIR = 1,  /* its broker says the log directory failed */
-    CTL_REPLICA_BOUNCED = 2,      /* its broker restarted: out of leadership and ISR once */
-    CTL_REPLICA_DELETED = 4,      /* files removed */
-    CTL_REPLICA_DELETE_FAILED = 8 /* tried again when its broker comes back */
+    CTL_REPLICA_OFFLINE_DIR = 1,   /* its broker says the log directory failed */
+    CTL_REPLICA_BOUNCED = 2,       /* its broker restarted: out of leadership and ISR once */
+    CTL_REPLICA_DELETED = 4,       /* files removed */
+    CTL_REPLICA_DELETE_FAILED = 8, /* tried again when its broker comes back */
+    CTL_REPLICA_UNCLEAN = 16 /* may lack committed records, and was not out of the ISR since */
+};
+
+struct ctl_ids {
+    int32_t *ids; /* own memory */
+    int32_t count;
+};
+
+/* Where a replica's log ends: told by a broker in answer to LeaderAndIsr, while nobody leads. */
+struct ctl_log_end {
+    int32_t broker_id;
+    int32_t last_epoch;
+    int64_t broker_epoch; /* of the life that told it */
+    int64_t end_offset;
 };
 
 /* Content of a state znode, in memory of its own. */
@@ -99,10 +117,15 @@ struct ctl_part {
     int64_t mzxid;             /* when the state was written that was read last; 0: not known */
     bool tombstone;            /* its topic is gone; stays until all brokers know */
     struct ctl_leadership now; /* as ZooKeeper has it, to our knowledge */
+    struct ctl_ids eligible;   /* not in now.isr, but complete: likewise */
     int32_t version;
     enum ctl_busy busy;
     uint64_t cmd_id;            /* while WRITING */
     struct ctl_leadership next; /* being written; kept while READING after an unknown result */
+    struct ctl_ids next_eligible;
+    int64_t crowned_epoch;    /* of next.leader's broker, when it is UNCLEAN: nobody is better */
+    struct ctl_log_end *ends; /* while nobody leads; one per broker */
+    int32_t ends_count;
     bool creating;
     struct ctl_alter_item
         *alter; /* the ISR request that this write answers; NULL: our own decision */
@@ -154,7 +177,9 @@ struct ctl_alter_item {
     struct uuid topic_id;
     int32_t partition;
     enum err err;
-    struct ctl_leadership state; /* after success; isr in the alter's arena */
+    struct ctl_leadership state; /* after success; isr in the alter's arena, as the next */
+    int32_t *eligible;
+    int32_t eligible_count;
     int32_t version;
 };
 
@@ -205,6 +230,13 @@ struct ctl_unclean {
     bool allowed;
 };
 
+/* min.insync.replicas of one topic. */
+struct ctl_min_insync {
+    UT_hash_handle hh;
+    struct str name;
+    int32_t count;
+};
+
 /* What a command id stands for. */
 enum ctl_pending_kind {
     CTL_PENDING_STATE,
@@ -212,6 +244,7 @@ enum ctl_pending_kind {
     CTL_PENDING_DELETE,
     CTL_PENDING_ASSIGN,
     CTL_PENDING_ORDERS,
+    CTL_PENDING_SETTLE,
     CTL_PENDING_OTHER
 };
 
@@ -271,6 +304,8 @@ struct ctl {
 
     bool unclean_default;        /* kept over elections, as the next two */
     struct ctl_unclean *unclean; /* by topic */
+    int32_t min_insync_default;
+    struct ctl_min_insync *min_insync; /* by topic */
     int64_t unclean_elections;
 };
 
@@ -358,6 +393,32 @@ void ctl_want_preferred(struct ctl *ctl, struct ctl_part *part, bool want);
 bool ctl_replica_live(const struct ctl *ctl, const struct ctl_part *part, int32_t i);
 bool ctl_part_has_leader(const struct ctl *ctl, const struct ctl_part *part);
 bool ctl_unclean_allowed(const struct ctl *ctl, const struct ctl_topic *topic);
+
+/* ---- ctl_unclean.c: who is complete. */
+
+bool ctl_is_eligible(const struct ctl_part *part, int32_t broker_id);
+/* As ctl_replica_live(), also when it may lack committed records. */
+bool ctl_replica_usable(const struct ctl *ctl, const struct ctl_part *part, int32_t i);
+/* Who is complete, outside of the ISR, once `next` is written. */
+struct ctl_ids ctl_eligible_after(const struct ctl *ctl, const struct ctl_part *part,
+                                  const struct ctl_leadership *next);
+/* A partition that was not known yet: which of its replicas have started uncleanly? */
+void ctl_unclean_find(struct ctl *ctl, struct ctl_part *part);
+/* Nobody counts on those outside of ISR and eligible: they are like any other that lags. */
+void ctl_unclean_settle(struct ctl_part *part);
+/* All that might be complete are back, and none is sure to be: the one with the longest log, once
+ * known; else -1. */
+int32_t ctl_unclean_best(const struct ctl *ctl, const struct ctl_part *part);
+/* Anybody, with permission; those that were complete once come first. */
+int32_t ctl_unclean_any(const struct ctl *ctl, const struct ctl_part *part);
+void ctl_unclean_answer(struct ctl *ctl, struct ctl_broker *broker, struct ctl_part *part,
+                        const Barnabas__Control__PartitionError *answer);
+void ctl_unclean_crowned(struct ctl *ctl, struct ctl_part *part);
+void ctl_unclean_advance(struct ctl *ctl);
+void ctl_broker_settled(struct ctl *ctl, uint64_t cmd_id, enum err err);
+int32_t ctl_min_insync(const struct ctl *ctl, const struct ctl_part *part);
+void ctl_min_insync_event(struct ctl *ctl, const struct ctl_event *event);
+void ctl_min_insync_free(struct ctl *ctl);
 
 /* ---- ctl_send.c: requests to brokers. */
 

@@ -120,6 +120,9 @@ static void part_free(struct ctl *ctl, struct ctl_part *part)
     ctl->free_slots[ctl->free_slots_count++] = part->slot;
     ctl_leadership_free(&part->now);
     ctl_leadership_free(&part->next);
+    mem_free(part->eligible.ids);
+    mem_free(part->next_eligible.ids);
+    mem_free(part->ends);
     mem_free((int32_t *)part->replicas.ids);
     mem_free((int32_t *)part->adding.ids);
     mem_free((int32_t *)part->removing.ids);
@@ -353,6 +356,7 @@ static void add_part(struct ctl *ctl, struct ctl_topic *topic,
     insert_part(topic, part);
     ctl_part_believe(ctl, part, info);
     if (ctl->phase == CTL_ACTIVE) {
+        ctl_unclean_find(ctl, part);
         if (part->exists && !topic->deleting) {
             ctl_mark_everybody(ctl, part, CTL_MARK_META);
             ctl_mark_replicas(ctl, part, CTL_MARK_LEADER);

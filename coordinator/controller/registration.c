@@ -221,6 +221,7 @@ struct registration {
 };
 
 static void look(struct registration *reg);
+static void watch_mine(struct registration *reg);
 
 static void move(struct registration *reg, enum reg_state state)
 {
@@ -244,6 +245,7 @@ static void registered(struct registration *reg, int64_t epoch)
     loop_timer_cancel(&reg->deadline);
     reg->epoch = epoch;
     reg->previous_session = reg->zk->ops->session_id(reg->zk);
+    watch_mine(reg);
     reg->host->registered(reg->host, epoch);
 }
 
@@ -252,6 +254,30 @@ static void refuse(struct registration *reg, enum err err, const char *text)
     move(reg, REG_REFUSED);
     loop_timer_cancel(&reg->deadline);
     reg->host->refused(reg->host, err, text);
+}
+
+/* ---- Registered as unclean: until the controller says otherwise, in our node. */
+
+static void on_mine(void *arg, const struct zk_result *result, bool repeated)
+{
+    struct registration *reg = arg;
+    struct arena arena = {0};
+    struct znode_broker broker;
+    (void)repeated;
+    if (reg->state == REG_REGISTERED && result->err == ERR_OK && reg->broker.unclean &&
+        result->stat.czxid == reg->epoch &&
+        znode_broker_decode(&arena, result->data, &broker, NULL) == ERR_OK && !broker.unclean) {
+        reg->broker.unclean = false;
+        reg->host->settled(reg->host);
+    }
+    arena_fini(&arena);
+}
+
+static void watch_mine(struct registration *reg)
+{
+    if (reg->state == REG_REGISTERED && reg->broker.unclean) {
+        zk_calls_get(&reg->calls, reg->path, true, on_mine, reg);
+    }
 }
 
 /* ---- Creating. */
@@ -581,6 +607,7 @@ bool registration_on_watch(struct registration *reg, enum zk_watch_event event, 
         move(reg, REG_LOOKING);
         look(reg);
     }
+    watch_mine(reg);
     return true;
 }
 

@@ -51,6 +51,9 @@ struct registration;
 struct registration_host {
     /* Registered, with this broker epoch. Again, with a larger one, after every new session. */
     void (*registered)(struct registration_host *host, int64_t broker_epoch);
+    /* Registered as unclean, and the controller has taken that away: it counts on us for nothing
+     * that we may have lost. Later registrations are not unclean. */
+    void (*settled)(struct registration_host *host);
     /* One line for people: why it takes longer. Called once per wait. */
     void (*waiting)(struct registration_host *host, const char *line);
     /* For good. ERR_DUPLICATE_BROKER_REGISTRATION: the id is another live broker's. ERR_INVALID: an

@@ -53,6 +53,9 @@ struct znode_broker {
     int32_t jmx_port;     /* -1: none */
     int64_t timestamp_ms; /* when it registered; 0 when the node does not say */
     struct str rack;      /* null: none */
+    /* "unclean_start", ours alone: its logs may lack what it had acknowledged. Written only when
+     * true; the controller takes it away when no partition counts on the broker any more. */
+    bool unclean;
 };
 
 /* "host" and "port" are made from the first PLAINTEXT endpoint; null and -1 without one. */
@@ -91,6 +94,9 @@ struct znode_state {
     int32_t controller_epoch; /* of the controller that decided this */
     struct znode_ids isr;
     bool recovering; /* leader_recovery_state 1 */
+    /* "eligible_replicas", ours alone: not in the ISR, but they hold everything that is committed
+     * (KIP-966). Written only when there are some. */
+    struct znode_ids eligible;
 };
 
 void znode_state_encode(const struct znode_state *state, struct buf *out);

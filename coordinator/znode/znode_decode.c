@@ -251,6 +251,7 @@ static enum err read_broker(const struct reader *r, struct znode_broker *broker)
     if (json_is_string(rack)) {
         broker->rack = arena_str(r->arena, str_of_json(rack));
     }
+    broker->unclean = json_is_true(json_object_get(r->root, "unclean_start"));
     return err;
 }
 
@@ -387,6 +388,10 @@ static enum err read_state(const struct reader *r, struct znode_state *state)
     if (err == ERR_OK) {
         state->recovering = recovery == 1;
         err = ids_of(r, "isr", json_object_get(r->root, "isr"), &state->isr);
+    }
+    const json_t *eligible = json_object_get(r->root, "eligible_replicas");
+    if (err == ERR_OK && eligible != NULL) {
+        err = ids_of(r, "eligible_replicas", eligible, &state->eligible);
     }
     return err;
 }

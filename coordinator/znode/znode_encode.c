@@ -142,7 +142,8 @@ void znode_broker_encode(const struct znode_broker *broker, struct buf *out)
         put_str(out, broker->endpoints[i].listener);
         buf_printf(out, ":\"%s\"", znode_security_name(broker->endpoints[i].security));
     }
-    buf_put_text(out, "},\"features\":{}}");
+    buf_put_text(out, "},\"features\":{}");
+    buf_put_text(out, broker->unclean ? ",\"unclean_start\":true}" : "}");
 }
 
 /* {"0":[..],...}: all partitions, or those whose list is not empty. */
@@ -186,7 +187,14 @@ void znode_state_encode(const struct znode_state *state, struct buf *out)
                state->controller_epoch, state->leader, state->leader_epoch);
     buf_put_text(out, "\"isr\":");
     put_ids(out, state->isr);
-    buf_put_text(out, state->recovering ? ",\"leader_recovery_state\":1}" : "}");
+    if (state->recovering) {
+        buf_put_text(out, ",\"leader_recovery_state\":1");
+    }
+    if (state->eligible.count > 0) {
+        buf_put_text(out, ",\"eligible_replicas\":");
+        put_ids(out, state->eligible);
+    }
+    buf_put_byte(out, '}');
 }
 
 void znode_controller_encode(const struct znode_controller *controller, struct buf *out)

@@ -71,7 +71,7 @@ static void try_directory(struct fs *fs, const uint8_t *data, size_t size)
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         put(fs, names[i], data, size);
     }
-    if (logdir_open(&dir, fs, "/d", &msg) == ERR_OK) {
+    if (logdir_open(&dir, fs, "/d", "boot", &msg) == ERR_OK) {
         must(logdir_set_identity(&dir, 7, "a") == ERR_OK);
         must(dir.stored_broker_id == 7);
     }

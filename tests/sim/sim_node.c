@@ -167,11 +167,13 @@ void sim_node_start(struct sim_node *node)
     sim_net_up(sim->net, node->name);
     node->clock.extra_ns = 0;
     struct config *config = make_config(node);
+    snprintf(node->boot_id, sizeof(node->boot_id), "%s-boot-%d", node->name, node->boots);
     struct env env = {
         .clock = &node->clock.clock,
         .fs = &node->disk.fs,
         .net = sim_net_host(sim->net, node->name),
         .zk = &node->zk.factory,
+        .boot_id = node->boot_id,
         .seed = sim->options.seed * 1000 + (uint64_t)node->id * 100 + (uint64_t)node->lives + 1,
         .threads = false,
     };
@@ -258,6 +260,7 @@ void sim_node_crash(struct sim_node *node, bool power)
     sim_model_before_end(node->sim->model, node);
     sim_disk_end(&node->disk, power);
     node->power_was_lost = node->power_was_lost || node->disk.power_lost;
+    node->boots += node->disk.power_lost ? 1 : 0;
     lay_ghost(node);
 }
 

@@ -13,6 +13,7 @@ struct dirs {
     struct logs *logs;
     struct errmsg msg;
     char failed[256]; /* directories that were reported */
+    const char *boot_id;
     int32_t count;
 };
 
@@ -50,6 +51,7 @@ static enum err open_dirs(struct dirs *d)
         .dirs = names,
         .dirs_count = d->count,
         .producer_expiration_ms = INT64_C(24) * 3600 * 1000,
+        .boot_id = d->boot_id,
         .on_dir_failed = on_dir_failed,
         .arg = d,
     };
@@ -643,4 +645,160 @@ Test(logs, opening_goes_on_without_a_directory_that_fails_at_any_call)
             break;
         }
     }
+}
+
+/* ---- start marks: may something be missing that was acknowledged? ---- */
+
+/* A broker that has written its mark and is trusted. */
+static void trusted(struct dirs *d)
+{
+    begin(d);
+    d->boot_id = "boot-1";
+    open_ok(d);
+    cr_assert(logs_suspect(d->logs), "empty directories may have been full once");
+    logs_trust(d->logs);
+    cr_assert_not(logs_suspect(d->logs));
+}
+
+Test(start_mark, a_process_that_dies_leaves_no_suspicion)
+{
+    struct dirs d;
+    trusted(&d);
+    kill_dirs(&d);
+    open_ok(&d);
+    cr_assert_not(logs_suspect(d.logs));
+    end(&d);
+}
+
+/* Until somebody says that it does not matter, through any number of lives and however they end. */
+Test(start_mark, a_machine_that_was_booted_leaves_suspicion)
+{
+    struct dirs d;
+    trusted(&d);
+    kill_dirs(&d);
+    d.boot_id = "boot-2";
+    open_ok(&d);
+    cr_assert(logs_suspect(d.logs));
+    kill_dirs(&d);
+    open_ok(&d);
+    cr_assert(logs_suspect(d.logs));
+    cr_assert(close_dirs(&d));
+    open_ok(&d);
+    cr_assert(logs_suspect(d.logs));
+    logs_trust(d.logs);
+    kill_dirs(&d);
+    open_ok(&d);
+    cr_assert_not(logs_suspect(d.logs));
+    end(&d);
+}
+
+Test(start_mark, after_a_clean_stop_the_machine_may_be_booted)
+{
+    struct dirs d;
+    trusted(&d);
+    cr_assert(close_dirs(&d));
+    d.boot_id = "boot-2";
+    open_ok(&d);
+    cr_assert_not(logs_suspect(d.logs));
+    kill_dirs(&d);
+    open_ok(&d);
+    cr_assert_not(logs_suspect(d.logs), "the clean stop was before this boot");
+    end(&d);
+}
+
+/* The mark is safe on the disk before the clean-shutdown mark goes: power that fails at any moment
+ * of a start leaves either. */
+Test(start_mark, power_may_fail_at_any_moment_of_a_start)
+{
+    for (int64_t k = 0;; k++) {
+        struct dirs d;
+        trusted(&d);
+        cr_assert(close_dirs(&d));
+        d.boot_id = "boot-2";
+        fs_fault_set(d.fault, &(struct fs_fault_plan){.ops = FS_OPS_ALL,
+                                                      .after = k,
+                                                      .repeat = FS_FAULT_FOR_EVER,
+                                                      .err = ERR_IO});
+        if (open_dirs(&d) == ERR_OK) {
+            while (worker_pool_step(d.workers)) {
+            }
+        }
+        bool hit = fs_fault_hits(d.fault) > 0;
+        logs_free(d.logs);
+        d.logs = NULL;
+        fs_sim_crash(d.sim);
+        fs_fault_clear(d.fault);
+        d.boot_id = "boot-3";
+        bool cleanly_stopped = exists(&d, "/a/.kafka_cleanshutdown");
+        open_ok(&d);
+        if (!cleanly_stopped) {
+            cr_assert(logs_suspect(d.logs), "call %" PRId64, k);
+        }
+        end(&d);
+        if (!hit) {
+            break;
+        }
+    }
+}
+
+/* Without a mark there is no saying, except after a clean stop: Kafka writes none. */
+Test(start_mark, an_absent_or_damaged_mark_is_a_suspicion)
+{
+    static const char *const texts[] = {NULL, "", "version=1\nboot.id=boot-1\nsuspect=false\n",
+                                        "version=0\nboot.id=boot-1\nsuspect=perhaps\n"};
+    for (size_t i = 0; i < 4; i++) {
+        struct dirs d;
+        trusted(&d);
+        kill_dirs(&d);
+        cr_assert_eq(fs_unlink(d.fs, "/b/" START_MARK_NAME), ERR_OK);
+        if (texts[i] != NULL) {
+            put(&d, "/b/" START_MARK_NAME, texts[i]);
+        }
+        open_ok(&d);
+        cr_assert(logs_suspect(d.logs), "text %zu", i);
+        end(&d);
+    }
+    struct dirs d;
+    trusted(&d);
+    cr_assert(close_dirs(&d));
+    cr_assert_eq(fs_unlink(d.fs, "/a/" START_MARK_NAME), ERR_OK);
+    cr_assert_eq(fs_unlink(d.fs, "/b/" START_MARK_NAME), ERR_OK);
+    open_ok(&d);
+    cr_assert_not(logs_suspect(d.logs));
+    end(&d);
+}
+
+Test(start_mark, a_directory_that_failed_is_suspect_even_if_it_cannot_be_written)
+{
+    for (int broken = 0; broken < 2; broken++) {
+        struct dirs d;
+        trusted(&d);
+        if (broken == 1) {
+            fs_fault_set(d.fault, &(struct fs_fault_plan){.ops = FS_OP_BIT(FS_OP_PWRITEV),
+                                                          .repeat = FS_FAULT_FOR_EVER,
+                                                          .err = ERR_IO});
+        }
+        logdir_fail(logs_dir(d.logs, 0));
+        logs_trust(d.logs);
+        fs_fault_clear(d.fault);
+        kill_dirs(&d);
+        open_ok(&d);
+        cr_assert(logs_suspect(d.logs));
+        end(&d);
+    }
+}
+
+/* A machine that does not tell its boots: every crash counts as a loss of power. */
+Test(start_mark, without_a_boot_id_every_crash_is_a_suspicion)
+{
+    struct dirs d;
+    trusted(&d);
+    kill_dirs(&d);
+    d.boot_id = "";
+    open_ok(&d);
+    logs_trust(d.logs);
+    kill_dirs(&d);
+    open_ok(&d);
+    cr_assert(logs_suspect(d.logs));
+    end(&d);
 }

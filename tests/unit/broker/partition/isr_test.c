@@ -62,6 +62,33 @@ Test(isr, high_watermark_stands_still_below_min_insync_replicas)
     isr_fini(&isr);
 }
 
+/* The controller remembers somebody outside of the ISR as complete: so it has to stay, also when
+ * this leader has heard that fewer are enough before the controller has. */
+Test(isr, high_watermark_stands_still_while_others_count_as_complete)
+{
+    struct isr isr;
+    struct isr_state state = {.leader_epoch = 5,
+                              .partition_epoch = 8,
+                              .members = three,
+                              .members_count = 1,
+                              .frozen = true};
+    struct isr_proposal proposal;
+    lead(&isr, 2, 2);
+    cr_assert_eq(fetched(&isr, 2, 110, 120, 0), ERR_OK);
+    cr_assert(proposes(&isr, 120, 90, true, LAG_MS + 1, &proposal));
+    isr_proposal_fini(&proposal);
+    isr_answered(&isr, ERR_OK, &state);
+    isr_set_min_insync(&isr, 1);
+    cr_assert_not(isr_enough(&isr));
+    cr_assert_eq(isr_high_watermark(&isr, 120, 110, LAG_MS + 1), 110);
+    state.partition_epoch = 9;
+    state.frozen = false;
+    isr_answered(&isr, ERR_OK, &state);
+    cr_assert(isr_enough(&isr));
+    cr_assert_eq(isr_high_watermark(&isr, 120, 110, 3 * LAG_MS), 120);
+    isr_fini(&isr);
+}
+
 Test(isr, min_insync_never_asks_for_more_than_there_are_replicas)
 {
     static const int32_t one[] = {1};

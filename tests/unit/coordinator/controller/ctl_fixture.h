@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/mem.h"
 #include "controller/ctl.h"
@@ -88,15 +89,16 @@ static UNUSED_OK uint64_t send_to(const struct bench *b, int32_t broker)
     return 0;
 }
 
-/* Broker `id` with epoch 100 + id + 1000 * life. */
+/* Broker `id` with epoch 100 + id + 1000 * life; a negative life started uncleanly. */
 static UNUSED_OK void brokers_alive(struct bench *b, const int *ids, const int *lives, int count)
 {
     struct ctl_broker_info infos[LIST_MAX];
     static const struct znode_endpoint endpoint = {
         {"PLAINTEXT", 9}, {"h", 1}, 9092, ZNODE_PLAINTEXT};
     for (int i = 0; i < count; i++) {
+        int life = lives != NULL ? lives[i] : 0;
         infos[i] = (struct ctl_broker_info){
-            ids[i], 100 + ids[i] + 1000 * (lives != NULL ? lives[i] : 0), &endpoint, 1, STR_NULL};
+            ids[i], 100 + ids[i] + 1000 * abs(life), &endpoint, 1, STR_NULL, life < 0};
     }
     struct ctl_event event = {.kind = CTL_EV_BROKERS};
     event.u.brokers.items = infos;
@@ -131,7 +133,7 @@ static UNUSED_OK void marks_are(struct bench *b, const char *const *names, int c
 /* A state znode; leader -2: there is none. */
 struct state_spec {
     int leader, epoch, version;
-    int isr[3]; /* 0 ends */
+    int isr[3]; /* 0 ends; negative ones are not in the ISR, but eligible */
 };
 
 /* Topic with the same replicas for every partition, written "1,2,3". */
@@ -147,14 +149,20 @@ static UNUSED_OK void topic_is(struct bench *b, const char *name, const int *rep
         infos[p].partition = p;
         infos[p].err = states == NULL || states[p].leader == -2 ? ERR_NOT_FOUND : ERR_OK;
         if (infos[p].err == ERR_OK) {
+            int32_t *ids = arena_array(&b->arena, int32_t, 6);
             int count = 0;
-            while (count < 3 && states[p].isr[count] != 0) {
-                count++;
+            int eligible = 0;
+            for (int i = 0; i < 3 && states[p].isr[i] != 0; i++) {
+                int id = states[p].isr[i];
+                ids[id > 0 ? count++ : 3 + eligible++] = abs(id);
             }
             infos[p].version = states[p].version;
             infos[p].mzxid = b->mzxid;
-            infos[p].state = (struct znode_state){
-                states[p].leader, states[p].epoch, 1, {states[p].isr, count}, false};
+            infos[p].state = (struct znode_state){.leader = states[p].leader,
+                                                  .leader_epoch = states[p].epoch,
+                                                  .controller_epoch = 1,
+                                                  .isr = {ids, count},
+                                                  .eligible = {ids + 3, eligible}};
         }
     }
     event.u.topic.name = str_of(name);
@@ -296,4 +304,47 @@ static UNUSED_OK void lead_one(struct bench *b, struct state_spec state)
     step(b, (struct ctl_event){.kind = CTL_EV_PREFERRED});
     topic_is(b, "t", three, 3, &state, 1);
     settle(b);
+}
+
+/* One question about t-0 from broker 1 as leader. `epochs` NULL: it does not say. */
+static UNUSED_OK void ask_isr_of(struct bench *b, int leader_epoch, int partition_epoch,
+                                 const int *isr, int64_t *epochs, int count)
+{
+    Barnabas__Control__AlterPartitionPartition partition =
+        BARNABAS__CONTROL__ALTER_PARTITION_PARTITION__INIT;
+    Barnabas__Control__AlterPartitionPartition *partitions[] = {&partition};
+    Barnabas__Control__AlterPartitionTopic topic = BARNABAS__CONTROL__ALTER_PARTITION_TOPIC__INIT;
+    Barnabas__Control__AlterPartitionTopic *topics[] = {&topic};
+    Barnabas__Control__AlterPartition body = BARNABAS__CONTROL__ALTER_PARTITION__INIT;
+    Barnabas__Control__Request request = BARNABAS__CONTROL__REQUEST__INIT;
+    control_set(&partition, leader_epoch, leader_epoch);
+    control_set(&partition, partition_epoch, partition_epoch);
+    partition.isr = (int32_t *)isr;
+    partition.n_isr = (size_t)count;
+    partition.isr_epochs = epochs;
+    partition.n_isr_epochs = epochs != NULL ? (size_t)count : 0;
+    topic.name = "t";
+    topic.partitions = partitions;
+    topic.n_partitions = 1;
+    body.topics = topics;
+    body.n_topics = 1;
+    control_set(&request, kind, BARNABAS__CONTROL__KIND__ALTER_PARTITION);
+    control_set(&request, broker_id, 1);
+    control_set(&request, broker_epoch, 101);
+    request.alter_partition = &body;
+    struct ctl_event event = {.kind = CTL_EV_ALTER};
+    event.u.request.reply_id = 9;
+    event.u.request.request = &request;
+    step(b, event);
+}
+
+/* Members of the lives that are there first. */
+static UNUSED_OK void ask_isr(struct bench *b, int leader_epoch, int partition_epoch,
+                              const int *isr, int count)
+{
+    int64_t epochs[LIST_MAX];
+    for (int i = 0; i < count; i++) {
+        epochs[i] = 100 + isr[i];
+    }
+    ask_isr_of(b, leader_epoch, partition_epoch, isr, epochs, count);
 }

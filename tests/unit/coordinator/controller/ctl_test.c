@@ -261,7 +261,10 @@ Test(ctl_write, unknown_result_is_read_again)
     int32_t isr[] = {2, 3};
     struct ctl_event event = {.kind = CTL_EV_STATE};
     event.u.state.topic = STR("t");
-    event.u.state.info = (struct ctl_state_info){0, ERR_OK, {2, 6, 1, {isr, 2}, false}, 8, 0};
+    event.u.state.info = (struct ctl_state_info){
+        .err = ERR_OK,
+        .state = {.leader = 2, .leader_epoch = 6, .controller_epoch = 1, .isr = {isr, 2}},
+        .version = 8};
     step(&b, event);
     expect(&b, "");
     /* An old leader came between: decide again from there. */
@@ -537,36 +540,6 @@ Test(ctl_elect, preferred_election_node)
     bench_fini(&b);
 }
 
-/* One question about t-0 from broker 1 as leader. */
-static void ask_isr(struct bench *b, int leader_epoch, int partition_epoch, const int *isr,
-                    int count)
-{
-    Barnabas__Control__AlterPartitionPartition partition =
-        BARNABAS__CONTROL__ALTER_PARTITION_PARTITION__INIT;
-    Barnabas__Control__AlterPartitionPartition *partitions[] = {&partition};
-    Barnabas__Control__AlterPartitionTopic topic = BARNABAS__CONTROL__ALTER_PARTITION_TOPIC__INIT;
-    Barnabas__Control__AlterPartitionTopic *topics[] = {&topic};
-    Barnabas__Control__AlterPartition body = BARNABAS__CONTROL__ALTER_PARTITION__INIT;
-    Barnabas__Control__Request request = BARNABAS__CONTROL__REQUEST__INIT;
-    control_set(&partition, leader_epoch, leader_epoch);
-    control_set(&partition, partition_epoch, partition_epoch);
-    partition.isr = (int32_t *)isr;
-    partition.n_isr = (size_t)count;
-    topic.name = "t";
-    topic.partitions = partitions;
-    topic.n_partitions = 1;
-    body.topics = topics;
-    body.n_topics = 1;
-    control_set(&request, kind, BARNABAS__CONTROL__KIND__ALTER_PARTITION);
-    control_set(&request, broker_id, 1);
-    control_set(&request, broker_epoch, 101);
-    request.alter_partition = &body;
-    struct ctl_event event = {.kind = CTL_EV_ALTER};
-    event.u.request.reply_id = 9;
-    event.u.request.request = &request;
-    step(b, event);
-}
-
 /* A leader's ISR request is written under the same leader epoch, and told as metadata only. */
 Test(ctl_alter, isr_request_is_written_and_answered)
 {
@@ -616,16 +589,19 @@ Test(ctl_alter, unknown_result_is_found_out)
     int32_t isr[] = {1, 2};
     struct ctl_event event = {.kind = CTL_EV_STATE};
     event.u.state.topic = STR("t");
-    event.u.state.info = (struct ctl_state_info){0, ERR_OK, {1, 5, 1, {isr, 2}, false}, 8, 0};
+    event.u.state.info = (struct ctl_state_info){
+        .err = ERR_OK,
+        .state = {.leader = 1, .leader_epoch = 5, .controller_epoch = 1, .isr = {isr, 2}},
+        .version = 8};
     step(&b, event);
     cr_assert(strstr((char *)b.text.data,
                      "REPLY id=9 ALTER_PARTITION error=0 t-0:error=0,isr=[1,2],v=8\n"));
     bench_fini(&b);
 }
 
-/* A leader whose connection broke repeated its wish while the first copy was being written, was told
- * that nothing was, and went by the old ISR: its high watermark did not wait for the replica that
- * the first copy let in. */
+/* A leader whose connection broke repeated its wish while the first copy was being written, was
+ * told that nothing was, and went by the old ISR: its high watermark did not wait for the replica
+ * that the first copy let in. */
 Test(ctl_alter, a_repeated_wish_is_not_refused_while_it_is_being_written)
 {
     struct bench b;

@@ -41,6 +41,7 @@ struct member {
     int32_t live[MEMBERS_MAX]; /* brokers, by the last UpdateMetadata */
     int32_t live_count;
     int disconnects;
+    int settled;
 };
 
 struct cluster {
@@ -261,6 +262,12 @@ static void on_registered(struct registration_host *host, int64_t broker_epoch)
     ctl_driver_start(m->driver, m->client.zk);
 }
 
+static void on_settled(struct registration_host *host)
+{
+    struct member *m = container_of(host, struct member, registration_host);
+    m->settled++;
+}
+
 static void on_waiting(struct registration_host *host, const char *line)
 {
     (void)host, (void)line;
@@ -302,7 +309,8 @@ static void member_init(struct cluster *c, int32_t id)
     struct ctl_config config = {
         .broker_id = id, .delete_topics = true, .rebalance_check_ms = 300000, .seed = 5};
     *m = (struct member){.cluster = c, .id = id, .epoch = -1, .controller_epoch = -1};
-    m->registration_host = (struct registration_host){on_registered, on_waiting, on_refused};
+    m->registration_host =
+        (struct registration_host){on_registered, on_settled, on_waiting, on_refused};
     m->host = (struct ctl_host){host_send, host_disconnect, host_controller_changed};
     m->client.on_watch = on_watch;
     m->client.on_expired = on_expired;
@@ -594,6 +602,32 @@ Test(ctl_driver, a_broker_that_bounces_is_told_everything_again)
 
 /* Deleted and made again between two looks: the node is there each time, but it is another topic,
  * and its partitions need states of their own. */
+/* Nothing of its registration changes but the mark; its broker's session stays its owner. */
+Test(ctl_driver, takes_the_mark_of_an_unclean_start_off_a_registration)
+{
+    static const char before[] =
+        "{\"version\":5,\"host\":\"h\",\"port\":9002,\"endpoints\":[\"PLAINTEXT://h:9002\"],"
+        "\"jmx_port\":-1,\"timestamp\":\"17\",\"rack\":\"r\","
+        "\"listener_security_protocol_map\":{\"PLAINTEXT\":\"PLAINTEXT\"},\"features\":{}%s}";
+    struct cluster c;
+    char text[400];
+    struct buf data = {0};
+    struct zk_stat stat;
+    cluster_init(&c, 2, 1);
+    member_join(&c.members[0]);
+    run(&c.w);
+    snprintf(text, sizeof(text), before, ",\"unclean_start\":true");
+    zk_mem_poke(c.w.mem, "/brokers/ids/2", text);
+    run(&c.w);
+    cr_assert(zk_mem_peek(c.w.mem, "/brokers/ids/2", &data, &stat));
+    buf_put_byte(&data, 0);
+    snprintf(text, sizeof(text), before, "");
+    cr_assert_str_eq((char *)data.data, text);
+    cr_assert_eq(stat.version, 1);
+    buf_fini(&data);
+    cluster_fini(&c);
+}
+
 Test(ctl_driver, a_topic_made_again_at_once_is_another_topic)
 {
     struct cluster c;

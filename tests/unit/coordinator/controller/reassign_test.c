@@ -25,7 +25,10 @@ static void node_is(struct bench *b, struct line line, int version, struct state
     struct znode_partition part = {0, ids_of(line.replicas, 6), ids_of(line.adding, 4),
                                    ids_of(line.removing, 4)};
     struct ctl_state_info info = {.err = ERR_OK, .version = state.version, .mzxid = b->mzxid};
-    info.state = (struct znode_state){state.leader, state.epoch, 1, ids_of(state.isr, 3), false};
+    info.state = (struct znode_state){.leader = state.leader,
+                                      .leader_epoch = state.epoch,
+                                      .controller_epoch = 1,
+                                      .isr = ids_of(state.isr, 3)};
     struct ctl_event event = {.kind = CTL_EV_TOPIC};
     event.u.topic.name = STR("t");
     event.u.topic.topic.id.raw[0] = 't';
@@ -80,10 +83,16 @@ static void alter(struct bench *b, int leader, int epoch, int version, const int
     Barnabas__Control__AlterPartitionTopic *topics[] = {&topic};
     Barnabas__Control__AlterPartition body = BARNABAS__CONTROL__ALTER_PARTITION__INIT;
     Barnabas__Control__Request request = BARNABAS__CONTROL__REQUEST__INIT;
+    int64_t epochs[LIST_MAX];
     control_set(&partition, leader_epoch, epoch);
     control_set(&partition, partition_epoch, version);
     partition.isr = (int32_t *)isr;
     partition.n_isr = (size_t)count;
+    partition.isr_epochs = epochs;
+    partition.n_isr_epochs = (size_t)count;
+    for (int i = 0; i < count; i++) {
+        epochs[i] = 100 + isr[i];
+    }
     topic.name = (char *)"t";
     topic.partitions = partitions;
     topic.n_partitions = 1;

@@ -140,6 +140,7 @@ struct member {
     struct registration_host host;
     struct registration *reg;
     int registered;
+    int settled;
     int64_t epoch;
     int waits;
     char line[512];
@@ -153,6 +154,11 @@ static void on_registered(struct registration_host *host, int64_t broker_epoch)
     struct member *m = container_of(host, struct member, host);
     m->registered++;
     m->epoch = broker_epoch;
+}
+
+static void on_settled(struct registration_host *host)
+{
+    container_of(host, struct member, host)->settled++;
 }
 
 static void on_waiting(struct registration_host *host, const char *line)
@@ -185,7 +191,7 @@ static void member_init(struct member *m, struct world *w, int32_t id, int32_t p
     struct znode_endpoint endpoint = {STR("PLAINTEXT"), STR("localhost"), port, ZNODE_PLAINTEXT};
     struct znode_broker broker = {.endpoints = &endpoint, .endpoints_count = 1, .jmx_port = -1};
     *m = (struct member){0};
-    m->host = (struct registration_host){on_registered, on_waiting, on_refused};
+    m->host = (struct registration_host){on_registered, on_settled, on_waiting, on_refused};
     m->client.on_watch = on_watch;
     m->client.on_expired = on_expired;
     m->reg = registration_new(w->loop, id, &broker, &m->host);
@@ -391,6 +397,51 @@ Test(registration, a_missing_parent_is_made_again)
     start(&w, &m);
     cr_assert_eq(m.registered, 1);
     cr_assert_eq(m.epoch, node_stat(&w, "/brokers/ids/1").czxid);
+    member_fini(&m);
+    world_fini(&w);
+}
+
+/* The mark of an unclean start stays, over sessions, until somebody takes it out of the node. */
+Test(registration, is_unclean_until_the_controller_says_otherwise)
+{
+    struct world w;
+    struct member m;
+    struct znode_endpoint endpoint = {STR("PLAINTEXT"), STR("localhost"), 9092, ZNODE_PLAINTEXT};
+    struct znode_broker broker = {
+        .endpoints = &endpoint, .endpoints_count = 1, .jmx_port = -1, .unclean = true};
+    struct buf data = {0};
+    world_with_setup(&w);
+    member_init(&m, &w, 1, 9092);
+    registration_free(m.reg);
+    m.reg = registration_new(w.loop, 1, &broker, &m.host);
+    start(&w, &m);
+    zk_mem_expire(w.mem, session_of(&m.client));
+    run(&w);
+    client_close(&m.client);
+    client_open(&m.client, &w);
+    start(&w, &m);
+    cr_assert_eq(m.settled, 0);
+    cr_assert(zk_mem_peek(w.mem, "/brokers/ids/1", &data, NULL));
+    buf_put_byte(&data, 0);
+    cr_assert_not_null(strstr((char *)data.data, "\"unclean_start\":true"));
+    broker.unclean = false;
+    buf_clear(&data);
+    znode_broker_encode(&broker, &data);
+    buf_put_byte(&data, 0);
+    zk_mem_poke(w.mem, "/brokers/ids/1", (char *)data.data);
+    run(&w);
+    cr_assert_eq(m.settled, 1);
+    zk_mem_expire(w.mem, session_of(&m.client));
+    run(&w);
+    client_close(&m.client);
+    client_open(&m.client, &w);
+    start(&w, &m);
+    buf_clear(&data);
+    cr_assert(zk_mem_peek(w.mem, "/brokers/ids/1", &data, NULL));
+    buf_put_byte(&data, 0);
+    cr_assert_null(strstr((char *)data.data, "unclean_start"));
+    cr_assert_eq(m.settled, 1);
+    buf_fini(&data);
     member_fini(&m);
     world_fini(&w);
 }

@@ -33,7 +33,7 @@ Test(znode_broker, version_5_round_trips)
         {STR("INTERNAL"), STR("::1"), 29092, ZNODE_SSL},
         {STR("EXTERNAL"), STR("h1"), 9092, ZNODE_PLAINTEXT},
     };
-    struct znode_broker broker = {endpoints, 2, -1, 1700000000123, STR("r\"1")};
+    struct znode_broker broker = {endpoints, 2, -1, 1700000000123, STR("r\"1"), false};
     znode_broker_encode(&broker, &out);
     assert_text(&out, broker_v5);
 
@@ -53,7 +53,7 @@ Test(znode_broker, without_plaintext_host_is_null)
 {
     struct buf out = {0};
     struct znode_endpoint endpoint = {STR("S"), STR("h"), 1, ZNODE_SASL_SSL};
-    struct znode_broker broker = {&endpoint, 1, 9999, 5, STR_NULL};
+    struct znode_broker broker = {&endpoint, 1, 9999, 5, STR_NULL, false};
     znode_broker_encode(&broker, &out);
     assert_text(&out, "{\"version\":5,\"host\":null,\"port\":-1,\"endpoints\":[\"S://h:1\"],"
                       "\"jmx_port\":9999,\"timestamp\":\"5\",\"listener_security_protocol_map\":"
@@ -164,6 +164,56 @@ Test(znode_state, round_trips)
 }
 
 /* The controller's two nodes. */
+/* What is ours alone stands behind what is Kafka's, and only where it says something. */
+Test(znode_state, with_eligible_replicas_round_trips)
+{
+    static const int32_t isr[] = {1};
+    static const int32_t eligible[] = {3, 2};
+    struct znode_state state = {.leader = 1,
+                                .leader_epoch = 4,
+                                .controller_epoch = 2,
+                                .isr = {isr, 1},
+                                .eligible = {eligible, 2}};
+    struct arena arena = {0};
+    struct buf out = {0};
+    struct errmsg msg;
+    znode_state_encode(&state, &out);
+    buf_put_byte(&out, 0);
+    cr_assert_str_eq((char *)out.data,
+                     "{\"controller_epoch\":2,\"leader\":1,\"version\":1,\"leader_epoch\":4,"
+                     "\"isr\":[1],\"eligible_replicas\":[3,2]}");
+    cr_assert_eq(znode_state_decode(&arena, (struct bytes){out.data, out.size - 1}, &state, &msg),
+                 ERR_OK);
+    cr_assert_eq(state.eligible.count, 2);
+    cr_assert_eq(state.eligible.ids[0], 3);
+    static const char bad[] = "{\"controller_epoch\":2,\"leader\":1,\"version\":1,"
+                              "\"leader_epoch\":4,\"isr\":[1],\"eligible_replicas\":[3,3]}";
+    cr_assert_eq(znode_state_decode(&arena, (struct bytes){(const uint8_t *)bad, sizeof(bad) - 1},
+                                    &state, &msg),
+                 ERR_MALFORMED);
+    buf_fini(&out);
+    arena_fini(&arena);
+}
+
+Test(znode_broker, an_unclean_start_round_trips)
+{
+    static const struct znode_endpoint endpoint = {STR("PLAINTEXT"), STR("h"), 9092,
+                                                   ZNODE_PLAINTEXT};
+    struct znode_broker broker = {
+        .endpoints = &endpoint, .endpoints_count = 1, .jmx_port = -1, .unclean = true};
+    struct arena arena = {0};
+    struct buf out = {0};
+    struct errmsg msg;
+    znode_broker_encode(&broker, &out);
+    cr_assert_eq(znode_broker_decode(&arena, (struct bytes){out.data, out.size}, &broker, &msg),
+                 ERR_OK);
+    cr_assert(broker.unclean);
+    buf_put_byte(&out, 0);
+    cr_assert_not_null(strstr((char *)out.data, "\"features\":{},\"unclean_start\":true}"));
+    buf_fini(&out);
+    arena_fini(&arena);
+}
+
 Test(znode_controller, round_trips)
 {
     struct buf out = {0};

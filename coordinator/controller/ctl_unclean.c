@@ -1,0 +1,311 @@
+/* ctl_unclean.c: who holds everything that was committed (rule 5 of README.md).
+ *
+ * Complete are the members of the ISR, and those that are eligible: replicas that left the ISR when
+ * it fell below min.insync.replicas. From then on the high watermark stands still (isr.h), so what
+ * they have is all there is, until the ISR is large enough again and they are forgotten.
+ *
+ * A broker whose registration says that it started uncleanly (its machine lost power, a directory
+ * failed to sync) may have lost what it had acknowledged. Each of its replicas is UNCLEAN, that is:
+ * neither in sync nor a candidate, until it is out of the ISR and of the eligible ones (which takes
+ * another complete one that leads), or was elected because nobody is better. When none of its
+ * replicas is UNCLEAN any more, its registration loses the mark, and the broker forgets it as well.
+ * The mark in the registration is all there is to remember: a controller that takes over in between
+ * begins again, and at worst sends a replica that had caught up out of the ISR once more.
+ *
+ * When everybody that may be complete is UNCLEAN, nobody is better than the one with the longest
+ * log: the largest epoch, then the largest end. All of them have to be there to be compared. */
+#include "base/mem.h"
+#include "base/must.h"
+#include "controller/ctl_state.h"
+
+bool ctl_is_eligible(const struct ctl_part *part, int32_t broker_id)
+{
+    for (int32_t i = 0; i < part->eligible.count; i++) {
+        if (part->eligible.ids[i] == broker_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Complete, as far as the state says. */
+static bool counts(const struct ctl_part *part, int32_t broker_id)
+{
+    return ctl_in_isr(&part->now, broker_id) || ctl_is_eligible(part, broker_id);
+}
+
+bool ctl_replica_usable(const struct ctl *ctl, const struct ctl_part *part, int32_t i)
+{
+    const struct ctl_broker *broker = ctl_find_broker(ctl, part->replicas.ids[i]);
+    return broker != NULL && !broker->shutting_down &&
+           ctl_replica_stays(part, part->replicas.ids[i]) &&
+           (part->flags[i] & (CTL_REPLICA_OFFLINE_DIR | CTL_REPLICA_BOUNCED)) == 0;
+}
+
+/* ---- Eligible replicas. */
+
+/* Complete now, and not known to have lost anything. */
+static void keep(const struct ctl_part *part, const struct ctl_leadership *next, int32_t broker_id,
+                 struct ctl_ids *kept)
+{
+    int32_t i = ctl_replica_index(part, broker_id);
+    int lost = CTL_REPLICA_UNCLEAN | CTL_REPLICA_OFFLINE_DIR;
+    if (i >= 0 && ctl_replica_stays(part, broker_id) &&
+        (next->leader < 0 || (part->flags[i] & lost) == 0) && !ctl_in_isr(next, broker_id)) {
+        kept->ids[kept->count++] = broker_id;
+    }
+}
+
+struct ctl_ids ctl_eligible_after(const struct ctl *ctl, const struct ctl_part *part,
+                                  const struct ctl_leadership *next)
+{
+    struct ctl_ids kept = {0};
+    bool enough = next->leader >= 0 && next->isr_count >= ctl_min_insync(ctl, part);
+    if (!part->exists || enough || next->recovering) {
+        return kept;
+    }
+    kept.ids =
+        mem_zalloc((size_t)(part->now.isr_count + part->eligible.count) + 1, sizeof(int32_t));
+    for (int32_t i = 0; i < part->now.isr_count; i++) {
+        keep(part, next, part->now.isr[i], &kept);
+    }
+    for (int32_t i = 0; i < part->eligible.count; i++) {
+        keep(part, next, part->eligible.ids[i], &kept);
+    }
+    return kept;
+}
+
+/* ---- UNCLEAN replicas. */
+
+void ctl_unclean_find(struct ctl *ctl, struct ctl_part *part)
+{
+    for (int32_t i = 0; i < part->replicas.count; i++) {
+        struct ctl_broker *broker = ctl_find_broker(ctl, part->replicas.ids[i]);
+        if (broker != NULL && broker->unclean) {
+            part->flags[i] |= CTL_REPLICA_UNCLEAN;
+            broker->settled_slots = 0;
+        }
+    }
+}
+
+void ctl_unclean_settle(struct ctl_part *part)
+{
+    for (int32_t i = 0; i < part->replicas.count; i++) {
+        if (!part->exists || !counts(part, part->replicas.ids[i])) {
+            part->flags[i] = (uint8_t)(part->flags[i] & ~CTL_REPLICA_UNCLEAN);
+        }
+    }
+}
+
+static const struct ctl_log_end *end_of(const struct ctl_part *part,
+                                        const struct ctl_broker *broker)
+{
+    for (int32_t i = 0; i < part->ends_count; i++) {
+        if (part->ends[i].broker_id == broker->id) {
+            return part->ends[i].broker_epoch == broker->epoch ? &part->ends[i] : NULL;
+        }
+    }
+    return NULL;
+}
+
+static bool longer(const struct ctl_log_end *a, const struct ctl_log_end *b)
+{
+    return a->last_epoch != b->last_epoch ? a->last_epoch > b->last_epoch
+                                          : a->end_offset > b->end_offset;
+}
+
+int32_t ctl_unclean_best(const struct ctl *ctl, const struct ctl_part *part)
+{
+    const struct ctl_log_end *best = NULL;
+    int32_t candidates = 0;
+    int32_t silent = 0;
+    int32_t last = -1;
+    for (int32_t i = 0; i < part->replicas.count; i++) {
+        if (!counts(part, part->replicas.ids[i]) ||
+            !ctl_replica_stays(part, part->replicas.ids[i])) {
+            continue;
+        }
+        if ((part->flags[i] & CTL_REPLICA_UNCLEAN) == 0 || !ctl_replica_usable(ctl, part, i)) {
+            return -1; /* it may be complete: wait for it */
+        }
+        last = part->replicas.ids[i];
+        const struct ctl_log_end *end = end_of(part, ctl_find_broker(ctl, last));
+        candidates++;
+        silent += end == NULL ? 1 : 0;
+        best = end != NULL && (best == NULL || longer(end, best)) ? end : best;
+    }
+    return candidates == 1 ? last : silent == 0 && best != NULL ? best->broker_id : -1;
+}
+
+int32_t ctl_unclean_any(const struct ctl *ctl, const struct ctl_part *part)
+{
+    int32_t other = -1;
+    for (int32_t i = 0; i < part->replicas.count; i++) {
+        if (!ctl_replica_usable(ctl, part, i)) {
+            continue;
+        }
+        if (counts(part, part->replicas.ids[i])) {
+            return part->replicas.ids[i];
+        }
+        other = other < 0 ? part->replicas.ids[i] : other;
+    }
+    return other;
+}
+
+/* Where its log ends, if that may decide. While nobody leads, the log stays as it is. */
+void ctl_unclean_answer(struct ctl *ctl, struct ctl_broker *broker, struct ctl_part *part,
+                        const Barnabas__Control__PartitionError *answer)
+{
+    int32_t i = 0;
+    if (answer->end_offset < 0 || part->now.leader >= 0 || !counts(part, broker->id)) {
+        return;
+    }
+    while (i < part->ends_count && part->ends[i].broker_id != broker->id) {
+        i++;
+    }
+    if (i == part->ends_count) {
+        part->ends = mem_realloc(part->ends, (size_t)(i + 1) * sizeof(*part->ends));
+        part->ends_count++;
+    }
+    part->ends[i] =
+        (struct ctl_log_end){broker->id, answer->last_epoch, broker->epoch, answer->end_offset};
+    ctl_part_touch(ctl, part);
+}
+
+/* After a write: who leads is what counts from now on, even if it was elected for want of anything
+ * better. Not when it has restarted meanwhile. */
+void ctl_unclean_crowned(struct ctl *ctl, struct ctl_part *part)
+{
+    const struct ctl_broker *broker = ctl_find_broker(ctl, part->now.leader);
+    int32_t i = ctl_replica_index(part, part->now.leader);
+    if (part->now.leader >= 0) {
+        mem_free(part->ends);
+        part->ends = NULL;
+        part->ends_count = 0;
+    }
+    if (part->crowned_epoch != 0 && broker != NULL && broker->epoch == part->crowned_epoch) {
+        part->flags[i] = (uint8_t)(part->flags[i] & ~CTL_REPLICA_UNCLEAN);
+        ctl_note(ctl, true,
+                 "leader started uncleanly and nobody is better, acknowledged records that were "
+                 "not on its disk are lost: tp=%.*s-%d leader=%d epoch=%d",
+                 STR_ARG(part->topic->name), part->index, part->now.leader, part->now.leader_epoch);
+    }
+    part->crowned_epoch = 0;
+}
+
+/* ---- The mark in the registration. */
+
+/* No partition of this slot counts on it. */
+static bool slot_settled(const struct ctl_part *part, int32_t broker_id)
+{
+    int32_t i = part != NULL && !part->tombstone && !part->topic->deleting
+                    ? ctl_replica_index(part, broker_id)
+                    : -1;
+    return i < 0 || (!part->broken && (part->flags[i] & CTL_REPLICA_UNCLEAN) == 0);
+}
+
+static bool all_settled(struct ctl *ctl, struct ctl_broker *broker)
+{
+    while (broker->settled_slots < ctl->slots_count &&
+           slot_settled(ctl->slots[broker->settled_slots], broker->id)) {
+        broker->settled_slots++;
+    }
+    if (broker->settled_slots < ctl->slots_count) {
+        return false;
+    }
+    for (const struct ctl_topic *topic = ctl->topics; topic != NULL; topic = topic->hh.next) {
+        if (!topic->loaded) {
+            return false; /* who knows what its partitions count on */
+        }
+    }
+    return true;
+}
+
+void ctl_unclean_advance(struct ctl *ctl)
+{
+    for (int32_t i = 0; i < ctl->brokers_count; i++) {
+        struct ctl_broker *broker = ctl->brokers[i];
+        if (broker->unclean && broker->settle_cmd == 0 && ctl->now_ms >= broker->settle_retry_ms &&
+            all_settled(ctl, broker)) {
+            struct ctl_cmd *cmd =
+                ctl_emit_pending(ctl, CTL_SETTLE_BROKER, CTL_PENDING_SETTLE, NULL, NULL);
+            cmd->broker_id = broker->id;
+            cmd->broker_epoch = broker->epoch;
+            broker->settle_cmd = cmd->id;
+        }
+    }
+}
+
+void ctl_broker_settled(struct ctl *ctl, uint64_t cmd_id, enum err err)
+{
+    for (int32_t i = 0; i < ctl->brokers_count; i++) {
+        struct ctl_broker *broker = ctl->brokers[i];
+        if (broker->settle_cmd == cmd_id) {
+            broker->settle_cmd = 0;
+            broker->unclean = err != ERR_OK;
+            broker->settle_retry_ms = err != ERR_OK ? ctl->now_ms + CTL_RETRY_MS : 0;
+        }
+    }
+}
+
+/* ---- min.insync.replicas. */
+
+int32_t ctl_min_insync(const struct ctl *ctl, const struct ctl_part *part)
+{
+    struct ctl_min_insync *entry = NULL;
+    struct str name = part->topic->name;
+    HASH_FIND(hh, ctl->min_insync, name.ptr, name.size, entry);
+    int32_t count = entry != NULL ? entry->count : ctl->min_insync_default;
+    return count < part->replicas.count ? count : part->replicas.count;
+}
+
+static void entry_free(struct ctl *ctl, struct ctl_min_insync *entry)
+{
+    HASH_DEL(ctl->min_insync, entry);
+    mem_free((char *)entry->name.ptr);
+    mem_free(entry);
+}
+
+static void set_min_insync(struct ctl *ctl, struct str name, int32_t count)
+{
+    struct ctl_min_insync *entry = NULL;
+    HASH_FIND(hh, ctl->min_insync, name.ptr, name.size, entry);
+    if (entry != NULL && count <= 0) {
+        entry_free(ctl, entry);
+    } else if (entry != NULL) {
+        entry->count = count;
+    } else if (count > 0) {
+        entry = mem_new(struct ctl_min_insync);
+        entry->name = (struct str){str_dup(name), name.size};
+        entry->count = count;
+        HASH_ADD_KEYPTR(hh, ctl->min_insync, entry->name.ptr, entry->name.size, entry);
+    }
+}
+
+/* Where fewer are enough now, nobody outside of the ISR needs to be remembered any more: the high
+ * watermark moves again once its leader has heard that. */
+void ctl_min_insync_event(struct ctl *ctl, const struct ctl_event *event)
+{
+    struct str name = event->u.min_insync.topic;
+    if (name.ptr == NULL) {
+        ctl->min_insync_default = event->u.min_insync.count > 0 ? event->u.min_insync.count
+                                                                : ctl->config.min_insync_default;
+    } else {
+        set_min_insync(ctl, name, event->u.min_insync.count);
+    }
+    for (int32_t s = 0; ctl->phase == CTL_ACTIVE && s < ctl->slots_count; s++) {
+        struct ctl_part *part = ctl->slots[s];
+        if (part != NULL && !part->tombstone && part->eligible.count > 0 &&
+            (name.ptr == NULL || str_eq(part->topic->name, name))) {
+            ctl_part_touch(ctl, part);
+        }
+    }
+}
+
+void ctl_min_insync_free(struct ctl *ctl)
+{
+    struct ctl_min_insync *entry, *next;
+    HASH_ITER (hh, ctl->min_insync, entry, next) {
+        entry_free(ctl, entry);
+    }
+}

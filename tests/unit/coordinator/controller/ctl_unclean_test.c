@@ -1,0 +1,363 @@
+/* Rule 5: who started uncleanly is out of the ISR and no candidate until it has caught up, and the
+ * last complete replicas are remembered when the ISR gets too small. */
+#include "ctl_fixture.h"
+
+/* Where the logs of brokers 1 to 3 end, as they answer; epoch -1: they do not say. */
+struct ends {
+    int epoch[4];
+    int64_t end[4];
+};
+
+static const struct ends silent = {{-1, -1, -1, -1}, {-1, -1, -1, -1}};
+
+static void sent_end(struct bench *b, uint64_t id, int epoch, int64_t end)
+{
+    Barnabas__Control__PartitionError answer = BARNABAS__CONTROL__PARTITION_ERROR__INIT;
+    Barnabas__Control__PartitionError *answers[] = {&answer};
+    Barnabas__Control__TopicErrors errors = BARNABAS__CONTROL__TOPIC_ERRORS__INIT;
+    Barnabas__Control__TopicErrors *topics[] = {&errors};
+    Barnabas__Control__LeaderAndIsrResponse body = BARNABAS__CONTROL__LEADER_AND_ISR_RESPONSE__INIT;
+    Barnabas__Control__Response response = BARNABAS__CONTROL__RESPONSE__INIT;
+    struct ctl_event event = {.kind = CTL_EV_SENT};
+    control_set(&answer, partition, 0);
+    control_set(&answer, error, 0);
+    if (epoch >= 0) {
+        control_set(&answer, last_epoch, epoch);
+        control_set(&answer, end_offset, end);
+    }
+    errors.name = "t";
+    errors.partitions = answers;
+    errors.n_partitions = 1;
+    body.topics = topics;
+    body.n_topics = 1;
+    response.leader_and_isr = &body;
+    event.u.sent.cmd_id = id;
+    event.u.sent.response = &response;
+    step(b, event);
+}
+
+/* Commands that nobody has carried out yet, and what was decided so far. */
+struct story {
+    struct bench *b;
+    struct ctl_cmd open[256];
+    int open_count;
+    int32_t version; /* of the state node */
+    struct buf decided;
+};
+
+static void take(struct story *story)
+{
+    struct bench *b = story->b;
+    for (int32_t i = 0; i < b->out.count; i++) {
+        const struct ctl_cmd *cmd = &b->out.items[i];
+        if (cmd->kind == CTL_WRITE_STATE || cmd->kind == CTL_SETTLE_BROKER ||
+            cmd->kind == CTL_SEND) {
+            cr_assert_lt(story->open_count, 256);
+            story->open[story->open_count++] = *cmd;
+        }
+        if (cmd->kind == CTL_WRITE_STATE || cmd->kind == CTL_SETTLE_BROKER ||
+            (cmd->kind == CTL_NOTE && strstr(cmd->text, "uncleanly") != NULL)) {
+            ctl_cmd_print(cmd, &story->decided);
+        }
+    }
+}
+
+/* Do everything that is commanded; what was decided meanwhile has to be `wanted`. */
+static void runs(struct bench *b, const struct ends *ends, const char *wanted)
+{
+    struct story story = {.b = b};
+    take(&story);
+    for (int i = 0; i < story.open_count; i++) {
+        struct ctl_cmd cmd = story.open[i];
+        bool leader =
+            cmd.kind == CTL_SEND && strstr((char *)b->text.data, "LEADER_AND_ISR") != NULL;
+        (void)leader;
+        if (cmd.kind == CTL_WRITE_STATE) {
+            wrote(b, cmd.id, ERR_OK, cmd.version + 1);
+        } else if (cmd.kind == CTL_SETTLE_BROKER) {
+            wrote(b, cmd.id, ERR_OK, 0);
+        } else {
+            sent_end(b, cmd.id, ends->epoch[cmd.broker_id], ends->end[cmd.broker_id]);
+        }
+        take(&story);
+    }
+    buf_put_byte(&story.decided, 0);
+    cr_assert_str_eq((char *)story.decided.data, wanted, "wanted:\n%s\ngot:\n%s", wanted,
+                     (char *)story.decided.data);
+    buf_fini(&story.decided);
+}
+
+static void min_insync_is(struct bench *b, int count)
+{
+    struct ctl_event event = {.kind = CTL_EV_MIN_INSYNC};
+    event.u.min_insync.topic = STR("t");
+    event.u.min_insync.count = count;
+    step(b, event);
+}
+
+/* Topic t with that state, of which two replicas have to be in sync; all brokers are there. */
+static void lead_two(struct bench *b, struct state_spec state)
+{
+    bench_init(b);
+    min_insync_is(b, 2);
+    lead_one(b, state);
+}
+
+/* A follower that lost power is out of the ISR, and only then its registration loses the mark. */
+Test(ctl_unclean, a_follower_leaves_the_isr)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
+    brokers_alive(&b, three, (const int[]){0, -1, 0}, 3);
+    runs(&b, &silent,
+         "WRITE_STATE t-0 leader=1 epoch=6 isr=[1,3] v=7\n"
+         "SETTLE_BROKER 2 epoch=1102\n");
+    bench_fini(&b);
+}
+
+/* A leader that lost power and is back at once does not lead any more, although nobody saw it gone.
+ */
+Test(ctl_unclean, a_leader_is_replaced)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
+    brokers_alive(&b, three, (const int[]){-1, 0, 0}, 3);
+    runs(&b, &silent,
+         "WRITE_STATE t-0 leader=2 epoch=6 isr=[2,3] v=7\n"
+         "SETTLE_BROKER 1 epoch=1101\n");
+    bench_fini(&b);
+}
+
+/* Nobody but the leader was complete: it leads again, and everybody hears what that may mean. */
+Test(ctl_unclean, the_only_one_leads_again_loudly)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1}});
+    brokers_alive(&b, three, (const int[]){-1, 0, 0}, 3);
+    runs(&b, &silent,
+         "WRITE_STATE t-0 leader=-1 epoch=6 isr=[1] v=7\n"
+         "WRITE_STATE t-0 leader=1 epoch=7 isr=[1] v=8\n"
+         "NOTE leader started uncleanly and nobody is better, acknowledged records that were not "
+         "on its disk are lost: tp=t-0 leader=1 epoch=7\n"
+         "SETTLE_BROKER 1 epoch=1101\n");
+    bench_fini(&b);
+}
+
+/* A broker that is in no ISR, a new one for example, is settled at once. */
+Test(ctl_unclean, a_new_broker_is_settled_at_once)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_empty(&b, 2);
+    brokers_alive(&b, three, (const int[]){0, 0, -1}, 3);
+    runs(&b, &silent, "SETTLE_BROKER 3 epoch=1103\n");
+    bench_fini(&b);
+}
+
+/* Whose mark cannot be taken away keeps it, and it is tried again. */
+Test(ctl_unclean, settling_is_repeated)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_empty(&b, 1);
+    brokers_alive(&b, (const int[]){1, 2}, (const int[]){0, -1}, 2);
+    wrote(&b, id_of(&b, CTL_SETTLE_BROKER, 0), ERR_ZK_BAD_VERSION, 0);
+    cr_assert_null(strstr((char *)b.text.data, "SETTLE"));
+    b.now_ms += CTL_RETRY_MS;
+    step(&b, (struct ctl_event){.kind = CTL_EV_TICK});
+    cr_assert_not_null(strstr((char *)b.text.data, "SETTLE_BROKER 2 epoch=1102\n"));
+    bench_fini(&b);
+}
+
+/* The ISR falls below its minimum: those that leave are remembered, and one of them leads when the
+ * survivor loses power. Not so who leaves while enough are left. */
+Test(ctl_eligible, survivors_do_not_shrink_to_one)
+{
+    struct bench b;
+    lead_two(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
+    brokers_alive(&b, (const int[]){1, 2}, NULL, 2);
+    runs(&b, &silent, "WRITE_STATE t-0 leader=1 epoch=6 isr=[1,2] v=7\n");
+    brokers_alive(&b, (const int[]){1}, NULL, 1);
+    runs(&b, &silent, "WRITE_STATE t-0 leader=1 epoch=7 isr=[1] eligible=[2] v=8\n");
+    brokers_alive(&b, (const int[]){1}, (const int[]){-1}, 1);
+    runs(&b, &silent, "WRITE_STATE t-0 leader=-1 epoch=8 isr=[1] eligible=[2] v=9\n");
+    brokers_alive(&b, (const int[]){1, 3}, (const int[]){-1, 1}, 2);
+    runs(&b, &silent, ""); /* 3 was not complete, 1 is not any more, and 2 may be */
+    brokers_alive(&b, three, (const int[]){-1, 1, 1}, 3);
+    runs(&b, &silent,
+         "WRITE_STATE t-0 leader=2 epoch=9 isr=[2] v=10\n"
+         "SETTLE_BROKER 1 epoch=1101\n");
+    bench_fini(&b);
+}
+
+/* Once enough are in sync again, nobody else is remembered: it may lack what is written now. */
+Test(ctl_eligible, is_forgotten_when_enough_are_in_sync)
+{
+    struct bench b;
+    lead_two(&b, (struct state_spec){1, 5, 7, {1, -2}});
+    ask_isr(&b, 5, 7, (const int[]){1, 3}, 2);
+    expect(&b, "WRITE_STATE t-0 leader=1 epoch=5 isr=[1,3] v=7\n");
+    bench_fini(&b);
+}
+
+/* A leader that lets somebody go for being slow: it has everything up to the high watermark. */
+Test(ctl_eligible, who_is_too_slow_is_remembered)
+{
+    struct bench b;
+    lead_two(&b, (struct state_spec){1, 5, 7, {1, 2}});
+    ask_isr(&b, 5, 7, (const int[]){1}, 1);
+    expect(&b, "WRITE_STATE t-0 leader=1 epoch=5 isr=[1] eligible=[2] v=7\n");
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_OK, 8);
+    cr_assert_not_null(strstr((char *)b.text.data, "t-0:error=0,isr=[1],eligible=[2],v=8\n"));
+    bench_fini(&b);
+}
+
+/* A remembered one that loses power is remembered no longer. */
+Test(ctl_eligible, loses_its_place_with_the_power)
+{
+    struct bench b;
+    lead_two(&b, (struct state_spec){1, 5, 7, {1, -2}});
+    brokers_alive(&b, three, (const int[]){0, -1, 0}, 3);
+    runs(&b, &silent,
+         "WRITE_STATE t-0 leader=1 epoch=6 isr=[1] v=7\n"
+         "SETTLE_BROKER 2 epoch=1102\n");
+    bench_fini(&b);
+}
+
+/* Fewer are enough: the leader is told, so that its high watermark moves again. */
+Test(ctl_eligible, is_forgotten_when_the_minimum_is_lowered)
+{
+    struct bench b;
+    lead_two(&b, (struct state_spec){1, 5, 7, {1, -2}});
+    min_insync_is(&b, 1);
+    runs(&b, &silent, "WRITE_STATE t-0 leader=1 epoch=6 isr=[1] v=7\n");
+    bench_fini(&b);
+}
+
+/* Every broker lost power: when all that may be complete are back, the longest log leads, and
+ * epochs count for more than records. */
+Test(ctl_unclean, of_all_the_longest_log_leads)
+{
+    static const struct ends ends = {{-1, 4, 5, 5}, {-1, 90, 40, 50}};
+    struct bench b;
+    lead_two(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
+    brokers_alive(&b, NULL, NULL, 0);
+    runs(&b, &ends, "WRITE_STATE t-0 leader=-1 epoch=6 isr=[1,2,3] v=7\n");
+    brokers_alive(&b, three, (const int[]){-1, -1}, 2);
+    runs(&b, &ends, "");
+    brokers_alive(&b, three, (const int[]){-1, -1, -1}, 3);
+    runs(&b, &ends,
+         "WRITE_STATE t-0 leader=3 epoch=7 isr=[3] v=8\n"
+         "NOTE leader started uncleanly and nobody is better, acknowledged records that were not "
+         "on its disk are lost: tp=t-0 leader=3 epoch=7\n"
+         "SETTLE_BROKER 1 epoch=1101\nSETTLE_BROKER 2 epoch=1102\nSETTLE_BROKER 3 epoch=1103\n");
+    bench_fini(&b);
+}
+
+/* One of them has not lost power: it leads, however short its log is; the others have to follow. */
+Test(ctl_unclean, a_complete_one_leads_before_longer_logs)
+{
+    static const struct ends ends = {{-1, 5, 5, 5}, {-1, 90, 80, 10}};
+    struct bench b;
+    lead_two(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
+    brokers_alive(&b, NULL, NULL, 0);
+    runs(&b, &ends, "WRITE_STATE t-0 leader=-1 epoch=6 isr=[1,2,3] v=7\n");
+    brokers_alive(&b, three, (const int[]){-1, -1, 1}, 3);
+    runs(&b, &ends,
+         "WRITE_STATE t-0 leader=3 epoch=7 isr=[3] v=8\n"
+         "SETTLE_BROKER 1 epoch=1101\nSETTLE_BROKER 2 epoch=1102\n");
+    bench_fini(&b);
+}
+
+/* What a broker said in an earlier life, before it lost power again, does not count. */
+Test(ctl_unclean, ends_of_earlier_lives_do_not_count)
+{
+    static const struct ends before = {{-1, 5, -1, -1}, {-1, 90, -1, -1}};
+    static const struct ends after = {{-1, 5, 5, -1}, {-1, 20, 30, -1}};
+    struct bench b;
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 2}});
+    brokers_alive(&b, NULL, NULL, 0);
+    brokers_alive(&b, three, (const int[]){-1}, 1);
+    runs(&b, &before, "");
+    brokers_alive(&b, three, (const int[]){-2, -1}, 2);
+    runs(&b, &after, "");
+    bench_fini(&b);
+}
+
+/* Where unclean elections are allowed, nobody waits for the others. */
+Test(ctl_unclean, with_permission_nobody_waits)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 2}});
+    struct ctl_event event = {.kind = CTL_EV_UNCLEAN};
+    event.u.unclean.topic = STR("t");
+    event.u.unclean.allowed = 1;
+    step(&b, event);
+    brokers_alive(&b, (const int[]){1}, (const int[]){-1}, 1);
+    runs(&b, &silent,
+         "WRITE_STATE t-0 leader=-1 epoch=6 isr=[1,2] v=7\n"
+         "WRITE_STATE t-0 leader=1 epoch=7 isr=[1] recovering v=8\n"
+         "NOTE leader started uncleanly and nobody is better, acknowledged records that were not "
+         "on its disk are lost: tp=t-0 leader=1 epoch=7\n"
+         "SETTLE_BROKER 1 epoch=1101\n");
+    bench_fini(&b);
+}
+
+/* A controller that takes over finds the mark in the registration and begins again. */
+Test(ctl_unclean, survives_a_failover)
+{
+    const char *names[] = {"t"};
+    struct state_spec state = {2, 5, 7, {2, 1}};
+    struct bench b;
+    bench_init(&b);
+    b.mzxid = 5000; /* written after both had registered: only the mark tells */
+    elect(&b, 3);
+    brokers_alive(&b, three, (const int[]){0, -1, 0}, 3);
+    topics_are(&b, names, 1);
+    marks_are(&b, NULL, 0);
+    step(&b, (struct ctl_event){.kind = CTL_EV_PREFERRED});
+    topic_is(&b, "t", three, 3, &state, 1);
+    runs(&b, &silent,
+         "WRITE_STATE t-0 leader=1 epoch=6 isr=[1] v=7\n"
+         "SETTLE_BROKER 2 epoch=1102\n");
+    bench_fini(&b);
+}
+
+/* It restarts while a write that lets it in is under way: out again, and not settled before. */
+Test(ctl_unclean, overtakes_a_write_that_lets_it_in)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1}});
+    ask_isr(&b, 5, 7, (const int[]){1, 2}, 2);
+    uint64_t write = id_of(&b, CTL_WRITE_STATE, 0);
+    brokers_alive(&b, three, (const int[]){0, -1, 0}, 3);
+    cr_assert_null(strstr((char *)b.text.data, "SETTLE"));
+    wrote(&b, write, ERR_OK, 8);
+    runs(&b, &silent,
+         "WRITE_STATE t-0 leader=1 epoch=6 isr=[1] v=8\n"
+         "SETTLE_BROKER 2 epoch=1102\n");
+    bench_fini(&b);
+}
+
+/* Who enters the ISR has to be proven to be the life that is registered now. */
+Test(ctl_unclean, stale_broker_epochs_never_enter_an_isr)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 3}});
+    ask_isr_of(&b, 5, 7, (const int[]){1, 3, 2}, NULL, 3);
+    expect(&b, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=107\n");
+    ask_isr_of(&b, 5, 7, (const int[]){1, 3, 2}, (int64_t[]){-1, 103, -1}, 3);
+    expect(&b, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=107\n");
+    ask_isr_of(&b, 5, 7, (const int[]){1, 3, 2}, (int64_t[]){-1, 103, 99}, 3);
+    expect(&b, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=107\n");
+    ask_isr_of(&b, 5, 7, (const int[]){1, 3, 2}, (int64_t[]){-1, -1, 102}, 3);
+    expect(&b, "WRITE_STATE t-0 leader=1 epoch=5 isr=[1,3,2] v=7\n");
+    bench_fini(&b);
+}
