@@ -1,138 +1,184 @@
-"""scripts/reassign on real brokers, with messages that flow meanwhile. What it prints is tested in tests/scripts."""
-import collections
+"""Partitions move to other brokers: under load, cancelled, over failures, and ordered in either of Kafka's ways."""
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
-import wire
-from traffic import Traffic, assert_all_kept, create, in_sync, partitions_of
+from admin import Admin
+from traffic import Traffic, assert_all_kept, create, in_sync, leaders, partitions_of
+from znodes import Znodes
 
-SCRIPTS = os.path.join(wire.ROOT, "scripts")
-
-
-Ask = collections.namedtuple("Ask", "bootstrap")  # some brokers of a cluster
-
-
-def run(one, script, *words):
-    """Standard output; the command succeeds."""
-    done = subprocess.run([sys.executable, os.path.join(SCRIPTS, script), "--bootstrap-server", one.bootstrap, *words],
-                          capture_output=True, text=True, timeout=180, check=False)
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
-    return done.stdout
+ORDERS = "/admin/reassign_partitions"
+UNKNOWN_TOPIC_OR_PARTITION, INVALID_REPLICA_ASSIGNMENT, NOT_CONTROLLER, NO_REASSIGNMENT = 3, 39, 41, 85
 
 
-def replicas(one, topic):
-    return [partition["replica_nodes"] for partition in partitions_of(one, topic)]
+def reassign(cluster, topic, targets):
+    """targets: {partition: replicas, or None to cancel}; {partition: (code, text)}."""
+    with Admin(cluster.bootstrap) as admin:
+        answer = admin.call_controller("AlterPartitionReassignments", lambda version, timeout_ms: {
+            "timeout_ms": timeout_ms, "topics": [{"name": topic, "partitions": [
+                {"partition_index": p, "replicas": ids} for p, ids in targets.items()]}]})
+    assert answer["error_code"] == 0, answer
+    return {p["partition_index"]: (p["error_code"], p["error_message"]) for p in answer["responses"][0]["partitions"]}
 
 
-def holds(one):
-    """{broker: replicas of all topics}"""
-    return collections.Counter(broker for topic in one.metadata()["topics"] for partition in topic["partitions"]
-                               for broker in partition["replica_nodes"])
+def start(cluster, topic, targets):
+    assert set(reassign(cluster, topic, targets).values()) == {(0, None)}
 
 
-def leads(one):
-    return collections.Counter(partition["leader_id"] for topic in one.metadata()["topics"]
-                               for partition in topic["partitions"])
+def moving(cluster, wanted=None):
+    """{(topic, partition): (replicas, adding, removing)}"""
+    with Admin(cluster.bootstrap) as admin:
+        answer = admin.call_controller("ListPartitionReassignments", lambda version, timeout_ms: {
+            "timeout_ms": timeout_ms, "topics": wanted})
+    assert answer["error_code"] == 0, answer
+    return {(t["name"], p["partition_index"]): (p["replicas"], p["adding_replicas"], p["removing_replicas"])
+            for t in answer["topics"] for p in t["partitions"]}
 
 
-def on_disk(broker, topic):
-    data = os.path.join(broker.folder, "data")
-    return sorted(name for name in os.listdir(data) if name.startswith(topic + "-"))
+def replicas(cluster, topic):
+    return [p["replica_nodes"] for p in partitions_of(cluster, topic)]
 
 
-@pytest.fixture
-def file(tmp_path):
-    """The option with a file of this text."""
-    def make(text):
-        (tmp_path / "moves.json").write_text(text)
-        return ["--reassignment-json-file", str(tmp_path / "moves.json")]
-
-    return make
+def has_copy(cluster, broker, topic, partition=0):
+    return os.path.exists(os.path.join(cluster.broker(broker).folder, "data", f"{topic}-{partition}"))
 
 
-def test_balance_after_a_broker_has_come_and_before_one_goes_loses_nothing(cluster, topic):
-    one = cluster(3)
-    create(one, topic, partitions=9, replicas=2)
-    with Traffic(one, topic) as traffic:
-        one.add_broker(one.ports.take())
-        one.up()
-        out = run(one, "reassign", "--balance")
-        assert "\nDone in " in out
-        assert set(holds(one).values()) <= {4, 5} and sum(holds(one).values()) == 18, out
-        assert set(leads(one).values()) <= {2, 3}, out
-        traffic.wait_more(50)
-        out = run(one, "reassign", "--balance", "--without", "1")
-        assert "broker 1 holds nothing any more and may be stopped." in out
-        one.wait(lambda: on_disk(one.broker(1), topic) == [], "broker 1's copies being deleted")
-        one.stop(1)
-        traffic.wait_more(50)
-    assert "1" not in str(replicas(one, topic)) and set(map(len, in_sync(one, topic))) == {2}
-    assert_all_kept(one, topic, traffic)
+def wait_settled(cluster, topic, targets):
+    """Everything is where it was to go, in sync, and nowhere else."""
+    cluster.wait(lambda: moving(cluster) == {}, "the end of the reassignment")
+    cluster.wait(lambda: replicas(cluster, topic) == targets, f"replicas {targets}")
+    cluster.wait(lambda: in_sync(cluster, topic) == [sorted(t) for t in targets], "all of them in sync")
+    for partition, target in enumerate(targets):
+        for broker in cluster.brokers:
+            if broker.alive():
+                cluster.wait(lambda b=broker.id, p=partition, t=target: has_copy(cluster, b, topic, p) == (b in t),
+                             f"a copy of {topic}-{partition} on broker {broker.id}: {broker.id in target}")
 
 
-def test_a_generated_plan_is_executed_under_load_and_verified(cluster, topic, file, tmp_path):
-    one = cluster(4)
-    create(one, topic, assignment=[[1, 2], [2, 1], [1, 2]])
-    (tmp_path / "topics.json").write_text(json.dumps({"version": 1, "topics": [{"topic": topic}]}))
-    with Traffic(one, topic) as traffic:
-        out = run(one, "reassign", "--generate", "--topics-to-move-json-file", str(tmp_path / "topics.json"),
-                  "--broker-list", "3,4")
-        plan = out.splitlines()[out.splitlines().index("Proposed partition reassignment configuration") + 1]
-        out = run(one, "reassign", "--execute", *file(plan))
-        assert f"Successfully started partition reassignments for {topic}-0,{topic}-1,{topic}-2" in out
-        one.wait(lambda: run(one, "reassign", "--verify", "--preserve-throttles", *file(plan)).count("is completed") == 3,
-                 "all three moved")
-        assert "Clearing broker-level throttles on brokers 1,2,3,4" in run(one, "reassign", "--verify", *file(plan))
-        traffic.wait_more(50)
-    assert replicas(one, topic) == [[3, 4], [4, 3], [3, 4]]
-    one.wait(lambda: on_disk(one.broker(1), topic) + on_disk(one.broker(2), topic) == [], "old copies being deleted")
-    assert_all_kept(one, topic, traffic)
+def test_replicas_move_under_load(cluster, topic):
+    c = cluster(brokers=4)
+    create(c, topic, assignment=[[1, 2, 3], [2, 3, 4]])
+    with Traffic(c, topic) as traffic:
+        start(c, topic, {0: [4, 2, 3], 1: [1]})
+        wait_settled(c, topic, [[4, 2, 3], [1]])
+        traffic.wait_more(100)
+        start(c, topic, {0: [1, 2], 1: [3, 4, 1, 2]})
+        wait_settled(c, topic, [[1, 2], [3, 4, 1, 2]])
+        traffic.wait_more(100)
+    assert_all_kept(c, topic, traffic)
 
 
-def test_a_move_to_a_broker_that_hangs_is_listed_and_described_and_can_be_cancelled(cluster, topic, file):
-    one = cluster(3, config={"zookeeper.session.timeout.ms": "30000"}, tick_ms=2000)
-    controller = one.wait(one.controller, "a controller")
-    hung = next(broker for broker in one.brokers if broker.id != controller)
-    first, second = (broker for broker in one.brokers if broker is not hung)
-    create(one, topic, assignment=[[first.id, second.id]])
-    plan = json.dumps({"partitions": [{"topic": topic, "partition": 0, "replicas": [first.id, hung.id]}]})
-    ask = Ask(f"{first.address},{second.address}")
-    with Traffic(one, topic) as traffic:
-        hung.kill(signal.SIGSTOP)
-        try:
-            run(ask, "reassign", "--execute", *file(plan))
-            assert run(ask, "reassign", "--list") == (
-                f"Current partition reassignments:\n{topic}-0: replicas: {first.id},{hung.id},{second.id}."
-                f" adding: {hung.id}. removing: {second.id}.\n")
-            assert f"Reassignment of partition {topic}-0 is still in progress." in run(
-                ask, "reassign", "--verify", *file(plan))
-            moving = f"\tAdding Replicas: {hung.id}\tRemoving Replicas: {second.id}\tElr: N/A"
-            one.wait(lambda: "\tReplicationFactor: 2\t" in (out := run(ask, "topics", "--describe", "--topic", topic))
-                     and moving in out, "the move in the description")
-            assert run(ask, "topics", "--describe", "--under-replicated-partitions") == ""  # two of two are in sync
-            traffic.wait_more(50)
-            assert f"Successfully cancelled partition reassignment for: {topic}-0" in run(
-                ask, "reassign", "--cancel", "--preserve-throttles", *file(plan))
-            one.wait(lambda: run(ask, "reassign", "--list") == "No partition reassignments found.\n", "the end of it")
-        finally:
-            hung.kill(signal.SIGCONT)
-        traffic.wait_more(50)
-    one.wait(lambda: replicas(one, topic) == [[first.id, second.id]], "the replicas as before")
-    assert_all_kept(one, topic, traffic)
+def test_a_reassignment_that_cannot_end_is_cancelled(cluster, topic):
+    c = cluster(brokers=4, config={"zookeeper.session.timeout.ms": "60000"})
+    create(c, topic, assignment=[[1, 2, 3]])
+    c.wait(lambda: c.controller() is not None, "a controller")
+    if c.controller() == 4:
+        c.stop(4)
+        c.start(4)
+    with Traffic(c, topic) as traffic:
+        c.kill(4, signal.SIGSTOP)
+        start(c, topic, {0: [4, 1]})
+        assert moving(c) == {(topic, 0): ([4, 1, 2, 3], [4], [2, 3])}
+        assert moving(c, [{"name": topic, "partition_indexes": [0, 5]}]) == moving(c)
+        assert moving(c, [{"name": topic, "partition_indexes": [5]}]) == {}
+        with Znodes(c.zookeepers[0].address) as znodes:
+            node = znodes.json(f"/brokers/topics/{topic}")
+        assert (node["partitions"], node["adding_replicas"], node["removing_replicas"]) == (
+            {"0": [4, 1, 2, 3]}, {"0": [4]}, {"0": [2, 3]})
+        start(c, topic, {0: None})
+        c.kill(4, signal.SIGCONT)
+        wait_settled(c, topic, [[1, 2, 3]])
+        assert reassign(c, topic, {0: None}) == {0: (NO_REASSIGNMENT, "No partition reassignment is in progress.")}
+        traffic.wait_more(100)
+    assert_all_kept(c, topic, traffic)
 
 
-def test_mistakes_change_nothing_on_a_real_cluster_either(shared_cluster, topic, file):
-    create(shared_cluster, topic, assignment=[[1, 2]])
-    bad = {"Unknown broker id 9": [0, [1, 9]], f"Unable to find partition: {topic}-5": [5, [1]],
-           "Partition replica list cannot be empty": [0, []]}
-    for told, (index, wanted) in bad.items():
-        text = json.dumps({"partitions": [{"topic": topic, "partition": index, "replicas": wanted}]})
-        done = subprocess.run([sys.executable, os.path.join(SCRIPTS, "reassign"), "--bootstrap-server",
-                               shared_cluster.bootstrap, "--execute", *file(text)], capture_output=True, text=True,
-                              timeout=60, check=False)
-        assert (done.returncode, done.stdout, done.stderr) == (1, f"Error: {told}\n", "")
-    assert replicas(shared_cluster, topic) == [[1, 2]]
+def test_a_broker_that_was_down_deletes_its_copy_when_it_is_back(cluster, topic):
+    c = cluster(brokers=4)
+    create(c, topic, assignment=[[1, 2, 3]])
+    victim = next(b for b in (1, 2, 3) if b != c.controller())
+    rest = [b for b in (1, 2, 3) if b != victim]
+    c.kill(victim)
+    c.wait(lambda: in_sync(c, topic) == [rest], "the dead replica out of the ISR")
+    start(c, topic, {0: rest + [4]})
+    wait_settled(c, topic, [rest + [4]])
+    assert has_copy(c, victim, topic)
+    c.stop(c.controller())  # nobody remembers who was a replica
+    c.start(victim)
+    c.wait(lambda: not has_copy(c, victim, topic), "the copy that is not needed deleted")
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_another_controller_takes_over(cluster, topic, end):
+    c = cluster(brokers=5, zookeepers=1)
+    create(c, topic, assignment=[[1, 2, 3]])
+    controller = c.controller()
+    new = next(b for b in (4, 5) if b != controller)
+    stays = [b for b in (1, 2, 3) if b != controller][:2]
+    with Traffic(c, topic) as traffic:
+        start(c, topic, {0: stays + [new]})
+        c.kill(controller, end)
+        c.wait(lambda: c.controller() not in (None, controller), "another controller")
+        wait_settled(c, topic, [stays + [new]])
+        traffic.wait_more(100)
+        c.broker(controller).finish()
+        c.start(controller)
+        c.wait(lambda: has_copy(c, controller, topic) == (controller in stays + [new]), "no copy that is not needed")
+    assert_all_kept(c, topic, traffic)
+
+
+def order(cluster, topic, targets):
+    with Znodes(cluster.zookeepers[0].address) as znodes:
+        znodes.create(ORDERS, json.dumps({"version": 1, "partitions": [
+            {"topic": topic, "partition": p, "replicas": ids} for p, ids in targets.items()]}))
+
+
+def test_orders_in_zookeeper_are_carried_out(cluster, topic):
+    c = cluster(brokers=4)
+    create(c, topic, assignment=[[1, 2], [2, 3]])
+    order(c, topic, {0: [3, 4], 1: [2], 7: [1]})
+    with Znodes(c.zookeepers[0].address) as znodes:
+        c.wait(lambda: not znodes.exists(ORDERS), "the node of orders gone")
+    wait_settled(c, topic, [[3, 4], [2]])
+    with Znodes(c.zookeepers[0].address) as znodes:
+        znodes.create(ORDERS, "{")
+        controller = c.broker(c.controller())
+        c.wait(lambda: "orders for reassignments cannot be read" in controller.log_text(), "a line about bad orders")
+        znodes.set(ORDERS, json.dumps({"version": 1, "partitions": [
+            {"topic": topic, "partition": 0, "replicas": [1, 2]}]}))
+        c.wait(lambda: not znodes.exists(ORDERS), "the node of orders gone")
+    wait_settled(c, topic, [[1, 2], [2]])
+
+
+def test_refusals(cluster, topic):
+    c = cluster(brokers=3)
+    create(c, topic, assignment=[[1, 2]])
+    answer = reassign(c, topic, {0: [], 1: [1]})
+    assert answer == {0: (INVALID_REPLICA_ASSIGNMENT, "Empty replica list specified in partition reassignment."),
+                      1: (UNKNOWN_TOPIC_OR_PARTITION, "The partition does not exist.")}
+    assert reassign(c, topic, {0: [1, 1]})[0][0] == INVALID_REPLICA_ASSIGNMENT
+    assert reassign(c, topic, {0: [1, -1]})[0][0] == INVALID_REPLICA_ASSIGNMENT
+    assert reassign(c, topic, {0: [1, 77]})[0][0] == INVALID_REPLICA_ASSIGNMENT
+    other = next(b for b in c.brokers if b.id != c.controller())
+    body = {"timeout_ms": 1000, "topics": [{"name": topic, "partitions": [{"partition_index": 0, "replicas": [3]}]}]}
+    assert other.call("AlterPartitionReassignments", body)["error_code"] == NOT_CONTROLLER
+    assert other.call("ListPartitionReassignments", {"timeout_ms": 1000, "topics": None})["error_code"] == NOT_CONTROLLER
+    assert replicas(c, topic) == [[1, 2]]
+
+
+def test_a_topic_is_deleted_when_its_partitions_have_come_to_rest(cluster, topic):
+    c = cluster(brokers=3, config={"zookeeper.session.timeout.ms": "60000"})
+    create(c, topic, assignment=[[1], [2]])
+    stopped = next(b for b in (1, 2, 3) if b != c.controller() and b != leaders(c, topic)[0])
+    c.kill(stopped, signal.SIGSTOP)
+    start(c, topic, {0: [leaders(c, topic)[0], stopped]})
+    with Znodes(c.zookeepers[0].address) as znodes:
+        znodes.create(f"/admin/delete_topics/{topic}")
+        c.wait(lambda: reassign(c, topic, {1: [c.controller()]})[1][0] == UNKNOWN_TOPIC_OR_PARTITION,
+               "nothing new for a topic that is to be deleted")
+        assert znodes.exists(f"/brokers/topics/{topic}")
+        c.kill(stopped, signal.SIGCONT)
+        c.wait(lambda: not znodes.exists(f"/brokers/topics/{topic}"), "the topic deleted")
+    for broker in (1, 2, 3):
+        c.wait(lambda b=broker: not has_copy(c, b, topic, 0) and not has_copy(c, b, topic, 1), "no copy left")

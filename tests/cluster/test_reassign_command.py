@@ -1,0 +1,138 @@
+"""scripts/reassign on real brokers, with messages that flow meanwhile. What it prints is tested in tests/scripts."""
+import collections
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import wire
+from traffic import Traffic, assert_all_kept, create, in_sync, partitions_of
+
+SCRIPTS = os.path.join(wire.ROOT, "scripts")
+
+
+Ask = collections.namedtuple("Ask", "bootstrap")  # some brokers of a cluster
+
+
+def run(one, script, *words):
+    """Standard output; the command succeeds."""
+    done = subprocess.run([sys.executable, os.path.join(SCRIPTS, script), "--bootstrap-server", one.bootstrap, *words],
+                          capture_output=True, text=True, timeout=180, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    return done.stdout
+
+
+def replicas(one, topic):
+    return [partition["replica_nodes"] for partition in partitions_of(one, topic)]
+
+
+def holds(one):
+    """{broker: replicas of all topics}"""
+    return collections.Counter(broker for topic in one.metadata()["topics"] for partition in topic["partitions"]
+                               for broker in partition["replica_nodes"])
+
+
+def leads(one):
+    return collections.Counter(partition["leader_id"] for topic in one.metadata()["topics"]
+                               for partition in topic["partitions"])
+
+
+def on_disk(broker, topic):
+    data = os.path.join(broker.folder, "data")
+    return sorted(name for name in os.listdir(data) if name.startswith(topic + "-"))
+
+
+@pytest.fixture
+def file(tmp_path):
+    """The option with a file of this text."""
+    def make(text):
+        (tmp_path / "moves.json").write_text(text)
+        return ["--reassignment-json-file", str(tmp_path / "moves.json")]
+
+    return make
+
+
+def test_balance_after_a_broker_has_come_and_before_one_goes_loses_nothing(cluster, topic):
+    one = cluster(3)
+    create(one, topic, partitions=9, replicas=2)
+    with Traffic(one, topic) as traffic:
+        one.add_broker(one.ports.take())
+        one.up()
+        out = run(one, "reassign", "--balance")
+        assert "\nDone in " in out
+        assert set(holds(one).values()) <= {4, 5} and sum(holds(one).values()) == 18, out
+        assert set(leads(one).values()) <= {2, 3}, out
+        traffic.wait_more(50)
+        out = run(one, "reassign", "--balance", "--without", "1")
+        assert "broker 1 holds nothing any more and may be stopped." in out
+        one.wait(lambda: on_disk(one.broker(1), topic) == [], "broker 1's copies being deleted")
+        one.stop(1)
+        traffic.wait_more(50)
+    assert "1" not in str(replicas(one, topic)) and set(map(len, in_sync(one, topic))) == {2}
+    assert_all_kept(one, topic, traffic)
+
+
+def test_a_generated_plan_is_executed_under_load_and_verified(cluster, topic, file, tmp_path):
+    one = cluster(4)
+    create(one, topic, assignment=[[1, 2], [2, 1], [1, 2]])
+    (tmp_path / "topics.json").write_text(json.dumps({"version": 1, "topics": [{"topic": topic}]}))
+    with Traffic(one, topic) as traffic:
+        out = run(one, "reassign", "--generate", "--topics-to-move-json-file", str(tmp_path / "topics.json"),
+                  "--broker-list", "3,4")
+        plan = out.splitlines()[out.splitlines().index("Proposed partition reassignment configuration") + 1]
+        out = run(one, "reassign", "--execute", *file(plan))
+        assert f"Successfully started partition reassignments for {topic}-0,{topic}-1,{topic}-2" in out
+        one.wait(lambda: run(one, "reassign", "--verify", "--preserve-throttles", *file(plan)).count("is completed") == 3,
+                 "all three moved")
+        assert "Clearing broker-level throttles on brokers 1,2,3,4" in run(one, "reassign", "--verify", *file(plan))
+        traffic.wait_more(50)
+    assert replicas(one, topic) == [[3, 4], [4, 3], [3, 4]]
+    one.wait(lambda: on_disk(one.broker(1), topic) + on_disk(one.broker(2), topic) == [], "old copies being deleted")
+    assert_all_kept(one, topic, traffic)
+
+
+def test_a_move_to_a_broker_that_hangs_is_listed_and_described_and_can_be_cancelled(cluster, topic, file):
+    one = cluster(3, config={"zookeeper.session.timeout.ms": "30000"}, tick_ms=2000)
+    controller = one.wait(one.controller, "a controller")
+    hung = next(broker for broker in one.brokers if broker.id != controller)
+    first, second = (broker for broker in one.brokers if broker is not hung)
+    create(one, topic, assignment=[[first.id, second.id]])
+    plan = json.dumps({"partitions": [{"topic": topic, "partition": 0, "replicas": [first.id, hung.id]}]})
+    ask = Ask(f"{first.address},{second.address}")
+    with Traffic(one, topic) as traffic:
+        hung.kill(signal.SIGSTOP)
+        try:
+            run(ask, "reassign", "--execute", *file(plan))
+            assert run(ask, "reassign", "--list") == (
+                f"Current partition reassignments:\n{topic}-0: replicas: {first.id},{hung.id},{second.id}."
+                f" adding: {hung.id}. removing: {second.id}.\n")
+            assert f"Reassignment of partition {topic}-0 is still in progress." in run(
+                ask, "reassign", "--verify", *file(plan))
+            moving = f"\tAdding Replicas: {hung.id}\tRemoving Replicas: {second.id}\tElr: N/A"
+            one.wait(lambda: "\tReplicationFactor: 2\t" in (out := run(ask, "topics", "--describe", "--topic", topic))
+                     and moving in out, "the move in the description")
+            assert run(ask, "topics", "--describe", "--under-replicated-partitions") == ""  # two of two are in sync
+            traffic.wait_more(50)
+            assert f"Successfully cancelled partition reassignment for: {topic}-0" in run(
+                ask, "reassign", "--cancel", "--preserve-throttles", *file(plan))
+            one.wait(lambda: run(ask, "reassign", "--list") == "No partition reassignments found.\n", "the end of it")
+        finally:
+            hung.kill(signal.SIGCONT)
+        traffic.wait_more(50)
+    one.wait(lambda: replicas(one, topic) == [[first.id, second.id]], "the replicas as before")
+    assert_all_kept(one, topic, traffic)
+
+
+def test_mistakes_change_nothing_on_a_real_cluster_either(shared_cluster, topic, file):
+    create(shared_cluster, topic, assignment=[[1, 2]])
+    bad = {"Unknown broker id 9": [0, [1, 9]], f"Unable to find partition: {topic}-5": [5, [1]],
+           "Partition replica list cannot be empty": [0, []]}
+    for told, (index, wanted) in bad.items():
+        text = json.dumps({"partitions": [{"topic": topic, "partition": index, "replicas": wanted}]})
+        done = subprocess.run([sys.executable, os.path.join(SCRIPTS, "reassign"), "--bootstrap-server",
+                               shared_cluster.bootstrap, "--execute", *file(text)], capture_output=True, text=True,
+                              timeout=60, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (1, f"Error: {told}\n", "")
+    assert replicas(shared_cluster, topic) == [[1, 2]]
