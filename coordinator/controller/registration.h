@@ -73,8 +73,8 @@ void registration_start(struct registration *reg, struct zk *zk);
 /* The session expired or is about to be closed: nothing is called back until the next start. */
 void registration_session_lost(struct registration *reg);
 
-/* Leave the cluster while the session goes on: the node is removed, before anything that is asked of
- * ZooKeeper in this session afterwards. Nothing, where we are not registered. */
+/* Leave the cluster while the session goes on: the node is removed, before anything that is asked
+ * of ZooKeeper in this session afterwards. Nothing, where we are not registered. */
 void registration_withdraw(struct registration *reg);
 
 /* Every watch event of the session goes here; true when it was for this module. */
