@@ -337,6 +337,12 @@ static int64_t wake_ms(const struct ctl *ctl)
             wake = broker->settle_retry_ms;
         }
     }
+    list_for_each (link, &ctl->shutdowns) {
+        int64_t until_ms = container_of(link, struct ctl_shutdown, link)->tell_until_ms;
+        if (until_ms > ctl->now_ms && until_ms < wake) {
+            wake = until_ms;
+        }
+    }
     list_for_each (link, &ctl->deleting) {
         const struct ctl_topic *topic = container_of(link, struct ctl_topic, deleting_link);
         if (topic->delete_retry_ms > ctl->now_ms && topic->delete_retry_ms < wake) {

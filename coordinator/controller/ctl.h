@@ -46,6 +46,8 @@ struct ctl_config {
 enum {
     /* A request to a broker that failed is repeated after so long, for ever. */
     CTL_RETRY_MS = 100,
+    /* A controlled shutdown is answered when all brokers have heard of it, or after so long. */
+    CTL_TELL_MS = 1000,
     /* A topic deletion that ZooKeeper refused is tried again after so long. */
     CTL_DELETE_RETRY_MS = 1000,
     /* The first look at the balance of leaders after an election. */

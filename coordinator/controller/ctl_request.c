@@ -356,6 +356,31 @@ static bool shutdown_settled(const struct ctl *ctl, int32_t broker_id)
     return true;
 }
 
+/* Has every broker that can be reached heard everything? Who leaves must not be gone, and least of
+ * all as the controller, while leaders still wait for it, or while it takes itself for one. */
+static bool all_told(const struct ctl *ctl)
+{
+    for (int32_t i = 0; i < ctl->brokers_count; i++) {
+        const struct ctl_broker *broker = ctl->brokers[i];
+        bool due = broker->due_leader + broker->due_meta + broker->due_stop > 0;
+        if (broker->sending != 0 || (due && ctl->now_ms >= broker->retry_ms)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool shutdown_done(const struct ctl *ctl, struct ctl_shutdown *shutdown)
+{
+    if (!shutdown_settled(ctl, shutdown->broker_id)) {
+        return false;
+    }
+    if (shutdown->tell_until_ms == 0) {
+        shutdown->tell_until_ms = ctl->now_ms + CTL_TELL_MS;
+    }
+    return all_told(ctl) || ctl->now_ms >= shutdown->tell_until_ms;
+}
+
 /* Is there anybody who might lead it instead, now or once in sync? Else waiting would not help. */
 static bool has_other_replica(const struct ctl *ctl, const struct ctl_part *part, int32_t broker_id)
 {
@@ -400,7 +425,7 @@ void ctl_shutdowns_advance(struct ctl *ctl)
 {
     list_for_each_safe (link, &ctl->shutdowns) {
         struct ctl_shutdown *shutdown = container_of(link, struct ctl_shutdown, link);
-        if (shutdown_settled(ctl, shutdown->broker_id)) {
+        if (shutdown_done(ctl, shutdown)) {
             shutdown_reply(ctl, shutdown);
             list_remove(link);
             mem_free(shutdown);

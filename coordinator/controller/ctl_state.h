@@ -196,6 +196,7 @@ struct ctl_shutdown {
     struct list link;
     uint64_t reply_id;
     int32_t broker_id;
+    int64_t tell_until_ms; /* everything is written; so long brokers may take to hear of it; or 0 */
 };
 
 /* AlterPartitionReassignments that waits for its results. */

@@ -441,8 +441,22 @@ static void ask_shutdown(struct bench *b, int broker)
     step(b, event);
 }
 
-/* A leaving leader hands over first, and the answer comes when that is written. */
-Test(ctl_shutdown, leader_is_moved_before_the_answer)
+/* Answer what is sent to this broker, and what is sent to it then. */
+static void told_all(struct bench *b, uint64_t id)
+{
+    while (id != 0) {
+        sent_one(b, id, "t", 0, ERR_OK);
+        id = 0;
+        for (int32_t i = 0; i < b->out.count; i++) {
+            id = b->out.items[i].kind == CTL_SEND ? b->out.items[i].id : id;
+        }
+    }
+}
+
+/* A leaving leader hands over first, and the answer comes when that is written and everybody has
+ * heard of it: otherwise who leaves would lead on for a moment, and when it is the controller
+ * itself nobody would hear before the next one says so. */
+Test(ctl_shutdown, leader_is_moved_and_all_are_told_before_the_answer)
 {
     struct bench b;
     bench_init(&b);
@@ -452,10 +466,35 @@ Test(ctl_shutdown, leader_is_moved_before_the_answer)
                "WRITE_STATE t-0 leader=2 epoch=6 isr=[2,3] v=7\n");
     wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_OK, 8);
     expect(&b, "NOTE leader changed: tp=t-0 old=1 new=2 epoch=6\n"
-               "REPLY id=77 CONTROLLED_SHUTDOWN error=0\n"
                "SEND to=1 LEADER_AND_ISR t-0:leader=2,epoch=6,isr=[2,3],v=8\n"
                "SEND to=2 LEADER_AND_ISR t-0:leader=2,epoch=6,isr=[2,3],v=8\n"
                "SEND to=3 LEADER_AND_ISR t-0:leader=2,epoch=6,isr=[2,3],v=8\n");
+    uint64_t to_1 = send_to(&b, 1), to_2 = send_to(&b, 2), to_3 = send_to(&b, 3);
+    told_all(&b, to_1);
+    told_all(&b, to_2);
+    expect(&b, "");
+    told_all(&b, to_3);
+    expect(&b, "REPLY id=77 CONTROLLED_SHUTDOWN error=0\n");
+    bench_fini(&b);
+}
+
+/* A broker that does not hear keeps nobody from ending: one that fails is not waited for, one that
+ * says nothing only for so long. */
+Test(ctl_shutdown, the_answer_does_not_wait_for_ever)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
+    ask_shutdown(&b, 1);
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_OK, 8);
+    uint64_t to_1 = send_to(&b, 1), to_2 = send_to(&b, 2);
+    told_all(&b, to_1);
+    sent_error(&b, to_2, ERR_NETWORK_EXCEPTION);
+    expect(&b, "");
+    cr_assert_eq(b.out.wake_ms, b.now_ms + CTL_RETRY_MS);
+    b.now_ms += CTL_TELL_MS; /* of the third nothing is heard */
+    step(&b, (struct ctl_event){.kind = CTL_EV_TICK});
+    cr_assert(strstr((char *)b.text.data, "REPLY id=77 CONTROLLED_SHUTDOWN error=0\n"));
     bench_fini(&b);
 }
 
@@ -471,12 +510,16 @@ Test(ctl_shutdown, follower_stops_and_sole_leader_remains)
                "WRITE_STATE t-0 leader=1 epoch=6 isr=[1] v=7\n");
     uint64_t write = id_of(&b, CTL_WRITE_STATE, 0);
     wrote(&b, write, ERR_OK, 8);
-    expect(&b, "REPLY id=77 CONTROLLED_SHUTDOWN error=0\n"
-               "SEND to=1 LEADER_AND_ISR t-0:leader=1,epoch=6,isr=[1],v=8\n"
+    expect(&b, "SEND to=1 LEADER_AND_ISR t-0:leader=1,epoch=6,isr=[1],v=8\n"
                "SEND to=2 UPDATE_METADATA live=[1,2,3] t-0:leader=1,epoch=6,isr=[1]\n"
                "SEND to=3 LEADER_AND_ISR t-0:leader=1,epoch=6,isr=[1],v=8\n");
+    uint64_t to_1 = send_to(&b, 1), to_3 = send_to(&b, 3);
     sent_ok(&b, send_to(&b, 2));
     expect(&b, "SEND to=2 STOP_REPLICA t-0:epoch=6\n");
+    told_all(&b, send_to(&b, 2));
+    told_all(&b, to_1);
+    told_all(&b, to_3);
+    expect(&b, "REPLY id=77 CONTROLLED_SHUTDOWN error=0\n");
     ask_shutdown(&b, 1);
     expect(&b, "NOTE broker is shutting down: broker=1\n"
                "REPLY id=77 CONTROLLED_SHUTDOWN error=0 remaining=t-0\n");
