@@ -156,6 +156,7 @@ struct ctl_topic {
     bool deleting;   /* marked for deletion, and that is allowed */
     struct list deleting_link;
     uint64_t delete_cmd; /* DELETE_TOPIC under way */
+    bool listed; /* in the last list of topics that came meanwhile: maybe made anew already */
     int64_t delete_retry_ms;
     int32_t version;            /* of its node, as read or written last */
     uint64_t assign_cmd;        /* WRITE_TOPIC under way, for reassignments */

@@ -282,6 +282,7 @@ void ctl_topics_event(struct ctl *ctl, const struct ctl_event *event)
     ctl->have_topics = true;
     ctl->topics_events++;
     HASH_ITER (hh, ctl->topics, topic, next) {
+        topic->listed = topic->delete_cmd != 0 && listed(event, topic->name);
         if (!listed(event, topic->name)) {
             topic_vanished(ctl, topic);
         }
@@ -630,6 +631,7 @@ void ctl_deletions_advance(struct ctl *ctl)
                 ctl_emit_pending(ctl, CTL_DELETE_TOPIC, CTL_PENDING_DELETE, NULL, topic);
             cmd->topic = arena_str(&ctl->out->arena, topic->name);
             topic->delete_cmd = cmd->id;
+            topic->listed = false;
         }
     }
 }
@@ -639,6 +641,9 @@ void ctl_topic_deleted(struct ctl *ctl, struct ctl_topic *topic, enum err err)
     topic->delete_cmd = 0;
     if (err == ERR_OK || err == ERR_NOT_FOUND) {
         ctl_note(ctl, false, "topic deleted: topic=%.*s", STR_ARG(topic->name));
+        if (topic->listed) {
+            ctl_emit(ctl, CTL_READ_TOPICS);
+        }
         topic_gone(ctl, topic);
     } else {
         topic->delete_retry_ms = ctl->now_ms + CTL_DELETE_RETRY_MS;

@@ -370,6 +370,31 @@ Test(ctl_delete, removes_replicas_then_nodes)
     bench_fini(&b);
 }
 
+/* The reply to a deletion was lost, and the topic was made anew before it had been repeated: the list
+ * with the new topic came while the old one was still known, and nobody looked at it again. */
+Test(ctl_delete, a_topic_made_anew_before_its_deletion_is_known_to_be_done_is_found)
+{
+    struct bench b;
+    const char *names[] = {"t"};
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1}});
+    marks_are(&b, names, 1);
+    uint64_t told[] = {send_to(&b, 1), send_to(&b, 2), send_to(&b, 3)};
+    for (int i = 0; i < 3; i++) {
+        sent_ok(&b, told[i]);
+        sent_one(&b, send_to(&b, i + 1), "t", 0, ERR_OK);
+    }
+    expect(&b, "DELETE_TOPIC t\n");
+    uint64_t gone = id_of(&b, CTL_DELETE_TOPIC, 0);
+    topics_are(&b, names, 1);
+    expect(&b, "");
+    wrote(&b, gone, ERR_OK, 0);
+    expect(&b, "NOTE topic deleted: topic=t\nREAD_TOPICS\n");
+    topics_are(&b, names, 1);
+    expect(&b, "READ_TOPIC t\n");
+    bench_fini(&b);
+}
+
 /* A mark for a topic that does not exist is removed, but only after the list of topics was read
  * again: the topic may be newer than our list. */
 Test(ctl_delete, mark_without_topic_is_removed_after_a_second_look)
