@@ -22,7 +22,7 @@
 #include "sim_zk.h"
 #include "zk/zk_mem.h"
 
-enum { SIM_NODES_MAX = 5, SIM_CLIENTS_MAX = 32, SIM_PARTS_MAX = 24 };
+enum { SIM_NODES_MAX = 5, SIM_CLIENTS_MAX = 32, SIM_PARTS_MAX = 24, SIM_OFFSETS_PARTS = 2 };
 
 struct server;
 struct config;
@@ -53,6 +53,7 @@ struct sim_options {
     int min_insync;       /* min.insync.replicas */
     int lag_ms;           /* replica.lag.time.max.ms */
     bool slow;            /* weights of the scheduler differ much */
+    bool print_zk;        /* every operation on ZooKeeper, too */
     FILE *print;          /* every line of the trace; NULL: none */
     FILE *tail;           /* the last lines of a run that failed; NULL: none */
 };

@@ -59,7 +59,7 @@ static void answered(struct admin_client *admin, enum err err)
         sim_fail(admin->client.sim, "%s is told %s for %s", admin->client.name, err_name(err),
                  admin->topic);
     }
-    admin->unsure = admin->unsure || lost || err_retriable(err);
+    admin->unsure = admin->unsure || lost || (err != already && err_retriable(err));
     wait_ms(admin, BACKOFF_MS);
 }
 

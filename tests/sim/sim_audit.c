@@ -142,24 +142,53 @@ bool sim_audit_exists(struct fs *fs, const char *topic, int index)
     return fs_list(fs, dir, on_any_entry, NULL) == ERR_OK;
 }
 
-bool sim_audit_read(struct fs *fs, const char *topic, int index, struct audit_log *out,
-                    char problem[SIM_PROBLEM_MAX])
+/* The segments of a log, in order; mem_free(). NULL with a text. A log that is not there has none.
+ */
+static struct segments *list_segments(struct fs *fs, const char *topic, int index,
+                                      char dir[DIR_MAX_BYTES], char problem[SIM_PROBLEM_MAX])
 {
-    char dir[DIR_MAX_BYTES];
     struct segments *segments = mem_new(struct segments);
-    int32_t epoch = 0;
-    bool valid = true;
-    *out = (struct audit_log){0};
-    snprintf(dir, sizeof(dir), "/data/%.16s-%d", topic, index);
+    snprintf(dir, DIR_MAX_BYTES, "/data/%.40s-%d", topic, index);
     enum err err = fs_list(fs, dir, on_entry, segments);
     if (err != ERR_OK && err != ERR_NOT_FOUND) {
         snprintf(problem, SIM_PROBLEM_MAX, "%s cannot be listed: %s", dir, err_name(err));
-        valid = false;
+        mem_free(segments);
+        return NULL;
     }
     if (segments->count > 1) {
         qsort(segments->bases, (size_t)segments->count, sizeof(int64_t), by_offset);
     }
-    for (int i = 0; i < segments->count && valid; i++) {
+    return segments;
+}
+
+bool sim_audit_bytes(struct fs *fs, const char *topic, int index, struct buf *out)
+{
+    char dir[DIR_MAX_BYTES];
+    char problem[SIM_PROBLEM_MAX];
+    struct segments *segments = list_segments(fs, topic, index, dir, problem);
+    bool read = segments != NULL;
+    for (int i = 0; read && i < segments->count; i++) {
+        char path[PATH_MAX_BYTES];
+        char *data = NULL;
+        size_t size = 0;
+        snprintf(path, sizeof(path), "%s/%020" PRId64 ".log", dir, segments->bases[i]);
+        read = fs_read_all(fs, path, SEGMENT_BYTES_MAX, &data, &size) == ERR_OK;
+        buf_put(out, data, size);
+        mem_free(data);
+    }
+    mem_free(segments);
+    return read;
+}
+
+bool sim_audit_read(struct fs *fs, const char *topic, int index, struct audit_log *out,
+                    char problem[SIM_PROBLEM_MAX])
+{
+    char dir[DIR_MAX_BYTES];
+    int32_t epoch = 0;
+    *out = (struct audit_log){0};
+    struct segments *segments = list_segments(fs, topic, index, dir, problem);
+    bool valid = segments != NULL;
+    for (int i = 0; valid && i < segments->count; i++) {
         valid = read_segment(fs, dir, segments->bases[i], out, &epoch, problem);
     }
     mem_free(segments);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
 #include "fs/fs.h"
 
 enum { SIM_PROBLEM_MAX = 400 };
@@ -20,6 +21,10 @@ struct audit_log {
 /* False, with a text, when it is not valid. A log that is not there is empty. */
 bool sim_audit_read(struct fs *fs, const char *topic, int index, struct audit_log *out,
                     char problem[SIM_PROBLEM_MAX]);
+
 /* Is there a folder for it? */
 bool sim_audit_exists(struct fs *fs, const char *topic, int index);
+
+/* All bytes of a log's segments, one behind the other; buf_fini(). */
+bool sim_audit_bytes(struct fs *fs, const char *topic, int index, struct buf *out);
 void sim_audit_free(struct audit_log *log);

@@ -18,6 +18,7 @@ struct consumer {
     int64_t offset; /* next to read */
     int disk;       /* who leads; 0: not known yet */
     int64_t hw;     /* as told last */
+    bool again;     /* after the last fault it has begun anew: everything must be readable */
     struct sim_leader leader;
     struct loop_timer pause;
 };
@@ -181,6 +182,10 @@ static void go_on(struct consumer *consumer)
     if (client->stopped || client->sim->failed) {
         return;
     }
+    if (client->sim->calm_since_ns > 0 && !consumer->again) {
+        consumer->again = true;
+        consumer->offset = 0;
+    }
     if (consumer->leader.broker < 0) {
         sim_client_find_leader(client, consumer->part, on_leader);
         return;
@@ -193,11 +198,11 @@ static void consumer_start(struct sim_client *client)
     go_on(of_client(client));
 }
 
-/* It has read all that was acknowledged on the disk that leads now. */
+/* It has read, once more, all that was acknowledged on the disk that leads now. */
 static bool consumer_done(struct sim_client *client)
 {
     struct consumer *consumer = of_client(client);
-    return consumer->disk != 0 && consumer->leader.broker >= 0 &&
+    return consumer->again && consumer->disk != 0 && consumer->leader.broker >= 0 &&
            consumer->offset >= consumer->hw &&
            consumer->offset >=
                sim_model_acked_end(client->sim->model, consumer->part, consumer->disk);

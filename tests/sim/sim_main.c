@@ -1,7 +1,7 @@
 /* sim_main.c: runs seeds and reports.
  *
  *   sim --seeds N [--from S] [--twice] [--bug NAME [--until-caught]] [--batch B]
- *   sim --seed S [--trace] [--plain] [--bug NAME]
+ *   sim --seed S [--trace [--zookeeper]] [--plain] [--bug NAME]
  *   sim --bugs
  *
  * Seeds run in child processes, a batch in each, so that a broker that aborts ends its batch only:
@@ -30,6 +30,7 @@ struct arguments {
     enum sim_bug bug;
     bool one;
     bool trace;
+    bool zookeeper; /* in the trace */
     bool twice;
     uint32_t faults;   /* in every run, besides those that it draws */
     bool plain;        /* producers and consumers only */
@@ -49,17 +50,19 @@ struct totals {
 
 static int usage(FILE *to)
 {
-    fprintf(to, "Example:  scripts/sim --seeds 100\n\n"
-                "usage: scripts/sim --seeds N [--from S] [--twice] [--fault NAME]...\n"
-                "                           [--bug NAME [--until-caught]]\n"
-                "       scripts/sim --seed S [--trace] [--plain] [--bug NAME]\n"
-                "       scripts/sim --bugs\n\n"
-                "Each seed is one simulated cluster with its own faults. A seed that fails is\n"
-                "printed with the last lines of its trace; --seed S --trace shows all of them,\n"
-                "and --seed S names its faults. --fault adds one to every run, --plain leaves\n"
-                "groups and operators out. --twice runs every seed twice and compares.\n"
-                "--bug runs a broken broker, to see that it is found; --bugs lists them.\n"
-                "PRESET=release runs without sanitizers, which is faster.\n");
+    fprintf(
+        to,
+        "Example:  scripts/sim --seeds 100\n\n"
+        "usage: scripts/sim --seeds N [--from S] [--twice] [--fault NAME]...\n"
+        "                           [--bug NAME [--until-caught]]\n"
+        "       scripts/sim --seed S [--trace [--zookeeper]] [--plain] [--bug NAME]\n"
+        "       scripts/sim --bugs\n\n"
+        "Each seed is one simulated cluster with its own faults. A seed that fails is\n"
+        "printed with the last lines of its trace; --seed S --trace shows all of them,\n"
+        "and --seed S names its faults; --zookeeper adds what brokers ask ZooKeeper. --fault adds one to every run, --plain leaves\n"
+        "groups and operators out. --twice runs every seed twice and compares.\n"
+        "--bug runs a broken broker, to see that it is found; --bugs lists them.\n"
+        "PRESET=release runs without sanitizers, which is faster.\n");
     return to == stdout ? 0 : EXIT_USAGE;
 }
 
@@ -93,6 +96,8 @@ static int parse(int argc, char **argv, struct arguments *out)
             return list_bugs();
         } else if (strcmp(arg, "--trace") == 0) {
             out->trace = true;
+        } else if (strcmp(arg, "--zookeeper") == 0) {
+            out->zookeeper = true;
         } else if (strcmp(arg, "--plain") == 0) {
             out->plain = true;
         } else if (strcmp(arg, "--twice") == 0) {
@@ -183,6 +188,7 @@ static void run_seed(const struct arguments *arguments, uint64_t seed, struct si
     options.members_count = arguments->plain ? 0 : options.members_count;
     sim_options_settle(&options);
     options.print = arguments->trace ? stdout : NULL;
+    options.print_zk = arguments->trace && arguments->zookeeper;
     options.tail = arguments->until_caught ? NULL : stdout;
     if (arguments->one) {
         describe(&options);

@@ -301,18 +301,16 @@ void sim_model_state_written(struct sim_model *model, struct sim_node *node, con
     }
 }
 
-bool sim_model_is_replica(struct sim_model *model, int part, int node)
+/* Is the broker among the replicas of this partition, as ZooKeeper has them? */
+static bool is_replica(struct sim *sim, const char *topic, int index, int node)
 {
     struct buf data = {0};
-    char topic[16];
-    char path[40];
+    char path[60];
     char key[16];
-    int index;
     bool found = false;
-    sim_part_name(model->sim, part, topic, &index);
     snprintf(path, sizeof(path), "/brokers/topics/%s", topic);
     snprintf(key, sizeof(key), "\"%d\":[", index);
-    if (zk_mem_peek(model->sim->zk, path, &data, NULL)) {
+    if (zk_mem_peek(sim->zk, path, &data, NULL)) {
         buf_put_byte(&data, 0);
         const char *at = strstr((const char *)data.data, "\"partitions\":{");
         at = at != NULL ? strstr(at, key) : NULL;
@@ -324,6 +322,14 @@ bool sim_model_is_replica(struct sim_model *model, int part, int node)
     }
     buf_fini(&data);
     return found;
+}
+
+bool sim_model_is_replica(struct sim_model *model, int part, int node)
+{
+    char topic[16];
+    int index;
+    sim_part_name(model->sim, part, topic, &index);
+    return is_replica(model->sim, topic, index, node);
 }
 
 int sim_model_in_sync(struct sim_model *model, int part)
@@ -657,5 +663,49 @@ void sim_model_audit_disk(struct sim_model *model, struct sim_node *node)
             audit_log(model, node, i, &found);
         }
         sim_audit_free(&found);
+    }
+}
+
+static void compare_replicas(struct sim *sim, const char *topic, int index, bool prefix)
+{
+    struct buf first = {0};
+    int first_id = 0;
+    for (int id = 1; id <= sim->options.nodes_count && !sim->failed; id++) {
+        struct buf log = {0};
+        if (!is_replica(sim, topic, index, id)) {
+            continue;
+        }
+        if (!sim_audit_bytes(fs_sim_fs(sim->nodes[id - 1].image), topic, index, &log)) {
+            sim_fail(sim, "the log of %s-%d on the disk of broker %d cannot be read", topic, index,
+                     id);
+        }
+        size_t common = log.size < first.size ? log.size : first.size;
+        bool differ = first_id != 0 && ((!prefix && log.size != first.size) ||
+                                        (common > 0 && memcmp(log.data, first.data, common) != 0));
+        if (differ) {
+            sim_fail(sim, "the logs of %s-%d on brokers %d (%zu bytes) and %d (%zu bytes) differ",
+                     topic, index, first_id, first.size, id, log.size);
+        }
+        if (first_id == 0 || log.size > first.size) {
+            struct buf before = first;
+            first = log;
+            log = before;
+            first_id = id;
+        }
+        buf_fini(&log);
+    }
+    buf_fini(&first);
+}
+
+void sim_model_audit_replicas(struct sim_model *model)
+{
+    for (int i = 0; i < sim_parts_count(model->sim); i++) {
+        char topic[16];
+        int index;
+        sim_part_name(model->sim, i, topic, &index);
+        compare_replicas(model->sim, topic, index, false);
+    }
+    for (int i = 0; i < SIM_OFFSETS_PARTS; i++) {
+        compare_replicas(model->sim, "__consumer_offsets", i, true);
     }
 }

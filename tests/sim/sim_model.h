@@ -94,6 +94,10 @@ void sim_model_before_end(struct sim_model *model, struct sim_node *node);
  * its offsets is what is there; M6. */
 void sim_model_audit_disk(struct sim_model *model, struct sim_node *node);
 
+/* All brokers are down, and every replica was in sync: their logs are the same, byte by byte. Those
+ * of groups may lack an end that was written while the others had stopped already. */
+void sim_model_audit_replicas(struct sim_model *model);
+
 /* Partitions are numbered; topics are "t0", "t1", ... */
 void sim_part_name(const struct sim *sim, int part, char topic[16], int *index);
 int sim_part_number(const struct sim *sim, struct str topic, int index);

@@ -74,12 +74,14 @@ static struct config *make_config(struct sim_node *node)
     char replicas[16];
     char min_insync[16];
     char lag_ms[16];
+    char offsets_parts[16];
     snprintf(id, sizeof(id), "%d", node->id);
     snprintf(listeners, sizeof(listeners), "PLAINTEXT://%s:9092", node->name);
     snprintf(partitions, sizeof(partitions), "%d", options->partitions_count);
     snprintf(replicas, sizeof(replicas), "%d", options->replicas_count);
     snprintf(min_insync, sizeof(min_insync), "%d", options->min_insync);
     snprintf(lag_ms, sizeof(lag_ms), "%d", options->lag_ms);
+    snprintf(offsets_parts, sizeof(offsets_parts), "%d", SIM_OFFSETS_PARTS);
     const struct config_pair pairs[] = {
         {"broker.id", id},
         {"listeners", listeners},
@@ -90,7 +92,7 @@ static struct config *make_config(struct sim_node *node)
         {"default.replication.factor", replicas},
         {"min.insync.replicas", min_insync},
         {"replica.lag.time.max.ms", lag_ms},
-        {"offsets.topic.num.partitions", "2"},
+        {"offsets.topic.num.partitions", offsets_parts},
         {"offsets.topic.replication.factor", replicas},
         {"group.initial.rebalance.delay.ms", "100"},
         {"log.segment.bytes", "16384"},

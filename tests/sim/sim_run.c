@@ -335,6 +335,9 @@ static void audit(struct sim *sim)
     for (int i = 0; i < sim->options.nodes_count && !sim->failed; i++) {
         sim_model_audit_disk(sim->model, &sim->nodes[i]);
     }
+    if (!sim->failed) {
+        sim_model_audit_replicas(sim->model);
+    }
 }
 
 static void phases(struct sim *sim)

@@ -38,6 +38,21 @@ void sim_trace_line(struct sim_trace *trace, const char *who, const char *format
     }
 }
 
+void sim_trace_note(struct sim_trace *trace, const char *who, const char *format, ...)
+{
+    int64_t us = trace->time->now_ns / 1000;
+    if (trace->print == NULL) {
+        return;
+    }
+    fprintf(trace->print, "%5lld.%06lld  %-10s ", (long long)(us / 1000000),
+            (long long)(us % 1000000), who);
+    va_list args;
+    va_start(args, format);
+    vfprintf(trace->print, format, args);
+    va_end(args);
+    fputc('\n', trace->print);
+}
+
 void sim_trace_tail(const struct sim_trace *trace, FILE *to)
 {
     uint64_t first =

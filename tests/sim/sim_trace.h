@@ -30,6 +30,10 @@ void sim_trace_init(struct sim_trace *trace, const struct sim_time *time, FILE *
 void sim_trace_line(struct sim_trace *trace, const char *who, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* A line that is printed, or not, and changes nothing else. */
+void sim_trace_note(struct sim_trace *trace, const char *who, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* A choice that has no line. */
 void sim_trace_mix(struct sim_trace *trace, uint64_t value);
 

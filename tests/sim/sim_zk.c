@@ -14,7 +14,41 @@ struct sim_session {
     struct list link;
     struct sim_zk *owner;
     struct zk *under;
+    const struct zk_events *events;
+    void *arg;
 };
+
+/* An operation whose result is to be printed. */
+struct printed {
+    struct sim_session *session;
+    const char *what;
+    char *path;
+    zk_result_fn *fn;
+    void *arg;
+};
+
+static void on_printed(void *arg, const struct zk_result *result)
+{
+    struct printed *printed = arg;
+    struct sim_node *node = printed->session->owner->node;
+    sim_trace_note(&node->sim->trace, node->name, "zookeeper: %s %s -> %s", printed->what,
+                   printed->path, err_name(result->err));
+    printed->fn(printed->arg, result);
+    mem_free(printed->path);
+    mem_free(printed);
+}
+
+/* Changes neither what happens nor the trace's hash. */
+static void print(struct zk *zk, const char *what, const char *path, zk_result_fn **fn, void **arg)
+{
+    struct sim_session *session = (struct sim_session *)zk;
+    if (session->owner->node->sim->options.print_zk) {
+        struct printed *printed = mem_new(struct printed);
+        *printed = (struct printed){session, what, mem_strdup(path), *fn, *arg};
+        *fn = on_printed;
+        *arg = printed;
+    }
+}
 
 static struct sim_session *session_of(struct zk *zk)
 {
@@ -39,12 +73,14 @@ static void stumble(struct zk *zk, bool multi)
 
 static void session_get(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg)
 {
+    print(zk, watch ? "get and watch" : "get", path, &fn, &arg);
     under_of(zk)->ops->get(under_of(zk), path, watch, fn, arg);
     stumble(zk, false);
 }
 
 static void session_exists(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg)
 {
+    print(zk, watch ? "exists and watch" : "exists", path, &fn, &arg);
     under_of(zk)->ops->exists(under_of(zk), path, watch, fn, arg);
     stumble(zk, false);
 }
@@ -52,6 +88,7 @@ static void session_exists(struct zk *zk, const char *path, bool watch, zk_resul
 static void session_children(struct zk *zk, const char *path, bool watch, zk_result_fn *fn,
                              void *arg)
 {
+    print(zk, watch ? "children and watch" : "children", path, &fn, &arg);
     under_of(zk)->ops->children(under_of(zk), path, watch, fn, arg);
     stumble(zk, false);
 }
@@ -114,6 +151,7 @@ static void session_multi(struct zk *zk, const struct zk_op *ops, int32_t count,
     }
     int64_t zxid = zk_mem_zxid(mem);
     weaken_checks(all, count);
+    print(zk, "multi", count > 1 ? ops[1].path : count > 0 ? ops[0].path : "", &fn, &arg);
     under_of(zk)->ops->multi(under_of(zk), all, count, fn, arg);
     bool accepted = zk_mem_zxid(mem) != zxid;
     for (int32_t i = 0; i < count; i++) {
@@ -127,6 +165,7 @@ static void session_multi(struct zk *zk, const struct zk_op *ops, int32_t count,
 static void session_create(struct zk *zk, const char *path, struct bytes data, int flags,
                            zk_result_fn *fn, void *arg)
 {
+    print(zk, "create", path, &fn, &arg);
     under_of(zk)->ops->create(under_of(zk), path, data, flags, fn, arg);
 }
 
@@ -139,6 +178,7 @@ static void session_set(struct zk *zk, const char *path, struct bytes data, int3
     struct before before;
     look_before(mem, &op, &before);
     int64_t zxid = zk_mem_zxid(mem);
+    print(zk, "set", path, &fn, &arg);
     under_of(zk)->ops->set(under_of(zk), path, data, version, fn, arg);
     look_after(session, &op, &before, zk_mem_zxid(mem) != zxid);
 }
@@ -146,6 +186,7 @@ static void session_set(struct zk *zk, const char *path, struct bytes data, int3
 static void session_remove(struct zk *zk, const char *path, int32_t version, zk_result_fn *fn,
                            void *arg)
 {
+    print(zk, "remove", path, &fn, &arg);
     under_of(zk)->ops->remove(under_of(zk), path, version, fn, arg);
 }
 
@@ -180,6 +221,25 @@ static const struct zk_ops session_ops = {
     .close = session_close,
 };
 
+static void on_session(void *arg, enum zk_session_event event)
+{
+    struct sim_session *session = arg;
+    session->events->on_session(session->arg, event);
+}
+
+static void on_watch(void *arg, enum zk_watch_event event, struct str path)
+{
+    struct sim_session *session = arg;
+    struct sim_node *node = session->owner->node;
+    if (node->sim->options.print_zk) {
+        sim_trace_note(&node->sim->trace, node->name, "zookeeper: watch %d on %.*s", (int)event,
+                       STR_ARG(path));
+    }
+    session->events->on_watch(session->arg, event, path);
+}
+
+static const struct zk_events session_events = {on_session, on_watch};
+
 static struct zk *sim_open(struct zk_factory *factory, struct loop *loop, const char *connect,
                            int32_t timeout_ms, const struct zk_events *events, void *arg)
 {
@@ -188,7 +248,9 @@ static struct zk *sim_open(struct zk_factory *factory, struct loop *loop, const 
     struct sim_session *session = mem_new(struct sim_session);
     session->zk.ops = &session_ops;
     session->owner = owner;
-    session->under = under->open(under, loop, connect, timeout_ms, events, arg);
+    session->under = under->open(under, loop, connect, timeout_ms, &session_events, session);
+    session->events = events;
+    session->arg = arg;
     list_push_back(&owner->sessions, &session->link);
     if (owner->dead || owner->node->sim->zk_down) {
         zk_mem_disconnect(owner->node->sim->zk, session_id(&session->zk));
