@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 
-enum { NAMES = 2, BACKOFF_MS = 100, PAUSE_MS = 2000, REQUEST_TIMEOUT_MS = 3000 };
+enum { NAMES = 2, BACKOFF_MS = 100, PAUSE_MS = 2000, REQUEST_TIMEOUT_MS = 3000, UNKNOWN_MAX = 20 };
 
 struct admin_client {
     struct sim_client client; /* first */
@@ -13,6 +13,7 @@ struct admin_client {
     int cycle;
     bool deleting;
     bool unsure; /* an attempt of this step may have happened */
+    int unknown; /* so often in a row it was told that there is no such topic */
     char topic[8];
     struct loop_timer pause;
 };
@@ -37,6 +38,7 @@ static void step_done(struct admin_client *admin)
     sim_trace_line(&admin->client.sim->trace, admin->client.name, "%s is %s", admin->topic,
                    admin->deleting ? "deleted" : "made");
     admin->unsure = false;
+    admin->unknown = 0;
     admin->cycle += admin->deleting ? 1 : 0;
     admin->deleting = !admin->deleting;
     wait_ms(admin, rng_one_in(&admin->client.rng, 2) ? 1 : PAUSE_MS);
@@ -46,7 +48,9 @@ static void step_done(struct admin_client *admin)
 static void answered(struct admin_client *admin, enum err err)
 {
     enum err already = admin->deleting ? ERR_UNKNOWN_TOPIC_OR_PARTITION : ERR_TOPIC_ALREADY_EXISTS;
-    if (err == ERR_OK || (err == already && admin->unsure)) {
+    /* What was taken for ours when it was made may have been the one before, on its way out. */
+    admin->unknown = admin->deleting && err == already ? admin->unknown + 1 : 0;
+    if (err == ERR_OK || (err == already && admin->unsure) || admin->unknown > UNKNOWN_MAX) {
         step_done(admin);
         return;
     }
