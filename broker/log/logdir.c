@@ -202,6 +202,15 @@ static enum err take_clean_mark(struct logdir *dir)
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
+/* Where none can be written: its absence says the same as suspect. */
+static enum err remove_start_mark(struct logdir *dir)
+{
+    char *path = in_dir(dir, START_MARK_NAME);
+    enum err err = fs_unlink(dir->fs, path);
+    mem_free(path);
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
 /* Before the clean-shutdown mark goes: a crash in between must not make it suspect, or trusted. */
 static enum err take_start_mark(struct logdir *dir, const char *boot_id)
 {
@@ -217,7 +226,12 @@ static enum err take_start_mark(struct logdir *dir, const char *boot_id)
     dir->mark = start_mark_next(&last, clean, boot_id);
     bool same = last.found && last.suspect == dir->mark.suspect &&
                 strcmp(last.boot_id, dir->mark.boot_id) == 0;
-    return same ? ERR_OK : start_mark_write(dir->fs, dir->path, &dir->mark);
+    err = same ? ERR_OK : start_mark_write(dir->fs, dir->path, &dir->mark);
+    if (err == ERR_NO_SPACE) {
+        dir->mark.found = false;
+        err = remove_start_mark(dir);
+    }
+    return err;
 }
 
 static enum err read_checkpoint(struct logdir *dir, const char *name, struct checkpoint *out)
@@ -327,6 +341,13 @@ enum err logdir_write_checkpoint(struct logdir *dir, const char *name,
 enum err logdir_mark_clean(struct logdir *dir)
 {
     static const char text[] = "{\"version\":0,\"brokerEpoch\":-1}";
+    if (!dir->mark
+             .found) { /* there was no space for it: after a clean stop it must not be absent */
+        enum err err = start_mark_write(dir->fs, dir->path, &dir->mark);
+        if (err != ERR_OK) {
+            return err;
+        }
+    }
     char *path = in_dir(dir, CLEAN_NAME);
     enum err err = fs_replace(dir->fs, path, text, sizeof(text) - 1);
     mem_free(path);
@@ -346,10 +367,8 @@ static void write_suspect(struct logdir *dir)
     struct start_mark mark = dir->mark;
     mark.suspect = true;
     if (start_mark_write(dir->fs, dir->path, &mark) != ERR_OK) {
-        char *path = in_dir(dir, START_MARK_NAME);
-        enum err err = fs_unlink(dir->fs, path);
+        enum err err = remove_start_mark(dir);
         (void)err; /* nothing works there any more */
-        mem_free(path);
     }
 }
 
@@ -368,6 +387,7 @@ void logdir_trust(struct logdir *dir)
         write_suspect(dir);
     } else {
         dir->mark.suspect = false;
+        dir->mark.found = true;
     }
 }
 

@@ -788,6 +788,32 @@ Test(start_mark, a_directory_that_failed_is_suspect_even_if_it_cannot_be_written
     }
 }
 
+/* A broker whose disk is full starts: it may have to be started to be emptied. The mark that cannot
+ * be written goes, which is a suspicion after the next crash, and after a clean stop, when there is
+ * space for that again, it says what it would have said. */
+Test(start_mark, a_full_disk_is_no_reason_not_to_start)
+{
+    for (int clean = 0; clean < 2; clean++) {
+        struct dirs d;
+        trusted(&d);
+        cr_assert(close_dirs(&d));
+        d.boot_id = "boot-2";
+        fs_sim_set_capacity(d.sim, 0);
+        open_ok(&d);
+        cr_assert_not(logs_suspect(d.logs));
+        cr_assert_not(exists(&d, "/a/" START_MARK_NAME));
+        fs_sim_set_capacity(d.sim, INT64_MAX);
+        if (clean == 1) {
+            cr_assert(close_dirs(&d));
+        } else {
+            kill_dirs(&d);
+        }
+        open_ok(&d);
+        cr_assert_eq(logs_suspect(d.logs), clean == 0);
+        end(&d);
+    }
+}
+
 /* A machine that does not tell its boots: every crash counts as a loss of power. */
 Test(start_mark, without_a_boot_id_every_crash_is_a_suspicion)
 {
