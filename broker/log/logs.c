@@ -1,8 +1,7 @@
-#include "log/logs.h"
+#include "log/logs_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <uthash.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -10,25 +9,6 @@
 #include "log/settle.h"
 
 #define LOGGER "kafka.log.LogManager"
-
-enum { TOPIC_NAME_MAX = 249, METADATA_FILE_MAX = 4096 };
-
-struct logs_item {
-    UT_hash_handle hh;
-    struct logs_entry entry;
-    char *name; /* "topic-3", also the directory's */
-};
-
-struct logs {
-    struct logs_options options;
-    struct logdir *dirs;
-    int32_t dirs_count;
-    struct logs_item *by_name;
-    uint64_t deletions; /* makes names of deleted directories unique */
-    logs_hw_fn *hw_of;  /* as given to logs_checkpoint() */
-    void *hw_arg;
-    struct new_logs *news; /* not durable yet */
-};
 
 struct removal {
     struct work work;
@@ -100,9 +80,11 @@ void logs_free(struct logs *logs)
     struct logs_item *item;
     struct logs_item *next;
     HASH_ITER (hh, logs->by_name, item, next) {
+        plog_abandon(item->entry.future);
         plog_abandon(item->entry.log);
         item_free(logs, item);
     }
+    logs_forget_preference(logs, NULL);
     for (int32_t i = 0; i < logs->dirs_count; i++) {
         logdir_close(&logs->dirs[i]);
     }
@@ -193,7 +175,7 @@ enum err logs_set_identity(struct logs *logs, int32_t broker_id, const char *clu
 
 /* ---- the registry ---- */
 
-static struct logs_item *find_item(struct logs *logs, struct str topic, int32_t partition)
+struct logs_item *logs_find_item(struct logs *logs, struct str topic, int32_t partition)
 {
     char name[TOPIC_NAME_MAX + 16];
     if (topic.size > TOPIC_NAME_MAX) {
@@ -207,12 +189,12 @@ static struct logs_item *find_item(struct logs *logs, struct str topic, int32_t 
 
 struct logs_entry *logs_find(struct logs *logs, struct str topic, int32_t partition)
 {
-    struct logs_item *item = find_item(logs, topic, partition);
+    struct logs_item *item = logs_find_item(logs, topic, partition);
     return item != NULL ? &item->entry : NULL;
 }
 
-static struct logs_item *add_item(struct logs *logs, const char *name, struct plog *log,
-                                  struct logdir *dir)
+struct logs_item *logs_add_item(struct logs *logs, const char *name, struct plog *log,
+                                struct logdir *dir)
 {
     struct logs_item *item = mem_new(struct logs_item);
     item->name = mem_strdup(name);
@@ -235,7 +217,7 @@ void logs_each(struct logs *logs, void (*fn)(void *arg, struct logs_entry *entry
 
 /* ---- partition.metadata ---- */
 
-static enum err metadata_read(struct fs *fs, const char *dir, struct uuid *id)
+enum err logs_read_topic_id(struct fs *fs, const char *dir, struct uuid *id)
 {
     char *path = mem_printf("%s/" PARTITION_METADATA, dir);
     char *data;
@@ -315,22 +297,24 @@ struct loading {
     int32_t loaded;
 };
 
-/* `loading`: it is there already, and the checkpoints are about it. */
-static enum err open_log(struct logs *logs, struct logdir *dir, const char *name, struct str topic,
-                         int32_t partition, const struct topic_config *config, bool loading,
-                         struct plog **out, struct errmsg *msg)
+enum err logs_open_log(struct logs *logs, struct logdir *dir, const char *name, struct str topic,
+                       int32_t partition, const struct topic_config *config,
+                       enum logs_open_kind kind, struct plog **out, struct errmsg *msg)
 {
     char *path = mem_printf("%s/%s", dir->path, name);
     struct plog_options options = {
         .fs = dir->fs,
         .clock = logs->options.clock,
-        .flusher = dir->flusher,
+        .flusher = kind != LOGS_OPEN_FUTURE ? dir->flusher : NULL,
         .dir = path,
         .topic = topic,
         .partition = partition,
         .config = *config,
-        .recovery_point = loading ? checkpoint_find(&dir->recovery_points, topic, partition) : -1,
-        .log_start_offset = loading ? checkpoint_find(&dir->log_starts, topic, partition) : -1,
+        .recovery_point = kind == LOGS_OPEN_LOADED
+                              ? checkpoint_find(&dir->recovery_points, topic, partition)
+                              : -1,
+        .log_start_offset =
+            kind == LOGS_OPEN_LOADED ? checkpoint_find(&dir->log_starts, topic, partition) : -1,
         .clean = dir->clean,
         .producer_expiration_ms = logs->options.producer_expiration_ms,
         .on_failure = on_log_failure,
@@ -347,22 +331,22 @@ static enum err load_one(struct loading *loading, const char *name, struct str t
     struct topic_config config;
     struct plog *log;
     loading->config_of(loading->arg, topic, &config);
-    if (find_item(loading->logs, topic, partition) != NULL) {
+    if (logs_find_item(loading->logs, topic, partition) != NULL) {
         errmsg_set(loading->msg,
                    "error[E-DATA-07]: partition %s is in two log directories, one of them %s.\n"
                    "  Move one of the two directories away.",
                    name, loading->dir->path);
         return ERR_EXISTS;
     }
-    enum err err = open_log(loading->logs, loading->dir, name, topic, partition, &config, true,
-                            &log, loading->msg);
+    enum err err = logs_open_log(loading->logs, loading->dir, name, topic, partition, &config,
+                                 LOGS_OPEN_LOADED, &log, loading->msg);
     if (err != ERR_OK) {
         return err;
     }
-    struct logs_item *item = add_item(loading->logs, name, log, loading->dir);
+    struct logs_item *item = logs_add_item(loading->logs, name, log, loading->dir);
     item->entry.offset_hw = checkpoint_find(&loading->dir->high_watermarks, topic, partition);
     loading->loaded++;
-    return metadata_read(loading->dir->fs, plog_dir(log), &item->entry.topic_id);
+    return logs_read_topic_id(loading->dir->fs, plog_dir(log), &item->entry.topic_id);
 }
 
 static bool name_ends(const char *name, const char *end)
@@ -371,8 +355,6 @@ static bool name_ends(const char *name, const char *end)
     size_t tail = strlen(end);
     return size > tail && strcmp(name + size - tail, end) == 0;
 }
-
-static void remove_later(struct logs *logs, struct fs *fs, const char *path);
 
 static enum err on_dir_entry(void *arg, const char *name, bool is_dir)
 {
@@ -386,7 +368,7 @@ static enum err on_dir_entry(void *arg, const char *name, bool is_dir)
     }
     if (name_ends(name, "-delete")) {
         char *path = mem_printf("%s/%s", loading->dir->path, name);
-        remove_later(loading->logs, loading->dir->fs, path);
+        logs_remove_later(loading->logs, loading->dir->fs, path);
         mem_free(path);
         return ERR_OK;
     }
@@ -424,14 +406,18 @@ enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg, stru
                      clock_mono_ms(logs->options.clock) - begin_ms);
         }
     }
-    return ERR_OK;
+    return logs_load_futures(logs, config_of, arg, msg);
 }
 
 /* ---- making and deleting ---- */
 
-static struct logdir *choose_dir(struct logs *logs)
+static struct logdir *choose_dir(struct logs *logs, const char *name)
 {
-    struct logdir *best = NULL;
+    struct logdir *best = logs_preferred(logs, name);
+    if (best != NULL && !logdir_offline(best)) {
+        return best;
+    }
+    best = NULL;
     for (int32_t i = 0; i < logs->dirs_count; i++) {
         struct logdir *dir = &logs->dirs[i];
         if (!logdir_offline(dir) && (best == NULL || dir->logs_count < best->logs_count)) {
@@ -443,6 +429,12 @@ static struct logdir *choose_dir(struct logs *logs)
 
 static enum err write_checkpoints(struct logs *logs, struct logdir *dir, logs_hw_fn *hw_of,
                                   void *arg);
+
+enum err logs_renew_checkpoints(struct logs *logs, struct logdir *dir)
+{
+    return dir->checkpoints_stale ? write_checkpoints(logs, dir, logs->hw_of, logs->hw_arg)
+                                  : ERR_OK;
+}
 
 static enum err make_dir(struct logdir *dir, const char *name)
 {
@@ -461,8 +453,7 @@ static enum err create_in(struct logs *logs, struct logdir *dir, const char *nam
     struct plog *log;
     /* The last of this name may still be in the checkpoints: a crash must not give its offsets to
      * the new one. */
-    enum err err =
-        dir->checkpoints_stale ? write_checkpoints(logs, dir, logs->hw_of, logs->hw_arg) : ERR_OK;
+    enum err err = logs_renew_checkpoints(logs, dir);
     if (err == ERR_OK) {
         err = make_dir(dir, name);
     }
@@ -470,14 +461,14 @@ static enum err create_in(struct logs *logs, struct logdir *dir, const char *nam
         err = metadata_write_new(dir, name, topic_id);
     }
     if (err == ERR_OK) {
-        err = open_log(logs, dir, name, topic, partition, config, false, &log, &msg);
+        err = logs_open_log(logs, dir, name, topic, partition, config, LOGS_OPEN_NEW, &log, &msg);
     }
     if (err != ERR_OK) {
         log_error(LOGGER, "cannot make a log", "dir=%s name=%s error=%s %s", dir->path, name,
                   err_text(err), msg.text);
         return err;
     }
-    struct logs_item *item = add_item(logs, name, log, dir);
+    struct logs_item *item = logs_add_item(logs, name, log, dir);
     item->entry.topic_id = topic_id;
     new_logs_add(logs->news, log, dir);
     *out = &item->entry;
@@ -495,12 +486,13 @@ enum err logs_create(struct logs *logs, struct str topic, int32_t partition, str
     char *name = mem_printf("%.*s-%" PRId32, STR_ARG(topic), partition);
     enum err err = ERR_KAFKA_STORAGE_ERROR;
     struct logdir *dir;
-    while (err != ERR_OK && (dir = choose_dir(logs)) != NULL) {
+    while (err != ERR_OK && (dir = choose_dir(logs, name)) != NULL) {
         err = create_in(logs, dir, name, topic, partition, topic_id, config, out);
         if (err != ERR_OK) {
             logdir_fail(dir); /* and try the next one */
         }
     }
+    logs_forget_preference(logs, name);
     mem_free(name);
     return err == ERR_OK ? ERR_OK : ERR_KAFKA_STORAGE_ERROR;
 }
@@ -517,7 +509,7 @@ static void removal_run(struct work *work)
     mem_free(removal);
 }
 
-static void remove_later(struct logs *logs, struct fs *fs, const char *path)
+void logs_remove_later(struct logs *logs, struct fs *fs, const char *path)
 {
     struct removal *removal = mem_new(struct removal);
     removal->fs = fs;
@@ -526,36 +518,44 @@ static void remove_later(struct logs *logs, struct fs *fs, const char *path)
     worker_submit(logs->options.workers, &removal->work);
 }
 
+void logs_bury(struct logs *logs, struct logdir *dir, const char *path, struct str topic,
+               int32_t partition)
+{
+    /* The topic is cut so that the name fits into 255 bytes. */
+    char *to = mem_printf("%s/%.*s-%" PRId32 ".%016" PRIx64 "%016" PRIx64 "-delete", dir->path,
+                          (int)(topic.size < 200 ? topic.size : 200), topic.ptr, partition,
+                          (uint64_t)clock_wall_ms(logs->options.clock), ++logs->deletions);
+    enum err err = fs_rename(dir->fs, path, to);
+    if (err == ERR_OK) {
+        /* A topic of the same name may come next: the old one must not come back. */
+        err = fs_sync_dir(dir->fs, dir->path);
+        if (err != ERR_OK) {
+            logdir_fail(dir);
+        }
+        logs_remove_later(logs, dir->fs, to);
+    } else {
+        log_warn(LOGGER, "cannot rename a deleted log", "dir=%s error=%s", path, err_text(err));
+        logdir_fail(dir);
+    }
+    mem_free(to);
+}
+
 void logs_delete(struct logs *logs, struct str topic, int32_t partition)
 {
-    struct logs_item *item = find_item(logs, topic, partition);
+    struct logs_item *item = logs_find_item(logs, topic, partition);
     if (item == NULL) {
         return;
     }
-    /* The topic is cut so that the name fits into 255 bytes. */
-    char *to =
-        mem_printf("%s/%.*s-%" PRId32 ".%016" PRIx64 "%016" PRIx64 "-delete", item->entry.dir->path,
-                   (int)(topic.size < 200 ? topic.size : 200), topic.ptr, partition,
-                   (uint64_t)clock_wall_ms(logs->options.clock), ++logs->deletions);
-    char *from = mem_printf("%s/%s", item->entry.dir->path, item->name);
+    /* First: a future log alone could be taken for the current one. */
+    logs_drop_future(logs, &item->entry);
+    struct logdir *dir = item->entry.dir;
+    char *path = mem_strdup(plog_dir(item->entry.log));
     plog_abandon(item->entry.log);
-    enum err err = fs_rename(item->entry.dir->fs, from, to);
-    if (err == ERR_OK) {
-        /* A topic of the same name may come next: the old one must not come back. */
-        err = fs_sync_dir(item->entry.dir->fs, item->entry.dir->path);
-        if (err != ERR_OK) {
-            logdir_fail(item->entry.dir);
-        }
-        remove_later(logs, item->entry.dir->fs, to);
-    } else {
-        log_warn(LOGGER, "cannot rename a deleted log", "dir=%s error=%s", from, err_text(err));
-        logdir_fail(item->entry.dir);
-    }
-    item->entry.dir->logs_count--;
-    item->entry.dir->checkpoints_stale = true;
+    logs_bury(logs, dir, path, topic, partition);
+    dir->logs_count--;
+    dir->checkpoints_stale = true;
     item_free(logs, item);
-    mem_free(from);
-    mem_free(to);
+    mem_free(path);
 }
 
 /* ---- checkpoints ---- */
@@ -647,9 +647,23 @@ static bool close_dir(struct logs *logs, struct logdir *dir)
     return good;
 }
 
+/* The next start goes on with them. One that fails takes its directory along. */
+static void close_futures(struct logs *logs)
+{
+    struct logs_item *item;
+    struct logs_item *next;
+    HASH_ITER (hh, logs->by_name, item, next) {
+        if (item->entry.future != NULL && plog_close(item->entry.future) != ERR_OK) {
+            logdir_fail(item->entry.future_dir);
+        }
+        item->entry.future = NULL;
+    }
+}
+
 bool logs_close(struct logs *logs, logs_hw_fn *hw_of, void *arg)
 {
     bool all = true;
+    close_futures(logs);
     for (int32_t i = 0; i < logs->dirs_count; i++) {
         struct logdir *dir = &logs->dirs[i];
         bool good = !logdir_offline(dir) && flush_dir(logs, dir) &&

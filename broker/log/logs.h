@@ -9,7 +9,8 @@
  *   <topic>-<partition>/                     a log, see plog.h
  *   <topic>-<partition>/partition.metadata   "version: 0", newline, "topic_id: " and the id in
  *                                            Kafka's base64, without a newline at the end
- *   <topic>-<partition>.<32 digits>-delete/  being removed; -stray, -future: left alone
+ *   <topic>-<partition>.<32 digits>-delete/  being removed; -stray: left alone
+ *   <topic>-<partition>.<32 digits>-future/  on its way here, see move.h
  *
  * Threads: the control loop owns the registry; logs_load() and logs_close() block and are for a
  * worker, while nothing else touches it. Each log itself belongs to its partition's actor from
@@ -70,6 +71,9 @@ struct logs_entry {
     struct logdir *dir;
     struct uuid topic_id; /* of partition.metadata; zero: none */
     int64_t offset_hw;    /* checkpointed; -1: none */
+    /* Being filled, to take the log's place (move.h); NULL: none. */
+    struct plog *future;
+    struct logdir *future_dir;
 };
 
 /* NULL when it is not here. */
@@ -92,6 +96,28 @@ MUST_USE enum err logs_set_topic_id(struct logs_entry *entry, struct uuid topic_
 /* The partition is gone: its directory is renamed at once and removed later, by a worker. The log
  * must not be in use any more; views may be. */
 void logs_delete(struct logs *logs, struct str topic, int32_t partition);
+
+/* ---- logs on their way to another directory: move.h, futures.c ---- */
+
+/* The directory of log.dirs with exactly this path, offline or not; NULL. */
+struct logdir *logs_find_dir(struct logs *logs, struct str path);
+
+/* Make an empty future log for the entry's, which has none. ERR_INVALID_TOPIC_EXCEPTION: the name
+ * would be too long for a directory. ERR_KAFKA_STORAGE_ERROR: the directory has failed. */
+MUST_USE enum err logs_make_future(struct logs *logs, struct logs_entry *entry, struct logdir *dir,
+                                   const struct topic_config *config);
+
+/* Give the move up, if there is one; nobody uses the future log any more, or nobody minds. */
+void logs_drop_future(struct logs *logs, struct logs_entry *entry);
+
+/* The future log has taken the log's place, as `moved` (plog_take_over()); `left_behind` is
+ * removed. The entry's own reference to the old log becomes the caller's: plog_abandon() it when no
+ * reader can have it any more. */
+struct plog *logs_moved(struct logs *logs, struct logs_entry *entry, struct plog *moved,
+                        const char *left_behind);
+
+/* A log that is not here yet is to be made in that directory. */
+void logs_prefer(struct logs *logs, struct str topic, int32_t partition, struct logdir *dir);
 
 /* Call for every log. */
 void logs_each(struct logs *logs, void (*fn)(void *arg, struct logs_entry *entry), void *arg);

@@ -71,7 +71,7 @@ enum err plog_open(const struct plog_options *options, struct plog **out, struct
 }
 
 /* Indexes and what describes the whole; the batches have been synced. */
-static enum err save_all(struct plog *log)
+enum err plog_save_all(struct plog *log)
 {
     enum err err = ERR_OK;
     for (int32_t i = 0; i < log->segs_count && err == ERR_OK; i++) {
@@ -94,7 +94,7 @@ enum err plog_close(struct plog *log)
 {
     enum err err = plog_flush(log);
     if (err == ERR_OK) {
-        err = save_all(log);
+        err = plog_save_all(log);
         if (err != ERR_OK) {
             err = plog_fail(log, err, "close");
         }
@@ -113,7 +113,7 @@ void plog_abandon(struct plog *log)
 
 enum err plog_fail(struct plog *log, enum err err, const char *what)
 {
-    if (!atomic_exchange(&log->failed, true)) {
+    if (!atomic_exchange(&log->failed, true) && !atomic_load(&log->deleted)) {
         log_error(LOGGER, "log failed", "dir=%s doing=\"%s\" error=%s", log->dir, what,
                   err_text(err));
         if (log->on_failure != NULL) {
@@ -462,10 +462,25 @@ void plog_append_leader(struct plog *log, struct plog_batch *batches, int count,
     plog_flush_due(log);
 }
 
+/* DeleteRecords may have put the leader's start within a batch. A log that is to begin there, and
+ * holds nothing yet, begins with the whole batch. */
+static enum err begin_with_batch(struct plog *log, struct bytes batches)
+{
+    struct batch_header header;
+    int64_t end = plog_offset_end(log);
+    bool empty = log->segs_count == 1 && log->segs[0]->size_bytes == 0;
+    if (!empty || batch_read_header(batches, &header) != ERR_OK || header.base_offset >= end ||
+        batch_last_offset(&header) < end) {
+        return ERR_OK;
+    }
+    return plog_restart_at(log, header.base_offset);
+}
+
 enum err plog_append_follower(struct plog *log, struct bytes batches, int64_t now_ms)
 {
     struct gather gather = {.count = 0};
-    enum err err = atomic_load(&log->failed) ? ERR_KAFKA_STORAGE_ERROR : ERR_OK;
+    enum err err =
+        atomic_load(&log->failed) ? ERR_KAFKA_STORAGE_ERROR : begin_with_batch(log, batches);
     int64_t next = plog_offset_end(log);
     while (err == ERR_OK && batches.size > 0) {
         struct batch_header header;

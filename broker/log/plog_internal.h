@@ -61,6 +61,9 @@ static inline struct seg *plog_active(struct plog *log)
     return log->segs[log->segs_count - 1];
 }
 
+/* Write what a log that is closed cleanly has on disk besides its batches, which are synced. */
+MUST_USE enum err plog_save_all(struct plog *log);
+
 /* Remember that the log has failed, and tell the host, once. Returns ERR_KAFKA_STORAGE_ERROR. */
 enum err plog_fail(struct plog *log, enum err err, const char *what);
 

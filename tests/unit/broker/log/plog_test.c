@@ -596,3 +596,24 @@ Test(plog, flushes_by_the_number_of_messages)
     cr_assert_eq(plog_recovery_point(w.log), 5);
     world_end(&w);
 }
+
+/* Found by reading: the leader's start lies within a batch after DeleteRecords, and a new replica
+ * that begins there was refused its first batch for ever. */
+Test(plog, a_replica_that_begins_within_a_batch_takes_the_whole_batch)
+{
+    struct log_world w;
+    world_begin(&w, 1);
+    cr_assert_eq(world_open(&w), ERR_OK);
+    struct buf data = make_batch((struct batch_want){.records = 4, .first_ms = LOG_START_MS});
+    batch_patch_offset_epoch(data.data, 10, 3);
+    cr_assert_eq(plog_restart_at(w.log, 12), ERR_OK);
+    struct bytes batch = {data.data, data.size};
+    cr_assert_eq(plog_append_follower(w.log, batch, LOG_EPOCH_MS), ERR_OK);
+    cr_assert_eq(plog_offset_end(w.log), 14);
+    cr_assert_eq(plog_append_follower(w.log, batch, LOG_EPOCH_MS), ERR_CORRUPT, "once only");
+    cr_assert_eq(plog_set_log_start(w.log, 12), ERR_OK);
+    cr_assert_eq(plog_restart_at(w.log, 14), ERR_OK);
+    cr_assert_eq(plog_append_follower(w.log, batch, LOG_EPOCH_MS), ERR_CORRUPT, "it ends before");
+    buf_fini(&data);
+    world_end(&w);
+}

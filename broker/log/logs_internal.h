@@ -1,0 +1,73 @@
+/* logs_internal.h: the registry of logs from the inside, for logs.c (directories, loading, making
+ * and deleting) and futures.c (logs on their way to another directory). */
+#pragma once
+
+#include <uthash.h>
+
+#include "log/logs.h"
+
+enum { TOPIC_NAME_MAX = 249, METADATA_FILE_MAX = 4096 };
+
+struct logs_item {
+    UT_hash_handle hh;
+    struct logs_entry entry;
+    char *name; /* "topic-3", also the directory's */
+};
+
+/* Where a replica is to be made that is not here yet. */
+struct logs_preference {
+    UT_hash_handle hh;
+    char *name;
+    struct logdir *dir;
+};
+
+struct logs {
+    struct logs_options options;
+    struct logdir *dirs;
+    int32_t dirs_count;
+    struct logs_item *by_name;
+    struct logs_preference *preferences;
+    uint64_t deletions; /* makes names of deleted directories unique */
+    logs_hw_fn *hw_of;  /* as given to logs_checkpoint() */
+    void *hw_arg;
+    struct new_logs *news; /* not durable yet */
+};
+
+struct logs_item *logs_find_item(struct logs *logs, struct str topic, int32_t partition);
+struct logs_item *logs_add_item(struct logs *logs, const char *name, struct plog *log,
+                                struct logdir *dir);
+
+enum logs_open_kind {
+    LOGS_OPEN_LOADED, /* it is there already, and the checkpoints are about it */
+    LOGS_OPEN_NEW,
+    LOGS_OPEN_FUTURE, /* who fills it syncs it, too: what else does might hide an error */
+};
+
+/* Open, or make, the log in dir/name. */
+MUST_USE enum err logs_open_log(struct logs *logs, struct logdir *dir, const char *name,
+                                struct str topic, int32_t partition,
+                                const struct topic_config *config, enum logs_open_kind kind,
+                                struct plog **out, struct errmsg *msg);
+
+/* The id in partition.metadata; zero: none. */
+MUST_USE enum err logs_read_topic_id(struct fs *fs, const char *dir, struct uuid *id);
+
+/* Before a log is made in a directory: its checkpoints must not name another of that name. */
+MUST_USE enum err logs_renew_checkpoints(struct logs *logs, struct logdir *dir);
+
+/* Remove a directory, on a worker. */
+void logs_remove_later(struct logs *logs, struct fs *fs, const char *path);
+
+/* Rename a log's directory so that no start finds it, and remove it later. `path` is the log's. */
+void logs_bury(struct logs *logs, struct logdir *dir, const char *path, struct str topic,
+               int32_t partition);
+
+/* ---- futures.c ---- */
+
+/* What earlier runs left of moves: go on with them. */
+MUST_USE enum err logs_load_futures(struct logs *logs, logs_config_fn *config_of, void *arg,
+                                    struct errmsg *msg);
+
+/* Where a log that is about to be made should go; NULL: anywhere. */
+struct logdir *logs_preferred(struct logs *logs, const char *name);
+void logs_forget_preference(struct logs *logs, const char *name);
