@@ -28,6 +28,7 @@ struct task {
     struct ctl_broker_info *brokers;
     /* Reading a topic. */
     struct ctl_state_info *states;
+    bool if_changed; /* by others than us */
     /* Reading names of log directory events. */
     struct str *names;
     int32_t names_count;
@@ -312,6 +313,16 @@ static void on_topic(void *arg, const struct zk_result *result, bool repeated)
     if (cut_short(task, result->err)) {
         return;
     }
+    if (task->if_changed && result->err == ERR_OK &&
+        ctl_seen_is(&task->io->seen, task->topic, result->stat.mzxid)) {
+        task_free(task);
+        return;
+    }
+    if (result->err == ERR_OK) {
+        ctl_seen_note(&task->io->seen, task->topic, result->stat.mzxid);
+    } else {
+        ctl_seen_forget(&task->io->seen, task->topic);
+    }
     task->event.u.topic.err = result->err;
     task->event.u.topic.version = result->stat.version;
     if (result->err == ERR_OK) {
@@ -329,9 +340,10 @@ static void on_topic(void *arg, const struct zk_result *result, bool repeated)
     }
 }
 
-static void read_topic(struct ctl_io *io, struct str name)
+static void read_topic(struct ctl_io *io, struct str name, bool if_changed)
 {
     struct task *task = task_new(io);
+    task->if_changed = if_changed;
     task->topic = arena_str(&task->arena, name);
     task->event.kind = CTL_EV_TOPIC;
     task->event.u.topic.name = task->topic;
@@ -359,55 +371,6 @@ static void read_state(struct ctl_io *io, struct str topic, int32_t partition)
     task->partition = partition;
     zk_calls_get(&io->calls, path_partition_state(&task->arena, topic, partition), false, on_state,
                  task);
-}
-
-/* ---- Reassignments that somebody ordered in ZooKeeper. A node that is not there is watched, too.
- */
-
-static void on_orders(void *arg, const struct zk_result *result, bool repeated);
-
-static void on_orders_exist(void *arg, const struct zk_result *result, bool repeated)
-{
-    struct task *task = arg;
-    (void)repeated;
-    if (cut_short(task, result->err)) {
-        return;
-    }
-    if (result->err == ERR_OK) { /* made in between */
-        zk_calls_get(&task->io->calls, PATH_REASSIGN, true, on_orders, task);
-        return;
-    }
-    task->event.kind = CTL_EV_ORDERS;
-    task_finish(task);
-}
-
-static void on_orders(void *arg, const struct zk_result *result, bool repeated)
-{
-    struct task *task = arg;
-    struct errmsg msg;
-    (void)repeated;
-    if (cut_short(task, result->err)) {
-        return;
-    }
-    if (result->err == ERR_NOT_FOUND) {
-        zk_calls_exists(&task->io->calls, PATH_REASSIGN, true, on_orders_exist, task);
-        return;
-    }
-    task->event.kind = CTL_EV_ORDERS;
-    task->event.u.orders.exists = true;
-    task->event.u.orders.version = result->stat.version;
-    if (znode_reassign_decode(&task->arena, result->data, &task->event.u.orders.tps, &msg) !=
-        ERR_OK) {
-        log_warn(logger, "orders for reassignments cannot be read", "path=%s reason=\"%s\"",
-                 PATH_REASSIGN, msg.text);
-        task->event.u.orders.tps = (struct znode_tps){NULL, 0};
-    }
-    task_finish(task);
-}
-
-static void read_orders(struct ctl_io *io)
-{
-    zk_calls_get(&io->calls, PATH_REASSIGN, true, on_orders, task_new(io));
 }
 
 /* ---- Preferred elections that somebody asked for in ZooKeeper. */
@@ -546,13 +509,23 @@ static struct task *write_task(struct ctl_io *io, const struct ctl_cmd *cmd)
     return task;
 }
 
-static void write_node(struct task *task, const char *path, const struct buf *data, int32_t version)
+static void on_wrote_topic(void *arg, const struct zk_result *result, bool repeated)
+{
+    struct task *task = arg;
+    if (write_err(result) == ERR_OK) {
+        ctl_seen_note(&task->io->seen, task->topic, result->results[1].stat.mzxid);
+    }
+    on_wrote(task, result, repeated);
+}
+
+static void write_node(struct task *task, const char *path, const struct buf *data, int32_t version,
+                       zk_call_fn *fn)
 {
     struct zk_op ops[] = {
         fence(task->io),
         {ZK_OP_SET, path, {data->data, data->size}, version, 0},
     };
-    zk_calls_multi(&task->io->calls, ops, 2, on_wrote, task);
+    zk_calls_multi(&task->io->calls, ops, 2, fn, task);
 }
 
 static void write_state(struct ctl_io *io, const struct ctl_cmd *cmd)
@@ -561,7 +534,7 @@ static void write_state(struct ctl_io *io, const struct ctl_cmd *cmd)
     struct buf data = {0};
     znode_state_encode(&cmd->state, &data);
     write_node(task, path_partition_state(&task->arena, cmd->topic, cmd->partition), &data,
-               cmd->version);
+               cmd->version, on_wrote);
     buf_fini(&data);
 }
 
@@ -570,7 +543,7 @@ static void write_topic(struct ctl_io *io, const struct ctl_cmd *cmd)
     struct task *task = write_task(io, cmd);
     struct buf data = {0};
     znode_topic_encode(&cmd->node, &data);
-    write_node(task, path_topic(&task->arena, cmd->topic), &data, cmd->version);
+    write_node(task, path_topic(&task->arena, cmd->topic), &data, cmd->version, on_wrote_topic);
     buf_fini(&data);
 }
 
@@ -590,7 +563,7 @@ static void write_orders(struct ctl_io *io, const struct ctl_cmd *cmd)
         return;
     }
     znode_reassign_encode(&cmd->tps, &data);
-    write_node(write_task(io, cmd), PATH_REASSIGN, &data, cmd->version);
+    write_node(write_task(io, cmd), PATH_REASSIGN, &data, cmd->version, on_wrote);
     buf_fini(&data);
 }
 
@@ -859,6 +832,7 @@ void ctl_io_stop(struct ctl_io *io)
     io->reading_brokers = false;
     io->read_brokers_again = false;
     io->fence = -1;
+    ctl_seen_clear(&io->seen);
     mem_free((char *)io->created_topic.ptr);
     io->created_topic = STR_NULL;
 }
@@ -912,7 +886,7 @@ void ctl_io_execute(struct ctl_io *io, const struct ctl_cmd *cmd)
         read_names(io, PATH_TOPICS, CTL_EV_TOPICS);
         break;
     case CTL_READ_TOPIC:
-        read_topic(io, cmd->topic);
+        read_topic(io, cmd->topic, false);
         break;
     case CTL_READ_STATE:
         read_state(io, cmd->topic, cmd->partition);
@@ -924,7 +898,7 @@ void ctl_io_execute(struct ctl_io *io, const struct ctl_cmd *cmd)
         zk_calls_get(&io->calls, PATH_PREFERRED, true, on_preferred, task_new(io));
         break;
     case CTL_READ_ORDERS:
-        read_orders(io);
+        ctl_io_read_orders(io);
         break;
     case CTL_READ_LOG_DIRS:
         zk_calls_children(&io->calls, PATH_LOG_DIR_EVENTS, true, on_log_dirs, task_new(io));
@@ -944,13 +918,13 @@ bool ctl_io_on_watch(struct ctl_io *io, enum zk_watch_event event, struct str pa
         read_names(io, PATH_TOPICS, CTL_EV_TOPICS);
     } else if (path_child(path, PATH_TOPICS).ptr != NULL) {
         /* Also when it was deleted: it may have been made again before the list is read. */
-        read_topic(io, path_child(path, PATH_TOPICS));
+        read_topic(io, path_child(path, PATH_TOPICS), true);
     } else if (str_is(path, PATH_DELETE_TOPICS)) {
         read_names(io, PATH_DELETE_TOPICS, CTL_EV_DELETIONS);
     } else if (str_is(path, PATH_PREFERRED)) {
         zk_calls_get(&io->calls, PATH_PREFERRED, true, on_preferred, task_new(io));
     } else if (str_is(path, PATH_REASSIGN)) {
-        read_orders(io);
+        ctl_io_read_orders(io);
     } else if (str_is(path, PATH_LOG_DIR_EVENTS)) {
         zk_calls_children(&io->calls, PATH_LOG_DIR_EVENTS, true, on_log_dirs, task_new(io));
     } else {

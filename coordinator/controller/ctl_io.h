@@ -10,6 +10,7 @@
 #pragma once
 
 #include "controller/ctl.h"
+#include "controller/ctl_seen.h"
 #include "zk/zk_calls.h"
 
 struct ctl_io {
@@ -18,7 +19,8 @@ struct ctl_io {
     void (*on_event)(struct ctl_io *io, const struct ctl_event *event);
     struct list tasks; /* reads and writes under way, to be freed when the reign ends */
     bool reading_brokers;
-    bool read_brokers_again;  /* something changed while they were being read */
+    bool read_brokers_again; /* something changed while they were being read */
+    struct ctl_seen seen;
     struct str created_topic; /* whose parent node the last CREATE_STATE made; own memory */
 };
 
@@ -30,3 +32,7 @@ void ctl_io_stop(struct ctl_io *io);
 /* A command that reads or writes. */
 void ctl_io_execute(struct ctl_io *io, const struct ctl_cmd *cmd);
 bool ctl_io_on_watch(struct ctl_io *io, enum zk_watch_event event, struct str path);
+
+/* ---- ctl_orders_io.c */
+
+void ctl_io_read_orders(struct ctl_io *io);

@@ -110,10 +110,6 @@ static struct verdict judge_list(struct arena *arena, struct znode_ids list)
             return bad;
         }
     }
-    if (list.count > CTL_REPLICAS_MAX / 2) {
-        bad.text = arena_printf(arena, "More than %d replicas.", CTL_REPLICAS_MAX / 2);
-        return bad;
-    }
     return (struct verdict){ERR_OK, NULL};
 }
 
@@ -149,9 +145,21 @@ static char *live_text(struct arena *arena, const struct ctl *ctl)
     return list_text(arena, live);
 }
 
-/* Replicas that are to come must be alive. */
+/* How many replicas there will be at a time: those there were, and those to come. */
+static struct verdict judge_room(struct arena *arena, const struct ctl_part *part, int32_t coming)
+{
+    int32_t origin = part != NULL ? part->replicas.count - part->adding.count : 0;
+    if (origin + coming <= CTL_REPLICAS_MAX) {
+        return (struct verdict){ERR_OK, NULL};
+    }
+    return (struct verdict){
+        ERR_INVALID_REPLICA_ASSIGNMENT,
+        arena_printf(arena, "More than %d replicas at a time.", CTL_REPLICAS_MAX)};
+}
+
+/* Replicas that are to come must be alive, unless nobody waits for an answer. */
 static struct verdict judge_target(struct arena *arena, const struct ctl *ctl,
-                                   const struct ctl_part *part, struct znode_ids target)
+                                   const struct ctl_part *part, struct znode_ids target, bool asked)
 {
     struct verdict verdict = judge_list(arena, target);
     bool alive = true;
@@ -163,7 +171,7 @@ static struct verdict judge_target(struct arena *arena, const struct ctl *ctl,
             alive = alive && is_live(ctl, target.ids[i]);
         }
     }
-    if (!alive) {
+    if (asked && !alive) {
         verdict.err = ERR_INVALID_REPLICA_ASSIGNMENT;
         verdict.text = arena_printf(arena,
                                     "Replica assignment has brokers that are not alive. Replica "
@@ -171,7 +179,7 @@ static struct verdict judge_target(struct arena *arena, const struct ctl *ctl,
                                     list_text(arena, (struct znode_ids){adding, count}),
                                     live_text(arena, ctl));
     }
-    return verdict;
+    return verdict.err == ERR_OK ? judge_room(arena, part, count) : verdict;
 }
 
 /* On its way somewhere, or about to be; not when it has as good as arrived. */
@@ -191,7 +199,7 @@ static struct verdict judge(struct arena *arena, const struct ctl *ctl, const st
                                            "The partition does not exist."};
     struct verdict verdict = {ERR_OK, NULL};
     if (!ask->cancel) {
-        verdict = judge_target(arena, ctl, part, ask->replicas);
+        verdict = judge_target(arena, ctl, part, ask->replicas, true);
     } else if (!cancellable(part)) {
         return (struct verdict){ERR_NO_REASSIGNMENT_IN_PROGRESS,
                                 "No partition reassignment is in progress."};
@@ -344,7 +352,7 @@ static bool under_way(const struct ctl_part *part, struct znode_ids target)
 static void start_order(struct ctl *ctl, struct ctl_order *order)
 {
     struct ctl_part *part = find(ctl, order->topic, order->partition);
-    struct verdict verdict = judge_list(&ctl->out->arena, order->replicas);
+    struct verdict verdict = judge_target(&ctl->out->arena, ctl, part, order->replicas, false);
     if (verdict.err == ERR_OK && (part == NULL || ctl_topic_doomed(ctl, part->topic))) {
         verdict = (struct verdict){ERR_UNKNOWN_TOPIC_OR_PARTITION, "the partition does not exist"};
     }

@@ -292,9 +292,13 @@ Test(ctl_reassign, cancelled_while_the_new_replica_leads)
     cr_assert_eq(ctl_count(b.ctl).reassigning, 1);
     ask_cancel(&b);
     expect(&b, "WRITE_STATE t-0 leader=1 epoch=7 isr=[1] v=8\n");
-    alter(&b, 4, 6, 8, (const int[]){4, 1, 2}, 3);
-    expect_not_in(&b, "WRITE");
-    expect_in(&b, "error=107");
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_OK, 9);
+    expect_in(&b, "WRITE_TOPIC t 0:[1,2,3] v=0\n");
+    uint64_t node = id_of(&b, CTL_WRITE_TOPIC, 0);
+    alter(&b, 1, 7, 9, (const int[]){1, 4}, 2); /* it is about to go */
+    expect(&b, "REPLY id=5 ALTER_PARTITION error=0 t-0:error=107\n");
+    wrote(&b, node, ERR_OK, 1);
+    expect_in(&b, "REASSIGNED id=99 error=NONE t-0:NONE\n");
     bench_fini(&b);
 }
 
@@ -703,5 +707,26 @@ Test(ctl_orders, may_name_brokers_that_are_down)
     lead_settled(&b);
     orders_are(&b, items, 1, 6);
     expect(&b, "WRITE_TOPIC t 0:[1,9,2,3],adding=[9],removing=[2,3] v=0\n");
+    bench_fini(&b);
+}
+
+/* Brokers take so many replicas of a partition and no more: those that come and those that were
+ * there count together. */
+Test(ctl_orders, for_too_many_replicas_at_a_time)
+{
+    struct bench b;
+    int crowd[CTL_REPLICAS_MAX];
+    struct znode_tp item = {STR("t"), 0, {crowd, CTL_REPLICAS_MAX}};
+    bench_init(&b);
+    lead_settled(&b);
+    for (int i = 0; i < CTL_REPLICAS_MAX; i++) {
+        crowd[i] = i + 2; /* all but 1 */
+    }
+    orders_are(&b, &item, 1, 6);
+    expect(&b, "NOTE reassignment ordered in ZooKeeper is impossible: tp=t-0 reason=\"More than 64 "
+               "replicas at a time.\"\nWRITE_ORDERS v=6\n");
+    item.replicas.count--;
+    orders_are(&b, &item, 1, 7);
+    expect_in(&b, "WRITE_TOPIC t 0:[2,3,4,");
     bench_fini(&b);
 }
