@@ -589,7 +589,7 @@ static void on_registration(void *arg, const struct zk_result *result, bool repe
     }
     broker.unclean = false;
     znode_broker_encode(&broker, &data);
-    write_node(task, task->path, &data, result->stat.version);
+    write_node(task, task->path, &data, result->stat.version, on_wrote);
     buf_fini(&data);
 }
 

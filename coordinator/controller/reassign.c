@@ -19,8 +19,8 @@
  * deleted while ZooKeeper still counts on it. Whoever takes over in between finds the partition
  * where the last write left it, and goes on from there.
  *
- * R1  What is dropped is never all that is in sync: when nobody who would stay is alive and in
- *     sync, the members of the ISR stay as replicas to be removed later (`keep`).
+ * R1  What is dropped is never all that is complete (ctl_unclean.c): when nobody who would stay is
+ *     alive and complete, those that are stay as replicas to be removed later (`keep`).
  * R2  A FINISH that is not yet being written is given up when the target falls out of sync.
  * R3  What is being written stays as it is until its result is known; a new goal waits for that.
  *
@@ -126,6 +126,12 @@ struct ctl_assignment ctl_assignment_of(struct arena *arena, const struct znode_
 
 /* ---- What is wanted. */
 
+/* It has everything that was acknowledged, as far as the state says. */
+static bool complete(const struct ctl_part *part, int32_t broker_id)
+{
+    return ctl_in_isr(&part->now, broker_id) || ctl_is_eligible(part, broker_id);
+}
+
 bool ctl_replica_stays(const struct ctl_part *part, int32_t broker_id)
 {
     const struct ctl_move *move = part->move;
@@ -138,7 +144,7 @@ bool ctl_replica_stays(const struct ctl_part *part, int32_t broker_id)
     if (move->writing) {
         return has(move->next.replicas, broker_id);
     }
-    if (move->keep && ctl_in_isr(&part->now, broker_id)) {
+    if (move->keep && complete(part, broker_id)) {
         return true;
     }
     switch (move->goal) {
@@ -214,13 +220,12 @@ static bool finishable(const struct ctl *ctl, const struct ctl_part *part)
     return ctl_part_has_leader(ctl, part);
 }
 
-/* Is one of the ISR alive that stays? */
+/* Is one that is complete alive, and stays? */
 static bool survives(const struct ctl *ctl, const struct ctl_part *part)
 {
     for (int32_t i = 0; i < part->replicas.count; i++) {
         int32_t id = part->replicas.ids[i];
-        if (ctl_in_isr(&part->now, id) && ctl_replica_stays(part, id) &&
-            ctl_replica_live(ctl, part, i)) {
+        if (complete(part, id) && ctl_replica_stays(part, id) && ctl_replica_live(ctl, part, i)) {
             return true;
         }
     }

@@ -15,7 +15,7 @@
 #include "base/rng.h"
 #include "ctl_fixture.h"
 
-enum { BROKERS = 5, PARTS = 2, STEPS = 400, QUEUE_MAX = 512, CALM_ROUNDS = 400 };
+enum { BROKERS = 5, PARTS = 2, STEPS = 400, MIN_INSYNC = 2, QUEUE_MAX = 512, CALM_ROUNDS = 400 };
 
 struct copy {
     bool there;
@@ -29,7 +29,9 @@ struct state {
     bool exists;
     int32_t version, leader, leader_epoch, controller_epoch;
     int32_t isr[BROKERS + 1];
+    int32_t eligible[BROKERS + 1];
     int32_t isr_count;
+    int32_t eligible_count;
 };
 
 struct line {
@@ -138,6 +140,20 @@ static void take_ids(int32_t *list, int32_t *count, struct znode_ids from)
     }
 }
 
+/* The leader goes on with what its ISR has; everybody else is behind from now on. As long as too
+ * few are in sync nothing more is acknowledged, and those that are eligible have everything, too.
+ */
+static void go_on(struct world *w, int p)
+{
+    const struct state *s = &w->states[p];
+    int32_t replicas = w->lines[p].counts[0];
+    bool enough = s->isr_count >= (replicas < MIN_INSYNC ? replicas : MIN_INSYNC);
+    for (int32_t id = 1; id <= BROKERS && s->leader >= 0; id++) {
+        bool stands = !enough && in(s->eligible, s->eligible_count, id);
+        w->copies[p][id].whole = w->copies[p][id].whole && (in_isr(w, p, id) || stands);
+    }
+}
+
 static enum err write_state(struct world *w, const struct ctl_cmd *cmd, int32_t *version)
 {
     struct state *s = &w->states[cmd->partition];
@@ -151,12 +167,9 @@ static enum err write_state(struct world *w, const struct ctl_cmd *cmd, int32_t 
                         .leader_epoch = cmd->state.leader_epoch,
                         .controller_epoch = cmd->state.controller_epoch};
     take_ids(s->isr, &s->isr_count, cmd->state.isr);
+    take_ids(s->eligible, &s->eligible_count, cmd->state.eligible);
     *version = s->version;
-    /* The leader goes on with what its ISR has; everybody else is behind from now on. */
-    for (int32_t id = 1; id <= BROKERS && s->leader >= 0; id++) {
-        struct copy *copy = &w->copies[cmd->partition][id];
-        copy->whole = copy->whole && in_isr(w, cmd->partition, id);
-    }
+    go_on(w, cmd->partition);
     return ERR_OK;
 }
 
@@ -324,8 +337,12 @@ static void fill_state(const struct world *w, int p, struct ctl_state_info *info
     const struct state *s = &w->states[p];
     *info = (struct ctl_state_info){
         .partition = p, .err = s->exists ? ERR_OK : ERR_NOT_FOUND, .version = s->version};
-    info->state = (struct znode_state){s->leader, s->leader_epoch, s->controller_epoch,
-                                       ids_in(s->isr, s->isr_count), false};
+    info->state = (struct znode_state){s->leader,
+                                       s->leader_epoch,
+                                       s->controller_epoch,
+                                       ids_in(s->isr, s->isr_count),
+                                       false,
+                                       ids_in(s->eligible, s->eligible_count)};
 }
 
 static void tell_topic(struct world *w)
@@ -469,16 +486,19 @@ static void change_isr(struct world *w)
     int p = (int)rng_below(&w->rng, PARTS);
     const struct state *s = &w->states[p];
     int32_t isr[BROKERS];
+    int64_t epochs[BROKERS];
     const struct copy *leader = s->leader >= 0 ? &w->copies[p][s->leader] : NULL;
     if (leader == NULL || !w->alive[s->leader] || leader->epoch != s->leader_epoch) {
         return; /* nobody leads, or it has not heard of it */
     }
     partition.isr = isr;
+    partition.isr_epochs = epochs;
     for (int32_t id = 1; id <= BROKERS; id++) {
         bool stays = in_isr(w, p, id) && (w->calm || !chance(w, 4));
         bool known = in(leader->replicas, leader->replicas_count, id);
         bool comes = w->alive[id] && known && w->copies[p][id].there && (w->calm || chance(w, 2));
         if (id == s->leader || stays || comes) {
+            epochs[partition.n_isr_epochs++] = 100 + id + 1000 * w->lives[id];
             isr[partition.n_isr++] = id;
             w->copies[p][id].whole = true; /* else it would not ask */
         }
@@ -577,6 +597,9 @@ static void live(uint64_t seed)
     struct world w = {0};
     bench_init(&w.b);
     rng_seed(&w.rng, seed);
+    struct ctl_event event = {.kind = CTL_EV_MIN_INSYNC};
+    event.u.min_insync.count = MIN_INSYNC;
+    step(&w.b, event);
     for (int id = 1; id <= BROKERS; id++) {
         w.alive[id] = true;
     }
