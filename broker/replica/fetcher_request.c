@@ -119,6 +119,16 @@ static void put_request(struct fetcher *fetcher, int16_t api, int16_t version,
     be32_put(out->data, (uint32_t)(out->size - 4));
 }
 
+/* A request in the making. */
+struct filling {
+    struct fetcher *fetcher;
+    struct fetch_request *request;
+    struct arena *arena;
+    int32_t room; /* for partitions of the last topic entry */
+    int64_t now_ms;
+    int64_t wake_ms; /* when the first that waits is to be asked about again */
+};
+
 /* How many follows from this one on are of its topic. */
 static int32_t run_of(const struct fetcher *fetcher, const struct follow *first)
 {
@@ -133,27 +143,27 @@ static int32_t run_of(const struct fetcher *fetcher, const struct follow *first)
 }
 
 /* The topic's entry: the last one with its room left, or a fresh one. */
-static struct fetch_request_fetch_topic *topic_entry(const struct fetcher *fetcher,
-                                                     struct fetch_request *request,
-                                                     struct arena *arena,
+static struct fetch_request_fetch_topic *topic_entry(struct filling *filling,
                                                      const struct follow *follow)
 {
+    struct fetch_request *request = filling->request;
     struct fetch_request_fetch_topic *last =
         request->topics_count > 0 ? &request->topics[request->topics_count - 1] : NULL;
-    if (last != NULL && uuid_eq(last->topic_id, follow->key.topic_id)) {
+    if (last != NULL && uuid_eq(last->topic_id, follow->key.topic_id) &&
+        last->partitions_count < filling->room) {
         return last;
     }
     struct fetch_request_fetch_topic *topic = &request->topics[request->topics_count++];
     *topic = (struct fetch_request_fetch_topic){.topic = STR(""), .topic_id = follow->key.topic_id};
+    filling->room = run_of(filling->fetcher, follow);
     topic->partitions =
-        codec_array(&fetch_request_fetch_partition_desc, arena, run_of(fetcher, follow));
+        codec_array(&fetch_request_fetch_partition_desc, filling->arena, filling->room);
     return topic;
 }
 
-static void put_partition(struct fetcher *fetcher, struct fetch_request *request,
-                          struct arena *arena, struct follow *follow)
+static void put_partition(struct filling *filling, struct follow *follow)
 {
-    struct fetch_request_fetch_topic *topic = topic_entry(fetcher, request, arena, follow);
+    struct fetch_request_fetch_topic *topic = topic_entry(filling, follow);
     struct fetch_request_fetch_partition *out = &topic->partitions[topic->partitions_count++];
     out->partition = follow->key.index;
     out->current_leader_epoch = follow->place.leader_epoch;
@@ -161,18 +171,18 @@ static void put_partition(struct fetcher *fetcher, struct fetch_request *request
     out->last_fetched_epoch = follow->place.last_epoch;
     out->log_start_offset = follow->place.log_start;
     out->flushed_offset = follow->place.flushed;
-    out->partition_max_bytes = fetcher->options.partition_max_bytes;
+    out->partition_max_bytes = filling->fetcher->options.partition_max_bytes;
     follow->sent = follow->place;
     follow->in_session = true;
 }
 
-static void put_forgotten(struct fetch_request *request, struct arena *arena,
-                          const struct follow_key *key)
+static void put_forgotten(struct filling *filling, const struct follow_key *key)
 {
+    struct fetch_request *request = filling->request;
     struct fetch_request_forgotten_topic *topic =
         &request->forgotten_topics_data[request->forgotten_topics_data_count++];
     *topic = (struct fetch_request_forgotten_topic){.topic = STR(""), .topic_id = key->topic_id};
-    topic->partitions = arena_array(arena, int32_t, 1);
+    topic->partitions = arena_array(filling->arena, int32_t, 1);
     topic->partitions[0] = key->index;
     topic->partitions_count = 1;
 }
@@ -186,30 +196,30 @@ static int32_t length_of(const struct list *list)
     return count;
 }
 
-/* Those that wait are taken out of the session, or the leader would answer for them. *wake_ms: no
- * later than when the first of them is to be asked about again. */
-static void fill_follow(struct fetcher *fetcher, struct fetch_request *request, struct arena *arena,
-                        struct follow *follow, int64_t now_ms, int64_t *wake_ms)
+/* Those that wait are taken out of the session, or the leader would answer for them. */
+static void fill_follow(struct filling *filling, struct follow *follow)
 {
-    if (follow_ready(follow, FOLLOW_FETCH, now_ms)) {
+    if (follow_ready(follow, FOLLOW_FETCH, filling->now_ms)) {
         follow->retry_ms = 0;
         if (!follow->in_session || !same_place(&follow->place, &follow->sent)) {
-            put_partition(fetcher, request, arena, follow);
+            put_partition(filling, follow);
         }
         return;
     }
     if (follow->in_session) {
-        put_forgotten(request, arena, &follow->key);
+        put_forgotten(filling, &follow->key);
         follow->in_session = false;
     }
-    if (follow->want != FOLLOW_FAILED && follow->retry_ms < *wake_ms) {
-        *wake_ms = follow->retry_ms;
+    if (follow->want != FOLLOW_FAILED && follow->retry_ms < filling->wake_ms) {
+        filling->wake_ms = follow->retry_ms;
     }
 }
 
-static void fill_session(struct fetcher *fetcher, struct fetch_request *request,
-                         struct arena *arena, int64_t now_ms, int64_t *wake_ms)
+static void fill_session(struct filling *filling)
 {
+    struct fetcher *fetcher = filling->fetcher;
+    struct fetch_request *request = filling->request;
+    struct arena *arena = filling->arena;
     int32_t news = length_of(&fetcher->news);
     struct list *link_gone;
     request->topics = codec_array(&fetch_request_fetch_topic_desc, arena, news);
@@ -217,12 +227,11 @@ static void fill_session(struct fetcher *fetcher, struct fetch_request *request,
                                                  news + length_of(&fetcher->forgotten));
     while ((link_gone = list_pop_front(&fetcher->forgotten)) != NULL) {
         struct forgotten *gone = container_of(link_gone, struct forgotten, link);
-        put_forgotten(request, arena, &gone->key);
+        put_forgotten(filling, &gone->key);
         mem_free(gone);
     }
     list_for_each (link, &fetcher->news) {
-        fill_follow(fetcher, request, arena, container_of(link, struct follow, link), now_ms,
-                    wake_ms);
+        fill_follow(filling, container_of(link, struct follow, link));
     }
     list_for_each_safe (link, &fetcher->news) {
         struct follow *follow = container_of(link, struct follow, link);
@@ -237,7 +246,11 @@ static void encode_fetch(struct fetcher *fetcher, int64_t now_ms)
 {
     struct arena arena = {0};
     struct fetch_request request;
-    int64_t wake_ms = now_ms + fetcher->options.wait_max_ms;
+    struct filling filling = {.fetcher = fetcher,
+                              .request = &request,
+                              .arena = &arena,
+                              .now_ms = now_ms,
+                              .wake_ms = now_ms + fetcher->options.wait_max_ms};
     codec_init(&fetch_request_desc, &request);
     request.replica_state.replica_id = fetcher->options.my_id;
     request.replica_state.replica_epoch = atomic_load(fetcher->options.epoch);
@@ -245,9 +258,9 @@ static void encode_fetch(struct fetcher *fetcher, int64_t now_ms)
     request.max_bytes = fetcher->options.response_max_bytes;
     request.session_id = fetcher->session_id;
     request.session_epoch = fetcher->session_epoch;
-    fill_session(fetcher, &request, &arena, now_ms, &wake_ms);
+    fill_session(&filling);
     /* Not longer than until a partition that waits is to be asked about again. */
-    request.max_wait_ms = wake_ms > now_ms ? (int32_t)(wake_ms - now_ms) : 0;
+    request.max_wait_ms = filling.wake_ms > now_ms ? (int32_t)(filling.wake_ms - now_ms) : 0;
     put_request(fetcher, API_FETCH, FETCHER_FETCH_VERSION, &fetch_request_desc, &request);
     arena_fini(&arena);
 }
