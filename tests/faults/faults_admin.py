@@ -4,6 +4,7 @@ import os
 import checker
 import history
 from admin import Admin
+from reassigning import Reassigning
 from scene import fault
 
 REBORN, REBORN_PARTITIONS, REBORN_RATE = "reborn", 3, 500
@@ -101,3 +102,32 @@ def topic_reborn(scene):
     if down is not None:
         scene.start(down)
     reborn.create()
+
+
+def _choose_replicas(scene):
+    """For some partitions, three brokers of all, in any order."""
+    brokers = [b.id for b in scene.cluster.brokers]
+    partitions = [p["partition_index"] for p in scene.partitions()]
+    chosen = scene.random.sample(partitions, scene.random.randrange(1, len(partitions) + 1))
+    return {(scene.topic, partition): scene.random.sample(brokers, 3) for partition in chosen}
+
+
+@fault(brokers=4)
+def reassignment(scene):
+    """partitions move to other brokers of four; some moves are cancelled, and mostly a broker is killed meanwhile"""
+    moves = Reassigning(Admin(scene.cluster.bootstrap))
+    wanted = _choose_replicas(scene)
+    refused = moves.alter(wanted)
+    if refused:
+        raise AssertionError(f"reassignments were refused: {refused}")
+    down = None
+    if scene.random.random() < 0.7:
+        scene.pause(0.0, 0.3)
+        down = scene.random.choice([scene.leader, scene.follower, scene.controller])()
+        scene.kill(down)
+        scene.pause(0.0, 1.5 * scene.session_s)
+    if scene.random.random() < 0.3:
+        moves.alter({partition: None for partition in moves.ongoing()})
+    if down is not None:
+        scene.start(down)
+    scene.cluster.wait(lambda: not moves.ongoing(), "the end of every reassignment")

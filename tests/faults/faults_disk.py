@@ -6,7 +6,8 @@ from disk import Shim
 from faults_process import log_files
 from scene import fault
 
-GIVEN_UP_S, GIVEN_UP_MOST_S = 10.0, 30.0
+GIVEN_UP_MOST_S = 30.0
+FLUSH_MODE = {"log.flush.interval.messages": "1"}
 
 
 def _wait_given_up(scene, broker, what):
@@ -28,7 +29,8 @@ def disk_full(scene):
     """a leader's disk has no more room, after a last write that is cut short; then room, and a restart"""
     broker, shim = _leader_of_something(scene)
     shim.room = scene.random.randrange(0, 100000)
-    scene.cluster.wait(lambda: shim.no_space > 0, "a write that finds no room")
+    full = shim.no_space
+    scene.cluster.wait(lambda: shim.no_space > full, "a write that finds no room")
     _wait_given_up(scene, broker, "with a full disk")
     shim.well_again()
     scene.start_again(broker)
@@ -79,6 +81,19 @@ def disk_hangs(scene):
     shim.well_again()
 
 
+@fault("shim", config=FLUSH_MODE)
+def sync_fails(scene):
+    """in flush mode: one sync of a leader fails; it must give up its disk; then a restart"""
+    broker, shim = _leader_of_something(scene)
+    failed = shim.failed
+    shim.fail_syncs = 1
+    scene.cluster.wait(lambda: shim.failed > failed, "a sync that fails")
+    _wait_given_up(scene, broker, "with a sync that failed")
+    shim.well_again()
+    scene.pause(0.0, scene.session_s)
+    scene.start_again(broker)
+
+
 def _another_boot(scene, broker):
     """The kernel's boot id, as this broker sees it from its next start on."""
     scene.shims[broker].boot = scene.random.randrange(1, 1 << 32)
@@ -93,6 +108,21 @@ def power_failure(scene):
     _another_boot(scene, broker)
     scene.pause(0.0, 1.5 * scene.session_s)
     scene.start(broker)
+
+
+@fault("shim", "mounts", config=FLUSH_MODE)
+def power_failure_of_all(scene):
+    """in flush mode: all brokers and file systems at once, as when a rack loses its power"""
+    brokers = [b.id for b in scene.cluster.brokers]
+    for broker in brokers:
+        scene.cluster.kill(broker)
+    for broker in brokers:
+        scene.mounts[broker].lose_power()
+        _another_boot(scene, broker)
+    scene.random.shuffle(brokers)
+    for broker in brokers:
+        scene.pause(0.0, 0.5)
+        scene.start(broker)
 
 
 @fault("shim")

@@ -310,6 +310,15 @@ int fdatasync(int fd)
     return REAL(int, fdatasync, int)(fd);
 }
 
+int syncfs(int fd)
+{
+    if (is_ours(fd) && !before_sync()) {
+        errno = EIO;
+        return -1;
+    }
+    return REAL(int, syncfs, int)(fd);
+}
+
 /* ---- reading: it may hang, and nothing else */
 
 static void before_read(int fd)
