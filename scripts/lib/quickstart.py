@@ -16,7 +16,7 @@ import time
 
 import cluster as clusters
 import wire
-from cluster_status import status
+from cluster_status import look, status
 
 PYTHON = "/usr/bin/python3"
 SCRIPTS = os.path.join(wire.ROOT, "scripts")
@@ -214,7 +214,7 @@ def quickstart(given):
     say(f"6. broker {killed.id} again")
     mend(one, killed)
     say()
-    say(status(one))
+    say(status(look(one)))
     say()
     next_steps(given, one.bootstrap)
 

@@ -9,22 +9,14 @@ import time
 
 import balance
 import reassignment
-from cluster_status import table
 from reassignment import name_of
+from text import count, numbers, table
 from tool import CommandError
 
 AT_ONCE = 50
 LINES_MAX = 40
 PAUSE_S, STALL_S, SETTLE_S = 0.1, 30.0, 30.0
 MB = 1e6
-
-
-def numbers(ids):
-    return ",".join(map(str, ids))
-
-
-def count(number, word):
-    return f"{number} {word}" + ("" if number == 1 else "s")
 
 
 # ------------------------------------------------------------------ the plan
@@ -53,8 +45,8 @@ def movable(entries, racks, without):
 def check(cluster, entries, racks, without):
     ongoing = cluster.ongoing()
     if ongoing:
-        raise CommandError(f"{count(len(ongoing), 'partition')} are being reassigned already. Wait until --list shows"
-                           " none, or cancel them.")
+        raise CommandError(f"{count(len(ongoing), 'reassignment')} under way already: wait until --list shows none, or"
+                           " cancel.")
     holders = set().union(*(entry["replica_nodes"] for entry in entries.values())) if entries else set()
     for broker in without:
         if broker not in racks and broker not in holders:

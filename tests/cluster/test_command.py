@@ -49,6 +49,8 @@ def test_up_status_kill_start_down(folder):
     status, out, err = up(folder, "--brokers", "2", "--config", "zookeeper.session.timeout.ms=4000")
     assert (status, err) == (0, "")
     assert out.count("up, controller") == 1 and "standalone" in out
+    assert out.endswith("\n\nAll is well.\n") and command(folder, "status")[0] == 0
+    assert rows(out)["broker-2"].count(" 4 s ") == 1  # its session
     bootstrap = clusters.Cluster.open(str(folder)).bootstrap
     made = run(TOPICS, "--create", "--topic", "t", "--partitions", "2", "--replication-factor", "1",
                "--bootstrap-server", bootstrap)
@@ -56,9 +58,12 @@ def test_up_status_kill_start_down(folder):
 
     assert command(folder, "kill", "2") == (0, "killed: broker-2\n", "")
     assert " down " in rows(command(folder, "status")[1])["broker-2"]
-    status_now = clusters.wait_until(lambda: (out := command(folder, "status")[1]) and "OFFLINE" in out and out,
-                                     "status says what is offline", 60)
-    assert "1 without a leader that runs" in status_now
+    status, out, err = clusters.wait_until(lambda: (now := command(folder, "status")) and "OFFLINE" in now[1] and now,
+                                           "status says what is offline", 60)
+    assert (status, err) == (3, "")
+    assert "1 without a leader that runs" in out
+    assert out.endswith("\n\nNot well: broker-2 is down; 1 partition without a leader.\n")
+    assert rows(out)["broker-2"].split()[3] == "none"
 
     assert command(folder, "start", "2")[1].startswith("started: broker-2 at ")
     clusters.wait_until(lambda: "0 without a leader that runs" in command(folder, "status")[1], "its leader is back")
@@ -85,7 +90,7 @@ def test_status_of_a_cluster_that_is_dead_says_what_still_runs(folder):
     assert up(folder, "--brokers", "1")[0] == 0
     assert command(folder, "kill", "1")[0] == 0
     status, out, err = command(folder, "status")
-    assert (status, err) == (0, "")
+    assert (status, err) == (3, "")
     assert "(no broker answers)" in out and " standalone " in out and " down " in rows(out)["broker-1"]
     assert command(folder, "kill", "zookeeper-1")[0] == 0
     assert " down " in rows(command(folder, "status")[1])["zookeeper-1"]

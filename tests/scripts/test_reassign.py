@@ -371,7 +371,7 @@ def test_balance_of_what_cannot_be_changes_nothing(kafka, words, told):
 def test_balance_waits_for_no_other_reassignment(kafka):
     kafka.add_topic("t", [([1], [1]), ([1], [1])])
     kafka.moving["t", 0] = [[1], [2], 100]
-    assert failing(kafka, "--balance").startswith("Error: 1 partition are being reassigned already.")
+    assert failing(kafka, "--balance").startswith("Error: 1 reassignment under way already: wait")
     assert_nothing_changed(kafka)
 
 
