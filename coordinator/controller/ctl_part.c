@@ -355,8 +355,7 @@ void ctl_part_write(struct ctl *ctl, struct ctl_part *part, struct ctl_leadershi
     part->next = next;
     part->next_eligible = ctl_eligible_after(ctl, part, &next);
     part->crowned_epoch = 0;
-    int32_t leader = next.leader >= 0 ? ctl_replica_index(part, next.leader) : -1;
-    if (leader >= 0 && (part->flags[leader] & CTL_REPLICA_UNCLEAN) != 0) {
+    if (ctl_unclean_crowns(part, &next)) {
         part->crowned_epoch = ctl_find_broker(ctl, next.leader)->epoch;
     }
     part->creating = !part->exists;

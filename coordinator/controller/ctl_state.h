@@ -123,7 +123,7 @@ struct ctl_part {
     uint64_t cmd_id;            /* while WRITING */
     struct ctl_leadership next; /* being written; kept while READING after an unknown result */
     struct ctl_ids next_eligible;
-    int64_t crowned_epoch;    /* of next.leader's broker, when it is UNCLEAN: nobody is better */
+    int64_t crowned_epoch;    /* of next.leader's broker, when nobody is complete; else 0 */
     struct ctl_log_end *ends; /* while nobody leads; one per broker */
     int32_t ends_count;
     bool creating;
@@ -415,6 +415,8 @@ int32_t ctl_unclean_best(const struct ctl *ctl, const struct ctl_part *part);
 int32_t ctl_unclean_any(const struct ctl *ctl, const struct ctl_part *part);
 void ctl_unclean_answer(struct ctl *ctl, struct ctl_broker *broker, struct ctl_part *part,
                         const Barnabas__Control__PartitionError *answer);
+/* Is the leader elected for want of anybody who is complete? */
+bool ctl_unclean_crowns(const struct ctl_part *part, const struct ctl_leadership *next);
 void ctl_unclean_crowned(struct ctl *ctl, struct ctl_part *part);
 void ctl_unclean_advance(struct ctl *ctl);
 void ctl_broker_settled(struct ctl *ctl, uint64_t cmd_id, enum err err);

@@ -13,7 +13,10 @@
  * begins again, and at worst sends a replica that had caught up out of the ISR once more.
  *
  * When everybody that may be complete is UNCLEAN, nobody is better than the one with the longest
- * log: the largest epoch, then the largest end. All of them have to be there to be compared. */
+ * log: the largest epoch, then the largest end. All of them have to be there to be compared. The
+ * other replicas that are there compete, too: after a longer log everything that a shorter one has
+ * is in it, except what was never committed (epochs order logs as terms do in Raft), and they have
+ * not lost power. */
 #include "base/mem.h"
 #include "base/must.h"
 #include "controller/ctl_state.h"
@@ -114,27 +117,51 @@ static bool longer(const struct ctl_log_end *a, const struct ctl_log_end *b)
                                           : a->end_offset > b->end_offset;
 }
 
-int32_t ctl_unclean_best(const struct ctl *ctl, const struct ctl_part *part)
+/* Can nobody be complete any more, and are all back that were? */
+static bool all_are_unclean(const struct ctl *ctl, const struct ctl_part *part)
 {
-    const struct ctl_log_end *best = NULL;
     int32_t candidates = 0;
-    int32_t silent = 0;
-    int32_t last = -1;
     for (int32_t i = 0; i < part->replicas.count; i++) {
         if (!counts(part, part->replicas.ids[i]) ||
             !ctl_replica_stays(part, part->replicas.ids[i])) {
             continue;
         }
         if ((part->flags[i] & CTL_REPLICA_UNCLEAN) == 0 || !ctl_replica_usable(ctl, part, i)) {
-            return -1; /* it may be complete: wait for it */
+            return false;
+        }
+        candidates++;
+    }
+    return candidates > 0;
+}
+
+int32_t ctl_unclean_best(const struct ctl *ctl, const struct ctl_part *part)
+{
+    const struct ctl_log_end *best = NULL;
+    bool best_counts = false;
+    int32_t usable = 0;
+    int32_t last = -1;
+    if (!all_are_unclean(ctl, part)) {
+        return -1;
+    }
+    for (int32_t i = 0; i < part->replicas.count; i++) {
+        if (!ctl_replica_usable(ctl, part, i)) {
+            continue;
         }
         last = part->replicas.ids[i];
+        usable++;
         const struct ctl_log_end *end = end_of(part, ctl_find_broker(ctl, last));
-        candidates++;
-        silent += end == NULL ? 1 : 0;
-        best = end != NULL && (best == NULL || longer(end, best)) ? end : best;
+        bool counted = counts(part, last);
+        if (end == NULL) {
+            best = NULL;
+            best_counts = false;
+            break; /* it will say */
+        }
+        if (best == NULL || longer(end, best) || (counted && !best_counts && !longer(best, end))) {
+            best = end;
+            best_counts = counted;
+        }
     }
-    return candidates == 1 ? last : silent == 0 && best != NULL ? best->broker_id : -1;
+    return best != NULL ? best->broker_id : usable == 1 && part->replicas.count == 1 ? last : -1;
 }
 
 int32_t ctl_unclean_any(const struct ctl *ctl, const struct ctl_part *part)
@@ -152,12 +179,13 @@ int32_t ctl_unclean_any(const struct ctl *ctl, const struct ctl_part *part)
     return other;
 }
 
-/* Where its log ends, if that may decide. While nobody leads, the log stays as it is. */
+/* Where its log ends, if that may decide. While nobody leads, the log stays as it is. An answer
+ * that does not say counts as the shortest. */
 void ctl_unclean_answer(struct ctl *ctl, struct ctl_broker *broker, struct ctl_part *part,
                         const Barnabas__Control__PartitionError *answer)
 {
     int32_t i = 0;
-    if (answer->end_offset < 0 || part->now.leader >= 0 || !counts(part, broker->id)) {
+    if (!part->exists || part->now.leader >= 0) {
         return;
     }
     while (i < part->ends_count && part->ends[i].broker_id != broker->id) {
@@ -170,6 +198,13 @@ void ctl_unclean_answer(struct ctl *ctl, struct ctl_broker *broker, struct ctl_p
     part->ends[i] =
         (struct ctl_log_end){broker->id, answer->last_epoch, broker->epoch, answer->end_offset};
     ctl_part_touch(ctl, part);
+}
+
+bool ctl_unclean_crowns(const struct ctl_part *part, const struct ctl_leadership *next)
+{
+    int32_t i = next->leader >= 0 && part->exists ? ctl_replica_index(part, next->leader) : -1;
+    return i >= 0 && ((part->flags[i] & CTL_REPLICA_UNCLEAN) != 0 ||
+                      (!counts(part, next->leader) && !next->recovering));
 }
 
 /* After a write: who leads is what counts from now on, even if it was elected for want of anything
@@ -186,8 +221,8 @@ void ctl_unclean_crowned(struct ctl *ctl, struct ctl_part *part)
     if (part->crowned_epoch != 0 && broker != NULL && broker->epoch == part->crowned_epoch) {
         part->flags[i] = (uint8_t)(part->flags[i] & ~CTL_REPLICA_UNCLEAN);
         ctl_note(ctl, true,
-                 "leader started uncleanly and nobody is better, acknowledged records that were "
-                 "not on its disk are lost: tp=%.*s-%d leader=%d epoch=%d",
+                 "all replicas in sync started uncleanly, the longest log leads; acknowledged "
+                 "records that are not in it are lost: tp=%.*s-%d leader=%d epoch=%d",
                  STR_ARG(part->topic->name), part->index, part->now.leader, part->now.leader_epoch);
     }
     part->crowned_epoch = 0;

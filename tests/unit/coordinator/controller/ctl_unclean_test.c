@@ -140,8 +140,8 @@ Test(ctl_unclean, the_only_one_leads_again_loudly)
     runs(&b, &silent,
          "WRITE_STATE t-0 leader=-1 epoch=6 isr=[1] v=7\n"
          "WRITE_STATE t-0 leader=1 epoch=7 isr=[1] v=8\n"
-         "NOTE leader started uncleanly and nobody is better, acknowledged records that were not "
-         "on its disk are lost: tp=t-0 leader=1 epoch=7\n"
+         "NOTE all replicas in sync started uncleanly, the longest log leads; acknowledged records "
+         "that are not in it are lost: tp=t-0 leader=1 epoch=7\n"
          "SETTLE_BROKER 1 epoch=1101\n");
     bench_fini(&b);
 }
@@ -251,8 +251,8 @@ Test(ctl_unclean, of_all_the_longest_log_leads)
     brokers_alive(&b, three, (const int[]){-1, -1, -1}, 3);
     runs(&b, &ends,
          "WRITE_STATE t-0 leader=3 epoch=7 isr=[3] v=8\n"
-         "NOTE leader started uncleanly and nobody is better, acknowledged records that were not "
-         "on its disk are lost: tp=t-0 leader=3 epoch=7\n"
+         "NOTE all replicas in sync started uncleanly, the longest log leads; acknowledged records "
+         "that are not in it are lost: tp=t-0 leader=3 epoch=7\n"
          "SETTLE_BROKER 1 epoch=1101\nSETTLE_BROKER 2 epoch=1102\nSETTLE_BROKER 3 epoch=1103\n");
     bench_fini(&b);
 }
@@ -270,6 +270,29 @@ Test(ctl_unclean, a_complete_one_leads_before_longer_logs)
          "WRITE_STATE t-0 leader=3 epoch=7 isr=[3] v=8\n"
          "SETTLE_BROKER 1 epoch=1101\nSETTLE_BROKER 2 epoch=1102\n");
     bench_fini(&b);
+}
+
+/* Somebody who was not in sync has more than all who were: it leads. With as much it does not. */
+Test(ctl_unclean, a_longer_log_leads_even_if_it_was_not_in_sync)
+{
+    for (int more = 0; more < 2; more++) {
+        struct ends ends = {{-1, 5, 5, -1}, {-1, 90 + more, 90, -1}};
+        char wanted[500];
+        struct bench b;
+        bench_init(&b);
+        lead_one(&b, (struct state_spec){2, 5, 7, {2}});
+        brokers_alive(&b, three, (const int[]){0, -1, 0}, 3);
+        int leader = more == 1 ? 1 : 2;
+        snprintf(wanted, sizeof(wanted),
+                 "WRITE_STATE t-0 leader=-1 epoch=6 isr=[2] v=7\n"
+                 "WRITE_STATE t-0 leader=%d epoch=7 isr=[%d] v=8\n"
+                 "NOTE all replicas in sync started uncleanly, the longest log leads; acknowledged "
+                 "records that are not in it are lost: tp=t-0 leader=%d epoch=7\n"
+                 "SETTLE_BROKER 2 epoch=1102\n",
+                 leader, leader, leader);
+        runs(&b, &ends, wanted);
+        bench_fini(&b);
+    }
 }
 
 /* What a broker said in an earlier life, before it lost power again, does not count. */
@@ -302,8 +325,8 @@ Test(ctl_unclean, with_permission_nobody_waits)
     runs(&b, &silent,
          "WRITE_STATE t-0 leader=-1 epoch=6 isr=[1,2] v=7\n"
          "WRITE_STATE t-0 leader=1 epoch=7 isr=[1] recovering v=8\n"
-         "NOTE leader started uncleanly and nobody is better, acknowledged records that were not "
-         "on its disk are lost: tp=t-0 leader=1 epoch=7\n"
+         "NOTE all replicas in sync started uncleanly, the longest log leads; acknowledged records "
+         "that are not in it are lost: tp=t-0 leader=1 epoch=7\n"
          "SETTLE_BROKER 1 epoch=1101\n");
     bench_fini(&b);
 }
