@@ -1,7 +1,9 @@
 /* main.c: which client, and for what. See client.h. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "client.h"
 
@@ -33,6 +35,7 @@ int main(int argc, char **argv)
                               .partition_count = (int32_t)number(argv[4], 1, PARTITIONS_MAX),
                               .rate_per_second = argc > 5 ? number(argv[5], 1, 10000000) : 1000,
                               .writer_first = argc > 6 ? (uint32_t)number(argv[6], 1, 1000000) : 1};
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* when the run is killed nobody wants to know any more */
     setvbuf(stdout, NULL, _IOLBF, 0); /* can be read at once, and outlives the client */
     for (size_t i = 0; i < sizeof(clients) / sizeof(clients[0]); i++) {
         if (strcmp(argv[1], clients[i].name) == 0) {
