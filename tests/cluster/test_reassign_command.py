@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 
+import confluent_kafka
 import pytest
 import wire
-from traffic import Traffic, assert_all_kept, create, in_sync, partitions_of
+from traffic import Traffic, assert_all_kept, create, in_sync, partitions_of, read_all
+from znodes import Znodes
 
 SCRIPTS = os.path.join(wire.ROOT, "scripts")
+FILL_BYTES, FILL_SIZE = 10000000, 10000
 
 
 Ask = collections.namedtuple("Ask", "bootstrap")  # some brokers of a cluster
@@ -42,6 +45,14 @@ def leads(one):
 def on_disk(broker, topic):
     data = os.path.join(broker.folder, "data")
     return sorted(name for name in os.listdir(data) if name.startswith(topic + "-"))
+
+
+def fill(one, topic, size):
+    """So many bytes of messages, in all replicas."""
+    producer = confluent_kafka.Producer({"bootstrap.servers": one.bootstrap, "acks": "all"})
+    for i in range(size // FILL_SIZE):
+        producer.produce(topic, (b"filling %d" % i).ljust(FILL_SIZE))
+    assert producer.flush(60) == 0
 
 
 @pytest.fixture
@@ -123,6 +134,33 @@ def test_a_move_to_a_broker_that_hangs_is_listed_and_described_and_can_be_cancel
         traffic.wait_more(50)
     one.wait(lambda: replicas(one, topic) == [[first.id, second.id]], "the replicas as before")
     assert_all_kept(one, topic, traffic)
+
+
+def throttles(one):
+    """Every configuration of a throttle that ZooKeeper holds."""
+    with Znodes(one.zookeepers[0].address) as znodes:
+        return {(kind, name, key): value for kind in ("topics", "brokers") for name in znodes.children(f"/config/{kind}")
+                for key, value in znodes.json(f"/config/{kind}/{name}")["config"].items() if "throttled" in key}
+
+
+def test_a_throttled_move_can_be_hurried_and_verify_removes_the_throttles(cluster, topic, file):
+    one = cluster(3)
+    create(one, topic, assignment=[[1, 2]])
+    fill(one, topic, FILL_BYTES)
+    plan = json.dumps({"version": 1, "partitions": [{"topic": topic, "partition": 0, "replicas": [3, 2]}]})
+    with Traffic(one, topic) as traffic:
+        out = run(one, "reassign", "--execute", "--throttle", str(FILL_BYTES // 1000), *file(plan))
+        assert f"The inter-broker throttle limit was set to {FILL_BYTES // 1000} B/s" in out
+        assert len(throttles(one)) == 2 + 2 * 3
+        traffic.wait_more(50)
+        assert "is still in progress" in run(one, "reassign", "--verify", *file(plan))
+        run(one, "reassign", "--execute", "--additional", "--throttle", str(FILL_BYTES * 100), *file(plan))
+        one.wait(lambda: "is completed" in run(one, "reassign", "--verify", *file(plan)), "the move")
+        assert throttles(one) == {}
+    assert replicas(one, topic) == [[3, 2]]
+    found = read_all(one, topic, 1)
+    assert sum(value.startswith(b"filling ") for value in found) == FILL_BYTES // FILL_SIZE
+    assert {value for value in found if not value.startswith(b"filling ")} >= set(traffic.acked)
 
 
 def test_mistakes_change_nothing_on_a_real_cluster_either(shared_cluster, topic, file):
