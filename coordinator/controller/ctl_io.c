@@ -373,47 +373,6 @@ static void read_state(struct ctl_io *io, struct str topic, int32_t partition)
                  task);
 }
 
-/* ---- Preferred elections that somebody asked for in ZooKeeper. */
-
-static void on_preferred(void *arg, const struct zk_result *result, bool repeated);
-
-static void on_preferred_exists(void *arg, const struct zk_result *result, bool repeated)
-{
-    struct task *task = arg;
-    (void)repeated;
-    if (cut_short(task, result->err)) {
-        return;
-    }
-    if (result->err == ERR_OK) { /* made in between */
-        zk_calls_get(&task->io->calls, PATH_PREFERRED, true, on_preferred, task);
-        return;
-    }
-    task->event.kind = CTL_EV_PREFERRED;
-    task_finish(task);
-}
-
-static void on_preferred(void *arg, const struct zk_result *result, bool repeated)
-{
-    struct task *task = arg;
-    struct errmsg msg;
-    (void)repeated;
-    if (cut_short(task, result->err)) {
-        return;
-    }
-    if (result->err == ERR_NOT_FOUND) {
-        zk_calls_exists(&task->io->calls, PATH_PREFERRED, true, on_preferred_exists, task);
-        return;
-    }
-    task->event.kind = CTL_EV_PREFERRED;
-    task->event.u.preferred.exists = true;
-    if (znode_preferred_decode(&task->arena, result->data, &task->event.u.preferred.tps, &msg) !=
-        ERR_OK) {
-        log_warn(logger, "a request for elections cannot be read", "path=%s reason=\"%s\"",
-                 PATH_PREFERRED, msg.text);
-    }
-    task_finish(task);
-}
-
 /* ---- Log directory events: read each, report, remove. */
 
 static void on_cleaned(void *arg, const struct zk_result *result, bool repeated)
@@ -895,7 +854,7 @@ void ctl_io_execute(struct ctl_io *io, const struct ctl_cmd *cmd)
         read_names(io, PATH_DELETE_TOPICS, CTL_EV_DELETIONS);
         break;
     case CTL_READ_PREFERRED:
-        zk_calls_get(&io->calls, PATH_PREFERRED, true, on_preferred, task_new(io));
+        ctl_io_read_preferred(io);
         break;
     case CTL_READ_ORDERS:
         ctl_io_read_orders(io);
@@ -922,7 +881,7 @@ bool ctl_io_on_watch(struct ctl_io *io, enum zk_watch_event event, struct str pa
     } else if (str_is(path, PATH_DELETE_TOPICS)) {
         read_names(io, PATH_DELETE_TOPICS, CTL_EV_DELETIONS);
     } else if (str_is(path, PATH_PREFERRED)) {
-        zk_calls_get(&io->calls, PATH_PREFERRED, true, on_preferred, task_new(io));
+        ctl_io_read_preferred(io);
     } else if (str_is(path, PATH_REASSIGN)) {
         ctl_io_read_orders(io);
     } else if (str_is(path, PATH_LOG_DIR_EVENTS)) {

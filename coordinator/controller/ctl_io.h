@@ -35,4 +35,5 @@ bool ctl_io_on_watch(struct ctl_io *io, enum zk_watch_event event, struct str pa
 
 /* ---- ctl_orders_io.c */
 
+void ctl_io_read_preferred(struct ctl_io *io);
 void ctl_io_read_orders(struct ctl_io *io);

@@ -534,7 +534,7 @@ Test(ctl_reassign, a_target_dies_at_the_last_moment)
     struct ctl_event event = {.kind = CTL_EV_STATE};
     event.u.state.topic = STR("t");
     event.u.state.info = (struct ctl_state_info){
-        .version = 9, .state = {1, 6, 1, {(const int[]){1, 2, 3, 4}, 4}, false}};
+        .version = 9, .state = {1, 6, 1, {(const int[]){1, 2, 3, 4}, 4}, false, {NULL, 0}}};
     step(&b, event);
     expect_in(&b, "WRITE_STATE t-0 leader=1 epoch=7 isr=[1,2,3] v=9\n");
     settle(&b);
