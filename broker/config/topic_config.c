@@ -199,6 +199,8 @@ void topic_config_build(const struct config *config, const struct config_pair *o
         .retention_ms = long_of(&b, TOPIC_retention_ms),
         .retention_bytes = long_of(&b, TOPIC_retention_bytes),
         .flush_messages = long_of(&b, TOPIC_flush_messages),
+        .flush_ms = long_of(&b, TOPIC_flush_ms),
+        .file_delete_delay_ms = long_of(&b, TOPIC_file_delete_delay_ms),
         .message_timestamp_before_max_ms = long_of(&b, TOPIC_message_timestamp_before_max_ms),
         .message_timestamp_after_max_ms = long_of(&b, TOPIC_message_timestamp_after_max_ms),
         .producer_expiration_ms = config_long(config, KEY_producer_id_expiration_ms),

@@ -39,6 +39,8 @@ struct topic_config {
     int64_t retention_ms;    /* -1: for ever */
     int64_t retention_bytes; /* -1: any */
     int64_t flush_messages;
+    int64_t flush_ms;
+    int64_t file_delete_delay_ms;
     int64_t message_timestamp_before_max_ms;
     int64_t message_timestamp_after_max_ms;
     int64_t producer_expiration_ms; /* the broker's producer.id.expiration.ms; 0: as the log was

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "config/config.h"
+#include "control/upkeep.h"
 #include "groups/groups.h"
 #include "replica/replicator.h"
 #include "topics/topic_configs.h"
@@ -45,26 +46,20 @@ struct batch_of_tasks {
 
 struct replicas {
     struct broker *broker;
-    struct loop_timer retention_timer;
-    struct loop_timer checkpoint_timer;
-    bool stopped;
+    struct upkeep *upkeep;
 };
-
-static void on_retention(struct loop_timer *timer);
-static void on_checkpoint(struct loop_timer *timer);
 
 struct replicas *replicas_new(struct broker *broker)
 {
     struct replicas *replicas = mem_new(struct replicas);
     replicas->broker = broker;
-    loop_timer_init(&replicas->retention_timer, on_retention);
-    loop_timer_init(&replicas->checkpoint_timer, on_checkpoint);
+    replicas->upkeep = upkeep_new(broker, replicas);
     return replicas;
 }
 
 void replicas_free(struct replicas *replicas)
 {
-    replicas_stop_timers(replicas);
+    upkeep_free(replicas->upkeep);
     mem_free(replicas);
 }
 
@@ -531,45 +526,6 @@ void replicas_dir_failed(struct replicas *replicas, const char *dir)
     parts_each(&replicas->broker->parts, fail_part_in, (void *)(uintptr_t)dir);
 }
 
-/* ---- timers ---- */
-
-struct retain_msg {
-    struct actor_msg msg;
-};
-
-static void retain_in_actor(struct actor *actor, struct actor_msg *msg)
-{
-    struct part *part = container_of(actor, struct part, actor);
-    part_retain(part);
-    part_put(part);
-    mem_free(container_of(msg, struct retain_msg, msg));
-}
-
-static void retain_part(void *arg, struct part *part)
-{
-    (void)arg;
-    struct retain_msg *retain = mem_new(struct retain_msg);
-    retain->msg.fn = retain_in_actor;
-    part_post(part_get(part), &retain->msg);
-}
-
-static int64_t setting(struct replicas *replicas, enum config_key key)
-{
-    const struct config *config = config_cell_get(replicas->broker->config);
-    int64_t value = config_long(config, key);
-    config_put(config);
-    return value;
-}
-
-static void on_retention(struct loop_timer *timer)
-{
-    struct replicas *replicas = container_of(timer, struct replicas, retention_timer);
-    struct loop *loop = replicas->broker->control;
-    parts_each(&replicas->broker->parts, retain_part, NULL);
-    loop_timer_set(loop, timer,
-                   loop_now_ms(loop) + setting(replicas, KEY_log_retention_check_interval_ms));
-}
-
 int64_t replicas_high_watermark(void *arg, struct logs_entry *entry)
 {
     struct replicas *replicas = arg;
@@ -583,27 +539,7 @@ int64_t replicas_high_watermark(void *arg, struct logs_entry *entry)
     return offset_hw;
 }
 
-static void on_checkpoint(struct loop_timer *timer)
+struct upkeep *replicas_upkeep(struct replicas *replicas)
 {
-    struct replicas *replicas = container_of(timer, struct replicas, checkpoint_timer);
-    struct loop *loop = replicas->broker->control;
-    logs_checkpoint(replicas->broker->logs, replicas_high_watermark, replicas);
-    int64_t period_ms = setting(replicas, KEY_replica_high_watermark_checkpoint_interval_ms);
-    loop_timer_set(loop, timer, loop_now_ms(loop) + period_ms);
-}
-
-void replicas_start(struct replicas *replicas)
-{
-    struct loop *loop = replicas->broker->control;
-    int64_t now = loop_now_ms(loop);
-    loop_timer_set(loop, &replicas->retention_timer,
-                   now + setting(replicas, KEY_log_initial_task_delay_ms));
-    loop_timer_set(loop, &replicas->checkpoint_timer,
-                   now + setting(replicas, KEY_replica_high_watermark_checkpoint_interval_ms));
-}
-
-void replicas_stop_timers(struct replicas *replicas)
-{
-    loop_timer_cancel(&replicas->retention_timer);
-    loop_timer_cancel(&replicas->checkpoint_timer);
+    return replicas->upkeep;
 }

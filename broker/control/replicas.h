@@ -1,5 +1,5 @@
 /* replicas.h: the partitions that live on this broker: made, led, followed, stopped, deleted, and
- * looked after: retention, checkpoints, configuration.
+ * given their configuration.
  *
  * Threads: the control loop. What concerns one partition is posted to its actor and reported back.
  */
@@ -11,6 +11,7 @@
 
 struct broker;
 struct replicas;
+struct upkeep;
 
 /* `response` is borrowed for the call. */
 typedef void replicas_done_fn(void *arg, Barnabas__Control__Response *response);
@@ -24,9 +25,8 @@ void replicas_lead(struct replicas *replicas, const Barnabas__Control__LeaderAnd
 void replicas_stop(struct replicas *replicas, const Barnabas__Control__StopReplica *request,
                    replicas_done_fn *fn, void *arg);
 
-/* Timers: retention and checkpoints. */
-void replicas_start(struct replicas *replicas);
-void replicas_stop_timers(struct replicas *replicas);
+/* What is done for the logs now and then. */
+struct upkeep *replicas_upkeep(struct replicas *replicas);
 
 /* The configuration of a topic (null: of every topic) has changed. */
 void replicas_configure(struct replicas *replicas, struct str topic);

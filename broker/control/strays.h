@@ -1,7 +1,7 @@
 /* strays.h: copies of partitions that are not this broker's any more.
  *
- * A broker that is taken out of a partition's replicas is told to delete its copy. It may miss that:
- * it was down, or the controller changed in between, and the next one does not know who was a
+ * A broker that is taken out of a partition's replicas is told to delete its copy. It may miss
+ * that: it was down, or the controller changed in between, and the next one does not know who was a
  * replica once. But the metadata names the replicas of every partition, and all of it is told anew
  * after either; so what a broker has and is not among the replicas of is found here.
  *
@@ -20,6 +20,6 @@
 #include "log/logs.h"
 
 /* What is to be stopped and deleted here after this message, in `arena`; NULL: nothing. */
-const Barnabas__Control__StopReplica *
-strays_find(struct arena *arena, struct logs *logs, int32_t broker_id,
-            const Barnabas__Control__UpdateMetadata *update);
+const Barnabas__Control__StopReplica *strays_find(struct arena *arena, struct logs *logs,
+                                                  int32_t broker_id,
+                                                  const Barnabas__Control__UpdateMetadata *update);

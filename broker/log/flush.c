@@ -187,6 +187,14 @@ void plog_flush_due(struct plog *log)
     }
 }
 
+void plog_flush_aged(struct plog *log)
+{
+    int64_t waited_ms = clock_mono_ms(log->clock) - log->unflushed_since_ms;
+    if (log->unflushed_records > 0 && waited_ms >= log->config.flush_ms) {
+        (void)plog_flush_soon(log, NULL);
+    }
+}
+
 void plog_flush_finished(struct plog *log)
 {
     int64_t end = plog_active(log)->base_offset;

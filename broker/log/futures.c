@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "log/logs_internal.h"
+#include "log/reaper.h"
 #include "log/move.h"
 
 #define LOGGER "kafka.log.LogManager"
@@ -137,7 +138,7 @@ void logs_drop_future(struct logs *logs, struct logs_entry *entry)
     plog_abandon(entry->future);
     if (!logdir_offline(entry->future_dir)) {
         logs_bury(logs, entry->future_dir, path, plog_topic(entry->log),
-                  plog_partition(entry->log));
+                  plog_partition(entry->log), 0);
     }
     mem_free(path);
     forget_future(entry);
@@ -154,7 +155,7 @@ struct plog *logs_moved(struct logs *logs, struct logs_entry *entry, struct plog
     dir->checkpoints_stale = true;
     entry->future = NULL;
     entry->future_dir = NULL;
-    logs_remove_later(logs, dir->fs, left_behind);
+    reaper_add(logs->reaper, left_behind, 0);
     return old;
 }
 
@@ -233,7 +234,7 @@ static enum err resume(struct future_start *start, const char *path, const char 
     bool other = item->entry.future != NULL || item->entry.dir == dir ||
                  (!uuid_is_zero(topic_id) && !uuid_eq(topic_id, item->entry.topic_id));
     if (other) {
-        logs_bury(start->logs, dir, path, topic, plog_partition(item->entry.log));
+        logs_bury(start->logs, dir, path, topic, plog_partition(item->entry.log), 0);
         return ERR_OK;
     }
     start->config_of(start->arg, topic, &config);

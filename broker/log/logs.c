@@ -6,15 +6,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "log/reaper.h"
 #include "log/settle.h"
 
 #define LOGGER "kafka.log.LogManager"
-
-struct removal {
-    struct work work;
-    struct fs *fs;
-    char *path;
-};
 
 /* ---- directories ---- */
 
@@ -31,6 +26,8 @@ enum err logs_open(const struct logs_options *options, struct logs **out, struct
     logs->options = *options;
     logs->hw_of = hw_loaded;
     logs->news = new_logs_new();
+    logs->reaper = reaper_new(options->fs, options->clock, options->workers, options->on_put_aside,
+                              options->arg);
     logs->dirs_count = options->dirs_count;
     logs->dirs = mem_zalloc((size_t)options->dirs_count, sizeof(*logs->dirs));
     int32_t usable = 0;
@@ -89,8 +86,14 @@ void logs_free(struct logs *logs)
         logdir_close(&logs->dirs[i]);
     }
     new_logs_free(logs->news);
+    reaper_free(logs->reaper);
     mem_free(logs->dirs);
     mem_free(logs);
+}
+
+int64_t logs_remove_due(struct logs *logs)
+{
+    return reaper_run(logs->reaper);
 }
 
 int32_t logs_dirs_count(const struct logs *logs)
@@ -306,6 +309,7 @@ enum err logs_open_log(struct logs *logs, struct logdir *dir, const char *name, 
         .fs = dir->fs,
         .clock = logs->options.clock,
         .flusher = kind != LOGS_OPEN_FUTURE ? dir->flusher : NULL,
+        .reaper = logs->reaper,
         .dir = path,
         .topic = topic,
         .partition = partition,
@@ -368,7 +372,7 @@ static enum err on_dir_entry(void *arg, const char *name, bool is_dir)
     }
     if (name_ends(name, "-delete")) {
         char *path = mem_printf("%s/%s", loading->dir->path, name);
-        logs_remove_later(loading->logs, loading->dir->fs, path);
+        reaper_add(loading->logs->reaper, path, 0);
         mem_free(path);
         return ERR_OK;
     }
@@ -497,29 +501,8 @@ enum err logs_create(struct logs *logs, struct str topic, int32_t partition, str
     return err == ERR_OK ? ERR_OK : ERR_KAFKA_STORAGE_ERROR;
 }
 
-static void removal_run(struct work *work)
-{
-    struct removal *removal = container_of(work, struct removal, work);
-    enum err err = fs_remove_tree(removal->fs, removal->path);
-    if (err != ERR_OK) {
-        log_warn(LOGGER, "cannot remove a deleted log", "dir=%s error=%s", removal->path,
-                 err_text(err));
-    }
-    mem_free(removal->path);
-    mem_free(removal);
-}
-
-void logs_remove_later(struct logs *logs, struct fs *fs, const char *path)
-{
-    struct removal *removal = mem_new(struct removal);
-    removal->fs = fs;
-    removal->path = mem_strdup(path);
-    removal->work.run = removal_run;
-    worker_submit(logs->options.workers, &removal->work);
-}
-
 void logs_bury(struct logs *logs, struct logdir *dir, const char *path, struct str topic,
-               int32_t partition)
+               int32_t partition, int64_t delay_ms)
 {
     /* The topic is cut so that the name fits into 255 bytes. */
     char *to = mem_printf("%s/%.*s-%" PRId32 ".%016" PRIx64 "%016" PRIx64 "-delete", dir->path,
@@ -532,7 +515,7 @@ void logs_bury(struct logs *logs, struct logdir *dir, const char *path, struct s
         if (err != ERR_OK) {
             logdir_fail(dir);
         }
-        logs_remove_later(logs, dir->fs, to);
+        reaper_add(logs->reaper, to, delay_ms);
     } else {
         log_warn(LOGGER, "cannot rename a deleted log", "dir=%s error=%s", path, err_text(err));
         logdir_fail(dir);
@@ -550,8 +533,9 @@ void logs_delete(struct logs *logs, struct str topic, int32_t partition)
     logs_drop_future(logs, &item->entry);
     struct logdir *dir = item->entry.dir;
     char *path = mem_strdup(plog_dir(item->entry.log));
+    int64_t delay_ms = plog_delete_delay_ms(item->entry.log);
     plog_abandon(item->entry.log);
-    logs_bury(logs, dir, path, topic, partition);
+    logs_bury(logs, dir, path, topic, partition, delay_ms);
     dir->logs_count--;
     dir->checkpoints_stale = true;
     item_free(logs, item);

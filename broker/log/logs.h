@@ -33,6 +33,9 @@ struct logs_options {
     const char *boot_id; /* of the machine as it runs now; NULL or "": not known */
     /* A directory went offline: on any thread, once per directory. */
     void (*on_dir_failed)(void *arg, const char *dir);
+    /* Something was put aside, to be removed after a while: see logs_remove_due(). On any thread;
+     * may be NULL. */
+    void (*on_put_aside)(void *arg);
     void *arg;
 };
 
@@ -93,8 +96,8 @@ void logs_settle(struct logs *logs, struct loop *loop, void (*done)(void *arg), 
 /* Remember the id of a log that has none yet. */
 MUST_USE enum err logs_set_topic_id(struct logs_entry *entry, struct uuid topic_id);
 
-/* The partition is gone: its directory is renamed at once and removed later, by a worker. The log
- * must not be in use any more; views may be. */
+/* The partition is gone: its directory is renamed at once and removed after file.delete.delay.ms.
+ * The log must not be in use any more; views may be. */
 void logs_delete(struct logs *logs, struct str topic, int32_t partition);
 
 /* ---- logs on their way to another directory: move.h, futures.c ---- */
@@ -118,6 +121,10 @@ struct plog *logs_moved(struct logs *logs, struct logs_entry *entry, struct plog
 
 /* A log that is not here yet is to be made in that directory. */
 void logs_prefer(struct logs *logs, struct str topic, int32_t partition, struct logdir *dir);
+
+/* Have removed, by a worker, what was put aside long enough ago. When to look again, monotonic;
+ * INT64_MAX: nothing waits. */
+int64_t logs_remove_due(struct logs *logs);
 
 /* Call for every log. */
 void logs_each(struct logs *logs, void (*fn)(void *arg, struct logs_entry *entry), void *arg);

@@ -31,6 +31,7 @@ struct logs {
     logs_hw_fn *hw_of;  /* as given to logs_checkpoint() */
     void *hw_arg;
     struct new_logs *news; /* not durable yet */
+    struct reaper *reaper; /* removes what was deleted */
 };
 
 struct logs_item *logs_find_item(struct logs *logs, struct str topic, int32_t partition);
@@ -55,12 +56,10 @@ MUST_USE enum err logs_read_topic_id(struct fs *fs, const char *dir, struct uuid
 /* Before a log is made in a directory: its checkpoints must not name another of that name. */
 MUST_USE enum err logs_renew_checkpoints(struct logs *logs, struct logdir *dir);
 
-/* Remove a directory, on a worker. */
-void logs_remove_later(struct logs *logs, struct fs *fs, const char *path);
-
-/* Rename a log's directory so that no start finds it, and remove it later. `path` is the log's. */
+/* Rename a log's directory so that no start finds it, and remove it after `delay_ms`. `path` is the
+ * log's. */
 void logs_bury(struct logs *logs, struct logdir *dir, const char *path, struct str topic,
-               int32_t partition);
+               int32_t partition, int64_t delay_ms);
 
 /* ---- futures.c ---- */
 

@@ -185,6 +185,7 @@ static void take_over_init(struct take_over *take, struct plog *future, struct p
         .fs = future->fs,
         .clock = future->clock,
         .flusher = flusher,
+        .reaper = future->reaper,
         .dir = take->final_path,
         .topic = str_of(current->topic),
         .partition = current->partition,

@@ -47,6 +47,7 @@ enum err plog_open(const struct plog_options *options, struct plog **out, struct
     atomic_init(&log->count, 1);
     log->fs = options->fs;
     log->clock = options->clock;
+    log->reaper = options->reaper;
     log->flusher = flusher_hold(options->flusher);
     atomic_init(&log->names_made, 1); /* what is there may not be durable yet */
     log->dir = mem_strdup(options->dir);
@@ -168,6 +169,11 @@ struct str plog_topic(const struct plog *log)
 int32_t plog_partition(const struct plog *log)
 {
     return log->partition;
+}
+
+int64_t plog_delete_delay_ms(const struct plog *log)
+{
+    return log->config.file_delete_delay_ms;
 }
 
 struct epochs *plog_epochs(struct plog *log)
@@ -422,6 +428,9 @@ static enum err enter(struct plog *log, struct gather *gather, const struct batc
     gather->parts[gather->count++] = (struct iovec){(void *)(uintptr_t)data, size};
     gather->size_bytes += (int64_t)size;
     gather->next_offset = batch_last_offset(header) + 1;
+    if (log->unflushed_records == 0) {
+        log->unflushed_since_ms = clock_mono_ms(log->clock);
+    }
     log->unflushed_records += header->record_count > 0 ? header->record_count : 1;
     return ERR_OK;
 }

@@ -23,11 +23,13 @@
 
 struct plog;
 struct flusher;
+struct reaper;
 
 struct plog_options {
     struct fs *fs;
     struct clock *clock;
     struct flusher *flusher; /* the directory's; NULL: plog_flush_soon() syncs here and now */
+    struct reaper *reaper;   /* removes deleted segments later; NULL: they are removed at once */
     const char *dir;         /* of the partition; made when absent */
     struct str topic;
     int32_t partition;
@@ -73,6 +75,7 @@ void plog_take_offline(struct plog *log);
  * From any thread. */
 void plog_unreadable(struct plog *log, enum err err);
 const char *plog_dir(const struct plog *log);
+int64_t plog_delete_delay_ms(const struct plog *log); /* @actor, or when there is none any more */
 struct str plog_topic(const struct plog *log);
 int32_t plog_partition(const struct plog *log);
 struct epochs *plog_epochs(struct plog *log);
@@ -142,6 +145,9 @@ struct flush_note {
  * segment that was finished meanwhile): ask again. `note` may be NULL. False: it was not taken,
  * because one that waits already will tell just that. */
 bool plog_flush_soon(struct plog *log, struct flush_note *note);
+
+/* Have it synced when records have waited for flush.ms. */
+void plog_flush_aged(struct plog *log);
 
 /* Finish the segment that is written, if it holds anything, and begin another. */
 MUST_USE enum err plog_roll(struct plog *log, int64_t now_ms);

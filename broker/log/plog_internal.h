@@ -20,6 +20,7 @@ struct plog_flush_wish {
 struct plog {
     struct fs *fs;
     struct clock *clock;
+    struct reaper *reaper;   /* NULL: segments are removed at once */
     struct flusher *flusher; /* counted; NULL: whoever wants a flush does it */
     char *dir;
     char *topic;
@@ -51,8 +52,9 @@ struct plog {
     int32_t segs_count;
     int32_t segs_capacity;
     struct producers *producers;
-    int64_t unflushed_records; /* appended since a flush was last asked for */
-    int64_t snapshot_newest;   /* offset of the newest producer snapshot on disk; -1: none */
+    int64_t unflushed_since_ms; /* when the first of these came; monotonic */
+    int64_t unflushed_records;  /* appended since a flush was last asked for */
+    int64_t snapshot_newest;    /* offset of the newest producer snapshot on disk; -1: none */
     int64_t roll_jitter_ms;
 };
 

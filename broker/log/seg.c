@@ -394,14 +394,32 @@ enum err seg_sync(struct seg *seg)
     return err;
 }
 
+static const char *const extensions[SEG_FILES] = {"log", "index", "timeindex", "txnindex"};
+
 enum err seg_delete_files(struct seg *seg)
 {
-    static const char *const extensions[] = {"log", "index", "timeindex", "txnindex"};
     enum err err = ERR_OK;
-    for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]) && err == ERR_OK; i++) {
+    for (int i = 0; i < SEG_FILES && err == ERR_OK; i++) {
         char *path = seg_path(seg, extensions[i]);
         err = fs_unlink(seg->fs, path);
         err = err == ERR_NOT_FOUND ? ERR_OK : err; /* an index that was never written */
+        mem_free(path);
+    }
+    return err;
+}
+
+enum err seg_put_aside(struct seg *seg, char *paths[SEG_FILES])
+{
+    enum err err = ERR_OK;
+    for (int i = 0; i < SEG_FILES; i++) {
+        char *path = seg_path(seg, extensions[i]);
+        paths[i] = mem_printf("%s.deleted", path);
+        enum err one = err == ERR_OK ? fs_rename(seg->fs, path, paths[i]) : err;
+        if (one != ERR_OK) {
+            mem_free(paths[i]);
+            paths[i] = NULL;
+            err = one == ERR_NOT_FOUND ? ERR_OK : one;
+        }
         mem_free(path);
     }
     return err;

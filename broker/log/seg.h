@@ -159,3 +159,9 @@ MUST_USE enum err seg_sync(struct seg *seg);
 /* Unlink all files; readers that hold the segment may go on. Not durable before the directory is
  * synced. */
 MUST_USE enum err seg_delete_files(struct seg *seg);
+
+enum { SEG_FILES = 4 };
+
+/* Rename its files to *.deleted. `paths`: where those are now that existed, NULL for the others;
+ * mem_free. Not durable either. */
+MUST_USE enum err seg_put_aside(struct seg *seg, char *paths[SEG_FILES]);

@@ -6,15 +6,33 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "log/plog_internal.h"
+#include "log/reaper.h"
 
 #define LOGGER "kafka.log.UnifiedLog"
+
+/* Now, or after file.delete.delay.ms. */
+static enum err delete_files(struct plog *log, struct seg *seg)
+{
+    char *paths[SEG_FILES];
+    if (log->reaper == NULL || log->config.file_delete_delay_ms <= 0) {
+        return seg_delete_files(seg);
+    }
+    enum err err = seg_put_aside(seg, paths);
+    for (int i = 0; i < SEG_FILES; i++) {
+        if (paths[i] != NULL) {
+            reaper_add(log->reaper, paths[i], log->config.file_delete_delay_ms);
+            mem_free(paths[i]);
+        }
+    }
+    return err;
+}
 
 /* Take a segment out of the list and its files off the disk, durably, before the next one goes:
  * what a crash leaves has no gap. Views keep it readable. */
 static enum err drop_seg(struct plog *log, int32_t at)
 {
     struct seg *seg = log->segs[at];
-    enum err err = seg_delete_files(seg);
+    enum err err = delete_files(log, seg);
     if (err != ERR_OK) {
         return err;
     }
@@ -123,7 +141,7 @@ static enum err replace_segs(struct plog *log, int64_t offset)
         err = drop_seg(log, log->segs_count - 1);
     }
     if (err == ERR_OK) {
-        err = seg_delete_files(log->segs[0]);
+        err = delete_files(log, log->segs[0]);
     }
     if (err == ERR_OK) {
         err = fs_sync_dir(log->fs, log->dir);

@@ -266,6 +266,26 @@ void server_stop(struct server *server, server_done_fn *fn, void *arg)
     loop_post(server->broker.control, &server->stop_msg);
 }
 
+/* ---- what was deleted is removed later ---- */
+
+static void on_aside(struct loop_msg *msg)
+{
+    struct server *server = container_of(msg, struct server, aside_msg);
+    atomic_store(&server->aside_posted, false);
+    if (!server->stopping && server->broker.control_apply != NULL) {
+        upkeep_put_aside(replicas_upkeep(control_apply_replicas(server->broker.control_apply)));
+    }
+}
+
+void server_on_put_aside(void *arg)
+{
+    struct server *server = arg;
+    if (!atomic_exchange(&server->aside_posted, true)) {
+        server->aside_msg.fn = on_aside;
+        loop_post(server->broker.control, &server->aside_msg);
+    }
+}
+
 /* ---- dynamic configuration ---- */
 
 static struct config_pair *pairs_of(const struct znode_config *config, int *count)

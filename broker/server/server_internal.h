@@ -5,6 +5,7 @@
 #include "config/listeners.h"
 #include "control/control_apply.h"
 #include "control/replicas.h"
+#include "control/upkeep.h"
 #include "groups/groups.h"
 #include "peer/peer.h"
 #include "replica/replicator.h"
@@ -46,6 +47,8 @@ struct server {
     void *stop_arg;
     struct loop_msg start_msg;
     struct loop_msg stop_msg;
+    struct loop_msg aside_msg;
+    _Atomic bool aside_posted;
     struct loop_timer read_timer; /* the configurations again, after a session that ended */
     struct work load_work;
     enum err load_err;
@@ -66,6 +69,9 @@ void startup_begin(struct server *server);
 
 /* dir_failure.c: a log directory went offline; from any thread. `arg` is the server. */
 void server_on_dir_failed(void *arg, const char *dir);
+
+/* server.c: something was put aside, to be removed after a while; likewise. */
+void server_on_put_aside(void *arg);
 
 /* shutdown.c: likewise. */
 void shutdown_begin(struct server *server);

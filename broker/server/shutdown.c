@@ -237,7 +237,7 @@ static void on_handed_over(void *arg)
     atomic_store(&server->broker.ready, false);
     loop_timer_cancel(&server->metadata_timer);
     if (server->broker.control_apply != NULL) {
-        replicas_stop_timers(control_apply_replicas(server->broker.control_apply));
+        upkeep_stop(replicas_upkeep(control_apply_replicas(server->broker.control_apply)));
         control_apply_stop(server->broker.control_apply, on_control_stopped, server);
     } else {
         on_control_stopped(server);

@@ -50,6 +50,7 @@ static enum err open_dirs(struct server *server, struct errmsg *msg)
         .producer_expiration_ms = config_long(config, KEY_producer_id_expiration_ms),
         .boot_id = broker->env.boot_id,
         .on_dir_failed = server_on_dir_failed,
+        .on_put_aside = server_on_put_aside,
         .arg = server,
     };
     config_put(config);
@@ -794,7 +795,7 @@ static void maybe_ready(struct server *server)
     }
     char text[READY_TEXT_MAX];
     server->serving = true;
-    replicas_start(control_apply_replicas(broker->control_apply));
+    upkeep_start(replicas_upkeep(control_apply_replicas(broker->control_apply)));
     replicator_start(broker->replicator);
     log_start(server);
     int64_t now = clock_mono_ms(broker->env.clock);

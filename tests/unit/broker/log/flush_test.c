@@ -353,3 +353,29 @@ Test(flush, what_was_flushed_survives_a_power_failure)
         survive(seed, seed % 2 == 0);
     }
 }
+
+/* ---- by time ---- */
+
+Test(flush, records_that_have_waited_for_flush_ms_are_synced)
+{
+    struct log_world w;
+    world_begin(&w, 1);
+    w.options.config.flush_ms = 1000;
+    cr_assert_eq(world_open(&w), ERR_OK);
+    log_fill(&w, 1, 100);
+    clock_manual_advance(&w.clock, 600 * INT64_C(1000000));
+    log_fill(&w, 1, 100);
+    plog_flush_aged(w.log);
+    step_workers(&w);
+    cr_assert_eq(plog_recovery_point(w.log), 0);
+    clock_manual_advance(&w.clock, 400 * INT64_C(1000000));
+    plog_flush_aged(w.log);
+    step_workers(&w);
+    cr_assert_eq(plog_recovery_point(w.log), plog_offset_end(w.log));
+    int64_t syncs = fs_fault_calls(w.fault, FS_OP_SYNC);
+    clock_manual_advance(&w.clock, 5000 * INT64_C(1000000));
+    plog_flush_aged(w.log);
+    step_workers(&w);
+    cr_assert_eq(fs_fault_calls(w.fault, FS_OP_SYNC), syncs, "nothing new, nothing to do");
+    world_end(&w);
+}
