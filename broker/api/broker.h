@@ -30,6 +30,7 @@ struct control_apply;
 struct ctl_driver;
 struct fetch_sessions;
 struct groups;
+struct moves;
 struct producer_ids;
 struct replicator;
 struct topic_configs;
@@ -104,6 +105,7 @@ struct broker {
     struct ctl_driver *ctl_driver;
     struct producer_ids *producer_ids;
     struct replicator *replicator;
+    struct moves *moves; /* the control loop's */
     struct topic_configs *topic_configs;
     struct config_changes *config_changes; /* the control loop's */
     struct loop *control;

@@ -115,6 +115,18 @@ static void fill_partition(struct describe_op *op, const struct logs_entry *entr
     };
 }
 
+/* On its way here. */
+static void fill_future(const struct logs_entry *entry, partition_t *out)
+{
+    int64_t lag = plog_offset_end(entry->log) - plog_offset_end(entry->future);
+    *out = (partition_t){
+        .partition_index = plog_partition(entry->log),
+        .partition_size = plog_size_bytes(entry->future),
+        .offset_lag = lag > 0 ? lag : 0,
+        .is_future_key = true,
+    };
+}
+
 /* The entries are sorted: a topic's partitions stand together. */
 static void fill_topics(struct describe_op *op, const struct logdir *dir, result_t *out)
 {
@@ -123,7 +135,8 @@ static void fill_topics(struct describe_op *op, const struct logdir *dir, result
     out->topics = arena_array(arena, topic_t, (size_t)op->entries_count);
     for (int32_t i = 0; i < op->entries_count; i++) {
         const struct logs_entry *entry = op->entries[i];
-        if (entry->dir != dir) {
+        bool future = entry->future != NULL && entry->future_dir == dir;
+        if (entry->dir != dir && !future) {
             continue;
         }
         if (topic == NULL || !str_eq(topic->name, plog_topic(entry->log))) {
@@ -131,7 +144,12 @@ static void fill_topics(struct describe_op *op, const struct logdir *dir, result
             topic->name = arena_str(arena, plog_topic(entry->log));
             topic->partitions = arena_array(arena, partition_t, (size_t)(op->entries_count - i));
         }
-        fill_partition(op, entry, &topic->partitions[topic->partitions_count++]);
+        partition_t *partition = &topic->partitions[topic->partitions_count++];
+        if (future) {
+            fill_future(entry, partition);
+        } else {
+            fill_partition(op, entry, partition);
+        }
     }
 }
 

@@ -25,6 +25,7 @@ void api_init_producer_id(struct req *req);
 void api_offset_for_leader_epoch(struct req *req);
 void api_describe_configs(struct req *req);
 void api_alter_configs(struct req *req);
+void api_alter_replica_log_dirs(struct req *req);
 void api_describe_log_dirs(struct req *req);
 void api_create_partitions(struct req *req);
 void api_delete_groups(struct req *req);

@@ -29,7 +29,8 @@ enum {
 /* One partition of the request. */
 struct list_item {
     const struct list_offsets_request_list_offsets_partition *want;
-    struct part *part; /* referenced while a worker searches */
+    struct part *part;
+    struct plog *log; /* held while a worker searches; NULL */
     struct list_offsets_response_list_offsets_partition_response *out;
     int64_t bound;        /* exclusive: up to where a record counts */
     enum err unavailable; /* what to say when no record is found */
@@ -150,7 +151,8 @@ static void start_item(struct req *req, const struct list_offsets_request *reque
     item->part = part;
     item->bound = list_bound(request, part);
     answer(req, request, item);
-    item->part = item->search ? part_get(part) : NULL;
+    item->log = item->search ? plog_hold(part->log) : NULL;
+    item->part = NULL;
 }
 
 /* On a worker. */
@@ -159,10 +161,10 @@ static void search_item(struct list_item *item)
     int64_t timestamp;
     int64_t offset;
     int32_t epoch;
-    enum err err = item->want->timestamp == TIMESTAMP_MAX
-                       ? plog_offset_of_max_timestamp(item->part->log, &timestamp, &offset, &epoch)
-                       : plog_offset_for_time(item->part->log, item->want->timestamp, &timestamp,
-                                              &offset, &epoch);
+    enum err err =
+        item->want->timestamp == TIMESTAMP_MAX
+            ? plog_offset_of_max_timestamp(item->log, &timestamp, &offset, &epoch)
+            : plog_offset_for_time(item->log, item->want->timestamp, &timestamp, &offset, &epoch);
     if (err != ERR_OK) {
         set_error(item, err);
     } else if (offset >= 0 && offset < item->bound) {
@@ -188,7 +190,9 @@ static void on_searched(struct work *work)
 {
     struct list_op *op = container_of(work, struct list_op, work);
     for (int32_t i = 0; i < op->count; i++) {
-        part_put(op->items[i].part);
+        if (op->items[i].log != NULL) {
+            plog_release(op->items[i].log);
+        }
     }
     req_reply(op->req, &op->reply);
 }

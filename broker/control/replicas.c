@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "control/upkeep.h"
 #include "groups/groups.h"
+#include "moves/moves.h"
 #include "replica/replicator.h"
 #include "topics/topic_configs.h"
 
@@ -303,6 +304,7 @@ static void lead_finish(struct batch_of_tasks *batch)
             replicator_follow(broker->replicator, task->part, task->state.leader,
                               task->state.leader_epoch);
             leading += task->state.leader == broker->id ? 1 : 0;
+            moves_resume(broker->moves, task->topic, task->index);
         }
     }
     log_info(LOGGER, "applied leadership", "partitions=%d leading=%d", batch->count, leading);
@@ -523,6 +525,7 @@ static void fail_part_in(void *arg, struct part *part)
 
 void replicas_dir_failed(struct replicas *replicas, const char *dir)
 {
+    moves_dir_failed(replicas->broker->moves, dir);
     parts_each(&replicas->broker->parts, fail_part_in, (void *)(uintptr_t)dir);
 }
 

@@ -25,6 +25,7 @@ struct chunk {
     struct work work;
     int64_t offset;     /* from here ... */
     int64_t offset_end; /* ... to here, or as far as the chunk's size goes */
+    struct view *view;  /* held until it is read */
     enum err err;
     struct buf bytes; /* whole batches, and perhaps a piece of one more */
 };
@@ -227,12 +228,10 @@ static void on_tick(struct actor *actor, struct actor_msg *msg)
 static void chunk_read(struct work *work)
 {
     struct chunk *chunk = container_of(work, struct chunk, work);
-    struct group_part *gp = container_of(chunk, struct group_part, chunk);
     buf_clear(&chunk->bytes);
-    struct view *view = plog_view_get(gp->part->log);
     struct view_range range;
-    chunk->err =
-        view_read(view, chunk->offset, chunk->offset_end, GROUPS_LOAD_CHUNK_BYTES, true, &range);
+    chunk->err = view_read(chunk->view, chunk->offset, chunk->offset_end, GROUPS_LOAD_CHUNK_BYTES,
+                           true, &range);
     if (chunk->err == ERR_OK && range.size_bytes > 0) {
         size_t got;
         uint8_t *at = buf_extend(&chunk->bytes, range.size_bytes);
@@ -241,7 +240,8 @@ static void chunk_read(struct work *work)
             chunk->err = ERR_CORRUPT;
         }
     }
-    view_put(view);
+    view_put(chunk->view);
+    chunk->view = NULL;
 }
 
 static void chunk_done(struct work *work)
@@ -270,6 +270,7 @@ static void load_next(struct group_part *gp)
     part_get(gp->part);
     gp->chunk.offset = gp->load_offset;
     gp->chunk.offset_end = gp->load_end;
+    gp->chunk.view = plog_view_get(gp->part->log);
     gp->chunk.work =
         (struct work){.run = chunk_read, .done = chunk_done, .loop = gp->groups->options.loop};
     worker_submit(gp->groups->options.workers, &gp->chunk.work);

@@ -13,8 +13,6 @@
 
 #define LOGGER "kafka.log.LogManager"
 
-enum { FILE_NAME_MAX = 255 };
-
 struct logdir *logs_find_dir(struct logs *logs, struct str path)
 {
     for (int32_t i = 0; i < logs->dirs_count; i++) {
@@ -116,7 +114,7 @@ enum err logs_make_future(struct logs *logs, struct logs_entry *entry, struct lo
     }
     char *name = mem_printf("%s.%016" PRIx64 "%016" PRIx64 "-future", item_of(entry)->name,
                             (uint64_t)clock_wall_ms(logs->options.clock), ++logs->deletions);
-    enum err err = strlen(name) <= FILE_NAME_MAX ? make_in(logs, entry, dir, name, config)
+    enum err err = strlen(name) <= LOGS_NAME_MAX ? make_in(logs, entry, dir, name, config)
                                                  : ERR_INVALID_TOPIC_EXCEPTION;
     mem_free(name);
     return err;
@@ -153,6 +151,7 @@ struct plog *logs_moved(struct logs *logs, struct logs_entry *entry, struct plog
     entry->dir = entry->future_dir;
     dir->logs_count--;
     dir->checkpoints_stale = true;
+    plog_abandon(entry->future); /* its files are those of `moved` */
     entry->future = NULL;
     entry->future_dir = NULL;
     reaper_add(logs->reaper, left_behind, 0);

@@ -102,6 +102,9 @@ void logs_delete(struct logs *logs, struct str topic, int32_t partition);
 
 /* ---- logs on their way to another directory: move.h, futures.c ---- */
 
+/* The name of a log's directory can be no longer. */
+enum { LOGS_NAME_MAX = 255 };
+
 /* The directory of log.dirs with exactly this path, offline or not; NULL. */
 struct logdir *logs_find_dir(struct logs *logs, struct str path);
 

@@ -289,7 +289,6 @@ static enum err open_in_place(struct take_over *take, struct plog **out)
 static enum move_end run_steps(struct take_over *take, struct plog **out)
 {
     enum err err = plog_failed(take->current) ? ERR_KAFKA_STORAGE_ERROR : complete(take);
-    plog_abandon(take->future); /* its files stay */
     if (err != ERR_OK) {
         return MOVE_KEPT;
     }

@@ -50,14 +50,14 @@ MUST_USE enum err plog_copy(struct plog *to, struct plog *from, struct buf *scra
 int64_t plog_missing(struct plog *to, struct plog *from, int64_t enough);
 
 enum move_end {
-    MOVE_KEPT, /* the current log goes on; the future one is closed */
+    MOVE_KEPT, /* the current log goes on */
     MOVE_DONE,
     MOVE_LOST, /* neither may be used until the next start; both are failed */
 };
 
 /* Take the place of `current`, which stays open, without a name of its own. In *out the log in the
  * new place; in *left_behind (mem_free) the old directory, to be removed. `flusher` is the
- * new directory's; `future` has none, and is closed whatever happens. */
+ * new directory's; `future` has none. It stays the caller's, only to be abandoned. */
 MUST_USE enum move_end plog_take_over(struct plog *future, struct plog *current,
                                       struct flusher *flusher, struct plog **out,
                                       char **left_behind);

@@ -382,6 +382,17 @@ void part_fail(struct part *part)
     }
 }
 
+struct plog *part_take_log(struct part *part, struct plog *log)
+{
+    must(actor_here(&part->actor));
+    struct plog *old = part->log;
+    must(plog_offset_end(log) == plog_offset_end(old));
+    part->log = plog_hold(log);
+    part_advance_hw(part); /* in flush mode: all of it is on the disk */
+    part->wake = true;
+    return old;
+}
+
 void part_close(struct part *part)
 {
     must(actor_here(&part->actor));

@@ -110,7 +110,7 @@ struct part {
     _Atomic int32_t leading_since;      /* the epoch since which it leads without a break */
     _Atomic bool enough;                /* the ISR has min.insync.replicas members */
     struct part_rules rules;
-    struct plog *log;
+    struct plog *_Atomic log; /* part_take_log() replaces it; see there who may keep it */
 
     /* @actor */
     int32_t leader_id;
@@ -335,6 +335,11 @@ MUST_USE enum err part_delete_records(struct part *part, int64_t offset, int64_t
 
 /* @actor Drop what retention says may go. */
 void part_retain(struct part *part);
+
+/* @actor The log goes on as `log`, which is equal to it, in another directory. Returns the old one
+ * with the partition's hold on it. Readers on other loops may have it until the end of their turn:
+ * whoever keeps a log longer, or is a worker, holds it (plog_hold()). */
+struct plog *part_take_log(struct part *part, struct plog *log);
 
 /* @actor The replica leaves this broker: readers and writers are refused from now on. */
 void part_close(struct part *part);

@@ -7,6 +7,7 @@
 #include "control/replicas.h"
 #include "control/upkeep.h"
 #include "groups/groups.h"
+#include "moves/moves.h"
 #include "peer/peer.h"
 #include "replica/replicator.h"
 #include "server/server.h"

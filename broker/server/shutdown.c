@@ -47,6 +47,9 @@ static void finish(struct server *server)
     if (broker->replicator != NULL) {
         replicator_free(broker->replicator);
     }
+    if (broker->moves != NULL) {
+        moves_free(broker->moves);
+    }
     if (broker->control_apply != NULL) {
         control_apply_free(broker->control_apply);
     }
@@ -96,10 +99,21 @@ struct part_stop {
     struct server *server;
 };
 
+/* No log is being copied any more. */
+static void on_moves_stopped(void *arg)
+{
+    close_logs(arg);
+}
+
 /* No worker reads a log for a coordinator any more. */
 static void on_groups_stopped(void *arg)
 {
-    close_logs(arg);
+    struct server *server = arg;
+    if (server->broker.moves != NULL) {
+        moves_stop(server->broker.moves, on_moves_stopped, server);
+    } else {
+        close_logs(server);
+    }
 }
 
 static void on_part_back(struct loop_msg *msg)

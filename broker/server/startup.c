@@ -637,6 +637,33 @@ static void make_replicator(struct server *server)
     config_put(config);
 }
 
+static void make_moves(struct server *server)
+{
+    struct broker *broker = &server->broker;
+    const struct config *config = config_now(server);
+    int32_t threads = config_is_set(config, KEY_num_replica_alter_log_dirs_threads)
+                          ? config_int(config, KEY_num_replica_alter_log_dirs_threads)
+                          : server->log_dirs_count;
+    struct moves_options options = {
+        .control = broker->control,
+        .loops_count = broker->netloops_count,
+        .workers = broker->workers,
+        .logs = broker->logs,
+        .parts = &broker->parts,
+        .topic_configs = broker->topic_configs,
+        .throttle = &broker->throttles.move,
+        .at_once = threads,
+    };
+    struct loop **loops = mem_zalloc((size_t)broker->netloops_count, sizeof(struct loop *));
+    for (int i = 0; i < broker->netloops_count; i++) {
+        loops[i] = broker->netloops[i].loop;
+    }
+    options.loops = loops;
+    broker->moves = moves_new(&options);
+    mem_free(loops);
+    config_put(config);
+}
+
 static void make_parts(struct server *server)
 {
     struct broker *broker = &server->broker;
@@ -660,6 +687,7 @@ static void make_parts(struct server *server)
     broker->ctl_driver = server->driver;
     topic_configs_each(server->topic_configs, tell_machine_first, server);
     make_replicator(server);
+    make_moves(server);
     server->changes_host =
         (struct config_changes_host){.changed = on_config_changed, .loaded = on_configs_loaded};
     server->changes = config_changes_new(broker->control, &server->changes_host);

@@ -169,16 +169,12 @@ static enum move_end take_over(struct mover *m, struct logs_entry *entry)
 {
     struct plog *moved;
     char *left_behind;
-    struct plog *future = plog_hold(entry->future);
     enum move_end end =
         plog_take_over(entry->future, entry->log, entry->future_dir->flusher, &moved, &left_behind);
     if (end == MOVE_DONE) {
         plog_abandon(logs_moved(m->logs, entry, moved, left_behind));
         mem_free(left_behind);
-    } else {
-        entry->future = NULL; /* closed by plog_take_over() */
     }
-    plog_release(future);
     return end;
 }
 
