@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "control/control.h"
+#include "control/strays.h"
 #include "group/grp.h"
 #include "log/batch_reader.h"
 #include "log/plog_internal.h"
@@ -39,6 +40,7 @@ static const char *const names[SIM_BUG_COUNT] = {
     [SIM_BUG_OFF_BY_ONE] = "off-by-one",
     [SIM_BUG_RETRY_SYNC] = "retry-sync",
     [SIM_BUG_EARLY_OFFSETS] = "early-offsets",
+    [SIM_BUG_STRAYS] = "strays",
 };
 
 static enum sim_bug current;
@@ -288,4 +290,20 @@ void __wrap_grp_step(struct grp_coord *coord, const struct grp_event *event, str
     for (struct grp_append *append = out->appends; append != NULL; append = append->next) {
         append->acks = sim_bug_on(SIM_BUG_EARLY_OFFSETS) ? 0 : append->acks;
     }
+}
+
+/* ---- strays ---- */
+
+const Barnabas__Control__StopReplica *
+__real_strays_find(struct arena *arena, struct logs *logs, int32_t broker_id,
+                   const Barnabas__Control__UpdateMetadata *update);
+const Barnabas__Control__StopReplica *
+__wrap_strays_find(struct arena *arena, struct logs *logs, int32_t broker_id,
+                   const Barnabas__Control__UpdateMetadata *update);
+
+const Barnabas__Control__StopReplica *
+__wrap_strays_find(struct arena *arena, struct logs *logs, int32_t broker_id,
+                   const Barnabas__Control__UpdateMetadata *update)
+{
+    return current == SIM_BUG_STRAYS ? NULL : __real_strays_find(arena, logs, broker_id, update);
 }

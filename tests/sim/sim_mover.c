@@ -5,6 +5,8 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "sim_model.h"
+#include "znode/path.h"
+#include "znode/znode.h"
 
 enum { BACKOFF_MS = 100, PAUSE_MS = 1500, REQUEST_TIMEOUT_MS = 3000 };
 
@@ -80,6 +82,44 @@ static int draw_target(struct mover *mover)
     return count;
 }
 
+/* The topic and partition that are next. */
+static int draw_part(struct mover *mover, char name[16])
+{
+    struct sim_client *client = &mover->client;
+    int index = 0;
+    if (client->sim->options.admin_cycles > 0 && rng_one_in(&client->rng, 4)) {
+        snprintf(name, 16, "x%d", (int)rng_below(&client->rng, 2));
+    } else {
+        int parts = sim_parts_count(client->sim);
+        sim_part_name(client->sim, (int)rng_below(&client->rng, (uint64_t)parts), name, &index);
+    }
+    return index;
+}
+
+/* The older way: an order in ZooKeeper, unless there are some. */
+static void order(struct mover *mover)
+{
+    struct sim_client *client = &mover->client;
+    struct buf json = {0};
+    char name[16];
+    int index = draw_part(mover, name);
+    struct znode_tp tp = {str_of(name), index, {mover->target, draw_target(mover)}};
+    if (!zk_mem_peek(client->sim->zk, PATH_REASSIGN, NULL, NULL)) {
+        znode_reassign_encode(&(struct znode_tps){&tp, 1}, &json);
+        buf_put_byte(&json, 0);
+        sim_trace_line(&client->sim->trace, client->name, "orders %s", (const char *)json.data);
+        zk_mem_poke(client->sim->zk, PATH_REASSIGN, (const char *)json.data);
+        buf_fini(&json);
+    }
+    mover->made++;
+    wait_ms(mover, PAUSE_MS);
+}
+
+bool sim_mover_orders_left(struct sim *sim)
+{
+    return zk_mem_peek(sim->zk, PATH_REASSIGN, NULL, NULL);
+}
+
 static void move(struct mover *mover, int controller)
 {
     struct sim_client *client = &mover->client;
@@ -87,16 +127,10 @@ static void move(struct mover *mover, int controller)
     struct alter_partition_reassignments_request_reassignable_topic topic;
     struct alter_partition_reassignments_request_reassignable_partition partition;
     char name[16];
-    int index = 0;
+    int index = draw_part(mover, name);
     codec_init(&alter_partition_reassignments_request_desc, &request);
     codec_init(&alter_partition_reassignments_request_reassignable_topic_desc, &topic);
     codec_init(&alter_partition_reassignments_request_reassignable_partition_desc, &partition);
-    if (client->sim->options.admin_cycles > 0 && rng_one_in(&client->rng, 4)) {
-        snprintf(name, sizeof(name), "x%d", (int)rng_below(&client->rng, 2));
-    } else {
-        int parts = sim_parts_count(client->sim);
-        sim_part_name(client->sim, (int)rng_below(&client->rng, (uint64_t)parts), name, &index);
-    }
     bool cancel = rng_one_in(&client->rng, 4);
     partition.partition_index = index;
     partition.replicas = cancel ? NULL : mover->target;
@@ -127,7 +161,11 @@ static void on_metadata(struct sim_client *client, void *arg, enum err err, cons
         wait_ms(mover, BACKOFF_MS);
         return;
     }
-    move(mover, reply->controller_id);
+    if (rng_one_in(&client->rng, 6)) {
+        order(mover);
+    } else {
+        move(mover, reply->controller_id);
+    }
 }
 
 static void on_pause(struct loop_timer *timer)

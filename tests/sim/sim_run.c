@@ -229,7 +229,8 @@ static bool all_in_sync(struct sim *sim)
 
 static bool all_done(struct sim *sim)
 {
-    if (!all_up(sim) || !all_in_sync(sim) || sim_admin_topics_left(sim)) {
+    if (!all_up(sim) || !all_in_sync(sim) || sim_admin_topics_left(sim) ||
+        sim_mover_orders_left(sim)) {
         return false;
     }
     for (int i = 0; i < sim->clients_count; i++) {
@@ -267,6 +268,9 @@ static void explain_liveness(struct sim *sim)
     if (sim_admin_topics_left(sim)) {
         used +=
             (size_t)snprintf(missing + used, sizeof(missing) - used, " a deleted topic is left;");
+    }
+    if (sim_mover_orders_left(sim)) {
+        used += (size_t)snprintf(missing + used, sizeof(missing) - used, " an order is left;");
     }
     zk_mem_dump(sim->zk, "/brokers", &tree);
     buf_put_byte(&tree, 0);
