@@ -8,7 +8,7 @@ import statistics
 
 Gap = collections.namedtuple("Gap", "begin end")
 SHORTEST_S = 0.010
-SHUTDOWN_AFTER_S = 0.5  # what comes of a controlled shutdown comes within this time of its end
+UNTIL_STOP_S = 0.5  # a killed leader is not written to any more after this time at the latest
 
 
 def gaps_of(history):
@@ -36,7 +36,7 @@ def longest_between(gaps, begin, end):
 
 def writable_again(gaps, moment):
     """How long after the moment the partition was acknowledged to again: it may take a little until it stops."""
-    touched = [gap.end - moment for gap in gaps if gap.end > moment and gap.begin < moment + SHUTDOWN_AFTER_S]
+    touched = [gap.end - moment for gap in gaps if gap.end > moment and gap.begin < moment + UNTIL_STOP_S]
     return max(touched, default=0.0)
 
 
@@ -57,14 +57,14 @@ def after_kills(gaps, notes):
 
 
 def after_shutdowns(gaps, notes):
-    """For each controlled shutdown and each partition that the broker led: the longest gap."""
+    """For each controlled shutdown and each partition that the broker led: the longest gap that begins before the
+    broker is gone. What its return costs afterwards is another matter."""
     found, begun = [], None
     for note in notes:
         if note[0] == "asked to stop":
             begun = note[1]
         elif note[0] == "stopped":
-            found += [longest_between(gaps.get(partition, []), begun, note[1] + SHUTDOWN_AFTER_S)
-                      for partition in note[3]]
+            found += [longest_between(gaps.get(partition, []), begun, note[1]) for partition in note[3]]
     return found
 
 

@@ -28,6 +28,7 @@ import network  # noqa: E402
 import scene as scenes  # noqa: E402
 
 TOPIC, PARTITIONS, SESSION_S = "faults", 4, 3.0
+TICK_MS = 250  # ZooKeeper ends sessions at whole ticks: up to so much later than they are over
 BLOCK = 1 << 20
 CONFIG = {
     "min.insync.replicas": "2", "default.replication.factor": "3", "offsets.topic.replication.factor": "3",
@@ -97,7 +98,8 @@ class Run:
 
     def __init__(self, fault, seconds, seed, rate, folder, binary=None):
         self.fault, self.seconds, self.rate, self.folder = fault, seconds, rate, folder
-        self.cluster = clusters.Cluster(folder, fault.brokers, 3, {**CONFIG, **fault.config}, binary=binary)
+        self.cluster = clusters.Cluster(folder, fault.brokers, 3, {**CONFIG, **fault.config}, binary=binary,
+                                        tick_ms=TICK_MS)
         self.scene = scenes.Scene(self.cluster, TOPIC, seed, SESSION_S, folder)
         self.seed = seed
         self.clients = []

@@ -27,7 +27,7 @@ def test_a_partition_is_writable_again_at_the_end_of_the_gap_after_the_kill():
 
 
 def test_a_controlled_shutdown_is_charged_with_the_gaps_of_what_it_led():
-    notes = [("asked to stop", 0.1, 1, [0]), ("stopped", 0.15, 1, [0])]
+    notes = [("asked to stop", 0.1, 1, [0]), ("stopped", 0.25, 1, [0])]
     assert measure.after_shutdowns(GAPS, notes) == pytest.approx([0.5])
     assert measure.after_shutdowns(GAPS, [("asked to stop", 0.1, 1, []), ("stopped", 0.15, 1, [])]) == []
 
