@@ -587,6 +587,13 @@ static void client_multi(struct zk *zk, const struct zk_op *ops, int32_t count, 
     for (int32_t i = 0; i < count; i++) {
         fill_step(op, i, &ops[i]);
     }
+    /* On a handle that is lost for good, zoo_amulti() frees pointers that nobody has set, some of
+     * which were ours (3.8.0). A handle is lost only by the answer to a new connection, so
+     * while this one lasts it is safe; without one nothing could be sent anyhow. */
+    if (zoo_state(handle) != ZOO_CONNECTED_STATE) {
+        op_done(op, ZCONNECTIONLOSS);
+        return;
+    }
     op_submitted(op, zoo_amulti(handle, count, op->zoo_ops, op->zoo_results, on_multi, op));
 }
 

@@ -605,6 +605,48 @@ Test(zk_client, hears_of_expiry)
     zk_server_stop(&server);
 }
 
+/* Several steps at once are asked for when the library knows that the session is over and we have
+ * not heard it yet, as after a SIGSTOP. The library, which then frees what is not its own (3.8.0,
+ * zoo_amulti), must not be asked. Found by tests/faults: the broker's memory was corrupt. */
+Test(zk_client, asks_for_nothing_in_a_session_that_is_over)
+{
+    enum { ASKED_MAX = 1000, PAUSE_MS = 10, TRIES_MAX = 5 };
+    static struct reply replies[ASKED_MAX];
+    struct zk_server server;
+    if (zk_server_missing() != NULL) {
+        cr_skip_test("zk_client against a server: %s", zk_server_missing());
+    }
+    cr_assert(zk_server_start(&server));
+    struct world w = {.loop = loop_new("test", -1, clock_system()), .factory = zk_client_factory()};
+    snprintf(w.connect, sizeof(w.connect), "127.0.0.1:%d", server.port);
+    struct client *c = client_new(&w);
+    int64_t still_ms = c->zk->ops->session_timeout_ms(c->zk) * 2;
+    int asked = 0;
+    for (int i = 0; i < TRIES_MAX && !c->expired; i++) {
+        int64_t on_ms = clock_mono_ms(clock_system()) + still_ms, next_ms = on_ms;
+        cr_assert_eq(kill(server.pid, SIGSTOP), 0);
+        while (!time_passed(&on_ms)) { /* and the loop does not turn */
+            sched_yield();
+        }
+        cr_assert_eq(kill(server.pid, SIGCONT), 0);
+        for (int k = 0; k < ASKED_MAX / TRIES_MAX; k++) {
+            const struct zk_op steps[] = {{.kind = ZK_OP_CHECK, .path = "/brokers", .version = -1},
+                                          {.kind = ZK_OP_DELETE, .path = "/a", .version = -1},
+                                          {.kind = ZK_OP_DELETE, .path = "/b", .version = -1}};
+            c->zk->ops->multi(c->zk, steps, 3, on_reply, &replies[asked++]);
+            for (next_ms += PAUSE_MS; !time_passed(&next_ms); sched_yield()) {
+            }
+        }
+        for (int k = 0; k < asked; k++) {
+            run_until(&w, flag_set, &replies[k].done);
+        }
+    }
+    cr_assert(c->expired);
+    world_fini(&w);
+    loop_free(w.loop);
+    zk_server_stop(&server);
+}
+
 /* A server that is not there: opening does not fail or block, and closing does not either. */
 Test(zk_client, opens_and_closes_without_a_server)
 {
