@@ -8,8 +8,8 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "log/logs_internal.h"
-#include "log/reaper.h"
 #include "log/move.h"
+#include "log/reaper.h"
 
 #define LOGGER "kafka.log.LogManager"
 
@@ -135,8 +135,8 @@ void logs_drop_future(struct logs *logs, struct logs_entry *entry)
     char *path = mem_strdup(plog_dir(entry->future));
     plog_abandon(entry->future);
     if (!logdir_offline(entry->future_dir)) {
-        logs_bury(logs, entry->future_dir, path, plog_topic(entry->log),
-                  plog_partition(entry->log), 0);
+        logs_bury(logs, entry->future_dir, path, plog_topic(entry->log), plog_partition(entry->log),
+                  0);
     }
     mem_free(path);
     forget_future(entry);

@@ -82,8 +82,8 @@ struct sim_node {
     bool start_failed;
     bool gave_up; /* its server says that it cannot go on */
     char start_text[512];
-    bool power_was_lost;    /* since the last start that got through */
-    int boots;              /* of the machine: its power was lost so often */
+    bool power_was_lost; /* since the last start that got through */
+    int boots;           /* of the machine: its power was lost so often */
     char boot_id[32];
     struct sim_event again; /* starts it again */
 };

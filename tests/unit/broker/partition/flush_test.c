@@ -78,8 +78,9 @@ static int32_t epoch;
 static void apply(void)
 {
     static const int32_t ids[] = {ME, OTHER};
+    epoch++;
     struct part_state state = {.leader = leader,
-                               .leader_epoch = ++epoch,
+                               .leader_epoch = epoch,
                                .partition_epoch = epoch,
                                .replicas = ids,
                                .isr = ids,

@@ -370,8 +370,8 @@ Test(ctl_delete, removes_replicas_then_nodes)
     bench_fini(&b);
 }
 
-/* The reply to a deletion was lost, and the topic was made anew before it had been repeated: the list
- * with the new topic came while the old one was still known, and nobody looked at it again. */
+/* The reply to a deletion was lost, and the topic was made anew before it had been repeated: the
+ * list with the new topic came while the old one was still known, and nobody looked at it again. */
 Test(ctl_delete, a_topic_made_anew_before_its_deletion_is_known_to_be_done_is_found)
 {
     struct bench b;
