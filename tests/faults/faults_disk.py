@@ -3,7 +3,7 @@ import os
 import time
 
 from disk import Shim
-from faults_process import log_files
+from faults_process import active_segments
 from scene import fault
 
 GIVEN_UP_MOST_S = 30.0
@@ -130,8 +130,7 @@ def lost_tail(scene):
     """kill -9 of a leader; the last bytes of its active segments are cut off or garbled; another boot id"""
     broker = scene.leader()
     scene.kill(broker)
-    active = {os.path.dirname(path): path for path in log_files(scene, broker)}
-    for path in active.values():
+    for path in active_segments(scene, broker):
         size = os.path.getsize(path)
         bad = min(size, scene.random.randrange(1, 8192))
         with open(path, "r+b") as file:

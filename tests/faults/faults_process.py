@@ -109,10 +109,11 @@ def rolling_restart(scene):
         scene.wait_healed(f"the restart of broker {broker}")
 
 
-def log_files(scene, broker):
-    """The topic's, of a broker: the active segment of each partition last."""
+def active_segments(scene, broker):
+    """The last file of each partition's log: those before it were synced when they were full."""
     folder = os.path.join(scene.cluster.broker(broker).folder, "data")
-    return sorted(glob.glob(os.path.join(folder, f"{scene.topic}-*", "*.log")))
+    paths = sorted(glob.glob(os.path.join(folder, f"{scene.topic}-*", "*.log")))
+    return list({os.path.dirname(path): path for path in paths}.values())
 
 
 @fault()
@@ -120,7 +121,7 @@ def torn_tail(scene):
     """kill -9 of a broker, then garbage behind the end of its logs, as a torn write leaves it"""
     broker = scene.leader()
     scene.kill(broker)
-    for path in log_files(scene, broker):
+    for path in active_segments(scene, broker):
         with open(path, "ab") as file:
             file.write(scene.random.randbytes(scene.random.randrange(1, 200)))
     scene.pause(0.0, scene.session_s)
