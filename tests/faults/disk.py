@@ -7,6 +7,7 @@
     mounted = Mounted(broker)               # its data folder is a file system of its own, in a file
     mounted.lose_power()                    # after kill -9: what was not synced is gone
 """
+import errno
 import fcntl
 import mmap
 import os
@@ -91,9 +92,16 @@ class Mounted:
 
     def fill(self, left_bytes):
         """Take all room but so much; give it back with free()."""
-        free = os.statvfs(self.folder)
         with open(os.path.join(self.folder, "filler"), "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(free.f_bavail * free.f_frsize - left_bytes, 1))
+            taken, wanted = 0, os.statvfs(self.folder).f_bavail * os.statvfs(self.folder).f_frsize - left_bytes
+            while wanted >= os.statvfs(self.folder).f_frsize:
+                try:
+                    os.posix_fallocate(file.fileno(), taken, wanted)
+                    return
+                except OSError as problem:  # others write meanwhile; what could be had may have been taken
+                    if problem.errno != errno.ENOSPC:
+                        raise
+                    taken, wanted = os.fstat(file.fileno()).st_size, wanted // 2
 
     def free(self):
         os.unlink(os.path.join(self.folder, "filler"))
