@@ -452,10 +452,11 @@ class Broker(Process):
 
 class Cluster:
     """config: keys for every broker; broker_config: {id: keys}. A value of None takes a key out.
-    port: the first broker's, the others follow; zookeeper_port likewise; free ones without."""
+    port: the first broker's, the others follow; zookeeper_port likewise; free ones without. broker_class: what a broker
+    is; a subclass of Broker that launches something else makes a cluster of that."""
 
     def __init__(self, folder=None, brokers=1, zookeepers=1, config=None, broker_config=None, binary=None, env=None,
-                 tick_ms=500, port=None, zookeeper_port=None):
+                 tick_ms=500, port=None, zookeeper_port=None, broker_class=Broker):
         self.temporary = folder is None
         self.folder = os.path.abspath(folder or tempfile.mkdtemp(prefix="barnabas-cluster-"))
         self.config = dict(config or {})
@@ -467,12 +468,13 @@ class Cluster:
         self.zookeepers = [ZooKeeper(i + 1, self, self._zookeeper_ports(zookeeper_port, i, zookeepers))
                            for i in range(zookeepers)]
         broker_config = broker_config or {}
-        self.brokers = [Broker(i + 1, self, port + i if port else self.ports.take(), dict(broker_config.get(i + 1, {})))
-                        for i in range(brokers)]
+        self.broker_class = broker_class
+        self.brokers = [broker_class(i + 1, self, port + i if port else self.ports.take(),
+                                     dict(broker_config.get(i + 1, {}))) for i in range(brokers)]
 
     def add_broker(self, port):
         """One more; up() starts it."""
-        self.brokers.append(Broker(len(self.brokers) + 1, self, port, {}))
+        self.brokers.append(self.broker_class(len(self.brokers) + 1, self, port, {}))
 
     def check_ports(self):
         """ClusterError, naming the taken ports and who has them, unless all that is down could be started."""

@@ -13,6 +13,7 @@ import time
 
 import cluster as cluster_module
 import load_runner
+from kafka_peer import KafkaThree
 from machine import MB, prewarm
 from peers import Brokers, Three
 from report import Figure
@@ -94,6 +95,7 @@ class ClusterWorkload:
 class Interrupted(ClusterWorkload):
     """Small producers, one per partition, acks=all, while a broker goes; it comes back before the next run."""
 
+    peers = {"barnabas": Three, "kafka": KafkaThree}
     partitions, rate = 24, 50
 
     def describe(self):

@@ -14,19 +14,22 @@ class Brokers:
 
     name = "barnabas"
     count = 1
+    warm_s = 0  # how long it must be used before it is as fast as it will be
 
     def __init__(self, options, folder, config=None, count=None):
         count = count or self.count
         keys = {**CONFIG, "offsets.topic.replication.factor": str(min(count, 3)), **(config or {})}
         keys.update(pair.split("=", 1) for pair in options.override)
-        self.cluster = cluster_module.Cluster(os.path.join(folder, self.name), brokers=count, config=keys,
-                                              binary=os.path.join(options.build, "barnabasd"))
+        self.cluster = self.make_cluster(options, os.path.join(folder, self.name), count, keys)
         self.cluster.up()
         self.broker = self.cluster.broker(1)
         self.port = self.broker.port
         cluster_module.wait_until(self.is_quiet, "the end of the start's own work")
         self.idle_mb = [machine.resident_mb(pid) for pid in self.pids]
         self.topics = 0
+
+    def make_cluster(self, options, folder, count, keys):
+        return cluster_module.Cluster(folder, brokers=count, config=keys, binary=os.path.join(options.build, "barnabasd"))
 
     @property
     def pids(self):
@@ -94,6 +97,7 @@ class Floor:
     """tests/bench/floor: receive, check, write; send the file."""
 
     name = "floor"
+    warm_s = 0
 
     def __init__(self, options, folder):
         self.folder = os.path.join(folder, self.name)

@@ -13,7 +13,7 @@ from typing import Callable, Optional
 @dataclass
 class Figure:
     """One line of the table. `of` makes it from a run's report; a report without it (KeyError) has no such figure.
-    `goal` binds the peer barnabas: "<= 100" on the value, "ratio <= 1.25" on the ratio to the second peer."""
+    `goal` binds the first peer: "<= 100" on the value, "ratio <= 1.25" on its ratio to the last peer."""
     key: str
     title: str
     unit: str
@@ -57,15 +57,18 @@ def goal_holds(goal, values, ratios):
 def table(figures, runs):
     """runs: {peer: [report, ...]}; lines of text."""
     names = list(runs)
-    yield f"{'':36}" + "".join(f"{name:>34}" for name in names) + ("     ratio" if len(names) == 2 else "")
+    others = names[1:]
+    yield f"{'':36}" + "".join(f"{name:>34}" for name in names) + "".join(f"{'to ' + name:>12}" for name in others)
     for figure in figures:
         values = {name: values_of(figure, runs[name]) for name in names}
         if not any(values.values()):
             continue
         line = f"{figure.title + (', ' + figure.unit if figure.unit else ''):36}"
         line += "".join(f"{spread(values[name]) if values[name] else '-':>34}" for name in names)
-        ratios = ratios_of(figure, runs[names[0]], runs[names[1]]) if len(names) == 2 else []
-        line += f"{statistics.median(ratios):>10.2f}" if ratios else ""
+        ratios = []
+        for name in others:
+            ratios = ratios_of(figure, runs[names[0]], runs[name])
+            line += f"{statistics.median(ratios):>12.3f}" if ratios else f"{'':12}"
         if figure.goal:
             holds = goal_holds(figure.goal, values[names[0]], ratios)
             line += f"   {figure.goal}" + ("" if holds is None else ": yes" if holds else ": NO")

@@ -1,5 +1,8 @@
 """Workloads of one broker next to the floor: produce, consume, latency. Their shape is in the options."""
+import time
+
 import load_runner
+from kafka_peer import Kafka
 from machine import MB, prewarm
 from peers import Brokers, Floor
 from report import Figure
@@ -27,7 +30,7 @@ REST = [
 class Stream:
     """One peer each, open for all runs; a fresh topic and touched memory for each."""
 
-    peers = {"barnabas": Brokers, "floor": Floor}
+    peers = {"barnabas": Brokers, "kafka": Kafka, "floor": Floor}
     warm_mb = 500
 
     def __init__(self, options):
@@ -44,7 +47,12 @@ class Stream:
                 f"acks {o.acks}, {o.requests} requests a run")
 
     def open(self, name, folder):
-        return self.peers[name](self.options, folder)
+        """The peer, after as many runs that do not count as it takes to warm up."""
+        peer = self.peers[name](self.options, folder)
+        end = time.monotonic() + peer.warm_s
+        while time.monotonic() < end:
+            self.run(peer)
+        return peer
 
     def run(self, peer):
         prewarm(self.options.mb * 1.3 + self.warm_mb)

@@ -1,0 +1,50 @@
+"""tests/bench/kafka_peer.py where Maven brings Kafka, and where it does not. Maven is a stand-in."""
+import os
+import sys
+
+import pytest
+import wire
+
+sys.path.insert(0, os.path.join(wire.ROOT, "tests", "bench"))
+import kafka_peer  # noqa: E402  pylint: disable=wrong-import-position
+
+
+@pytest.fixture
+def mvn(tmp_path, monkeypatch):
+    """mvn(script): a Maven that does this; nothing else is on the path but a java."""
+    monkeypatch.setattr(kafka_peer, "FOLDER", str(tmp_path / "peers"))
+    monkeypatch.setattr(kafka_peer, "JARS", str(tmp_path / "peers" / "lib"))
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+
+    def make(script, name="mvn"):
+        (folder / name).write_text("#!/bin/sh\n" + script)
+        (folder / name).chmod(0o755)
+
+    make("exit 0\n", "java")
+    return make
+
+
+OUT = 'for word; do case "$word" in -DoutputDirectory=*) out="${word#*=}";; esac; done\n'
+
+
+def test_it_is_brought_once(mvn, tmp_path):
+    mvn(OUT + f'/bin/mkdir -p "$out" && echo x >"$out/kafka.jar" && echo "$*" >>{tmp_path}/asked\n')
+    assert kafka_peer.bring() is None and kafka_peer.bring() is None
+    assert os.listdir(kafka_peer.JARS) == ["kafka.jar"]
+    assert (tmp_path / "asked").read_text().count("dependency:copy-dependencies") == 1
+    pom = (tmp_path / "peers" / "pom.xml").read_text()
+    assert f"<artifactId>kafka_2.13</artifactId><version>{kafka_peer.VERSION}</version>" in pom
+
+
+def test_where_no_registry_answers_the_reason_is_mavens_and_nothing_half_is_left(mvn):
+    mvn(OUT + '/bin/mkdir -p "$out" && echo x >"$out/half.jar"\n'
+        "echo '[INFO] trying'; echo '[ERROR] Could not transfer artifact: unknown host'; exit 1\n")
+    assert kafka_peer.bring() == (f"Maven cannot bring Kafka {kafka_peer.VERSION}:"
+                                  " [ERROR] Could not transfer artifact: unknown host")
+    assert not os.path.exists(kafka_peer.JARS)
+
+
+def test_without_maven_it_says_so(mvn):
+    assert kafka_peer.bring() == "no mvn and java (packages maven, default-jre-headless)"
