@@ -98,7 +98,7 @@ def test_check_config_prints_every_key_with_its_source_and_starts_nothing(needs_
     path = properties(tmp_path, num_partitions=3)
     status, out, _ = run("--check-config", path, "--override", "broker.id=7")
     shown = dict(line.split("=", 1) for line in out.splitlines())
-    assert (status, len(shown)) == (0, 328)
+    assert (status, len(shown)) == (0, 331)
     assert shown["num.partitions"] == "3\t(file)"
     assert shown["broker.id"] == "7\t(file)"
     assert shown["default.replication.factor"] == "1\t(default)"
