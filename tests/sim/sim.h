@@ -44,6 +44,7 @@ struct sim_options {
     int records_per_producer;
     int members_count;    /* of a consumer group */
     int admin_cycles;     /* topics made and deleted meanwhile */
+    int lives;            /* of a topic that is made anew under its name, with records in it */
     int moves;            /* of partitions to other brokers, and cancellations of them */
     int64_t faults_ns;    /* length of the safety phase */
     uint32_t faults;      /* of enum sim_fault, one bit each */
@@ -80,7 +81,8 @@ struct sim_node {
     bool died;             /* in the middle of a turn: the scheduler clears it away */
     bool stopped;          /* the orderly stop is through */
     bool start_failed;
-    bool gave_up; /* its server says that it cannot go on */
+    bool disk_is_bad; /* now: it may fail to start */
+    bool gave_up;     /* its server says that it cannot go on */
     char start_text[512];
     bool power_was_lost; /* since the last start that got through */
     int boots;           /* of the machine: its power was lost so often */

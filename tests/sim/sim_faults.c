@@ -159,6 +159,7 @@ static void undo(struct undoing *undoing)
     case SIM_FAULT_BAD_DISK:
         fs_sim_fail_sync(undoing->node->image, INT64_MAX / 2);
         undoing->node->disk.fails_in = -1;
+        undoing->node->disk_is_bad = false;
         fs_sim_set_capacity(undoing->node->image, INT64_MAX);
         sim_node_stop(undoing->node);
         break;
@@ -333,6 +334,7 @@ static void bad_disk(struct sim_faults *faults)
         return;
     }
     undoing->node = node;
+    node->disk_is_bad = true;
     sim_trace_line(&faults->sim->trace, "faults", "bad-disk: %s %s", node->name,
                    how < 2    ? "is full"
                    : how == 2 ? "will fail to read or write"

@@ -163,11 +163,12 @@ static void describe(const struct sim_options *options)
 {
     printf(
         "seed %" PRIu64
-        ": %d brokers, %d x %d partitions%s, %d producers of %d records, %d topics made and deleted, %d moves, "
+        ": %d brokers, %d x %d partitions%s, %d producers of %d records, %d topics made and deleted, "
+        "%d lives of another, %d moves, "
         "%d members, faults",
         options->seed, options->nodes_count, options->topics_count, options->partitions_count,
         options->replicated ? " with replicas" : "", options->producers_count,
-        options->records_per_producer, options->admin_cycles, options->moves,
+        options->records_per_producer, options->admin_cycles, options->lives, options->moves,
         options->members_count);
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if ((options->faults & (1u << i)) != 0) {
@@ -183,6 +184,7 @@ static void run_seed(const struct arguments *arguments, uint64_t seed, struct si
     sim_options_draw(&options, seed);
     options.bug = arguments->bug;
     options.faults |= arguments->faults;
+    options.lives = arguments->plain ? 0 : options.lives;
     options.admin_cycles = arguments->plain ? 0 : options.admin_cycles;
     options.moves = arguments->plain ? 0 : options.moves;
     options.members_count = arguments->plain ? 0 : options.members_count;

@@ -297,6 +297,10 @@ void sim_node_settle(struct sim_node *node)
         sim_trace_line(&sim->trace, node->name, "has stopped");
         life_over(node);
         sim_net_down(sim->net, node->name, false);
+    } else if (node->start_failed && node->disk_is_bad) {
+        sim_trace_line(&sim->trace, node->name, "cannot start: %s", node->start_text);
+        node->start_failed = false;
+        sim_node_stop(node);
     } else if (node->start_failed) {
         sim_fail(sim, "%s cannot start: %s", node->name, node->start_text);
         node->start_failed = false;

@@ -25,6 +25,7 @@
 #include "sim_model.h"
 #include "sim_mover.h"
 #include "sim_producer.h"
+#include "sim_renew.h"
 
 enum {
     LIVENESS_MS = 90000,
@@ -70,6 +71,7 @@ void sim_options_settle(struct sim_options *options)
     /* A group whose coordinator may forget what it has acknowledged promises nothing. */
     if ((options->faults & (1u << SIM_FAULT_POWER)) != 0) {
         options->members_count = 0;
+        options->lives = 0;
     }
 }
 
@@ -95,6 +97,7 @@ void sim_options_draw(struct sim_options *options, uint64_t seed)
     options->lag_ms = between(&rng, 1000, 8000);
     options->admin_cycles = rng_one_in(&rng, 2) ? between(&rng, 1, 8) : 0;
     options->members_count = rng_one_in(&rng, 2) ? between(&rng, 1, 4) : 0;
+    options->lives = rng_one_in(&rng, 2) ? between(&rng, 1, 6) : 0;
     options->moves = options->nodes_count > 1 && rng_one_in(&rng, 2) ? between(&rng, 1, 12) : 0;
     sim_options_settle(options);
 }
@@ -154,6 +157,9 @@ static void add_clients(struct sim *sim)
     }
     if (sim->options.admin_cycles > 0) {
         sim_admin_new(sim, sim->options.admin_cycles);
+    }
+    if (sim->options.lives > 0) {
+        sim_renew_new(sim, sim->options.lives);
     }
     if (sim->options.moves > 0) {
         sim_mover_new(sim, sim->options.moves);
