@@ -40,6 +40,7 @@ struct sim_options {
     int nodes_count;
     int topics_count;
     int partitions_count; /* per topic */
+    bool grows;           /* topics have one partition at first */
     int producers_count;
     int records_per_producer;
     int members_count;    /* of a consumer group */
@@ -54,6 +55,7 @@ struct sim_options {
     int min_insync;       /* min.insync.replicas */
     int lag_ms;           /* replica.lag.time.max.ms */
     bool slow;            /* weights of the scheduler differ much */
+    bool print_ghosts;    /* what is left of a broker after its end, too */
     bool print_zk;        /* every operation on ZooKeeper, too */
     FILE *print;          /* every line of the trace; NULL: none */
     FILE *tail;           /* the last lines of a run that failed; NULL: none */

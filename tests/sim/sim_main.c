@@ -1,7 +1,7 @@
 /* sim_main.c: runs seeds and reports.
  *
  *   sim --seeds N [--from S] [--twice] [--bug NAME [--until-caught]] [--batch B]
- *   sim --seed S [--trace [--zookeeper]] [--plain] [--bug NAME]
+ *   sim --seed S [--trace [--zookeeper] [--ghosts]] [--plain] [--bug NAME]
  *   sim --bugs
  *
  * Seeds run in child processes, a batch in each, so that a broker that aborts ends its batch only:
@@ -31,6 +31,7 @@ struct arguments {
     bool one;
     bool trace;
     bool zookeeper; /* in the trace */
+    bool ghosts;    /* likewise */
     bool twice;
     uint32_t faults;   /* in every run, besides those that it draws */
     bool plain;        /* producers and consumers only */
@@ -55,11 +56,11 @@ static int usage(FILE *to)
         "Example:  scripts/sim --seeds 100\n\n"
         "usage: scripts/sim --seeds N [--from S] [--twice] [--fault NAME]...\n"
         "                           [--bug NAME [--until-caught]]\n"
-        "       scripts/sim --seed S [--trace [--zookeeper]] [--plain] [--bug NAME]\n"
+        "       scripts/sim --seed S [--trace [--zookeeper] [--ghosts]] [--plain] [--bug NAME]\n"
         "       scripts/sim --bugs\n\n"
         "Each seed is one simulated cluster with its own faults. A seed that fails is\n"
         "printed with the last lines of its trace; --seed S --trace shows all of them,\n"
-        "and --seed S names its faults; --zookeeper adds what brokers ask ZooKeeper. --fault adds one to every run, --plain leaves\n"
+        "and --seed S names its faults; --zookeeper adds what brokers ask ZooKeeper, --ghosts what is left of them after their end. --fault adds one to every run, --plain leaves\n"
         "groups and operators out. --twice runs every seed twice and compares.\n"
         "--bug runs a broken broker, to see that it is found; --bugs lists them.\n"
         "PRESET=release runs without sanitizers, which is faster.\n");
@@ -96,6 +97,8 @@ static int parse(int argc, char **argv, struct arguments *out)
             return list_bugs();
         } else if (strcmp(arg, "--trace") == 0) {
             out->trace = true;
+        } else if (strcmp(arg, "--ghosts") == 0) {
+            out->ghosts = true;
         } else if (strcmp(arg, "--zookeeper") == 0) {
             out->zookeeper = true;
         } else if (strcmp(arg, "--plain") == 0) {
@@ -163,13 +166,13 @@ static void describe(const struct sim_options *options)
 {
     printf(
         "seed %" PRIu64
-        ": %d brokers, %d x %d partitions%s, %d producers of %d records, %d topics made and deleted, "
+        ": %d brokers, %d x %d partitions%s%s, %d producers of %d records, %d topics made and deleted, "
         "%d lives of another, %d moves, "
         "%d members, faults",
         options->seed, options->nodes_count, options->topics_count, options->partitions_count,
-        options->replicated ? " with replicas" : "", options->producers_count,
-        options->records_per_producer, options->admin_cycles, options->lives, options->moves,
-        options->members_count);
+        options->grows ? " that grow" : "", options->replicated ? " with replicas" : "",
+        options->producers_count, options->records_per_producer, options->admin_cycles,
+        options->lives, options->moves, options->members_count);
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if ((options->faults & (1u << i)) != 0) {
             printf(" %s", sim_fault_name((enum sim_fault)i));
@@ -184,12 +187,14 @@ static void run_seed(const struct arguments *arguments, uint64_t seed, struct si
     sim_options_draw(&options, seed);
     options.bug = arguments->bug;
     options.faults |= arguments->faults;
+    options.grows = options.grows && !arguments->plain;
     options.lives = arguments->plain ? 0 : options.lives;
     options.admin_cycles = arguments->plain ? 0 : options.admin_cycles;
     options.moves = arguments->plain ? 0 : options.moves;
     options.members_count = arguments->plain ? 0 : options.members_count;
     sim_options_settle(&options);
     options.print = arguments->trace ? stdout : NULL;
+    options.print_ghosts = arguments->trace && arguments->ghosts;
     options.print_zk = arguments->trace && arguments->zookeeper;
     options.tail = arguments->until_caught ? NULL : stdout;
     if (arguments->one) {

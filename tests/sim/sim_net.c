@@ -28,6 +28,7 @@ struct host {
     bool silent;    /* down, and nobody hears of it */
     int64_t lag_ns; /* what comes and goes takes up to so much longer */
     bool blocked_to[SIM_NET_HOSTS_MAX];
+    bool refused_by[SIM_NET_HOSTS_MAX]; /* since the last connection: that is told once */
     struct list listeners;
 };
 
@@ -116,7 +117,10 @@ static const struct net_stream_ops end_ops;
 static void say(struct sim_net *net, const struct link *link, const char *what)
 {
     char line[200];
-    if (net->options.trace != NULL) {
+    bool *refused = &link->hosts[0]->refused_by[link->hosts[1]->index];
+    bool again = *refused && strcmp(what, "refused") == 0;
+    *refused = strcmp(what, "refused") == 0 || (*refused && strcmp(what, "established") != 0);
+    if (net->options.trace != NULL && !again) {
         snprintf(line, sizeof(line), "connection %llu %s -> %s:%u %s",
                  (unsigned long long)link->number, link->hosts[0]->name, link->hosts[1]->name,
                  link->port, what);

@@ -77,7 +77,7 @@ static struct config *make_config(struct sim_node *node)
     char offsets_parts[16];
     snprintf(id, sizeof(id), "%d", node->id);
     snprintf(listeners, sizeof(listeners), "PLAINTEXT://%s:9092", node->name);
-    snprintf(partitions, sizeof(partitions), "%d", options->partitions_count);
+    snprintf(partitions, sizeof(partitions), "%d", options->grows ? 1 : options->partitions_count);
     snprintf(replicas, sizeof(replicas), "%d", options->replicas_count);
     snprintf(min_insync, sizeof(min_insync), "%d", options->min_insync);
     snprintf(lag_ms, sizeof(lag_ms), "%d", options->lag_ms);
@@ -236,7 +236,9 @@ static void lay_ghost(struct sim_node *node)
 {
     struct sim *sim = node->sim;
     const char *speaking = sim->speaking;
+    bool muted = sim->trace.muted;
     sim->speaking = "ghost";
+    sim->trace.muted = muted || !sim->options.print_ghosts;
     if (node->state != NODE_STOPPING) {
         node->state = NODE_STOPPING;
         server_stop(node->server, on_stopped, node);
@@ -252,6 +254,7 @@ static void lay_ghost(struct sim_node *node)
     }
     sim->speaking = speaking;
     life_over(node);
+    sim->trace.muted = muted || sim->failed;
 }
 
 void sim_node_crash(struct sim_node *node, bool power)

@@ -8,6 +8,7 @@
  *          -> brokers stop in order -> the disks are audited */
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "api/broker.h"
 #include "base/log.h"
@@ -21,6 +22,7 @@
 #include "sim_consumer.h"
 #include "sim_control.h"
 #include "sim_faults.h"
+#include "sim_grow.h"
 #include "sim_member.h"
 #include "sim_model.h"
 #include "sim_mover.h"
@@ -52,6 +54,7 @@ void sim_fail(struct sim *sim, const char *format, ...)
     va_end(args);
     sim->failed = true;
     sim_trace_line(&sim->trace, "FAILED", "%s", sim->failure);
+    sim->trace.muted = true; /* what its brokers do at their end explains nothing */
 }
 
 /* ---- options ---- */
@@ -97,6 +100,7 @@ void sim_options_draw(struct sim_options *options, uint64_t seed)
     options->lag_ms = between(&rng, 1000, 8000);
     options->admin_cycles = rng_one_in(&rng, 2) ? between(&rng, 1, 8) : 0;
     options->members_count = rng_one_in(&rng, 2) ? between(&rng, 1, 4) : 0;
+    options->grows = options->partitions_count > 1 && rng_one_in(&rng, 3);
     options->lives = rng_one_in(&rng, 2) ? between(&rng, 1, 6) : 0;
     options->moves = options->nodes_count > 1 && rng_one_in(&rng, 2) ? between(&rng, 1, 12) : 0;
     sim_options_settle(options);
@@ -157,6 +161,9 @@ static void add_clients(struct sim *sim)
     }
     if (sim->options.admin_cycles > 0) {
         sim_admin_new(sim, sim->options.admin_cycles);
+    }
+    if (sim->options.grows) {
+        sim_grow_new(sim);
     }
     if (sim->options.lives > 0) {
         sim_renew_new(sim, sim->options.lives);
@@ -247,10 +254,26 @@ static bool all_done(struct sim *sim)
     return true;
 }
 
+/* Who is there and who leads what, as ZooKeeper has it. */
+static void trace_states(struct sim *sim)
+{
+    struct buf tree = {0};
+    zk_mem_dump(sim->zk, "/", &tree);
+    buf_put_byte(&tree, 0);
+    char *rest = (char *)tree.data;
+    for (char *line = strsep(&rest, "\n"); line != NULL; line = strsep(&rest, "\n")) {
+        if (strstr(line, "/state = ") != NULL || strncmp(line, "/brokers/ids/", 13) == 0 ||
+            strncmp(line, "/controller", 11) == 0 ||
+            strncmp(line, "/admin/delete_topics/", 21) == 0) {
+            sim_trace_line(&sim->trace, "zookeeper", "%s", line);
+        }
+    }
+    buf_fini(&tree);
+}
+
 /* Say what is missing. */
 static void explain_liveness(struct sim *sim)
 {
-    struct buf tree = {0};
     char missing[600] = "";
     size_t used = 0;
     for (int i = 0; i < sim->options.nodes_count && used < 500; i++) {
@@ -278,10 +301,7 @@ static void explain_liveness(struct sim *sim)
     if (sim_mover_orders_left(sim)) {
         used += (size_t)snprintf(missing + used, sizeof(missing) - used, " an order is left;");
     }
-    zk_mem_dump(sim->zk, "/brokers", &tree);
-    buf_put_byte(&tree, 0);
-    sim_trace_line(&sim->trace, "zookeeper", "%s", (const char *)tree.data);
-    buf_fini(&tree);
+    trace_states(sim);
     sim_fail(sim, "liveness: %d s after the last fault:%s", LIVENESS_MS / 1000, missing);
 }
 

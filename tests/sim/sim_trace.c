@@ -24,6 +24,9 @@ void sim_trace_mix(struct sim_trace *trace, uint64_t value)
 
 void sim_trace_line(struct sim_trace *trace, const char *who, const char *format, ...)
 {
+    if (trace->muted) {
+        return;
+    }
     char *line = trace->lines[trace->lines_count++ % SIM_TRACE_LINES];
     int64_t us = trace->time->now_ns / 1000;
     int head = snprintf(line, SIM_TRACE_LINE_MAX, "%5lld.%06lld  %-10s ", (long long)(us / 1000000),
@@ -41,7 +44,7 @@ void sim_trace_line(struct sim_trace *trace, const char *who, const char *format
 void sim_trace_note(struct sim_trace *trace, const char *who, const char *format, ...)
 {
     int64_t us = trace->time->now_ns / 1000;
-    if (trace->print == NULL) {
+    if (trace->print == NULL || trace->muted) {
         return;
     }
     fprintf(trace->print, "%5lld.%06lld  %-10s ", (long long)(us / 1000000),

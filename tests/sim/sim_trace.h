@@ -21,6 +21,7 @@ struct sim_trace {
     const struct sim_time *time;
     FILE *print; /* NULL: keep only */
     uint64_t hash;
+    bool muted; /* nothing is written or printed any more: the run has failed */
     uint64_t lines_count;
     char lines[SIM_TRACE_LINES][SIM_TRACE_LINE_MAX];
 };
