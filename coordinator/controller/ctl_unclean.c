@@ -151,6 +151,10 @@ int32_t ctl_unclean_best(const struct ctl *ctl, const struct ctl_part *part)
         usable++;
         const struct ctl_log_end *end = end_of(part, ctl_find_broker(ctl, last));
         bool counted = counts(part, last);
+        if (end == NULL && ctl_replica_is_new(part, last)) {
+            continue; /* it is on its way here: while nobody leads it is told nothing, and has none
+                       */
+        }
         if (end == NULL) {
             best = NULL;
             best_counts = false;

@@ -2,13 +2,14 @@
  * last complete replicas are remembered when the ISR gets too small. */
 #include "ctl_fixture.h"
 
-/* Where the logs of brokers 1 to 3 end, as they answer; epoch -1: they do not say. */
+/* Where the logs of brokers 1 to 3 end, as they answer; epoch -1: they do not say. Broker 4 has
+ * nothing. */
 struct ends {
-    int epoch[4];
-    int64_t end[4];
+    int epoch[5];
+    int64_t end[5];
 };
 
-static const struct ends silent = {{-1, -1, -1, -1}, {-1, -1, -1, -1}};
+static const struct ends silent = {{-1, -1, -1, -1, -1}, {-1, -1, -1, -1, -1}};
 
 static void sent_end(struct bench *b, uint64_t id, int epoch, int64_t end)
 {
@@ -293,6 +294,35 @@ Test(ctl_unclean, a_longer_log_leads_even_if_it_was_not_in_sync)
         runs(&b, &ends, wanted);
         bench_fini(&b);
     }
+}
+
+/* A replica that is being added had not been told of the partition, because nobody led it, and
+ * everybody waited for ever to hear where its log ends. */
+Test(ctl_unclean, a_replica_that_is_being_added_is_not_waited_for)
+{
+    static const struct ends ends = {{-1, 5, 5, 5, -1}, {-1, 90, 80, 10, -1}};
+    static const int four[] = {1, 2, 3, 4};
+    static const int target[] = {1, 4};
+    struct ctl_reassign item = {STR("t"), 0, false, {target, 2}};
+    struct ctl_event event = {.kind = CTL_EV_REASSIGN};
+    struct bench b;
+    event.u.reassign.reply_id = 99;
+    event.u.reassign.items = &item;
+    event.u.reassign.count = 1;
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1}});
+    brokers_alive(&b, (const int[]){2, 3, 4}, NULL, 3);
+    runs(&b, &ends, "WRITE_STATE t-0 leader=-1 epoch=6 isr=[1] v=7\n");
+    step(&b, event);
+    wrote(&b, id_of(&b, CTL_WRITE_TOPIC, 0), ERR_OK, 1);
+    runs(&b, &ends, "");
+    brokers_alive(&b, four, (const int[]){-1, 0, 0, 0}, 4);
+    runs(&b, &ends,
+         "WRITE_STATE t-0 leader=1 epoch=7 isr=[1] v=8\n"
+         "NOTE all replicas in sync started uncleanly, the longest log leads; acknowledged records "
+         "that are not in it are lost: tp=t-0 leader=1 epoch=7\n"
+         "SETTLE_BROKER 1 epoch=1101\n");
+    bench_fini(&b);
 }
 
 /* What a broker said in an earlier life, before it lost power again, does not count. */
