@@ -99,7 +99,7 @@ def _another_boot(scene, broker):
     scene.shims[broker].boot = scene.random.randrange(1, 1 << 32)
 
 
-@fault("shim", "mounts")
+@fault("shim", "mounts", patient=True)
 def power_failure(scene):
     """kill -9 of a leader and of its file system: what was not synced is gone; another boot id"""
     broker = scene.leader()
@@ -125,7 +125,7 @@ def power_failure_of_all(scene):
         scene.start(broker)
 
 
-@fault("shim")
+@fault("shim", patient=True)
 def lost_tail(scene):
     """kill -9 of a leader; the last bytes of its active segments are cut off or garbled; another boot id"""
     broker = scene.leader()

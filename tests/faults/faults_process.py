@@ -128,7 +128,7 @@ def torn_tail(scene):
     scene.start(broker)
 
 
-@fault()
+@fault(patient=True)
 def lost_replica(scene):
     """kill -9 of a broker that does not lead, its log directory emptied: it comes back with nothing"""
     broker = scene.follower()

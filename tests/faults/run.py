@@ -162,7 +162,7 @@ class Run:
         while time.monotonic() < end or not self.injections:
             begin = time.monotonic()
             self.fault.function(self.scene)
-            if self.scene.random.random() < 0.7:  # else the next one comes while this one heals
+            if self.fault.patient or self.scene.random.random() < 0.7:  # else the next one comes while this one heals
                 self.scene.wait_healed(self.fault.name)
             self.injections.append((begin, time.monotonic()))
 

@@ -17,14 +17,15 @@ FAULTS = {}
 # What a fault may need: why it is not there, or None.
 PARTS = {"network": network.missing, "shim": disk.shim_missing, "mounts": disk.mounts_missing}
 
-Fault = collections.namedtuple("Fault", "name function about parts brokers config")
+Fault = collections.namedtuple("Fault", "name function about parts brokers config patient")
 
 
-def fault(*parts, brokers=3, config=None):
-    """config: keys for every broker, beside those of every run."""
+def fault(*parts, brokers=3, config=None, patient=False):
+    """config: keys for every broker, beside those of every run. patient: the next one always waits until this one has
+    healed: it costs a replica what it had, and three of them in a row would leave nothing that could be kept."""
     def mark(function):
         name = function.__name__.replace("_", "-")
-        FAULTS[name] = Fault(name, function, function.__doc__, parts, brokers, config or {})
+        FAULTS[name] = Fault(name, function, function.__doc__, parts, brokers, config or {}, patient)
         return function
     return mark
 
