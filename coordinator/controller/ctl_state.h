@@ -303,6 +303,7 @@ struct ctl {
     struct list orders;     /* what /admin/reassign_partitions says */
     int32_t orders_version; /* of that node; -1: it is not there, or being read */
     uint64_t orders_cmd;    /* WRITE_ORDERS under way */
+    bool orders_look;       /* one of them may have come to its end */
 
     bool unclean_default;        /* kept over elections, as the next two */
     struct ctl_unclean *unclean; /* by topic */
@@ -470,7 +471,7 @@ void ctl_reassign_refresh(struct ctl *ctl, struct ctl_part *part,
                           const struct znode_partition *node);
 /* What of a node makes sense: lists within the replicas, and a target that is not empty. */
 struct ctl_assignment ctl_assignment_of(struct arena *arena, const struct znode_partition *node);
-void ctl_move_free(struct ctl_part *part);
+void ctl_move_free(struct ctl *ctl, struct ctl_part *part);
 
 /* The state fits: the topic's node may be written. */
 bool ctl_reassign_ready(const struct ctl_part *part);

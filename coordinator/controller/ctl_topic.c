@@ -127,7 +127,7 @@ static void part_free(struct ctl *ctl, struct ctl_part *part)
     mem_free((int32_t *)part->adding.ids);
     mem_free((int32_t *)part->removing.ids);
     mem_free((int32_t *)part->dropped.ids);
-    ctl_move_free(part);
+    ctl_move_free(ctl, part);
     mem_free(part->flags);
     mem_free(part);
     topic->slots_held--;
@@ -193,6 +193,7 @@ static void topic_gone(struct ctl *ctl, struct ctl_topic *topic)
     list_remove(&topic->assigning_link);
     topic->parts = NULL;
     topic->parts_count = 0;
+    ctl->orders_look = true;
     topic->gone = true;
     topic->slots_held++; /* until we are through */
     for (int32_t i = 0; i < count; i++) {
@@ -482,6 +483,7 @@ static void start_deleting(struct ctl *ctl, struct ctl_topic *topic)
         return;
     }
     topic->deleting = true;
+    ctl->orders_look = true;
     list_push_back(&ctl->deleting, &topic->deleting_link);
     if (!topic->loaded) {
         return; /* its node comes, or it is unreadable and stays */

@@ -234,8 +234,9 @@ static bool survives(const struct ctl *ctl, const struct ctl_part *part)
 
 /* ---- The life of a change. */
 
-void ctl_move_free(struct ctl_part *part)
+void ctl_move_free(struct ctl *ctl, struct ctl_part *part)
 {
+    ctl->orders_look = true;
     struct ctl_move *move = part->move;
     if (move != NULL) {
         must(move->asked == NULL);
@@ -281,7 +282,7 @@ void ctl_reassign_review(struct ctl *ctl, struct ctl_part *part)
     if (move->goal != CTL_GOAL_FINISH) {
         move->keep = part->exists && !survives(ctl, part); /* R1 */
     } else if (!finishable(ctl, part)) {
-        ctl_move_free(part); /* R2 */
+        ctl_move_free(ctl, part); /* R2 */
     }
 }
 
@@ -293,7 +294,7 @@ void ctl_reassign_settle(struct ctl *ctl, struct ctl_part *part)
         struct ctl_assignment next = wanted(&ctl->out->arena, part);
         if (same_assignment(&now, &next)) {
             answer(ctl, part, ERR_OK, NULL);
-            ctl_move_free(part);
+            ctl_move_free(ctl, part);
         } else {
             ctl_reassign_queue(ctl, part->topic);
         }
@@ -308,7 +309,7 @@ void ctl_reassign_fail(struct ctl *ctl, struct ctl_part *part, enum err err, con
     if (part->move != NULL) {
         answer(ctl, part, err, text);
         if (!part->move->writing) {
-            ctl_move_free(part);
+            ctl_move_free(ctl, part);
         }
     }
 }
@@ -358,7 +359,7 @@ void ctl_reassign_written(struct ctl *ctl, struct ctl_part *part)
     move->renewed = false;
     if (!more) {
         answer(ctl, part, ERR_OK, NULL);
-        ctl_move_free(part);
+        ctl_move_free(ctl, part);
     }
     ctl_assign(ctl, part, &next);
     assignment_free(&next);
@@ -417,6 +418,7 @@ void ctl_assign(struct ctl *ctl, struct ctl_part *part, const struct ctl_assignm
     ids_free(&before);
     note_assignment(ctl, part);
     part->bump = true;
+    ctl->orders_look = true;
     if (part->exists && ctl->phase == CTL_ACTIVE) {
         ctl_mark_everybody(ctl, part, CTL_MARK_META);
     }

@@ -233,6 +233,7 @@ static void override_order(struct ctl *ctl, const struct ctl_reassign *ask)
         struct ctl_order *order = container_of(link, struct ctl_order, link);
         if (order->partition == ask->partition && str_eq(order->topic, ask->topic)) {
             order->done = true;
+            ctl->orders_look = true;
         }
     }
 }
@@ -399,6 +400,7 @@ void ctl_orders_event(struct ctl *ctl, const struct ctl_event *event)
         return; /* it is read again then */
     }
     ctl->orders_version = event->u.orders.exists ? event->u.orders.version : -1;
+    ctl->orders_look = true;
     list_for_each (link, &ctl->orders) {
         container_of(link, struct ctl_order, link)->listed = false;
     }
@@ -443,6 +445,10 @@ void ctl_orders_advance(struct ctl *ctl)
 {
     int32_t left = 0;
     bool done = false;
+    if (!ctl->orders_look || list_empty(&ctl->orders)) {
+        return;
+    }
+    ctl->orders_look = false;
     list_for_each (link, &ctl->orders) {
         struct ctl_order *order = container_of(link, struct ctl_order, link);
         if (!order->done) {
@@ -453,6 +459,7 @@ void ctl_orders_advance(struct ctl *ctl)
         done = done || order->done;
         left += order->done ? 0 : 1;
     }
+    /* Otherwise it is read again, and looked at then. */
     if (done && ctl->orders_cmd == 0 && ctl->orders_version >= 0) {
         write_orders(ctl, left);
     }

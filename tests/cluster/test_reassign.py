@@ -3,12 +3,14 @@ import json
 import os
 import signal
 
+import confluent_kafka
 import pytest
 from admin import Admin
 from traffic import Traffic, assert_all_kept, create, in_sync, leaders, partitions_of
 from znodes import Znodes
 
 ORDERS = "/admin/reassign_partitions"
+OFFSETS = "__consumer_offsets"
 UNKNOWN_TOPIC_OR_PARTITION, INVALID_REPLICA_ASSIGNMENT, NOT_CONTROLLER, NO_REASSIGNMENT = 3, 39, 41, 85
 
 
@@ -182,3 +184,34 @@ def test_a_topic_is_deleted_when_its_partitions_have_come_to_rest(cluster, topic
         c.wait(lambda: not znodes.exists(f"/brokers/topics/{topic}"), "the topic deleted")
     for broker in (1, 2, 3):
         c.wait(lambda b=broker: not has_copy(c, b, topic, 0) and not has_copy(c, b, topic, 1), "no copy left")
+
+
+def test_groups_go_on_when_their_coordinator_is_moved(cluster, topic):
+    c = cluster(brokers=4, config={"offsets.topic.num.partitions": "1"})
+    create(c, topic, assignment=[[1, 2]])
+    with Traffic(c, topic) as traffic:
+        consumer = confluent_kafka.Consumer({
+            "bootstrap.servers": c.bootstrap, "group.id": topic, "auto.offset.reset": "earliest",
+            "enable.auto.commit": False, "topic.metadata.refresh.interval.ms": 1000})
+        consumer.subscribe([topic])
+
+        def committed():
+            """Reads on, commits, and returns what the coordinator says of that."""
+            message = consumer.poll(0.2)
+            if message is None or message.error():
+                return -1
+            try:
+                return consumer.commit(message, asynchronous=False)[0].offset
+            except confluent_kafka.KafkaException:
+                return -1
+
+        c.wait(lambda: committed() > 0, "a committed offset")
+        before = partitions_of(c, OFFSETS)[0]["replica_nodes"]
+        after = [b for b in (1, 2, 3, 4) if b not in before] + before[:1]
+        start(c, OFFSETS, {0: after})
+        wait_settled(c, OFFSETS, [after])
+        last = c.wait(lambda: max(committed(), 0), "another committed offset")
+        traffic.wait_more(100)
+        c.wait(lambda: committed() > last, "commits that go on")
+        consumer.close()
+    assert_all_kept(c, topic, traffic)
