@@ -28,7 +28,12 @@
 
 extern char **environ;
 
-enum { EXIT_USAGE = 2, OVERRIDES_MAX = 256 };
+enum {
+    EXIT_USAGE = 2,
+    OVERRIDES_MAX = 256,
+    STUCK_SESSION_MS =
+        1000, /* so long is waited for ZooKeeper to end the session of a broker that hangs */
+};
 
 struct arguments {
     const char *file;
@@ -169,6 +174,16 @@ static void on_fatal(void *arg, enum err err, const char *text)
     (void)kill(getpid(), SIGTERM);
 }
 
+/* A loop hangs in a call to the disk: what it serves is served by nobody until others lead. First
+ * of all the session ends; whether anything can still be logged is not known. */
+static void on_stuck(void *arg)
+{
+    (void)arg;
+    zk_client_end_all(STUCK_SESSION_MS);
+    fprintf(stderr, "error[E-DATA-11]: a disk does not answer any more; the broker ends.\n");
+    _exit(1);
+}
+
 /* A broker holds a file per segment and a socket per client: take what the system allows. */
 static void raise_file_limit(void)
 {
@@ -242,6 +257,7 @@ static int run(const struct config *config, sigset_t *signals)
     sem_init(&stopped.done, 0, 0);
     struct server *server = server_new(&env, config);
     server_on_fatal(server, on_fatal, &fatal);
+    server_on_stuck(server, on_stuck, NULL);
     server_start(server, on_done, &started);
     enum waited waited = wait_start(&started, signals);
     if (waited == STARTED) {
@@ -254,6 +270,9 @@ static int run(const struct config *config, sigset_t *signals)
     server_stop(server, on_done, &stopped);
     while (sem_wait(&stopped.done) != 0) {
         must(errno == EINTR);
+    }
+    if (server_hangs(server)) {
+        _exit(1); /* threads that hang would be waited for */
     }
     server_free(server);
     net_tcp_free(net);

@@ -391,6 +391,18 @@ void logdir_trust(struct logdir *dir)
     }
 }
 
+void logdir_hangs(struct logdir *dir)
+{
+    if (atomic_exchange(&dir->offline, true)) {
+        return;
+    }
+    log_error(LOGGER, "log directory hangs and is offline",
+              "dir=%s; its partitions are not served until the broker is restarted", dir->path);
+    if (dir->on_failed != NULL) {
+        dir->on_failed(dir->arg, dir->path);
+    }
+}
+
 void logdir_fail(struct logdir *dir)
 {
     if (atomic_exchange(&dir->offline, true)) {

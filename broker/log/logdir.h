@@ -72,6 +72,9 @@ void logdir_trust(struct logdir *dir);
 /* Take it offline. It will not count as cleanly stopped, even if it was marked so before. */
 void logdir_fail(struct logdir *dir);
 
+/* The same for one that hangs: nothing is asked of it. */
+void logdir_hangs(struct logdir *dir);
+
 /* "topic-3" -> topic, 3; false for anything that is no partition's directory. */
 bool logdir_parse_name(const char *name, struct str *topic, int32_t *partition);
 

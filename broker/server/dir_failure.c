@@ -2,7 +2,10 @@
  * partitions are refused, the controller is told, so that other brokers lead them, and the other
  * directories go on. When it was the last one the broker ends.
  *
- *   any thread: logdir_fail() -> server_on_dir_failed() -> control loop: on_dir_failure() */
+ *   any thread: logdir_fail() -> server_on_dir_failed() -> control loop: on_dir_failure()
+ *
+ * A directory that hangs goes offline in the same way, when the watchdog says so; when a loop hangs
+ * in it, whoever started the server ends the process (server_on_stuck()). */
 #include "base/log.h"
 #include "base/mem.h"
 #include "server/server_internal.h"
@@ -68,4 +71,44 @@ void server_on_dir_failed(void *arg, const char *dir)
     failure->server = arg;
     failure->dir = mem_strdup(dir);
     loop_post(failure->server->broker.control, &failure->msg);
+}
+
+/* ---- directories that hang ---- */
+
+static void on_dir_hung(void *arg, int dir)
+{
+    struct server *server = arg;
+    logdir_hangs(logs_dir(server->broker.logs, dir));
+}
+
+static void on_probe_failed(void *arg, int dir)
+{
+    struct server *server = arg;
+    logdir_fail(logs_dir(server->broker.logs, dir));
+}
+
+static void on_stuck(void *arg)
+{
+    struct server *server = arg;
+    if (server->stuck_fn != NULL) {
+        server->stuck_fn(server->stuck_arg);
+    }
+}
+
+void server_watch(struct server *server)
+{
+    struct watchdog_options options = {
+        .fs = server->broker.env.fs,
+        .clock = server->broker.env.clock,
+        .dirs = (const char *const *)server->log_dirs,
+        .dirs_count = server->log_dirs_count,
+        .limit_ms = WATCHDOG_LIMIT_MS,
+        .threads = true,
+        .on_dir_hung = on_dir_hung,
+        .on_dir_failed = on_probe_failed,
+        .on_stuck = on_stuck,
+        .arg = server,
+    };
+    server->watchdog = watchdog_new(&options);
+    server->broker.env.fs = watchdog_fs(server->watchdog);
 }

@@ -146,6 +146,9 @@ struct server *server_new(const struct env *env, const struct config *config)
     grp_config_from(config, &groups.config);
     broker->groups = groups_new(&groups);
     server->log_dirs = config_log_dirs(config, &server->log_dirs_count);
+    if (env->threads) {
+        server_watch(server);
+    }
     return server;
 }
 
@@ -157,6 +160,7 @@ void server_free(struct server *server)
     }
     loop_stop(broker->control);
     worker_pool_free(broker->workers);
+    watchdog_end(server->watchdog);
     logs_free(broker->logs);
     /* By hand from here on: what is still on its way to a loop is delivered. */
     parts_fini(&broker->parts);
@@ -185,6 +189,7 @@ void server_free(struct server *server)
         mem_free(server->log_dirs[i]);
     }
     mem_free(server->log_dirs);
+    watchdog_free(server->watchdog);
     mem_free(server->stops);
     mem_free(broker->listeners);
     mem_free(broker->netloops);
@@ -256,6 +261,17 @@ void server_on_fatal(struct server *server, server_done_fn *fn, void *arg)
 {
     server->fatal_fn = fn;
     server->fatal_arg = arg;
+}
+
+void server_on_stuck(struct server *server, void (*fn)(void *arg), void *arg)
+{
+    server->stuck_fn = fn;
+    server->stuck_arg = arg;
+}
+
+bool server_hangs(const struct server *server)
+{
+    return server->watchdog != NULL && watchdog_hung(server->watchdog);
 }
 
 void server_stop(struct server *server, server_done_fn *fn, void *arg)

@@ -34,6 +34,13 @@ void server_free(struct server *server);
  * failed. It should be stopped then. Before server_start(). */
 void server_on_fatal(struct server *server, server_done_fn *fn, void *arg);
 
+/* Whom to tell, from the watchdog's thread, when a loop hangs in a call to the disk: the sessions
+ * in ZooKeeper and the process are to be ended at once. Before server_start(). */
+void server_on_stuck(struct server *server, void (*fn)(void *arg), void *arg);
+
+/* A disk hangs: server_free() might wait for ever. */
+bool server_hangs(const struct server *server);
+
 /* For tests and for hand-driven loops. */
 struct broker *server_broker(struct server *server);
 

@@ -8,6 +8,7 @@
 #include "control/upkeep.h"
 #include "groups/groups.h"
 #include "moves/moves.h"
+#include "health/watchdog.h"
 #include "peer/peer.h"
 #include "replica/replicator.h"
 #include "server/server.h"
@@ -48,6 +49,9 @@ struct server {
     void *stop_arg;
     struct loop_msg start_msg;
     struct loop_msg stop_msg;
+    struct watchdog *watchdog; /* NULL without threads */
+    void (*stuck_fn)(void *arg);
+    void *stuck_arg;
     struct loop_msg aside_msg;
     _Atomic bool aside_posted;
     struct loop_timer read_timer; /* the configurations again, after a session that ended */
@@ -70,6 +74,9 @@ void startup_begin(struct server *server);
 
 /* dir_failure.c: a log directory went offline; from any thread. `arg` is the server. */
 void server_on_dir_failed(void *arg, const char *dir);
+
+/* dir_failure.c: the watchdog over the log directories; broker.env.fs is what it watches. */
+void server_watch(struct server *server);
 
 /* server.c: something was put aside, to be removed after a while; likewise. */
 void server_on_put_aside(void *arg);

@@ -54,7 +54,11 @@ static enum err open_dirs(struct server *server, struct errmsg *msg)
         .arg = server,
     };
     config_put(config);
-    return logs_open(&options, &broker->logs, msg);
+    enum err err = logs_open(&options, &broker->logs, msg);
+    if (err == ERR_OK && server->watchdog != NULL) {
+        watchdog_start(server->watchdog);
+    }
+    return err;
 }
 
 /* ---- 2: ZooKeeper ---- */

@@ -119,3 +119,8 @@ struct zk_factory {
 /* The real one, over libzookeeper-mt. Creates the chroot when it is missing. Resolves names again
  * after a disconnection (ZooKeeper's address may have changed), but not on every call. */
 struct zk_factory *zk_client_factory(void);
+
+/* The process is about to end, and the loops may not turn any more: end every session, from any
+ * thread, and wait for it at most so long each. The broker is gone for everybody else at once, not
+ * only when its sessions time out. The process must end then: no session may be used. */
+void zk_client_end_all(int64_t wait_ms);

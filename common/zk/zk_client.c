@@ -38,7 +38,8 @@ enum {
 };
 
 struct session {
-    struct zk zk; /* first */
+    struct zk zk;     /* first */
+    struct list link; /* in `all` */
     struct loop *loop;
     struct zk_events events;
     void *arg;
@@ -61,9 +62,16 @@ struct session {
     int32_t timeout_ms;
     bool wake_posted;
     bool closed;
+    bool ended; /* by zk_client_end_all(): the process is about to end */
     bool keeper_done;
     int refs; /* the keeper, a wake under way, a close() under way */
 };
+
+/* Every session of the process, for zk_client_end_all(). */
+static struct {
+    pthread_mutex_t lock; /* a leaf, but for a session's lock */
+    struct list sessions;
+} all = {PTHREAD_MUTEX_INITIALIZER, {&all.sessions, &all.sessions}};
 
 enum delivery_kind { DELIVER_RESULT, DELIVER_WATCH, DELIVER_SESSION };
 
@@ -362,6 +370,9 @@ static void op_free(struct op *op)
 static void session_free(struct session *session)
 {
     struct list *link;
+    pthread_mutex_lock(&all.lock);
+    list_remove(&session->link);
+    pthread_mutex_unlock(&all.lock);
     while ((link = list_pop_front(&session->inbox)) != NULL) {
         struct delivery *delivery = container_of(link, struct delivery, link);
         if (delivery->kind != DELIVER_RESULT) { /* results are freed with their ops */
@@ -801,7 +812,7 @@ static void *keeper_main(void *arg)
     }
     zhandle_t *handle = connect_first(session, connect);
     pthread_mutex_lock(&session->lock);
-    while (!session->closed) {
+    while (!session->closed && !session->ended) {
         pthread_cond_wait(&session->changed, &session->lock);
     }
     pthread_mutex_unlock(&session->lock);
@@ -811,9 +822,12 @@ static void *keeper_main(void *arg)
     mem_free(connect);
     pthread_mutex_lock(&session->lock);
     session->keeper_done = true;
+    bool used = !session->closed; /* ended: whoever opened it does not know */
     pthread_cond_broadcast(&session->changed);
     pthread_mutex_unlock(&session->lock);
-    session_unref(session);
+    if (!used) {
+        session_unref(session);
+    }
     return NULL;
 }
 
@@ -857,8 +871,34 @@ static struct zk *client_open(struct zk_factory *factory, struct loop *loop, con
     list_init(&session->ops);
     list_init(&session->inbox);
     init_lock(session);
+    pthread_mutex_lock(&all.lock);
+    list_push_back(&all.sessions, &session->link);
+    pthread_mutex_unlock(&all.lock);
     start_keeper(session);
     return &session->zk;
+}
+
+/* The keepers close their handles, which the loops may have no part in: theirs do nothing any more,
+ * or their next call finds the handle gone, in a process that ends. */
+void zk_client_end_all(int64_t wait_ms)
+{
+    pthread_mutex_lock(&all.lock);
+    list_for_each (link, &all.sessions) {
+        struct session *session = container_of(link, struct session, link);
+        pthread_mutex_lock(&session->lock);
+        session->ended = true;
+        pthread_cond_broadcast(&session->changed);
+        pthread_mutex_unlock(&session->lock);
+    }
+    list_for_each (link, &all.sessions) {
+        struct session *session = container_of(link, struct session, link);
+        pthread_mutex_lock(&session->lock);
+        if (session->answered) {
+            wait_for(session, &session->keeper_done, &session->keeper_done, wait_ms);
+        }
+        pthread_mutex_unlock(&session->lock);
+    }
+    pthread_mutex_unlock(&all.lock);
 }
 
 struct zk_factory *zk_client_factory(void)

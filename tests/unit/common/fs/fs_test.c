@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "fs/fs.h"
 #include "fs/fs_sim.h"
+#include "fs/fs_watch.h"
 
 struct world {
     struct fs *fs;
@@ -25,7 +26,7 @@ static char *path_of(const struct world *w, const char *name)
     return path;
 }
 
-/* Define the test for both. */
+/* Define the test for both, and for what looks on while they are used. */
 #define BOTH(name)                                                                                 \
     static void check_##name(struct world *w);                                                     \
     Test(fs_posix, name)                                                                           \
@@ -34,7 +35,11 @@ static char *path_of(const struct world *w, const char *name)
     }                                                                                              \
     Test(fs_sim, name)                                                                             \
     {                                                                                              \
-        run_sim(check_##name);                                                                     \
+        run_sim(check_##name, false);                                                              \
+    }                                                                                              \
+    Test(fs_watch, name)                                                                           \
+    {                                                                                              \
+        run_sim(check_##name, true);                                                               \
     }                                                                                              \
     static void check_##name(struct world *w)
 
@@ -47,13 +52,17 @@ static void run_posix(void (*check)(struct world *w))
     cr_assert_neq(access(w.root, F_OK), 0);
 }
 
-static void run_sim(void (*check)(struct world *w))
+static void run_sim(void (*check)(struct world *w), bool watched)
 {
     struct world w = {.sim = fs_sim_new(1), .root = "/data"};
-    w.fs = fs_sim_fs(w.sim);
+    struct fs_watch *watch = fs_watch_new(fs_sim_fs(w.sim), clock_system());
+    struct fs_watch_call calls[FS_WATCH_SLOTS];
+    w.fs = watched ? fs_watch_fs(watch) : fs_sim_fs(w.sim);
     cr_assert_eq(fs_mkdir(w.fs, w.root), ERR_OK);
     check(&w);
     cr_assert_eq(fs_remove_tree(w.fs, w.root), ERR_OK);
+    cr_assert_eq(fs_watch_look(watch, calls), 0, "every call was left");
+    fs_watch_free(watch);
     fs_sim_free(w.sim);
 }
 
