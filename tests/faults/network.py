@@ -73,14 +73,19 @@ def missing():
 
 class Network:
     def __init__(self, cluster):
-        self.holders = []
+        self.holders, self.devices = [], []
         self.addresses = {"clients": HUB}
-        run("ip", "link", "add", "hub", "type", "bridge")
-        run("ip", "address", "add", f"{HUB}/24", "dev", "hub")
-        run("ip", "link", "set", "hub", "up")
-        run("nft", "--file", "-", given=RULES)
-        for number, process in enumerate(cluster.processes, 11):
-            self._give_namespace(process, PREFIX + str(number))
+        try:
+            run("ip", "link", "add", "hub", "type", "bridge")
+            self.devices.append("hub")
+            run("ip", "address", "add", f"{HUB}/24", "dev", "hub")
+            run("ip", "link", "set", "hub", "up")
+            run("nft", "--file", "-", given=RULES)
+            for number, process in enumerate(cluster.processes, 11):
+                self._give_namespace(process, PREFIX + str(number))
+        except BaseException:
+            self.close()
+            raise
 
     def _give_namespace(self, process, address):
         """Its namespace lives as long as a program that waits for the end of its input, which is ours."""
@@ -93,6 +98,7 @@ class Network:
         process.inside = ("nsenter", f"--net=/proc/{holder.pid}/ns/net", "--")
         device = "v" + address.rpartition(".")[2]
         run("ip", "link", "add", device, "type", "veth", "peer", "name", "eth0", "netns", str(holder.pid))
+        self.devices.append(device)
         run("ip", "link", "set", device, "master", "hub", "up")
         run(*process.inside, "ip", "address", "add", f"{address}/24", "dev", "eth0")
         run(*process.inside, "ip", "link", "set", "eth0", "up")
@@ -114,9 +120,11 @@ class Network:
         run("nft", "flush", "set", "bridge", "faults", "cut")
 
     def close(self):
-        """After the cluster is down: for the next one in the same place."""
-        run("nft", "delete", "table", "bridge", "faults")
+        """After the cluster is down: for the next one in the same place. The devices one by one: those of a namespace
+        that ends go some time after its last process."""
+        subprocess.run(["nft", "delete", "table", "bridge", "faults"], stderr=subprocess.DEVNULL, check=False)
+        for device in reversed(self.devices):
+            run("ip", "link", "delete", device)
         for holder in self.holders:
             holder.stdin.close()
             holder.wait()
-        run("ip", "link", "delete", "hub")
