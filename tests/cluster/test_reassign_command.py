@@ -163,6 +163,43 @@ def test_a_throttled_move_can_be_hurried_and_verify_removes_the_throttles(cluste
     assert {value for value in found if not value.startswith(b"filling ")} >= set(traffic.acked)
 
 
+def directory(broker, topic, index=0):
+    """The broker's directories that have the partition: data, more."""
+    return [name for name in ("data", "more") if os.path.isdir(os.path.join(broker.folder, name, f"{topic}-{index}"))]
+
+
+def test_a_file_with_directories_moves_replicas_there_on_their_broker_and_to_another(cluster, topic, file):
+    one = cluster(3, config={"log.dirs": "{folder}/data,{folder}/more"})
+    create(one, topic, assignment=[[1, 2]])
+    fill(one, topic, FILL_BYTES)
+    first, third = one.broker(1), one.broker(3)
+    other = {"data": "more", "more": "data"}[directory(first, topic)[0]]
+    dirs = [os.path.join(first.folder, other), os.path.join(third.folder, "more")]
+    plan = json.dumps({"version": 1, "partitions": [
+        {"topic": topic, "partition": 0, "replicas": [1, 3], "log_dirs": dirs}]})
+    with Traffic(one, topic) as traffic:
+        out = run(one, "reassign", "--execute", "--timeout", "60000", *file(plan))
+        for broker, path in zip((1, 3), dirs):
+            assert f"Successfully started moving log directory to {path} for replica {topic}-0 with broker {broker} \n" in out
+        done = [f"Reassignment of partition {topic}-0 is completed.",
+                *(f"Reassignment of replica {topic}-0-{broker} completed successfully." for broker in (1, 3))]
+        one.wait(lambda: all(line in run(one, "reassign", "--verify", *file(plan)) for line in done), "both moves")
+        traffic.wait_more(50)
+    one.wait(lambda: (directory(first, topic), directory(third, topic)) == ([other], ["more"]), "the old folders gone")
+    assert {value for value in read_all(one, topic, 1) if not value.startswith(b"filling ")} >= set(traffic.acked)
+
+
+def test_a_directory_that_is_none_of_the_brokers_is_told(cluster, topic, file):
+    one = cluster(1)
+    create(one, topic, assignment=[[1]])
+    plan = json.dumps({"partitions": [{"topic": topic, "partition": 0, "replicas": [1], "log_dirs": ["/nowhere"]}]})
+    done = subprocess.run([sys.executable, os.path.join(SCRIPTS, "reassign"), "--bootstrap-server", one.bootstrap,
+                           "--execute", *file(plan)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == (f"Error: Failed to alter dir for {topic}-0-1: The user-specified log directory"
+                                            " is not found in the broker config.")
+
+
 def test_mistakes_change_nothing_on_a_real_cluster_either(shared_cluster, topic, file):
     create(shared_cluster, topic, assignment=[[1, 2]])
     bad = {"Unknown broker id 9": [0, [1, 9]], f"Unable to find partition: {topic}-5": [5, [1]],
