@@ -376,11 +376,16 @@ class ZooKeeper(Process):
         alone = len(self.cluster.zookeepers) == 1
         return [self.port] if alone else [self.port, self.peer_port, self.election_port]
 
+    def session_max_ms(self):
+        """Twenty ticks, which is ZooKeeper's own, or what the cluster's configuration asks for: no quiet cut."""
+        asked = str(self.cluster.config.get("zookeeper.session.timeout.ms"))
+        return max(20 * self.cluster.tick_ms, int(asked) if asked.isdigit() else 0)
+
     def configure(self):
         os.makedirs(os.path.join(self.folder, "data"), exist_ok=True)
         lines = [f"tickTime={self.cluster.tick_ms}", "initLimit=20", "syncLimit=10", f"dataDir={self.folder}/data",
                  f"clientPort={self.port}", f"clientPortAddress={self.host}", "admin.enableServer=false",
-                 "maxClientCnxns=0", "4lw.commands.whitelist=*"]
+                 "maxClientCnxns=0", f"maxSessionTimeout={self.session_max_ms()}", "4lw.commands.whitelist=*"]
         peers = self.cluster.zookeepers
         if len(peers) > 1:
             lines += [f"server.{z.id}={z.host}:{z.peer_port}:{z.election_port}" for z in peers]

@@ -71,6 +71,13 @@ def test_up_status_kill_start_down(folder):
     assert running(folder) == []
 
 
+def test_sessions_are_as_long_as_was_asked_for(folder):
+    """They were cut to twenty of ZooKeeper's ticks without a word."""
+    status, out, _ = up(folder, "--brokers", "1", "--config", "zookeeper.session.timeout.ms=18000")
+    assert status == 0 and " 18 s " in rows(out)["broker-1"]
+    assert command(folder, "down")[0] == 0
+
+
 def test_up_again_keeps_the_topics_and_may_add_brokers(folder):
     assert up(folder, "--brokers", "1")[0] == 0
     bootstrap = clusters.Cluster.open(str(folder)).bootstrap

@@ -105,7 +105,7 @@ def test_a_generated_plan_is_executed_under_load_and_verified(cluster, topic, fi
 
 
 def test_a_move_to_a_broker_that_hangs_is_listed_and_described_and_can_be_cancelled(cluster, topic, file):
-    one = cluster(3, config={"zookeeper.session.timeout.ms": "30000"}, tick_ms=2000)
+    one = cluster(3, config={"zookeeper.session.timeout.ms": "30000"})
     controller = one.wait(one.controller, "a controller")
     hung = next(broker for broker in one.brokers if broker.id != controller)
     first, second = (broker for broker in one.brokers if broker is not hung)
