@@ -15,6 +15,9 @@
  * would be late by up to replica.fetch.wait.max.ms. A consumer may be sent to a follower that is
  * nearer to it (fetch_nearest.h).
  *
+ * Of a follower's session only the partitions that may have news are looked at (fetch_session.h):
+ * with thousands of them, the work of a fetch is that of what it brings.
+ *
  * Source: Kafka 3.9 in ZooKeeper mode. Versions 0 to 3 promise magic 0 and 1, to which this
  * broker does not convert: they are offered because clients probe for them, and answered with
  * UNSUPPORTED_FOR_MESSAGE_FORMAT. */
@@ -47,11 +50,7 @@ struct fetch_wait {
     struct wait wait;
     struct fetch_op *op;
     struct part *part; /* referenced by the wait's source */
-    const struct fetch_item *item;
-    int64_t fetch_offset;
-    struct part_now now; /* when we last looked: any change is news */
-    int64_t bytes;       /* counted into op->bytes_seen */
-    bool out_of_sync;    /* of a follower that is not in the ISR */
+    struct fetch_item *item;
 };
 
 /* What a follower's fetch tells one partition. */
@@ -59,7 +58,6 @@ struct fetch_follow {
     struct part_follow follow;
     struct fetch_op *op;
     int32_t at; /* in op->reads */
-    bool out_of_sync;
 };
 
 struct fetch_op {
@@ -76,9 +74,9 @@ struct fetch_op {
     struct fetch_wait *waits;
     struct fetch_warm warm;
     struct fetch_nearest nearest;
-    bool tell_hw;                 /* a follower that is to hear of every high watermark at once */
-    struct fetch_follow *follows; /* a live follower's, one per item; NULL */
-    int32_t following;            /* partitions not yet told, plus one while they are being told */
+    bool live;         /* a follower that is who it says it is */
+    bool tell_hw;      /* ... that is to hear of every high watermark at once */
+    int32_t following; /* partitions not yet told, plus one while they are being told */
 };
 
 /* ---- the reply ---- */
@@ -100,7 +98,7 @@ static void note_throttled(struct fetch_op *op)
 {
     struct netloop *netloop = op->req->netloop;
     int64_t bytes = 0;
-    for (int32_t i = 0; i < op->count && op->follows != NULL; i++) {
+    for (int32_t i = 0; i < op->count && op->live; i++) {
         const struct fetch_read *read = &op->reads[i];
         if (read->view != NULL && part_throttled_leader(read->part)) {
             bytes += (int64_t)read->range.size_bytes;
@@ -167,6 +165,23 @@ static void fill_endpoints(struct req *req, const struct locate_hints *hints,
     }
 }
 
+/* It has been looked at: is there more to say about it than has been said? If not, it will tell. */
+static void settle_read(const struct fetch_op *op, const struct fetch_read *read)
+{
+    struct fetch_item *item = read->item;
+    bool at_end =
+        read->err == ERR_OK && !read->diverging && item->want.fetch_offset >= read->offset_end;
+    bool told = item->sent_hw == read->offset_hw && item->sent_log_start == read->log_start;
+    if (!op->limits.tracked) {
+        return;
+    }
+    if (at_end && told && item->mark.source != NULL) {
+        fetch_item_clean(item);
+    } else {
+        fetch_item_dirty(item);
+    }
+}
+
 /* Neighbours of one topic share an entry, as Kafka groups them. */
 static void fill_responses(struct fetch_op *op, struct fetch_response *reply,
                            struct req_file *files, int32_t *files_count)
@@ -181,9 +196,11 @@ static void fill_responses(struct fetch_op *op, struct fetch_response *reply,
     int32_t used = 0;
     for (int32_t i = 0; i < op->count; i++) {
         struct fetch_read *read = &op->reads[i];
-        if (!fetch_context_include(&op->context, read->item, read->err != ERR_OK,
-                                   read->view != NULL, read->diverging || read->preferred >= 0,
-                                   read->offset_hw, read->log_start)) {
+        bool include = fetch_context_include(
+            &op->context, read->item, read->err != ERR_OK, read->view != NULL,
+            read->diverging || read->preferred >= 0, read->offset_hw, read->log_start);
+        settle_read(op, read);
+        if (!include) {
             continue;
         }
         const struct fetch_want *want = &read->item->want;
@@ -241,6 +258,15 @@ static void fetch_finish(struct fetch_op *op)
 
 /* ---- reading ---- */
 
+/* What there is to look at. */
+static void take_items(struct fetch_op *op, bool all)
+{
+    op->count = fetch_context_dirty(&op->context, all, NULL);
+    op->items = req_array(op->req, struct fetch_item *, op->count);
+    op->reads = req_array(op->req, struct fetch_read, op->count);
+    (void)fetch_context_dirty(&op->context, all, op->items);
+}
+
 static void fetch_read_all(struct fetch_op *op)
 {
     op->bytes = 0;
@@ -267,7 +293,7 @@ static bool held_back(const struct fetch_op *op, struct part *part, bool out_of_
 static void hold_back(struct fetch_op *op, int32_t i)
 {
     struct fetch_read *read = &op->reads[i];
-    if (read->view != NULL && held_back(op, read->part, op->follows[i].out_of_sync)) {
+    if (read->view != NULL && held_back(op, read->part, read->item->noted.out_of_sync)) {
         op->bytes -= (int64_t)read->range.size_bytes;
         fetch_read_release(read);
     }
@@ -277,22 +303,22 @@ static void hold_back(struct fetch_op *op, int32_t i)
 
 /* Bytes that this partition could give now. A consumer that asks for one byte needs no measuring.
  */
-static int64_t wait_measure(const struct fetch_wait *fetch)
+static int64_t measure(const struct fetch_op *op, struct part *part, const struct fetch_item *item)
 {
-    const struct fetch_limits *limits = &fetch->op->limits;
-    int64_t bound = limits->replica_id != -1 ? plog_offset_end(fetch->part->log)
-                    : limits->read_committed ? part_offset_stable(fetch->part)
-                                             : atomic_load(&fetch->part->offset_hw);
-    if (bound <= fetch->fetch_offset || held_back(fetch->op, fetch->part, fetch->out_of_sync)) {
+    const struct fetch_limits *limits = &op->limits;
+    int64_t bound = limits->replica_id != -1 ? plog_offset_end(part->log)
+                    : limits->read_committed ? part_offset_stable(part)
+                                             : atomic_load(&part->offset_hw);
+    int64_t from = item->want.fetch_offset;
+    if (bound <= from || held_back(op, part, item->noted.out_of_sync)) {
         return 0;
     }
     if (limits->min_bytes <= 1) {
         return 1;
     }
-    struct view *view = plog_view_get(fetch->part->log);
+    struct view *view = plog_view_get(part->log);
     struct view_range range;
-    enum err err =
-        view_read(view, fetch->fetch_offset, bound, (size_t)limits->min_bytes, true, &range);
+    enum err err = view_read(view, from, bound, (size_t)limits->min_bytes, true, &range);
     view_put(view);
     /* A failure is news: the read that follows reports it. */
     return err == ERR_OK ? (int64_t)range.size_bytes : limits->min_bytes;
@@ -304,29 +330,36 @@ static bool hw_is_news(const struct fetch_op *op, const struct fetch_item *item,
     return op->tell_hw && op->context.session != NULL && offset_hw != item->sent_hw;
 }
 
+/* Is it time to answer? By what this partition has come to since we last looked. */
+static bool item_completes(struct fetch_op *op, struct part *part, struct fetch_item *item)
+{
+    struct part_now now = part_now(part);
+    if ((int32_t)now.role != item->noted.role || now.leader_epoch != item->noted.leader_epoch ||
+        hw_is_news(op, item, atomic_load(&part->offset_hw))) {
+        return true;
+    }
+    int64_t bytes = measure(op, part, item);
+    op->bytes += bytes - item->noted.bytes;
+    item->noted.bytes = bytes;
+    return op->bytes >= op->limits.min_bytes;
+}
+
 static enum wait_result fetch_poll(struct wait *wait)
 {
     struct fetch_wait *fetch = container_of(wait, struct fetch_wait, wait);
-    struct fetch_op *op = fetch->op;
-    struct part_now now = part_now(fetch->part);
-    if (now.role != fetch->now.role || now.leader_epoch != fetch->now.leader_epoch) {
-        return WAIT_COMPLETE;
-    }
-    if (hw_is_news(op, fetch->item, atomic_load(&fetch->part->offset_hw))) {
-        return WAIT_COMPLETE;
-    }
-    int64_t bytes = wait_measure(fetch);
-    op->bytes += bytes - fetch->bytes;
-    fetch->bytes = bytes;
-    return op->bytes >= op->limits.min_bytes ? WAIT_COMPLETE : WAIT_PENDING;
+    return item_completes(fetch->op, fetch->part, fetch->item) ? WAIT_COMPLETE : WAIT_PENDING;
 }
 
 static void fetch_waited(struct wait_op *wait_op, bool timed_out)
 {
     (void)timed_out;
     struct fetch_op *op = container_of(wait_op, struct fetch_op, wait);
+    if (op->limits.tracked) {
+        fetch_context_wait(&op->context, NULL, NULL);
+        take_items(op, false);
+    }
     fetch_read_all(op);
-    for (int32_t i = 0; i < op->count && op->follows != NULL; i++) {
+    for (int32_t i = 0; i < op->count && op->live; i++) {
         hold_back(op, i);
     }
     fetch_finish(op);
@@ -339,25 +372,66 @@ static void fetch_cancel(struct req *req)
     fetch_context_end(req->netloop->fetch_sessions, &op->context);
 }
 
+/* Has a partition that tells us (again, from here on) already come to something? */
+static bool tracked_completes(struct fetch_op *op, struct part *part, struct fetch_item *item)
+{
+    if (part == NULL) {
+        return true; /* gone */
+    }
+    wait_mark_arm(&item->mark, &part->wait, op->req->netloop->loop); /* before looking */
+    return item_completes(op, part, item);
+}
+
+static void on_woken(void *arg, struct fetch_item *item, struct wait_source *source)
+{
+    struct fetch_op *op = arg;
+    if (tracked_completes(op, container_of(source, struct part, wait), item)) {
+        wait_op_complete(&op->wait);
+    }
+}
+
+/* Wait for all partitions of a session: those with nothing to say for now have their marks. The
+ * others are those that were told something while we looked. */
+static void fetch_wait_tracked(struct fetch_op *op, int64_t deadline_ms)
+{
+    bool complete = false;
+    for (int32_t i = 0; i < op->count; i++) {
+        settle_read(op, &op->reads[i]);
+    }
+    take_items(op, false);
+    for (int32_t i = 0; i < op->count; i++) {
+        struct part *part = fetch_read_find(op->req, &op->limits, &op->items[i]->want);
+        complete = tracked_completes(op, part, op->items[i]) || complete;
+    }
+    op->count = 0; /* nothing has been read of these */
+    if (complete) {
+        wait_op_complete(&op->wait);
+    } else {
+        fetch_context_wait(&op->context, on_woken, op);
+        wait_op_hold(&op->wait, deadline_ms);
+    }
+}
+
 static void fetch_wait_start(struct fetch_op *op, int64_t deadline_ms)
 {
     struct req *req = op->req;
     op_release_reads(op);
-    op->waits = req_array(req, struct fetch_wait, op->count);
     op->bytes = 0;
     wait_op_init(&op->wait, req->netloop->loop, fetch_waited);
+    req->state = op;
+    req->on_cancel = fetch_cancel;
+    if (op->limits.tracked) {
+        fetch_wait_tracked(op, deadline_ms);
+        return;
+    }
+    op->waits = req_array(req, struct fetch_wait, op->count);
     for (int32_t i = 0; i < op->count; i++) {
         struct fetch_wait *fetch = &op->waits[i];
         fetch->op = op;
         fetch->part = op->reads[i].part;
         fetch->item = op->items[i];
-        fetch->fetch_offset = op->items[i]->want.fetch_offset;
-        fetch->now = part_now(fetch->part);
-        fetch->out_of_sync = op->follows != NULL && op->follows[i].out_of_sync;
         wait_add(&op->wait, &fetch->wait, &fetch->part->wait, WAIT_ANY, fetch_poll);
     }
-    req->state = op;
-    req->on_cancel = fetch_cancel;
     wait_op_start(&op->wait, deadline_ms);
 }
 
@@ -485,7 +559,7 @@ static void fetch_decide(struct fetch_op *op)
     struct req *req = op->req;
     const struct fetch_request *request = req->body;
     bool enough = op->bytes >= op->limits.min_bytes;
-    if (enough || op->must_answer || op->count == 0 || request->max_wait_ms <= 0) {
+    if (enough || op->must_answer || op->context.items_count == 0 || request->max_wait_ms <= 0) {
         fetch_finish(op);
     } else {
         fetch_wait_start(op, req->received_ms + request->max_wait_ms);
@@ -504,7 +578,7 @@ static void on_followed(struct part_call *call)
 {
     struct fetch_follow *item = container_of(call, struct fetch_follow, follow.call);
     struct fetch_read *read = &item->op->reads[item->at];
-    item->out_of_sync = !item->follow.member;
+    read->item->noted.out_of_sync = !item->follow.member;
     if (item->follow.err == ERR_NOT_LEADER_OR_FOLLOWER) {
         /* No replica of this partition, or the leadership has just changed. */
         bool epoch_given = read->item->want.current_leader_epoch >= 0;
@@ -539,7 +613,6 @@ static void fetch_follow_all(struct fetch_op *op)
     struct req *req = op->req;
     const struct fetch_request *request = req->body;
     struct fetch_follow *follows = req_array(req, struct fetch_follow, op->count);
-    op->follows = follows;
     op->tell_hw = fetch_nearest_enabled(req);
     op->following = 1;
     for (int32_t i = 0; i < op->count; i++) {
@@ -583,18 +656,17 @@ void api_fetch(struct req *req)
         fetch_refuse(req, err);
         return;
     }
-    op->items = req_array(req, struct fetch_item *, op->context.items_count);
-    list_for_each (link, op->context.items) {
-        op->items[op->count++] = container_of(link, struct fetch_item, link);
-    }
-    op->reads = req_array(req, struct fetch_read, op->count);
+    op->live = is_live_follower(req, &op->limits);
+    op->limits.tracked = op->live && op->context.session != NULL;
+    take_items(op, !op->limits.tracked ||
+                       fetch_context_look(&op->context, loop_now_ms(req->netloop->loop)));
     if (req->version < FETCH_VERSION_MIN) {
         mark_unsupported(op);
         fetch_reply(op);
         return;
     }
     fetch_read_all(op);
-    if (is_live_follower(req, &op->limits)) {
+    if (op->live) {
         fetch_follow_all(op);
     } else if (op->limits.replica_id != -1 ||
                !fetch_nearest_start(&op->nearest, req, op->reads, op->count, on_nearest)) {

@@ -110,8 +110,14 @@ static enum err read_partition(struct req *req, const struct fetch_limits *limit
     if (err != ERR_OK) {
         return err;
     }
+    if (limits->tracked) { /* before looking: nothing is missed */
+        wait_mark_arm(&out->item->mark, &out->part->wait, req->netloop->loop);
+    }
     struct part_now now = part_now(out->part);
     out->leader_epoch = now.leader_epoch;
+    out->item->noted.role = (int32_t)now.role;
+    out->item->noted.leader_epoch = now.leader_epoch;
+    out->item->noted.bytes = 0;
     err = part_check_epoch(now, want->current_leader_epoch);
     if (err != ERR_OK) {
         return err;
@@ -124,6 +130,13 @@ static enum err read_partition(struct req *req, const struct fetch_limits *limit
         return err;
     }
     return read_records(limits, want, room, first, out);
+}
+
+struct part *fetch_read_find(struct req *req, const struct fetch_limits *limits,
+                             const struct fetch_want *want)
+{
+    struct part *part;
+    return find_partition(req, limits, want, &part) == ERR_OK ? part : NULL;
 }
 
 void fetch_read_partition(struct req *req, const struct fetch_limits *limits,

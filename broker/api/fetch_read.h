@@ -15,6 +15,7 @@ struct fetch_limits {
     bool read_committed;
     bool leader_only;      /* old consumers: a follower must not serve them */
     bool zstd_allowed;     /* the version promises a client that knows it */
+    bool tracked;          /* a follower's session: partitions tell when there is news */
     bool hard_limit_first; /* versions below 3: not even the first batch may exceed the limits */
 };
 
@@ -35,6 +36,10 @@ struct fetch_read {
     int64_t diverging_end;
     int32_t preferred; /* the consumer should rather read from this replica; -1 */
 };
+
+/* The partition, and nothing else; NULL when there is none that this reader may read from. */
+struct part *fetch_read_find(struct req *req, const struct fetch_limits *limits,
+                             const struct fetch_want *want);
 
 /* Read one partition: at most `room` bytes, at least one batch when `first`. */
 void fetch_read_partition(struct req *req, const struct fetch_limits *limits,

@@ -28,6 +28,10 @@ struct fetch_session {
     struct list items;
     int32_t items_count;
     struct session_entry *entries;
+    struct list dirty; /* of struct fetch_item, by dirty_link */
+    int64_t looked_ms; /* when all were last looked at */
+    fetch_woken_fn *woken;
+    void *woken_arg;
 };
 
 struct fetch_sessions {
@@ -48,6 +52,8 @@ static void entry_free(struct fetch_session *session, struct session_entry *entr
 {
     HASH_DEL(session->entries, entry);
     list_remove(&entry->item.link);
+    list_remove(&entry->item.dirty_link);
+    wait_mark_disarm(&entry->item.mark);
     session->items_count--;
     mem_free(entry->topic);
     mem_free(entry);
@@ -118,6 +124,28 @@ static struct session_entry *session_entry(struct fetch_session *session,
     return entry;
 }
 
+void fetch_item_dirty(struct fetch_item *item)
+{
+    if (!list_linked(&item->dirty_link)) {
+        list_push_back(&item->session->dirty, &item->dirty_link);
+    }
+}
+
+void fetch_item_clean(struct fetch_item *item)
+{
+    list_remove(&item->dirty_link);
+}
+
+static void on_mark(struct wait_mark *mark, struct wait_source *source)
+{
+    struct fetch_item *item = container_of(mark, struct fetch_item, mark);
+    struct fetch_session *session = item->session;
+    fetch_item_dirty(item);
+    if (session->woken != NULL) {
+        session->woken(session->woken_arg, item, source);
+    }
+}
+
 static void session_put(struct fetch_session *session, const struct fetch_want *want,
                         struct buf *key)
 {
@@ -130,12 +158,16 @@ static void session_put(struct fetch_session *session, const struct fetch_want *
         entry->item.sent_hw = -1;
         entry->item.sent_log_start = -1;
         entry->item.entry = entry;
+        entry->item.session = session;
+        list_init(&entry->item.dirty_link);
+        wait_mark_init(&entry->item.mark, on_mark);
         HASH_ADD_KEYPTR(hh, session->entries, entry->key, entry->key_size, entry);
         list_push_back(&session->items, &entry->item.link);
         session->items_count++;
     }
     entry->item.want = *want;
     entry->item.want.topic = (struct str){entry->topic, want->topic.size};
+    fetch_item_dirty(&entry->item);
 }
 
 /* Which of two sessions is worth keeping: followers before consumers, then the one with more
@@ -195,6 +227,7 @@ static struct fetch_session *session_new(struct fetch_sessions *cache,
     session->used_ms = now_ms;
     session->created_ms = now_ms;
     list_init(&session->items);
+    list_init(&session->dirty);
     HASH_ADD(hh, cache->sessions, id, sizeof(session->id), session);
     return session;
 }
@@ -302,8 +335,47 @@ bool fetch_context_include(struct fetch_context *context, struct fetch_item *ite
     if (context->session != NULL && has_data) {
         list_remove(&item->link);
         list_push_back(context->items, &item->link);
+        if (list_linked(&item->dirty_link)) {
+            list_remove(&item->dirty_link);
+            fetch_item_dirty(item);
+        }
     }
     return include;
+}
+
+int32_t fetch_context_dirty(struct fetch_context *context, bool all, struct fetch_item **out)
+{
+    int32_t count = 0;
+    if (all) {
+        list_for_each (link, context->items) {
+            if (out != NULL) {
+                out[count] = container_of(link, struct fetch_item, link);
+            }
+            count++;
+        }
+        return count;
+    }
+    list_for_each (link, &context->session->dirty) {
+        if (out != NULL) {
+            out[count] = container_of(link, struct fetch_item, dirty_link);
+        }
+        count++;
+    }
+    return count;
+}
+
+bool fetch_context_look(struct fetch_context *context, int64_t now_ms)
+{
+    struct fetch_session *session = context->session;
+    bool due = !context->incremental || now_ms - session->looked_ms >= FETCH_LOOK_MS;
+    session->looked_ms = due ? now_ms : session->looked_ms;
+    return due;
+}
+
+void fetch_context_wait(struct fetch_context *context, fetch_woken_fn *fn, void *arg)
+{
+    context->session->woken = fn;
+    context->session->woken_arg = arg;
 }
 
 void fetch_context_end(struct fetch_sessions *cache, struct fetch_context *context)
@@ -314,6 +386,7 @@ void fetch_context_end(struct fetch_sessions *cache, struct fetch_context *conte
         return;
     }
     context->session = NULL;
+    session->woken = NULL;
     must(session->pinned);
     session->pinned = false;
     if (session->closed) {

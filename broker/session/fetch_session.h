@@ -8,6 +8,11 @@
  * A session in use by a request that waits is pinned: it is neither evicted nor freed until
  * released.
  *
+ * A follower's session may hold thousands of partitions of which a few have news at a time. So it
+ * remembers which to look at: a partition is dirty from when the request says something about it,
+ * or the partition does (its mark, wait.h), until its reader has found nothing more to say and
+ * calls fetch_item_clean(). Every FETCH_LOOK_MS all are looked at.
+ *
  * Limits: max.incremental.fetch.session.cache.slots shared out over the loops; at the limit an
  * entry that was idle for two minutes goes, else one of lesser value (consumer before follower,
  * fewer partitions before more) that is older than that; if there is none, the fetch is answered
@@ -24,9 +29,16 @@
 #include "base/list.h"
 #include "base/rng.h"
 #include "base/uuid.h"
+#include "wait/wait.h"
 
 struct fetch_session;
 struct fetch_sessions;
+
+enum {
+    /* As often as a follower with nothing to do asks (replica.fetch.wait.max.ms): what the leader
+     * knows of a quiet follower's progress is never older than it was without this. */
+    FETCH_LOOK_MS = 500,
+};
 
 enum { FETCH_SESSION_EVICTION_MS = 120000, FETCH_EPOCH_FINAL = -1, FETCH_EPOCH_INITIAL = 0 };
 
@@ -51,6 +63,18 @@ struct fetch_item {
     int64_t sent_hw;
     int64_t sent_log_start;
     void *entry; /* the cache's */
+
+    /* In a session: */
+    struct list dirty_link; /* linked: to be looked at */
+    struct wait_mark mark;  /* armed: its partition will tell */
+    struct fetch_session *session;
+    /* Its reader's notes, of when it last looked. */
+    struct fetch_noted {
+        int32_t role;
+        int32_t leader_epoch;
+        int64_t bytes;    /* that it could give, as far as counted */
+        bool out_of_sync; /* the follower is not in the ISR */
+    } noted;
 };
 
 /* A fetch in work. items is a list of struct fetch_item, in the order to serve. */
@@ -90,6 +114,20 @@ MUST_USE enum err fetch_context_begin(struct fetch_sessions *cache,
  * session or for a full fetch. */
 bool fetch_context_include(struct fetch_context *context, struct fetch_item *item, bool failed,
                            bool has_data, bool other_news, int64_t hw, int64_t log_start);
+
+/* Those to look at, into `out` (room for all the session's items, or NULL to count only): dirty
+ * ones, or all when the time has come or the request began the session. */
+int32_t fetch_context_dirty(struct fetch_context *context, bool all, struct fetch_item **out);
+
+/* Is it time to look at all? Says so once per FETCH_LOOK_MS. */
+bool fetch_context_look(struct fetch_context *context, int64_t now_ms);
+
+void fetch_item_dirty(struct fetch_item *item);
+void fetch_item_clean(struct fetch_item *item);
+
+/* While the request waits: fn is called when the partition of a session's item has news. */
+typedef void fetch_woken_fn(void *arg, struct fetch_item *item, struct wait_source *source);
+void fetch_context_wait(struct fetch_context *context, fetch_woken_fn *fn, void *arg);
 
 /* The reply has been made, or never will be: unpin. */
 void fetch_context_end(struct fetch_sessions *cache, struct fetch_context *context);

@@ -11,6 +11,7 @@ struct wait_watch {
     struct loop *loop;
     struct list ordered; /* of struct wait, WAIT_ORDERED */
     struct list any;     /* of struct wait, WAIT_ANY */
+    struct list marks;   /* of struct wait_mark: armed */
 };
 
 void wait_source_init(struct wait_source *source, int loop_count, void (*get)(struct wait_source *),
@@ -32,6 +33,7 @@ void wait_source_fini(struct wait_source *source)
         if (watch != NULL) {
             must(list_empty(&watch->ordered));
             must(list_empty(&watch->any));
+            must(list_empty(&watch->marks));
             must(!atomic_load(&watch->in_flight));
             mem_free(watch);
         }
@@ -111,6 +113,28 @@ static void watch_poll(struct list *waits, bool stop_at_pending, struct list *re
     }
 }
 
+static void mark_disarm(struct wait_mark *mark)
+{
+    struct wait_source *source = mark->source;
+    list_remove(&mark->link);
+    mark->source = NULL;
+    source->put(source);
+}
+
+/* What is called may arm marks again, and free others. */
+static void watch_fire(struct wait_watch *watch)
+{
+    struct list fired;
+    struct list *link;
+    list_init(&fired);
+    list_splice_back(&fired, &watch->marks);
+    while ((link = list_pop_front(&fired)) != NULL) {
+        struct wait_mark *mark = container_of(link, struct wait_mark, link);
+        mark_disarm(mark);
+        mark->fn(mark, watch->source);
+    }
+}
+
 static void watch_on_message(struct loop_msg *msg)
 {
     struct wait_watch *watch = container_of(msg, struct wait_watch, msg);
@@ -128,6 +152,7 @@ static void watch_on_message(struct loop_msg *msg)
     while ((link = list_pop_front(&ready)) != NULL) {
         op_complete(container_of(link, struct wait_op, ready_link), false);
     }
+    watch_fire(watch);
     source->put(source);
 }
 
@@ -145,6 +170,7 @@ static struct wait_watch *watch_of(struct wait_source *source, struct loop *loop
         watch->loop = loop;
         list_init(&watch->ordered);
         list_init(&watch->any);
+        list_init(&watch->marks);
         atomic_store_explicit(&source->watches[index], watch, memory_order_release);
     }
     return watch;
@@ -190,6 +216,49 @@ void wait_op_start(struct wait_op *op, int64_t deadline_ms)
         op_complete(op, true);
     } else {
         loop_timer_set(op->loop, &op->timer, deadline_ms);
+    }
+}
+
+void wait_op_hold(struct wait_op *op, int64_t deadline_ms)
+{
+    must(list_empty(&op->waits));
+    if (deadline_ms <= loop_now_ms(op->loop)) {
+        op_complete(op, true);
+    } else {
+        loop_timer_set(op->loop, &op->timer, deadline_ms);
+    }
+}
+
+void wait_op_complete(struct wait_op *op)
+{
+    op_complete(op, false);
+}
+
+void wait_mark_init(struct wait_mark *mark,
+                    void (*fn)(struct wait_mark *mark, struct wait_source *source))
+{
+    *mark = (struct wait_mark){.fn = fn};
+    list_init(&mark->link);
+}
+
+void wait_mark_arm(struct wait_mark *mark, struct wait_source *source, struct loop *loop)
+{
+    if (mark->source == source) {
+        return;
+    }
+    wait_mark_disarm(mark);
+    struct wait_watch *watch = watch_of(source, loop);
+    source->get(source);
+    mark->source = source;
+    list_push_back(&watch->marks, &mark->link);
+    uint64_t bit = (uint64_t)1 << loop_index(loop);
+    atomic_fetch_or_explicit(&source->mask, bit, memory_order_acq_rel);
+}
+
+void wait_mark_disarm(struct wait_mark *mark)
+{
+    if (mark->source != NULL) {
+        mark_disarm(mark);
     }
 }
 

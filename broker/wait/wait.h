@@ -66,6 +66,16 @@ struct wait {
     wait_poll_fn *poll;
 };
 
+/* An interest that outlives operations, once: of whoever remembers what it has seen of a source and
+ * wants to know whether that is still all (a partition of a fetch session). Arm it, then look; the
+ * next wake-up disarms it and calls fn, which may arm it again. Armed it holds a reference. */
+struct wait_mark {
+    struct list link;           /* of its watch */
+    struct wait_source *source; /* NULL: not armed */
+    /* On the loop; `source` is held by the caller. */
+    void (*fn)(struct wait_mark *mark, struct wait_source *source);
+};
+
 struct wait_op {
     struct list waits;
     int pending_count; /* waits not yet satisfied */
@@ -98,6 +108,18 @@ void wait_add(struct wait_op *op, struct wait *wait, struct wait_source *source,
 /* Poll everything once; done() is called before this returns when the operation is complete already
  * or `deadline_ms` (monotonic) has passed. */
 void wait_op_start(struct wait_op *op, int64_t deadline_ms);
+
+/* For an operation without waits of its own: whoever has marks completes it (wait_op_complete()),
+ * or the time does. */
+void wait_op_hold(struct wait_op *op, int64_t deadline_ms);
+void wait_op_complete(struct wait_op *op);
+
+void wait_mark_init(struct wait_mark *mark,
+                    void (*fn)(struct wait_mark *mark, struct wait_source *source));
+
+/* Nothing happens when it is armed for this source already; for another one it no longer is. */
+void wait_mark_arm(struct wait_mark *mark, struct wait_source *source, struct loop *loop);
+void wait_mark_disarm(struct wait_mark *mark);
 
 /* Unlink everything; done() is not called. For a connection that went away. */
 void wait_op_cancel(struct wait_op *op);

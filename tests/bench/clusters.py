@@ -187,6 +187,8 @@ class Partitions(ClusterWorkload):
         Figure("return_s", "start of the killed broker to full ISRs", "s", lambda r: r["return_s"]),
         Figure("idle_cores", "cores used when idle", "", lambda r: r["idle_cores"]),
         Figure("loaded_mb", "resident, three brokers", "MB", lambda r: r["loaded_mb"]),
+        Figure("beside_us", "a small batch beside them, p50", "us", lambda r: r["beside"]["answer_us"]["p50"]),
+        Figure("beside_cpu_us", "CPU per such batch", "us", lambda r: r["beside"]["cpu_s"] / r["beside"]["requests"] * 1e6),
     ]
 
     def __init__(self, options):
@@ -208,6 +210,7 @@ class Partitions(ClusterWorkload):
             report = self.create(three)
             report["idle_cores"] = self.idle(three)
             report["loaded_mb"] = sum(map(load_runner.machine.resident_mb, three.pids))
+            report["beside"] = self.beside(three)
             victim = three.cluster.broker(three.cluster.controller())
             report["controller_s"] = self.kill_controller(three, victim)
             begin = now_ns()
@@ -236,6 +239,12 @@ class Partitions(ClusterWorkload):
         before = sum(map(load_runner.machine.cpu_seconds, three.pids))
         time.sleep(seconds)
         return (sum(map(load_runner.machine.cpu_seconds, three.pids)) - before) / seconds
+
+    def beside(self, three):
+        """Small batches, acks=all, one at a time on each broker, to another topic of the same cluster."""
+        topic = three.new_topic(12, 3)
+        return load_runner.measured(self.options, "produce", three, brokers=three.bootstrap, topic=topic, partitions=12,
+                                    requests=3000, records=1, record_bytes=100, depth=1, acks=-1)
 
     def kill_controller(self, three, victim):
         victim.kill(signal.SIGKILL)

@@ -215,3 +215,92 @@ Test(fetch_session, a_session_in_use_is_freed_when_released)
     fetch_context_end(f.cache, &f.context);
     fetch_sessions_free(f.cache);
 }
+
+/* What is looked at: everything at first; then what the request names, what was not settled and
+ * what the partitions tell; all again when the time has come. */
+Test(fetch_session, only_partitions_with_news_are_looked_at)
+{
+    struct fixture f;
+    struct fetch_item *items[3];
+    fixture_init(&f, 4);
+    struct fetch_want wants[] = {want("t", 0, 0), want("t", 1, 0), want("t", 2, 0)};
+    cr_assert_eq(begin(&f, 0, FETCH_EPOCH_INITIAL, wants, 3, 0), ERR_OK);
+    int32_t id = f.context.session_id;
+    cr_assert(fetch_context_look(&f.context, 0));
+    cr_assert_eq(fetch_context_dirty(&f.context, true, items), 3);
+    fetch_item_clean(items[0]);
+    fetch_item_clean(items[1]);
+    fetch_context_end(f.cache, &f.context);
+
+    cr_assert_eq(begin(&f, id, 1, wants, 1, 1), ERR_OK);
+    cr_assert_not(fetch_context_look(&f.context, 1));
+    cr_assert_eq(fetch_context_dirty(&f.context, false, items), 2);
+    cr_assert_eq(items[0]->want.partition, 2);
+    cr_assert_eq(items[1]->want.partition, 0);
+    fetch_item_clean(items[0]);
+    fetch_item_clean(items[1]);
+    fetch_context_end(f.cache, &f.context);
+
+    cr_assert_eq(begin(&f, id, 2, NULL, 0, FETCH_LOOK_MS), ERR_OK);
+    cr_assert_eq(fetch_context_dirty(&f.context, false, items), 0);
+    cr_assert(fetch_context_look(&f.context, FETCH_LOOK_MS));
+    cr_assert_not(fetch_context_look(&f.context, FETCH_LOOK_MS + 1));
+    cr_assert_eq(fetch_context_dirty(&f.context, true, items), 3);
+    fetch_context_end(f.cache, &f.context);
+    fetch_sessions_free(f.cache);
+}
+
+/* A partition that goes away tells while nobody asks: the session then holds it no longer. */
+static int source_refs;
+
+static void source_get(struct wait_source *source)
+{
+    (void)source;
+    source_refs++;
+}
+
+static void source_put(struct wait_source *source)
+{
+    (void)source;
+    source_refs--;
+}
+
+static void on_woken(void *arg, struct fetch_item *item, struct wait_source *source)
+{
+    (void)source;
+    *(struct fetch_item **)arg = item;
+}
+
+Test(fetch_session, a_partition_that_tells_is_dirty_and_wakes_who_waits)
+{
+    struct fixture f;
+    struct clock_manual clock;
+    struct wait_source source;
+    struct fetch_item *item;
+    struct fetch_item *woken = NULL;
+    clock_manual_init(&clock, 0);
+    struct loop *loop = loop_new("hand", 0, &clock.clock);
+    wait_source_init(&source, 1, source_get, source_put);
+    fixture_init(&f, 4);
+    struct fetch_want wants[] = {want("t", 0, 0)};
+    cr_assert_eq(begin(&f, 0, FETCH_EPOCH_INITIAL, wants, 1, 0), ERR_OK);
+    cr_assert_eq(fetch_context_dirty(&f.context, true, &item), 1);
+    for (int i = 0; i < 2; i++) {
+        fetch_context_wait(&f.context, i == 0 ? NULL : on_woken, &woken);
+        wait_mark_arm(&item->mark, &source, loop);
+        fetch_item_clean(item);
+        cr_assert_eq(fetch_context_dirty(&f.context, false, NULL), 0);
+        wait_wake(&source);
+        while (loop_turn(loop)) {
+        }
+        cr_assert_eq(fetch_context_dirty(&f.context, false, NULL), 1);
+        cr_assert_eq(woken, i == 0 ? NULL : item);
+        cr_assert_eq(source_refs, 0);
+    }
+    wait_mark_arm(&item->mark, &source, loop);
+    fetch_context_end(f.cache, &f.context);
+    fetch_sessions_free(f.cache);
+    cr_assert_eq(source_refs, 0);
+    wait_source_fini(&source);
+    loop_free(loop);
+}

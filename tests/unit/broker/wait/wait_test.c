@@ -60,6 +60,23 @@ static void world_init(void)
     wait_source_init(&b.wait, 2, on_get, on_put);
 }
 
+struct marked {
+    struct wait_mark mark;
+    struct wait_source *again; /* armed for it when told */
+    int told;
+};
+
+static void on_told(struct wait_mark *mark, struct wait_source *source)
+{
+    struct marked *marked = container_of(mark, struct marked, mark);
+    cr_assert_null(mark->source, "told, it is disarmed");
+    cr_assert_gt(atomic_load(&container_of(source, struct source, wait)->refs), 0);
+    marked->told++;
+    if (marked->again != NULL) {
+        wait_mark_arm(mark, marked->again, loops[0]);
+    }
+}
+
 static void settle(void)
 {
     while (loop_turn(loops[0]) || loop_turn(loops[1])) {
@@ -512,4 +529,62 @@ Test(wait, no_wake_up_is_lost_between_threads, .timeout = 100)
         actor_fini(&counters[i].actor);
     }
     sem_destroy(&chase_over);
+}
+
+/* One wake-up is told once, however many there are, until the mark is armed again. */
+Test(wait_mark, an_armed_mark_is_told_once)
+{
+    struct marked one = {0};
+    world_init();
+    wait_mark_init(&one.mark, on_told);
+    wait_wake(&a.wait);
+    settle();
+    cr_assert_eq(one.told, 0, "it was not armed");
+    wait_mark_arm(&one.mark, &a.wait, loops[0]);
+    wait_mark_arm(&one.mark, &a.wait, loops[0]);
+    cr_assert_eq(atomic_load(&a.refs), 1);
+    wait_wake(&a.wait);
+    wait_wake(&a.wait);
+    settle();
+    cr_assert_eq(one.told, 1);
+    wait_wake(&a.wait);
+    settle();
+    cr_assert_eq(one.told, 1);
+    world_fini();
+}
+
+Test(wait_mark, armed_again_while_told_it_is_told_of_the_next_wake_up)
+{
+    struct marked one = {.again = &a.wait};
+    world_init();
+    wait_mark_init(&one.mark, on_told);
+    wait_mark_arm(&one.mark, &a.wait, loops[0]);
+    for (int i = 1; i <= 3; i++) {
+        wait_wake(&a.wait);
+        settle();
+        cr_assert_eq(one.told, i);
+    }
+    wait_mark_disarm(&one.mark);
+    wait_mark_disarm(&one.mark);
+    wait_wake(&a.wait);
+    settle();
+    cr_assert_eq(one.told, 3);
+    world_fini();
+}
+
+Test(wait_mark, armed_for_another_source_it_is_told_of_that_one_only)
+{
+    struct marked one = {0};
+    world_init();
+    wait_mark_init(&one.mark, on_told);
+    wait_mark_arm(&one.mark, &a.wait, loops[0]);
+    wait_mark_arm(&one.mark, &b.wait, loops[0]);
+    cr_assert_eq(atomic_load(&a.refs), 0);
+    wait_wake(&a.wait);
+    settle();
+    cr_assert_eq(one.told, 0);
+    wait_wake(&b.wait);
+    settle();
+    cr_assert_eq(one.told, 1);
+    world_fini();
 }
