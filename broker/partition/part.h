@@ -131,6 +131,7 @@ struct part {
     struct part_replicate *held; /* steps whose records are not on the disk yet */
 
     int32_t fetched_from; /* the control loop's: whose fetcher has it; -1: none */
+    int32_t fetched_by;   /* likewise: which of them */
 };
 
 struct part_options {

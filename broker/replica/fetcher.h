@@ -45,6 +45,7 @@ struct fetcher_options {
     struct throttle *throttle;    /* of partitions that are throttled and not in sync */
     int32_t my_id;
     int32_t leader_id;
+    int32_t number;              /* among the leader's fetchers */
     int32_t wait_max_ms;         /* replica.fetch.wait.max.ms */
     int32_t min_bytes;           /* replica.fetch.min.bytes */
     int32_t response_max_bytes;  /* replica.fetch.response.max.bytes */

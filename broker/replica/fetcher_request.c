@@ -108,8 +108,8 @@ static void put_request(struct fetcher *fetcher, int16_t api, int16_t version,
 {
     struct buf *out = &fetcher->out;
     char client_id[48];
-    int size =
-        snprintf(client_id, sizeof(client_id), "broker-%d-fetcher-%d", fetcher->options.my_id, 0);
+    int size = snprintf(client_id, sizeof(client_id), "broker-%d-fetcher-%d",
+                        fetcher->options.my_id, fetcher->options.number);
     fetcher->correlation_id = (fetcher->correlation_id + 1) & INT32_MAX;
     buf_put_be32(out, 0);
     codec_encode_request_header(api, version, fetcher->correlation_id,

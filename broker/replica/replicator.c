@@ -8,10 +8,12 @@
 
 #define LOGGER "kafka.server.ReplicaManager"
 
-/* A leader's fetcher. Kept once made: there are no more than brokers. */
+/* One of a leader's fetchers. Kept once made: there are no more than brokers, times
+ * num.replica.fetchers. */
 struct leader {
     struct list link;
     int32_t id;
+    int32_t number;
     struct fetcher *fetcher;
     struct replicator *replicator;
     struct loop_msg stopped;
@@ -29,6 +31,7 @@ struct replicator {
     struct controller_link controller;
     struct alter *alter;
     struct list leaders;
+    int32_t fetchers; /* num.replica.fetchers: a leader's */
     int64_t lag_ms;
     struct loop_timer lag_timer;
 
@@ -46,7 +49,7 @@ struct replicator {
     void *stop_arg;
 };
 
-static struct leader *leader_find(struct replicator *replicator, int32_t id);
+static struct fetcher *fetcher_of(struct replicator *replicator, const struct part *part);
 static void on_lag(struct loop_timer *timer);
 static void on_hand_over_timer(struct loop_timer *timer);
 
@@ -73,7 +76,7 @@ static void on_flushed(struct loop_msg *msg)
     struct part *part = flushed->part;
     struct part_now now = part_now(part);
     if (replicator->stop_fn == NULL && part->fetched_from >= 0 && now.role == PART_FOLLOWER) {
-        fetcher_add(leader_find(replicator, part->fetched_from)->fetcher, part, now.leader_epoch);
+        fetcher_add(fetcher_of(replicator, part), part, now.leader_epoch);
     }
     part_put(part);
     mem_free(flushed);
@@ -105,6 +108,7 @@ static void configure(struct replicator *replicator, const struct config *config
         .backoff_max_ms = config_int(config, KEY_replica_fetch_backoff_ms),
         .timeout_ms = config_int(config, KEY_replica_socket_timeout_ms),
     };
+    replicator->fetchers = config_int(config, KEY_num_replica_fetchers);
     replicator->lag_ms = config_long(config, KEY_replica_lag_time_max_ms);
     replicator->hand_over_enabled = config_bool(config, KEY_controlled_shutdown_enable);
     replicator->hand_over_max_ms = config_long(config, KEY_controlled_shutdown_max_retries) *
@@ -147,31 +151,52 @@ struct part_host *replicator_host(struct replicator *replicator)
 
 /* ---- following ---- */
 
-static struct leader *leader_find(struct replicator *replicator, int32_t id)
+static struct leader *leader_find(struct replicator *replicator, int32_t id, int32_t number)
 {
     list_for_each (link, &replicator->leaders) {
         struct leader *leader = container_of(link, struct leader, link);
-        if (leader->id == id) {
+        if (leader->id == id && leader->number == number) {
             return leader;
         }
     }
     return NULL;
 }
 
-static struct leader *leader_of(struct replicator *replicator, int32_t id)
+/* The one that has the partition. */
+static struct fetcher *fetcher_of(struct replicator *replicator, const struct part *part)
 {
-    struct leader *leader = leader_find(replicator, id);
-    if (leader == NULL) {
-        struct fetcher_options options = replicator->fetcher_options;
-        options.leader_id = id;
-        options.loop = replicator->loops[id % replicator->options.loops_count];
-        leader = mem_new(struct leader);
-        leader->id = id;
-        leader->replicator = replicator;
-        leader->fetcher = fetcher_new(&options);
-        list_push_back(&replicator->leaders, &leader->link);
-    }
+    return leader_find(replicator, part->fetched_from, part->fetched_by)->fetcher;
+}
+
+static struct leader *leader_new(struct replicator *replicator, int32_t id, int32_t number)
+{
+    struct fetcher_options options = replicator->fetcher_options;
+    options.leader_id = id;
+    options.number = number;
+    options.loop = replicator->loops[(id + number) % replicator->options.loops_count];
+    struct leader *leader = mem_new(struct leader);
+    leader->id = id;
+    leader->number = number;
+    leader->replicator = replicator;
+    leader->fetcher = fetcher_new(&options);
+    list_push_back(&replicator->leaders, &leader->link);
     return leader;
+}
+
+/* Partitions are spread over a leader's fetchers. Not by the sum of topic and index, as in Kafka:
+ * two brokers share a topic's partitions by even and odd ones. */
+static int32_t number_of(const struct replicator *replicator, const struct part *part)
+{
+    uint64_t hash = bytes_hash(part->topic.ptr, part->topic.size, (uint64_t)part->index);
+    return (int32_t)(hash % (uint64_t)replicator->fetchers);
+}
+
+static void let_go(struct replicator *replicator, struct part *part)
+{
+    if (part->fetched_from >= 0) {
+        fetcher_remove(fetcher_of(replicator, part), part);
+    }
+    part->fetched_from = -1;
 }
 
 void replicator_follow(struct replicator *replicator, struct part *part, int32_t leader_id,
@@ -181,12 +206,34 @@ void replicator_follow(struct replicator *replicator, struct part *part, int32_t
         return;
     }
     int32_t wanted = leader_id == replicator->options.my_id ? -1 : leader_id;
-    if (part->fetched_from >= 0 && part->fetched_from != wanted) {
-        fetcher_remove(leader_find(replicator, part->fetched_from)->fetcher, part);
+    int32_t number = number_of(replicator, part);
+    if (part->fetched_from != wanted || part->fetched_by != number) {
+        let_go(replicator, part);
     }
     part->fetched_from = wanted;
+    part->fetched_by = number;
     if (wanted >= 0) {
-        fetcher_add(leader_of(replicator, wanted)->fetcher, part, leader_epoch);
+        struct leader *leader = leader_find(replicator, wanted, number);
+        leader = leader != NULL ? leader : leader_new(replicator, wanted, number);
+        fetcher_add(leader->fetcher, part, leader_epoch);
+    }
+}
+
+static void spread_anew(void *arg, struct part *part)
+{
+    struct replicator *replicator = arg;
+    struct part_now now = part_now(part);
+    if (part->fetched_from >= 0 && now.role == PART_FOLLOWER) {
+        replicator_follow(replicator, part, part->fetched_from, now.leader_epoch);
+    }
+}
+
+void replicator_configure(struct replicator *replicator, const struct config *config)
+{
+    int32_t fetchers = config_int(config, KEY_num_replica_fetchers);
+    if (fetchers != replicator->fetchers) {
+        replicator->fetchers = fetchers;
+        parts_each(replicator->options.parts, spread_anew, replicator);
     }
 }
 

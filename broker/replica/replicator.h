@@ -37,6 +37,9 @@ struct part_host *replicator_host(struct replicator *replicator);
 void replicator_follow(struct replicator *replicator, struct part *part, int32_t leader_id,
                        int32_t leader_epoch);
 
+/* Other values of what may change while a broker runs. */
+void replicator_configure(struct replicator *replicator, const struct config *config);
+
 /* Look every half replica.lag.time.max.ms for followers that fell behind. */
 void replicator_start(struct replicator *replicator);
 

@@ -583,6 +583,7 @@ static void on_config_changed(struct config_changes_host *host, struct str type,
                                config_bool(now, KEY_unclean_leader_election_enable));
         ctl_driver_set_min_insync(server->driver, STR_NULL,
                                   config_int(now, KEY_min_insync_replicas));
+        replicator_configure(server->broker.replicator, now);
         config_put(now);
         replicas_configure(control_apply_replicas(server->broker.control_apply), STR_NULL);
     }
