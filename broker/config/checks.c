@@ -166,6 +166,12 @@ static enum err check_relations(const struct config *config, struct errmsg *msg)
         return refuse(msg, "replica.fetch.wait.max.ms is too long.",
                       "It must not exceed replica.socket.timeout.ms nor replica.lag.time.max.ms.");
     }
+    if (config_long(config, KEY_offsets_commit_required_acks) >
+        config_long(config, KEY_offsets_topic_replication_factor)) {
+        return refuse(msg, "offsets.commit.required.acks is too large.",
+                      "It must not exceed offsets.topic.replication.factor; -1 waits for every "
+                      "replica in sync.");
+    }
     int64_t queued = config_long(config, KEY_queued_max_request_bytes);
     if (queued > 0 && queued < config_long(config, KEY_socket_request_max_bytes)) {
         return refuse(msg, "queued.max.request.bytes is smaller than socket.request.max.bytes.",

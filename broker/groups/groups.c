@@ -23,7 +23,8 @@ struct groups {
 /* A piece of the log. The worker's from load_next() until it comes back. */
 struct chunk {
     struct work work;
-    int64_t offset;     /* from here ... */
+    int64_t offset; /* from here ... */
+    size_t bytes_max;
     int64_t offset_end; /* ... to here, or as far as the chunk's size goes */
     struct view *view;  /* held until it is read */
     enum err err;
@@ -230,8 +231,8 @@ static void chunk_read(struct work *work)
     struct chunk *chunk = container_of(work, struct chunk, work);
     buf_clear(&chunk->bytes);
     struct view_range range;
-    chunk->err = view_read(chunk->view, chunk->offset, chunk->offset_end, GROUPS_LOAD_CHUNK_BYTES,
-                           true, &range);
+    chunk->err =
+        view_read(chunk->view, chunk->offset, chunk->offset_end, chunk->bytes_max, true, &range);
     if (chunk->err == ERR_OK && range.size_bytes > 0) {
         size_t got;
         uint8_t *at = buf_extend(&chunk->bytes, range.size_bytes);
@@ -259,6 +260,13 @@ static void reads_leave(struct groups *groups)
     }
 }
 
+static size_t load_bytes(const struct groups *groups)
+{
+    int32_t allowed = groups->options.load_bytes;
+    return allowed > 0 && allowed < GROUPS_LOAD_CHUNK_BYTES ? (size_t)allowed
+                                                            : GROUPS_LOAD_CHUNK_BYTES;
+}
+
 static void load_next(struct group_part *gp)
 {
     if (gp->load_busy) {
@@ -270,6 +278,7 @@ static void load_next(struct group_part *gp)
     part_get(gp->part);
     gp->chunk.offset = gp->load_offset;
     gp->chunk.offset_end = gp->load_end;
+    gp->chunk.bytes_max = load_bytes(gp->groups);
     gp->chunk.view = plog_view_get(gp->part->log);
     gp->chunk.work =
         (struct work){.run = chunk_read, .done = chunk_done, .loop = gp->groups->options.loop};

@@ -14,14 +14,15 @@
 
 struct groups;
 
-/* One chunk of a log while loading (offsets.load.buffer.size is the limit that Kafka sets; ours is
- * fixed: larger chunks would only hold the actor longer). */
+/* The most that is read of a log at once while loading, whatever offsets.load.buffer.size allows:
+ * larger chunks would only hold the actor longer. */
 enum { GROUPS_LOAD_CHUNK_BYTES = 1 << 20 };
 
 struct groups_options {
     struct grp_config config;
     struct worker_pool *workers;
-    struct loop *loop; /* where timers and completions of loading run */
+    struct loop *loop;  /* where timers and completions of loading run */
+    int32_t load_bytes; /* offsets.load.buffer.size */
     uint64_t seed;
 };
 

@@ -96,6 +96,8 @@ static void grp_config_from(const struct config *config, struct grp_config *out)
     out->offsets_retention_ms = config_long(config, KEY_offsets_retention_minutes) * 60000;
     out->retention_check_interval_ms = config_long(config, KEY_offsets_retention_check_interval_ms);
     out->batch_bytes_max = config_int(config, KEY_message_max_bytes);
+    /* The leader's own log is all that acks of 1 and 0 wait for. */
+    out->commit_acks = config_int(config, KEY_offsets_commit_required_acks) == -1 ? -1 : 0;
     out->commit_timeout_ms = config_int(config, KEY_offsets_commit_timeout_ms);
     out->compression = (int8_t)config_int(config, KEY_offsets_topic_compression_codec);
 }
@@ -141,8 +143,10 @@ struct server *server_new(const struct env *env, const struct config *config)
     server->metadata_epoch = -1;
     loop_timer_init(&server->metadata_timer, NULL);
     atomic_init(&broker->epoch, -1);
-    struct groups_options groups = {
-        .workers = broker->workers, .loop = broker->control, .seed = broker->env.seed ^ 0x67};
+    struct groups_options groups = {.workers = broker->workers,
+                                    .loop = broker->control,
+                                    .load_bytes = config_int(config, KEY_offsets_load_buffer_size),
+                                    .seed = broker->env.seed ^ 0x67};
     grp_config_from(config, &groups.config);
     broker->groups = groups_new(&groups);
     server->log_dirs = config_log_dirs(config, &server->log_dirs_count);

@@ -18,6 +18,7 @@ void grp_config_default(struct grp_config *config)
         .retention_check_interval_ms = 600000,
         .batch_bytes_max = 1048588,
         .memory_bytes_max = 0,
+        .commit_acks = -1,
         .commit_timeout_ms = 5000,
         .compression = 0,
     };

@@ -61,6 +61,7 @@ struct grp_config {
     size_t memory_bytes_max; /* members, assignments and offsets together; 0 is no limit. Above it a
                                 join, a sync or a commit that needs more gets
                                 COORDINATOR_NOT_AVAILABLE */
+    int16_t commit_acks;     /* offsets.commit.required.acks: -1, or 0 for "written is enough" */
     int32_t commit_timeout_ms; /* offsets.commit.timeout.ms: the driver's; see group_driver.h */
     int8_t compression; /* offsets.topic.compression.codec: 0 none ... 4 zstd; the driver's */
 };

@@ -160,7 +160,8 @@ static void store_offsets(struct grp_group *group, const struct grp_event *event
 {
     struct grp_coord *coord = group->coord;
     struct grp_out_record *records = arena_array(&coord->out->arena, struct grp_out_record, count);
-    struct grp_op *op = grp_op_new(group, GRP_OP_COMMIT, grp_append_add(coord, -1, records, count));
+    uint64_t append = grp_append_add(coord, coord->config.commit_acks, records, count);
+    struct grp_op *op = grp_op_new(group, GRP_OP_COMMIT, append);
     op->token = event->token;
     op->topics = shape_reply(&op->arena, &event->commit, ERR_OK);
     op->topic_count = event->commit.topic_count;

@@ -215,6 +215,13 @@ Test(load, keys_that_do_nothing_yet_are_told_in_one_line_unless_they_say_the_def
     config_put(config);
 }
 
+Test(load, commits_cannot_wait_for_more_replicas_than_there_are)
+{
+    bad("offsets.commit.required.acks=4\n", NULL, NULL, "offsets.commit.required.acks",
+        "offsets.topic.replication.factor");
+    config_put(good(BASE "offsets.commit.required.acks=1\n", NULL, NULL));
+}
+
 Test(load, only_selectors_that_are_built_in_are_taken)
 {
     struct config *config = good(

@@ -63,6 +63,8 @@ static void open_log(struct fixture *f)
     config_put(config);
 }
 
+static int32_t load_bytes; /* offsets.load.buffer.size; 0: not set */
+
 static void start(struct fixture *f)
 {
     cr_assert_eq(log_set_level("kafka", LOG_OFF), ERR_OK);
@@ -73,7 +75,8 @@ static void start(struct fixture *f)
     f->workers = worker_pool_new("worker", 0);
     f->fs = fs_fault_new(fs_posix());
     open_log(f);
-    struct groups_options options = {.workers = f->workers, .loop = f->loop, .seed = 1};
+    struct groups_options options = {
+        .workers = f->workers, .loop = f->loop, .load_bytes = load_bytes, .seed = 1};
     grp_config_default(&options.config);
     f->groups = groups_new(&options);
     groups_attach(f->groups, f->part);
@@ -380,6 +383,30 @@ Test(groups, loads_a_log_of_several_chunks)
     char expected[64];
     snprintf(expected, sizeof(expected), "B fetch NONE t-0=%d\n", count);
     expect(&f, expected);
+    stop(&f);
+}
+
+Test(groups, loads_no_more_at_once_than_it_is_told)
+{
+    /* Every batch is a chunk of its own. */
+    struct fixture f;
+    load_bytes = 1;
+    start(&f);
+    lead(&f, 1);
+    for (int i = 1; i <= 20; i++) {
+        commit(&f, 'A', "t", i, STR("m"));
+    }
+    f.said.size = 0;
+    follow(&f, 2);
+    lead(&f, 3);
+    int chunks = 0;
+    while (worker_pool_step(f.workers)) {
+        run_loop(&f);
+        chunks++;
+    }
+    cr_assert_eq(chunks, 20);
+    fetch(&f, 'B');
+    expect(&f, "B fetch NONE t-0=20\n");
     stop(&f);
 }
 

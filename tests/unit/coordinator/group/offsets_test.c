@@ -24,6 +24,19 @@ Test(commit, of_a_group_without_members_needs_no_generation)
     trace_end(&t);
 }
 
+Test(commit, waits_for_the_log_alone_where_its_acks_say_so)
+{
+    /* offsets.commit.required.acks 0 or 1. */
+    struct trace t = {0};
+    grp_config_default(&t.config);
+    t.config.retention_check_interval_ms = 0;
+    t.config.commit_acks = 0;
+    trace_start(&t);
+    commit(&t, 'A', .partition = 3, .offset = 42);
+    EXPECT(&t, "append acks=0 offset g t-3=42/-1/\"\" at=1000000\n");
+    trace_end(&t);
+}
+
 Test(commit, is_refused_for_unknown_groups_members_and_generations)
 {
     /* The matrix of member, generation and state. */
