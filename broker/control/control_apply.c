@@ -84,9 +84,12 @@ struct replicas *control_apply_replicas(struct control_apply *apply)
     return apply->replicas;
 }
 
+static void work_next(struct control_apply *apply);
+
 void control_apply_set_broker_epoch(struct control_apply *apply, int64_t broker_epoch)
 {
     atomic_store(&apply->broker->epoch, broker_epoch);
+    work_next(apply);
 }
 
 static void reply(struct pending *pending, Barnabas__Control__Response *response)
@@ -104,8 +107,6 @@ static void reply_error(struct pending *pending, enum err err)
     control_set(&response, error, err_wire(err));
     reply(pending, &response);
 }
-
-static void work_next(struct control_apply *apply);
 
 /* The request at the head has been answered. */
 static void work_done(struct pending *pending)
@@ -150,6 +151,7 @@ static void on_strays_gone(void *arg, Barnabas__Control__Response *response)
 void control_apply_stop(struct control_apply *apply, void (*fn)(void *arg), void *arg)
 {
     apply->stopped = true;
+    work_next(apply);
     if (apply->moving) {
         apply->stop_fn = fn;
         apply->stop_arg = arg;
@@ -284,9 +286,12 @@ static void work_start(struct control_apply *apply, struct pending *pending)
     }
 }
 
+/* Before our first registration a request waits: it may well be meant for our earlier life, whose
+ * registration has not expired yet, and which may have had what we lost. */
 static void work_next(struct control_apply *apply)
 {
-    if (!apply->working && !list_empty(&apply->queue)) {
+    bool registered = atomic_load(&apply->broker->epoch) >= 0;
+    if (!apply->working && !list_empty(&apply->queue) && (registered || apply->stopped)) {
         apply->working = true;
         work_start(apply, container_of(apply->queue.next, struct pending, link));
     }

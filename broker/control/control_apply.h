@@ -3,7 +3,7 @@
  * LeaderAndIsr makes and leads (or follows) partitions, StopReplica stops and deletes them,
  * UpdateMetadata replaces what clients are told. Requests of a deposed controller and those meant
  * for an earlier life of this broker are refused as Kafka does: STALE_CONTROLLER_EPOCH,
- * STALE_BROKER_EPOCH.
+ * STALE_BROKER_EPOCH. Until this life is registered, it cannot tell, and they wait.
  *
  * Threads: the control loop. Source: Kafka 3.9 in ZooKeeper mode. */
 #pragma once

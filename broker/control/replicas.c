@@ -375,6 +375,15 @@ static void stop_in_actor(struct actor *actor, struct actor_msg *msg)
     task_return(task);
 }
 
+/* The copy may be followed again in this life: what is committed in it stays so. */
+static void remember_hw(struct broker *broker, const struct part *part)
+{
+    struct logs_entry *entry = logs_find(broker->logs, part->topic, part->index);
+    if (entry != NULL && entry->log == part->log) {
+        entry->offset_hw = atomic_load(&part->offset_hw);
+    }
+}
+
 /* Everybody has been sent away; now the files. */
 static void stop_finish(struct batch_of_tasks *batch)
 {
@@ -385,6 +394,7 @@ static void stop_finish(struct batch_of_tasks *batch)
         struct task *task = &batch->tasks[i];
         if (task->part != NULL) {
             replicator_follow(broker->replicator, task->part, -1, -1);
+            remember_hw(broker, task->part);
             changes[changes_count++] =
                 (struct parts_change){.topic = task->topic, .index = task->index};
         }

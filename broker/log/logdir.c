@@ -224,8 +224,11 @@ static enum err take_start_mark(struct logdir *dir, const char *boot_id)
         return err;
     }
     dir->mark = start_mark_next(&last, clean, boot_id);
-    bool same = last.found && last.suspect == dir->mark.suspect &&
-                strcmp(last.boot_id, dir->mark.boot_id) == 0;
+    bool is_new = !last.found && dir->stored_broker_id < 0 && dir->stored_cluster_id[0] == '\0';
+    dir->mark.failed = dir->mark.failed && !is_new;
+    dir->rewrite = dir->mark.failed;
+    bool same = last.found && last.failed == dir->mark.failed &&
+                last.suspect == dir->mark.suspect && strcmp(last.boot_id, dir->mark.boot_id) == 0;
     err = same ? ERR_OK : start_mark_write(dir->fs, dir->path, &dir->mark);
     if (err == ERR_NO_SPACE) {
         dir->mark.found = false;
@@ -366,10 +369,22 @@ static void write_suspect(struct logdir *dir)
 {
     struct start_mark mark = dir->mark;
     mark.suspect = true;
+    mark.failed = true;
     if (start_mark_write(dir->fs, dir->path, &mark) != ERR_OK) {
         enum err err = remove_start_mark(dir);
         (void)err; /* nothing works there any more */
     }
+}
+
+enum err logdir_rewritten(struct logdir *dir)
+{
+    dir->mark.failed = false;
+    enum err err = start_mark_write(dir->fs, dir->path, &dir->mark);
+    if (err == ERR_NO_SPACE) { /* its absence makes the next start write all of it once more */
+        dir->mark.found = false;
+        return remove_start_mark(dir);
+    }
+    return err;
 }
 
 /* It may fail at the same time, by another thread, which then writes the contrary: whoever is last

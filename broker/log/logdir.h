@@ -32,6 +32,7 @@ struct logdir {
     struct flusher *flusher; /* syncs its logs */
     bool clean;              /* the last stop was clean */
     struct start_mark mark;
+    bool rewrite; /* something failed in the last life: what is read may not be on the disk */
     _Atomic bool offline;
     /* Told once, when it goes offline: from any thread. May be NULL. */
     void (*on_failed)(void *arg, const char *path);
@@ -65,6 +66,9 @@ MUST_USE enum err logdir_write_checkpoint(struct logdir *dir, const char *name,
 MUST_USE enum err logdir_mark_clean(struct logdir *dir);
 
 bool logdir_offline(const struct logdir *dir);
+
+/* Everything that was written again (dir->rewrite) has been synced. */
+MUST_USE enum err logdir_rewritten(struct logdir *dir);
 
 /* Nobody counts on what it may have lost any more. */
 void logdir_trust(struct logdir *dir);

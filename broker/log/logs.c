@@ -320,6 +320,7 @@ enum err logs_open_log(struct logs *logs, struct logdir *dir, const char *name, 
         .log_start_offset =
             kind == LOGS_OPEN_LOADED ? checkpoint_find(&dir->log_starts, topic, partition) : -1,
         .clean = dir->clean,
+        .rewrite = dir->rewrite,
         .producer_expiration_ms = logs->options.producer_expiration_ms,
         .on_failure = on_log_failure,
         .arg = dir,
@@ -387,6 +388,17 @@ static enum err on_dir_entry(void *arg, const char *name, bool is_dir)
     return load_one(loading, name, topic, partition);
 }
 
+static bool flush_dir(struct logs *logs, struct logdir *dir);
+
+/* Only when all that was written again is on the disk there is nothing to write again after the
+ * next crash. */
+static void sync_rewritten(struct logs *logs, struct logdir *dir)
+{
+    if (!flush_dir(logs, dir) || logdir_rewritten(dir) != ERR_OK) {
+        logdir_fail(dir);
+    }
+}
+
 enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg, struct errmsg *msg)
 {
     for (int32_t i = 0; i < logs->dirs_count; i++) {
@@ -410,7 +422,13 @@ enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg, stru
                      clock_mono_ms(logs->options.clock) - begin_ms);
         }
     }
-    return logs_load_futures(logs, config_of, arg, msg);
+    enum err err = logs_load_futures(logs, config_of, arg, msg);
+    for (int32_t i = 0; i < logs->dirs_count && err == ERR_OK; i++) {
+        if (logs->dirs[i].rewrite && !logdir_offline(&logs->dirs[i])) {
+            sync_rewritten(logs, &logs->dirs[i]);
+        }
+    }
+    return err;
 }
 
 /* ---- making and deleting ---- */

@@ -37,6 +37,8 @@ struct plog_options {
     int64_t recovery_point;   /* from the checkpoint; -1: unknown, so everything is recovered */
     int64_t log_start_offset; /* from the checkpoint; -1: the first segment's */
     bool clean;               /* the broker had stopped cleanly */
+    bool rewrite;             /* what is read behind the recovery point may not be on the disk,
+                                 although the kernel thinks so: write it again (start_mark.h) */
     int64_t producer_expiration_ms;
     /* A write or a sync has failed. On the thread where it happened. */
     void (*on_failure)(void *arg, enum err err);

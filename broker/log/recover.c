@@ -74,8 +74,8 @@ static enum err cut_tail(struct seg *seg, int64_t position, int64_t next_offset)
 }
 
 /* Read a segment from its start, check every batch, make its indexes, and cut what cannot be kept.
- * *cut says that something was. R1, R2 */
-static enum err recover_seg(struct plog *log, struct seg *seg, bool *cut)
+ * *cut says that something was. `rewrite`: write each batch again where it is. R1, R2 */
+static enum err recover_seg(struct plog *log, struct seg *seg, bool rewrite, bool *cut)
 {
     struct batch_reader reader;
     struct batch_header header;
@@ -94,6 +94,12 @@ static enum err recover_seg(struct plog *log, struct seg *seg, bool *cut)
             batch_last_offset(&header) - seg->base_offset > INT32_MAX) {
             err = ERR_CORRUPT;
             break;
+        }
+        if (rewrite) {
+            err = fs_pwrite(seg->file, batch.data, batch.size, good);
+            if (err != ERR_OK) {
+                break;
+            }
         }
         seg_note(seg, &header, good);
         if (header.leader_epoch > epochs_latest(&log->epochs)) {
@@ -161,7 +167,7 @@ static enum err load_seg(struct plog *log, struct seg *seg, int64_t next_base,
     if (!durable) {
         epochs_truncate_end(&log->epochs, seg->base_offset); /* all batches from here on are read */
     }
-    enum err err = recover_seg(log, seg, cut);
+    enum err err = recover_seg(log, seg, options->rewrite && !durable, cut);
     if (err == ERR_OK && !last) {
         err = save_recovered(log, seg, durable);
     }

@@ -36,6 +36,7 @@ static void parse(const char *data, struct start_mark *out)
     if (readable) {
         snprintf(out->boot_id, sizeof(out->boot_id), "%.*s", STR_ARG(boot));
         out->suspect = str_is(suspect, "true");
+        out->failed = !str_is(value_of(data, "failed"), "false");
     }
 }
 
@@ -44,7 +45,7 @@ enum err start_mark_read(struct fs *fs, const char *dir, struct start_mark *out)
     char *path = path_in(dir);
     char *data;
     size_t size;
-    *out = (struct start_mark){.suspect = true};
+    *out = (struct start_mark){.suspect = true, .failed = true};
     enum err err = fs_read_all(fs, path, FILE_MAX, &data, &size);
     out->found = err == ERR_OK || err == ERR_INVALID;
     if (err == ERR_OK) {
@@ -59,8 +60,9 @@ enum err start_mark_write(struct fs *fs, const char *dir, const struct start_mar
 {
     char text[128 + START_MARK_BOOT_MAX];
     char *path = path_in(dir);
-    int size = snprintf(text, sizeof(text), "version=0\nboot.id=%s\nsuspect=%s\n", mark->boot_id,
-                        mark->suspect ? "true" : "false");
+    int size =
+        snprintf(text, sizeof(text), "version=0\nboot.id=%s\nsuspect=%s\nfailed=%s\n",
+                 mark->boot_id, mark->suspect ? "true" : "false", mark->failed ? "true" : "false");
     enum err err = fs_replace(fs, path, text, (size_t)size);
     mem_free(path);
     return err;
@@ -68,7 +70,8 @@ enum err start_mark_write(struct fs *fs, const char *dir, const struct start_mar
 
 struct start_mark start_mark_next(const struct start_mark *last, bool clean, const char *boot_id)
 {
-    struct start_mark next = {.suspect = last->suspect, .found = true};
+    struct start_mark next = {
+        .suspect = last->suspect, .failed = last->failed && !clean, .found = true};
     bool same_boot = last->boot_id[0] != '\0' && strcmp(last->boot_id, boot_id) == 0;
     snprintf(next.boot_id, sizeof(next.boot_id), "%s", boot_id);
     if (clean && !last->found) {

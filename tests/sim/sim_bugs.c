@@ -41,6 +41,7 @@ static const char *const names[SIM_BUG_COUNT] = {
     [SIM_BUG_RETRY_SYNC] = "retry-sync",
     [SIM_BUG_EARLY_OFFSETS] = "early-offsets",
     [SIM_BUG_STRAYS] = "strays",
+    [SIM_BUG_UNCLEAN_START] = "unclean-start",
 };
 
 static enum sim_bug current;

@@ -8,11 +8,13 @@
 #include "api/broker.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "log/plog_internal.h"
 #include "partition/parts.h"
 #include "server/server.h"
 #include "sim.h"
 #include "sim_audit.h"
 #include "sim_commit.h"
+#include "sim_complete.h"
 #include "znode/znode.h"
 
 enum { EPOCHS_MAX = 4096 };
@@ -26,6 +28,14 @@ struct disk_log {
     int64_t synced_end; /* of the life before: comes back even when the power fails */
 };
 
+/* A broker's high watermark, and of which log: one that was cut since is another one. */
+struct hw_known {
+    int life;
+    const struct plog *log;
+    uint64_t generation;
+    int64_t offset_hw;
+};
+
 struct model_part {
     struct disk_log logs[SIM_NODES_MAX]; /* by broker; of replicated partitions only the first */
     int64_t hw_seen[SIM_NODES_MAX];      /* by broker */
@@ -34,6 +44,7 @@ struct model_part {
     bool forgot;                       /* a disk lost what it had not synced */
     int32_t led_epoch[SIM_NODES_MAX];  /* in which this broker led last */
     int32_t told_epoch[SIM_NODES_MAX]; /* of the leader that it names to clients, in this life */
+    struct hw_known hw_known[SIM_NODES_MAX];
 };
 
 struct producer_record {
@@ -43,6 +54,7 @@ struct producer_record {
 
 struct sim_model {
     struct sim *sim;
+    struct sim_complete *complete;
     struct model_part parts[SIM_PARTS_MAX];
     struct producer_record producers[SIM_PRODUCERS_MAX];
     int seen_life[SIM_NODES_MAX];      /* the life whose start was looked at */
@@ -82,6 +94,7 @@ struct sim_model *sim_model_new(struct sim *sim)
 {
     struct sim_model *model = mem_new(struct sim_model);
     model->sim = sim;
+    model->complete = sim_complete_new(sim);
     must(sim_parts_count(sim) <= SIM_PARTS_MAX);
     for (int i = 0; i < SIM_PARTS_MAX; i++) {
         model->parts[i].state_epoch = -1;
@@ -91,6 +104,7 @@ struct sim_model *sim_model_new(struct sim *sim)
 
 void sim_model_free(struct sim_model *model)
 {
+    sim_complete_free(model->complete);
     for (int i = 0; i < SIM_PARTS_MAX; i++) {
         for (int j = 0; j < SIM_NODES_MAX; j++) {
             mem_free(model->parts[i].logs[j].ids);
@@ -276,6 +290,20 @@ static int32_t controller_epoch_now(struct sim *sim)
     return epoch;
 }
 
+/* "/brokers/topics/t0/partitions/1/state" -> the partition's number, or -1. */
+static int number_of_path(const struct sim *sim, const char *path)
+{
+    static const char prefix[] = "/brokers/topics/";
+    static const char middle[] = "/partitions/";
+    const char *name = path + sizeof(prefix) - 1;
+    const char *end = strncmp(path, prefix, sizeof(prefix) - 1) == 0 ? strchr(name, '/') : NULL;
+    if (end == NULL || strncmp(end, middle, sizeof(middle) - 1) != 0) {
+        return -1;
+    }
+    return sim_part_number(sim, (struct str){name, (size_t)(end - name)},
+                           (int)strtol(end + sizeof(middle) - 1, NULL, 10));
+}
+
 void sim_model_state_written(struct sim_model *model, struct sim_node *node, const char *path,
                              struct bytes old, struct bytes new_)
 {
@@ -288,6 +316,10 @@ void sim_model_state_written(struct sim_model *model, struct sim_node *node, con
     if (written_by != now) { /* M2 */
         sim_fail(sim, "M2: %s wrote %s as the controller of epoch %d, but the epoch is %d",
                  node->name, path, written_by, now);
+    }
+    int number = number_of_path(sim, path);
+    if (sim->options.replicated && number >= 0) {
+        sim_complete_written(model->complete, number, old, new_);
     }
     if (old.size == 0) {
         return;
@@ -409,6 +441,37 @@ bool sim_model_at_rest(struct sim_model *model, int part)
 
 /* ---- brokers ---- */
 
+/* What is known of the offsets from `end` on is not so any more. */
+static void forget_from(struct sim_model *model, int number, int node, int64_t end)
+{
+    struct disk_log *log = log_of(model, number, node);
+    int64_t *hw_seen = &model->parts[number].hw_seen[node - 1];
+    bool shown = sim_model_acked_end(model, number, node) > end || *hw_seen > end;
+    if (end < log->size) {
+        sim_trace_line(&model->sim->trace, "model",
+                       "%s has lost its offsets from %" PRId64 " to %" PRId64 " on broker %d",
+                       part_text(model, number), end, log->size, node);
+        memset(log->ids + end, 0, (size_t)(log->size - end) * sizeof(*log->ids));
+        memset(log->acked + end, 0, (size_t)(log->size - end) * sizeof(*log->acked));
+        log->size = end;
+    }
+    model->parts[number].forgot = model->parts[number].forgot || shown;
+    *hw_seen = *hw_seen < end ? *hw_seen : end;
+}
+
+/* Nobody was complete when this leader was elected: what it does not have is gone. */
+static void begin_anew(struct sim_model *model, struct sim_node *node, int number,
+                       struct part *part)
+{
+    int64_t end = plog_offset_end(part->log);
+    for (int id = 1; id <= model->sim->options.nodes_count; id++) {
+        forget_from(model, number, id, end);
+    }
+    sim_commit_forget(model->sim->commit, number, end);
+    sim_trace_line(&model->sim->trace, "model", "%s begins anew with broker %d at %" PRId64,
+                   part_text(model, number), node->id, end);
+}
+
 static void look_at_leader(struct sim_model *model, struct sim_node *node, int number,
                            struct part *part)
 {
@@ -429,6 +492,9 @@ static void look_at_leader(struct sim_model *model, struct sim_node *node, int n
         known->led_epoch[node->id - 1] = now.leader_epoch;
         if (model->sim->options.replicated) {
             known->hw_seen[node->id - 1] = 0; /* it learns from its followers how far they are */
+            if (sim_complete_leads(model->complete, node, number)) {
+                begin_anew(model, node, number, part);
+            }
         }
         sim_commit_leads(model->sim->commit, node, number, part, part_text(model, number));
     }
@@ -438,6 +504,22 @@ struct looking {
     struct sim_model *model;
     struct sim_node *node;
 };
+
+/* M9 */
+static void check_hw(struct sim_model *model, struct sim_node *node, int number, struct part *part)
+{
+    struct hw_known *known = &model->parts[number].hw_known[node->id - 1];
+    int64_t hw = atomic_load(&part->offset_hw);
+    bool same = known->life == node->lives && known->log == part->log &&
+                known->generation == part->log->generation;
+    if (same && hw < known->offset_hw) {
+        sim_fail(model->sim,
+                 "M9: broker %d has forgotten how much of %s is committed: %" PRId64
+                 ", after %" PRId64,
+                 node->id, part_text(model, number), hw, known->offset_hw);
+    }
+    *known = (struct hw_known){node->lives, part->log, part->log->generation, hw};
+}
 
 static void look_at_part(void *arg, struct part *part)
 {
@@ -457,7 +539,10 @@ static void look_at_part(void *arg, struct part *part)
                  part_text(model, number), looking->node->id, start, hw, end);
         return;
     }
-    sim_commit_look(model->sim->commit, looking->node, number, part, part_text(model, number));
+    check_hw(model, looking->node, number, part);
+    if (!sim_complete_excused(model->complete, looking->node->id, number)) {
+        sim_commit_look(model->sim->commit, looking->node, number, part, part_text(model, number));
+    }
 }
 
 /* M8 */
@@ -501,7 +586,6 @@ static void life_begins(struct sim_model *model, struct sim_node *node)
 static void log_is_back(struct sim_model *model, struct sim_node *node, int number, int64_t end)
 {
     struct disk_log *log = log_of(model, number, node->id);
-    int64_t *hw_seen = &model->parts[number].hw_seen[node->id - 1];
     int64_t acked_end = sim_model_acked_end(model, number, node->id);
     if (!node->power_was_lost && end < acked_end) {
         sim_fail(model->sim,
@@ -520,17 +604,7 @@ static void log_is_back(struct sim_model *model, struct sim_node *node, int numb
     if (node->power_was_lost) {
         sim_commit_forget(model->sim->commit, number, end);
     }
-    if (end < log->size) {
-        sim_trace_line(&model->sim->trace, node->name,
-                       "%s has lost its offsets from %" PRId64 " to %" PRId64,
-                       part_text(model, number), end, log->size);
-        bool shown = acked_end > end || *hw_seen > end;
-        model->parts[number].forgot = model->parts[number].forgot || shown;
-        memset(log->ids + end, 0, (size_t)(log->size - end) * sizeof(*log->ids));
-        memset(log->acked + end, 0, (size_t)(log->size - end) * sizeof(*log->acked));
-        log->size = end;
-    }
-    *hw_seen = *hw_seen < end ? *hw_seen : end;
+    forget_from(model, number, node->id, end);
 }
 
 static void look_at_start(struct sim_model *model, struct sim_node *node)
@@ -565,6 +639,11 @@ void sim_model_look(struct sim_model *model, struct sim_node *node)
     }
     struct looking looking = {model, node};
     parts_each(&broker->parts, look_at_part, &looking);
+}
+
+void sim_model_power_lost(struct sim_model *model, struct sim_node *node)
+{
+    sim_complete_power(model->complete, node);
 }
 
 void sim_model_before_end(struct sim_model *model, struct sim_node *node)

@@ -3,13 +3,14 @@
  * The model keeps for each partition what is known of every offset: which record, and whether it
  * was acknowledged. A record is named by its producer (1, 2, ...) and its number in that producer's
  * life; names grow with numbers. A run has partitions of one replica, whose disk may lose its page
- * cache, or of several, whose machines may not lose power (yet): then nothing acknowledged is ever
- * lost, and in the end all disks hold the same.
+ * cache, or of several: then what was acknowledged is lost only in the case of sim_complete.h, and
+ * in the end all disks hold the same.
  *
  *   M1  one leader per (partition, leader epoch), in brokers and in ZooKeeper; epochs only grow
  *   M2  no write of a deposed controller is accepted
  *   M3  an offset of one disk holds one record, for whoever asks
- *   M4  what was acknowledged survives, unless the power failed and it had not been synced
+ *   M4  what was acknowledged survives, unless the power failed and it had not been synced; of
+ *       several replicas, unless the power of all that were complete failed
  *   M5  a consumer never sees the high watermark go back: of the one disk, but for M4's exception;
  *       of several replicas, of one leader in its epoch
  *   M6  a producer's records stand in the log in its order, none twice; a gap only where the
@@ -17,6 +18,7 @@
  *   M7  0 <= log start <= high watermark <= log end, in every broker after every step
  *   M8  what a broker tells clients of a partition's leader never goes back to an earlier epoch, as
  *       long as the broker lives
+ *   M9  a broker's high watermark does not go back while it lives and its log is not cut
  *
  * Threads: one. */
 #pragma once
@@ -84,6 +86,9 @@ bool sim_model_at_rest(struct sim_model *model, int part);
 
 /* After a step of this broker: M1, M7; and after its start what its logs hold (M4). */
 void sim_model_look(struct sim_model *model, struct sim_node *node);
+
+/* Its machine has lost its power. */
+void sim_model_power_lost(struct sim_model *model, struct sim_node *node);
 
 /* It is about to end: what it has synced must come back. */
 void sim_model_before_end(struct sim_model *model, struct sim_node *node);

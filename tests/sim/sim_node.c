@@ -175,7 +175,7 @@ void sim_node_start(struct sim_node *node)
         .fs = &node->disk.fs,
         .net = sim_net_host(sim->net, node->name),
         .zk = &node->zk.factory,
-        .boot_id = node->boot_id,
+        .boot_id = sim_bug_on(SIM_BUG_UNCLEAN_START) ? "always the same" : node->boot_id,
         .seed = sim->options.seed * 1000 + (uint64_t)node->id * 100 + (uint64_t)node->lives + 1,
         .threads = false,
     };
@@ -265,7 +265,10 @@ void sim_node_crash(struct sim_node *node, bool power)
     sim_model_before_end(node->sim->model, node);
     sim_disk_end(&node->disk, power);
     node->power_was_lost = node->power_was_lost || node->disk.power_lost;
-    node->boots += node->disk.power_lost ? 1 : 0;
+    if (node->disk.power_lost) {
+        node->boots++;
+        sim_model_power_lost(node->sim->model, node);
+    }
     lay_ghost(node);
 }
 

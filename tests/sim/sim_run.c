@@ -66,9 +66,7 @@ static int between(struct rng *rng, int low, int high)
 
 void sim_options_settle(struct sim_options *options)
 {
-    if (options->replicated) {
-        options->faults &= ~(1u << SIM_FAULT_POWER);
-    } else {
+    if (!options->replicated) {
         options->moves = 0; /* the model follows the one disk */
     }
     /* A group whose coordinator may forget what it has acknowledged promises nothing. */

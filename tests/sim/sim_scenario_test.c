@@ -182,6 +182,36 @@ Test(sim_scenario, an_overtaken_control_request_changes_nothing)
     sim_free(sim);
 }
 
+/* A broker whose machine had lost power was elected by the registration of its earlier life, and
+ * led: its new life, not registered yet, took what was meant for the earlier one. */
+Test(sim_scenario, what_was_meant_for_an_earlier_life_is_refused_once_this_one_is_known)
+{
+    struct sim_options options = quiet(1);
+    struct sim *sim = sim_new(&options);
+    Barnabas__Control__Request request = BARNABAS__CONTROL__REQUEST__INIT;
+    Barnabas__Control__UpdateMetadata body = BARNABAS__CONTROL__UPDATE_METADATA__INIT;
+    struct buf packed = {0};
+    enum err err = ERR_AGAIN;
+    struct broker *broker = server_broker(sim->nodes[0].server);
+    while (broker->control_apply == NULL) {
+        sim_step(sim);
+    }
+    cr_assert_lt(atomic_load(&broker->epoch), 0);
+    request.update_metadata = &body;
+    control_set(&request, kind, BARNABAS__CONTROL__KIND__UPDATE_METADATA);
+    control_set(&request, controller_id, 1);
+    control_set(&request, controller_epoch, 1);
+    control_set(&request, broker_epoch, 1);
+    control_request_pack(&request, &packed);
+    control_apply_request(broker->control_apply, (struct bytes){packed.data, packed.size}, on_reply,
+                          &err);
+    cr_assert_eq(err, ERR_AGAIN);
+    cr_assert(sim_until(sim, 10000 * SIM_MS, first_is_up));
+    cr_assert_eq(err, ERR_STALE_BROKER_EPOCH);
+    buf_fini(&packed);
+    sim_free(sim);
+}
+
 /* A topic was deleted while a broker had another session, or by a controller that was deposed: the
  * next one did not speak of it, and the broker offered it for ever. */
 Test(sim_scenario, a_topic_that_no_controller_names_any_more_is_forgotten)

@@ -1,0 +1,135 @@
+#include "sim_complete.h"
+
+#include "base/mem.h"
+#include "sim.h"
+#include "sim_model.h"
+#include "znode/znode.h"
+
+/* Sets of brokers: bit i is broker i + 1. */
+struct promise {
+    uint32_t complete;
+    uint32_t excused;
+    bool hollow;
+};
+
+struct sim_complete {
+    struct sim *sim;
+    struct promise parts[SIM_PARTS_MAX];
+};
+
+struct sim_complete *sim_complete_new(struct sim *sim)
+{
+    struct sim_complete *complete = mem_new(struct sim_complete);
+    complete->sim = sim;
+    return complete;
+}
+
+void sim_complete_free(struct sim_complete *complete)
+{
+    mem_free(complete);
+}
+
+static uint32_t bit(int node)
+{
+    return 1u << (node - 1);
+}
+
+static uint32_t set_of(struct znode_ids ids)
+{
+    uint32_t set = 0;
+    for (int32_t i = 0; i < ids.count; i++) {
+        set |= ids.ids[i] >= 1 && ids.ids[i] <= SIM_NODES_MAX ? bit(ids.ids[i]) : 0;
+    }
+    return set;
+}
+
+/* In sync, and complete by name. */
+static void read_sets(struct bytes data, uint32_t *isr, uint32_t *named)
+{
+    struct arena arena = {0};
+    struct znode_state state;
+    *isr = *named = 0;
+    if (data.size > 0 && znode_state_decode(&arena, data, &state, NULL) == ERR_OK) {
+        *isr = set_of(state.isr);
+        *named = *isr | set_of(state.eligible);
+    }
+    arena_fini(&arena);
+}
+
+static void become_hollow(struct sim_complete *complete, int number)
+{
+    char topic[16];
+    int index;
+    sim_part_name(complete->sim, number, topic, &index);
+    complete->parts[number].complete = 0;
+    complete->parts[number].hollow = true;
+    sim_trace_line(&complete->sim->trace, "model", "nobody has all of %s-%d for sure", topic,
+                   index);
+}
+
+static int size_of(uint32_t set)
+{
+    int size = 0;
+    for (; set != 0; set &= set - 1) {
+        size++;
+    }
+    return size;
+}
+
+static uint32_t replicas_of(const struct sim_complete *complete, int number)
+{
+    uint32_t set = 0;
+    for (int id = 1; id <= complete->sim->options.nodes_count; id++) {
+        set |= sim_model_is_replica(complete->sim->model, number, id) ? bit(id) : 0;
+    }
+    return set;
+}
+
+void sim_complete_written(struct sim_complete *complete, int number, struct bytes old,
+                          struct bytes new_)
+{
+    struct promise *promise = &complete->parts[number];
+    uint32_t old_isr, old_named, isr, named;
+    read_sets(old, &old_isr, &old_named);
+    read_sets(new_, &isr, &named);
+    uint32_t replicas = replicas_of(complete, number);
+    uint32_t entered = isr & ~old_named;
+    bool enough =
+        size_of(isr) >= complete->sim->options.min_insync || size_of(isr) >= size_of(replicas);
+    uint32_t stays = promise->complete & (enough ? named : replicas | isr);
+    promise->excused &= ~entered;
+    if (!promise->hollow && (stays | entered) != 0) {
+        promise->complete = stays | entered;
+    } else if (!promise->hollow && enough) {
+        become_hollow(complete, number);
+    }
+}
+
+void sim_complete_power(struct sim_complete *complete, const struct sim_node *node)
+{
+    for (int i = 0; i < SIM_PARTS_MAX; i++) {
+        struct promise *promise = &complete->parts[i];
+        uint32_t before = promise->complete;
+        promise->complete &= ~bit(node->id);
+        if (before != 0 && promise->complete == 0) {
+            become_hollow(complete, i);
+        }
+    }
+}
+
+bool sim_complete_leads(struct sim_complete *complete, const struct sim_node *node, int number)
+{
+    struct promise *promise = &complete->parts[number];
+    bool may_forget = promise->hollow;
+    if (may_forget) {
+        promise->hollow = false;
+        promise->complete = bit(node->id);
+        promise->excused = ~bit(node->id);
+    }
+    return may_forget;
+}
+
+bool sim_complete_excused(const struct sim_complete *complete, int node, int number)
+{
+    return (complete->parts[number].excused & bit(node)) != 0;
+}
