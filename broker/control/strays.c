@@ -16,7 +16,9 @@ static bool listed(const int32_t *ids, size_t count, int32_t id)
 static bool is_stray(const struct logs_entry *entry, int32_t broker_id, struct uuid topic_id,
                      const partition_type *partition)
 {
-    bool ids_known = !uuid_is_zero(entry->topic_id) && !uuid_is_zero(topic_id);
+    /* What is left of a log whose making failed has no id and no record. */
+    bool empty = plog_offset_end(entry->log) == plog_log_start(entry->log);
+    bool ids_known = (!uuid_is_zero(entry->topic_id) || empty) && !uuid_is_zero(topic_id);
     bool ours = listed(partition->replicas, partition->n_replicas, broker_id) ||
                 listed(partition->isr, partition->n_isr, broker_id);
     if (!ids_known || ours || partition->n_replicas == 0) {

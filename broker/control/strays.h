@@ -10,7 +10,8 @@
  *     replicas nor in its ISR; or its topic is being deleted, and we are not among its replicas; or
  *   - the topic of that name has another id by now, and we are not among its replicas: ours was
  *     deleted. (Where we are, LeaderAndIsr finds the old log; see replicas.c.)
- * A log of which nobody speaks, or that has no topic id, stays: it may be all that is left.
+ * A log of which nobody speaks stays: it may be all that is left. Likewise one with records that
+ * has no topic id.
  *
  * Threads: the control loop. */
 #pragma once

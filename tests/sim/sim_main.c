@@ -241,6 +241,21 @@ static void run_batch(const struct arguments *arguments, uint64_t from, uint64_t
 
 /* ---- the parent ---- */
 
+/* How to see it again. */
+static void print_command(const struct arguments *arguments, uint64_t seed)
+{
+    printf("    scripts/sim --seed %" PRIu64 "%s", seed, arguments->plain ? " --plain" : "");
+    for (int i = 0; i < SIM_FAULT_COUNT; i++) {
+        if ((arguments->faults & (1u << i)) != 0) {
+            printf(" --fault %s", sim_fault_name((enum sim_fault)i));
+        }
+    }
+    if (arguments->bug != SIM_BUG_NONE) {
+        printf(" --bug %s", sim_bug_name(arguments->bug));
+    }
+    printf(" --trace\n");
+}
+
 static void add(struct totals *totals, const struct arguments *arguments, const char *line)
 {
     uint64_t seed;
@@ -268,9 +283,7 @@ static void add(struct totals *totals, const struct arguments *arguments, const 
     totals->crashes += crashes;
     if (failed != 0) {
         printf("seed %" PRIu64 " FAILED:%s", seed, line + at);
-        printf("    scripts/sim --seed %" PRIu64 "%s%s --trace\n", seed,
-               arguments->bug != SIM_BUG_NONE ? " --bug " : "",
-               arguments->bug != SIM_BUG_NONE ? sim_bug_name(arguments->bug) : "");
+        print_command(arguments, seed);
     }
     if (arguments->one) {
         printf("trace %016" PRIx64 "\n", hash);

@@ -150,14 +150,36 @@ Test(strays, of_a_topic_that_is_deleted)
     end(&f);
 }
 
+static void append(struct fixture *f)
+{
+    struct buf data = make_batch((struct batch_want){.records = 1, .value_bytes = 10});
+    struct plog_batch batch = plog_batch_of(&data);
+    struct logs_entry *entry = logs_find(f->logs, STR("t"), 0);
+    plog_append_leader(entry->log, &batch, 1, 0, clock_wall_ms(&f->clock.clock));
+    cr_assert_eq(batch.err, ERR_OK);
+    buf_fini(&data);
+}
+
 /* A log without an id may be of any topic of that name. */
 Test(strays, not_without_an_id)
 {
     struct fixture f;
     begin(&f, (struct uuid){{0}});
+    append(&f);
     cr_assert_not(is_stray(&f, (struct said){old_id, 1, {1, 2}, {1}}));
     end(&f);
     begin(&f, old_id);
     cr_assert_not(is_stray(&f, (struct said){{{0}}, 1, {1, 2}, {1}}));
+    end(&f);
+}
+
+/* A disk was full when a log was to be made: its folder stayed there for ever, after the partition
+ * had been moved to other brokers. */
+Test(strays, an_empty_log_without_an_id_is_one)
+{
+    struct fixture f;
+    begin(&f, (struct uuid){{0}});
+    cr_assert(is_stray(&f, (struct said){old_id, 1, {1, 2}, {1}}));
+    cr_assert_not(is_stray(&f, (struct said){old_id, 1, {1, ME}, {1}}));
     end(&f);
 }
