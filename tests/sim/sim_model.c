@@ -364,6 +364,22 @@ bool sim_model_is_replica(struct sim_model *model, int part, int node)
     return is_replica(model->sim, topic, index, node);
 }
 
+int sim_model_leader(struct sim_model *model, int part)
+{
+    struct buf data = {0};
+    char topic[16];
+    char path[80];
+    int index;
+    int leader = -1;
+    sim_part_name(model->sim, part, topic, &index);
+    snprintf(path, sizeof(path), "/brokers/topics/%s/partitions/%d/state", topic, index);
+    if (zk_mem_peek(model->sim->zk, path, &data, NULL)) {
+        leader = json_int((struct bytes){data.data, data.size}, "leader");
+    }
+    buf_fini(&data);
+    return leader;
+}
+
 int sim_model_in_sync(struct sim_model *model, int part)
 {
     struct buf data = {0};

@@ -77,6 +77,9 @@ void sim_model_state_written(struct sim_model *model, struct sim_node *node, con
 /* Is this broker one of the partition's replicas, as ZooKeeper has them? */
 bool sim_model_is_replica(struct sim_model *model, int part, int node);
 
+/* Who leads, as ZooKeeper has it; -1: nobody. */
+int sim_model_leader(struct sim_model *model, int part);
+
 /* Members of the partition's ISR, as ZooKeeper has it; 0 when it has no leader. */
 int sim_model_in_sync(struct sim_model *model, int part);
 
