@@ -275,8 +275,11 @@ class Process:
         if self.alive():
             raise ClusterError(f"{self.name} is running already, as process {self.pid}")
         with open(self.log_path, "ab") as log:
-            self.child = subprocess.Popen([*self.inside, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
-                                          env=env, start_new_session=True)
+            try:
+                self.child = subprocess.Popen([*self.inside, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                              cwd=self.folder, env=env, start_new_session=True)
+            except OSError as problem:
+                raise ClusterError(f"{self.name} cannot be started: {command[0]}: {problem.strerror}") from None
         state = _process_state(self.child.pid)
         partial = self.pid_path + ".new"
         with open(partial, "w", encoding="ascii") as file:
@@ -497,11 +500,18 @@ class Cluster:
     @classmethod
     def open(cls, folder):
         """The cluster that another process made in this folder. ClusterError when there is none."""
+        path = os.path.join(folder, "cluster.json")
         try:
-            with open(os.path.join(folder, "cluster.json"), encoding="utf-8") as file:
-                saved = json.load(file)
+            with open(path, encoding="utf-8") as file:
+                return cls._saved(folder, json.load(file))
         except FileNotFoundError:
             raise ClusterError(f"there is no cluster in {folder}") from None
+        except (ValueError, KeyError, TypeError) as problem:
+            raise ClusterError(f"{path} is not what a cluster is kept as ({problem!r}). Its processes, if any, have their"
+                               " pids in the folders beside it.") from None
+
+    @classmethod
+    def _saved(cls, folder, saved):
         cluster = cls(folder, 0, 0, saved["config"], None, saved["binary"], saved["env"], saved["tick_ms"])
         cluster.detached = True
         cluster.zookeepers = [ZooKeeper(i + 1, cluster, ports) for i, ports in enumerate(saved["zookeepers"])]
@@ -510,7 +520,10 @@ class Cluster:
         return cluster
 
     def _save(self):
-        os.makedirs(self.folder, exist_ok=True)
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+        except OSError as problem:
+            raise ClusterError(f"the cluster's folder cannot be made: {problem.filename}: {problem.strerror}") from None
         saved = {"binary": self.binary, "tick_ms": self.tick_ms, "env": self.env, "config": self.config,
                  "zookeepers": [[z.port, z.peer_port, z.election_port] for z in self.zookeepers],
                  "brokers": [{"port": b.port, "config": b.config} for b in self.brokers]}

@@ -131,7 +131,8 @@ def test_a_broker_that_cannot_start_is_shown_with_its_log_and_nothing_is_left_ru
 
 
 @pytest.mark.parametrize("words", [[], ["dance"], ["kill"], ["up", "7"], ["up", "--brokers", "0"],
-                                   ["up", "--config", "x"], ["status", "--no-such-option"]])
+                                   ["up", "--config", "x"], ["status", "--no-such-option"], ["up", "--port", "70000"],
+                                   ["up", "--zookeeper-port", "-1"]])
 def test_a_wrong_command_line_shows_the_right_ones(folder, words):
     status, out, err = command(folder, *words)
     assert (status, out) == (2, "")
@@ -143,6 +144,31 @@ def test_where_there_is_no_cluster_it_says_so(tmp_path, words):
     status, out, err = command(tmp_path, *words)
     assert (status, out) == (1, "")
     assert err == f"error: there is no cluster in {tmp_path}\n"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"config": {}}'])
+def test_a_damaged_record_of_the_cluster_is_named(tmp_path, text):
+    (tmp_path / "cluster.json").write_text(text)
+    status, out, err = command(tmp_path, "status")
+    assert (status, out) == (1, "")
+    assert err.startswith(f"error: {tmp_path}/cluster.json is not what a cluster is kept as (")
+
+
+def test_a_folder_that_cannot_be_made_is_named(needs_cluster, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, _, err = up(tmp_path / "file" / "cluster", "--brokers", "1")
+    assert status == 1 and err == f"error: the cluster's folder cannot be made: {tmp_path}/file/cluster: Not a directory\n"
+
+
+def test_a_broker_whose_program_has_gone_is_named(folder, tmp_path):
+    binary = tmp_path / "barnabasd"
+    os.symlink(clusters.default_binary(), binary)
+    assert command(folder, "up", "--port", "0", "--zookeeper-port", "0", "--brokers", "1", "--binary", str(binary))[0] == 0
+    assert command(folder, "kill", "1")[0] == 0
+    binary.unlink()
+    assert command(folder, "start", "1") == (
+        1, "", f"error: broker-1 cannot be started: {binary}: No such file or directory\n")
+    assert command(folder, "down")[0] == 0
 
 
 def test_a_process_that_is_not_there_is_named_with_those_that_are(folder):
