@@ -592,44 +592,62 @@ static bool at_rest(const struct world *w)
     return w->jobs_count == 0;
 }
 
-static void live(uint64_t seed)
+static void world_init(struct world *w, uint64_t seed)
 {
-    struct world w = {0};
-    bench_init(&w.b);
-    rng_seed(&w.rng, seed);
     struct ctl_event event = {.kind = CTL_EV_MIN_INSYNC};
+    *w = (struct world){0};
+    bench_init(&w->b);
+    rng_seed(&w->rng, seed);
     event.u.min_insync.count = MIN_INSYNC;
-    step(&w.b, event);
+    step(&w->b, event);
     for (int id = 1; id <= BROKERS; id++) {
-        w.alive[id] = true;
+        w->alive[id] = true;
     }
     for (int p = 0; p < PARTS; p++) {
-        w.states[p].leader = -1;
-        take_ids(w.lines[p].lists[0], &w.lines[p].counts[0], ids_in((const int32_t[]){1, 2, 3}, 3));
+        w->states[p].leader = -1;
+        take_ids(w->lines[p].lists[0], &w->lines[p].counts[0],
+                 ids_in((const int32_t[]){1, 2, 3}, 3));
         for (int id = 1; id <= BROKERS; id++) {
-            forget_copy(&w, p, id);
-            w.copies[p][id].whole = id <= 3; /* of nothing */
+            forget_copy(w, p, id);
+            w->copies[p][id].whole = id <= 3; /* of nothing */
         }
     }
-    reign(&w);
+    reign(w);
+}
+
+static void revive_all(struct world *w)
+{
+    for (int id = 1; id <= BROKERS; id++) {
+        if (!w->alive[id]) {
+            begin_life(w, id);
+        }
+        w->alive[id] = true;
+    }
+}
+
+/* Everybody does what there is to do. */
+static void pass(struct world *w, int rounds)
+{
+    for (int i = 0; i < rounds && !at_rest(w); i++) {
+        while (w->jobs_count > 0) {
+            run_job(w);
+        }
+        change_isr(w);
+        tick(w);
+    }
+}
+
+static void live(uint64_t seed)
+{
+    struct world w;
+    world_init(&w, seed);
     for (int i = 0; i < STEPS; i++) {
         trouble(&w);
     }
     w.calm = true;
-    for (int id = 1; id <= BROKERS; id++) {
-        if (!w.alive[id]) {
-            begin_life(&w, id);
-        }
-        w.alive[id] = true;
-    }
+    revive_all(&w);
     reign(&w);
-    for (int i = 0; i < CALM_ROUNDS && !at_rest(&w); i++) {
-        while (w.jobs_count > 0) {
-            run_job(&w);
-        }
-        change_isr(&w);
-        tick(&w);
-    }
+    pass(&w, CALM_ROUNDS);
     cr_assert(at_rest(&w), "seed %llu: the moves do not come to an end", (unsigned long long)seed);
     cr_assert_eq(w.answers, w.asked);
     cr_assert_eq(ctl_count(w.b.ctl).reassigning, 0);
@@ -640,5 +658,65 @@ Test(reassign_model, keeps_what_was_acknowledged_and_comes_to_an_end)
 {
     for (uint64_t seed = 1; seed <= 300; seed++) {
         live(seed);
+    }
+}
+
+/* ---- Every moment of one move. */
+
+enum accident { DIES, BOUNCES, ACCIDENTS };
+
+/* The partition moves from 1,2,3 to 4,2,5; after so many steps something happens to a broker, and
+ * perhaps another controller takes over at that. */
+static void live_through(int steps, int broker, enum accident accident, bool failover)
+{
+    static const int32_t target[] = {4, 2, 5};
+    struct ctl_reassign item = {STR("t"), 0, false, {target, 3}};
+    struct ctl_event event = {.kind = CTL_EV_REASSIGN};
+    struct world w;
+    world_init(&w, 1);
+    w.calm = true;
+    pass(&w, CALM_ROUNDS);
+    cr_assert(at_rest(&w));
+    event.u.reassign.items = &item;
+    event.u.reassign.count = 1;
+    step(&w.b, event);
+    take_commands(&w);
+    for (int i = 0; i < steps; i++) {
+        if (w.jobs_count > 0) {
+            run_job(&w);
+        } else {
+            change_isr(&w);
+        }
+    }
+    w.alive[broker] = accident != DIES;
+    if (accident == BOUNCES) {
+        begin_life(&w, broker);
+    }
+    tell_brokers(&w);
+    if (failover) {
+        reign(&w);
+    }
+    pass(&w, 30);
+    revive_all(&w);
+    tell_brokers(&w);
+    pass(&w, CALM_ROUNDS);
+    cr_assert(at_rest(&w), "broker %d after %d steps", broker, steps);
+    const struct line *line = &w.lines[0];
+    cr_assert(line->counts[0] == 3 && memcmp(line->lists[0], target, sizeof(target)) == 0,
+              "broker %d after %d steps", broker, steps);
+    bench_fini(&w.b);
+}
+
+/* What a controller has begun to write is written; so the move always comes to its end. */
+Test(reassign_model, a_broker_and_a_controller_may_go_at_every_step)
+{
+    enum { STEPS_OF_A_MOVE = 60 };
+    for (int steps = 0; steps < STEPS_OF_A_MOVE; steps++) {
+        for (int broker = 1; broker <= BROKERS; broker++) {
+            for (int accident = 0; accident < ACCIDENTS; accident++) {
+                live_through(steps, broker, (enum accident)accident, false);
+                live_through(steps, broker, (enum accident)accident, true);
+            }
+        }
     }
 }
