@@ -97,7 +97,7 @@ struct ctl_move {
     struct znode_ids target;         /* MOVE; own memory */
     struct ctl_reassign_item *asked; /* who waits for it; NULL: nobody */
     bool writing;                    /* the topic's node, with `next` in it */
-    bool keep;    /* no member of the ISR would be left: they stay, to be removed later */
+    bool keep;    /* too few that are complete would be left: they stay, to be removed later */
     bool renewed; /* the goal is another one than that which is being written */
     struct ctl_assignment next; /* own memory */
 };

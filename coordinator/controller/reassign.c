@@ -220,16 +220,21 @@ static bool finishable(const struct ctl *ctl, const struct ctl_part *part)
     return ctl_part_has_leader(ctl, part);
 }
 
-/* Is one that is complete alive, and stays? */
+/* Are so many alive and complete of those that stay as have to be in sync? One that seems to be
+ * alive may have lost its power a moment ago. */
 static bool survives(const struct ctl *ctl, const struct ctl_part *part)
 {
+    int32_t stay = 0;
+    int32_t good = 0;
+    int32_t wanted = ctl_min_insync(ctl, part);
     for (int32_t i = 0; i < part->replicas.count; i++) {
         int32_t id = part->replicas.ids[i];
-        if (complete(part, id) && ctl_replica_stays(part, id) && ctl_replica_live(ctl, part, i)) {
-            return true;
-        }
+        bool stays = ctl_replica_stays(part, id);
+        stay += stays ? 1 : 0;
+        good += stays && complete(part, id) && ctl_replica_live(ctl, part, i) ? 1 : 0;
     }
-    return false;
+    wanted = wanted < stay ? wanted : stay;
+    return good > 0 && good >= wanted;
 }
 
 /* ---- The life of a change. */

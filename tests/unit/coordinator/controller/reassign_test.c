@@ -321,6 +321,24 @@ Test(ctl_reassign, cancel_keeps_the_only_replica_in_sync)
     bench_fini(&b);
 }
 
+/* One that was there before is in sync, but fewer than have to be: those that came stay as well
+ * until there are enough. The one might have lost its power, and ZooKeeper not know yet; the others
+ * were deleted, and with them what had been acknowledged. Found by the simulator. */
+Test(ctl_reassign, cancel_keeps_as_many_in_sync_as_there_have_to_be)
+{
+    struct bench b;
+    struct ctl_event event = {.kind = CTL_EV_MIN_INSYNC};
+    bench_init(&b);
+    event.u.min_insync.topic = STR("t");
+    event.u.min_insync.count = 2;
+    step(&b, event);
+    lead_line(&b, 1, (struct line){{1, 2, 4}, {4}, {0}}, (struct state_spec){1, 5, 7, {1, 4}});
+    settle(&b);
+    ask_cancel(&b);
+    expect(&b, "WRITE_TOPIC t 0:[1,2,4],removing=[4] v=0\n");
+    bench_fini(&b);
+}
+
 /* Nothing is under way: there is nothing to cancel. What is impossible is refused in Kafka's words,
  * and an answer does not wait for the partitions that are possible. */
 Test(ctl_reassign, refusals)
