@@ -297,8 +297,9 @@ static bool settle_bounced(struct ctl_part *part)
 static void part_decide(struct ctl *ctl, struct ctl_part *part)
 {
     if (part->broken && part->move != NULL) {
-        ctl_reassign_fail(ctl, part, ERR_UNKNOWN_SERVER_ERROR,
-                          "The partition's state cannot be read.");
+        bool moved = ctl->resigning; /* broken because another controller writes now */
+        ctl_reassign_fail(ctl, part, moved ? ERR_NOT_CONTROLLER : ERR_UNKNOWN_SERVER_ERROR,
+                          moved ? NULL : "The partition's state cannot be read.");
     }
     if (part->busy != CTL_PART_IDLE || part->broken || part->tombstone || part->topic->deleting) {
         return;
