@@ -5,20 +5,35 @@
 
 #include "client.h"
 
+#define ERRORS_MAX 400
+
 struct writer {
     const struct options *options;
     rd_kafka_t *kafka; /* of this incarnation */
     uint32_t incarnation;
     uint64_t numbers[PARTITIONS_MAX]; /* the next one of each partition */
     int64_t started_us, count;
+    bool told[ERRORS_MAX]; /* by code: each kind of error is told once */
 };
+
+/* A delivery that failed, other than by giving the producer up. */
+static void tell_once(struct writer *writer, rd_kafka_resp_err_t err)
+{
+    int index = (int)err - RD_KAFKA_RESP_ERR__BEGIN;
+    bool ours = err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
+    if (!ours && index >= 0 && index < ERRORS_MAX && !writer->told[index]) {
+        writer->told[index] = true;
+        printf("error %" PRId64 " writer %" PRIu32 " delivery failed: %s\n", now_us(),
+               writer->incarnation, rd_kafka_err2name(err));
+    }
+}
 
 /* The number travels as the message's opaque pointer; a writer's handle serves its own incarnation
  * only. */
 static void on_delivery(rd_kafka_t *kafka, const rd_kafka_message_t *message, void *arg)
 {
     (void)kafka;
-    const struct writer *writer = arg;
+    struct writer *writer = arg;
     struct stamp stamp = {.writer = writer->incarnation,
                           .partition = message->partition,
                           .number = (uint64_t)(uintptr_t)message->_private};
@@ -26,6 +41,7 @@ static void on_delivery(rd_kafka_t *kafka, const rd_kafka_message_t *message, vo
         runs_add(RUN_ACK, &stamp, message->offset >= 0 ? message->offset : -1);
         return;
     }
+    tell_once(writer, message->err);
     bool surely_not = rd_kafka_message_status(message) == RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
     runs_add(surely_not ? RUN_FAILED : RUN_UNKNOWN, &stamp, -1);
 }
@@ -66,12 +82,26 @@ static void begin(struct writer *writer)
     printf("began %" PRId64 " %" PRIu32 "\n", writer->started_us, writer->incarnation);
 }
 
+static bool given_up(const struct writer *writer)
+{
+    char why[300];
+    rd_kafka_resp_err_t err = rd_kafka_fatal_error(writer->kafka, why, sizeof(why));
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        printf("error %" PRId64 " writer %" PRIu32 " given up: %s: %s\n", now_us(),
+               writer->incarnation, rd_kafka_err2name(err), why);
+    }
+    return err != RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
 /* What is still under way after `wait_ms` gets unknown. */
 static void end(struct writer *writer, int wait_ms)
 {
     if (rd_kafka_flush(writer->kafka, wait_ms) != RD_KAFKA_RESP_ERR_NO_ERROR) {
         rd_kafka_purge(writer->kafka, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
         rd_kafka_flush(writer->kafka, 10000);
+    }
+    if (wait_ms > 0) {
+        (void)given_up(writer); /* while it waited: is told here */
     }
     for (int32_t partition = 0; partition < writer->options->partition_count; partition++) {
         printf("sent %" PRId64 " %" PRId32 " %" PRIu32 " %" PRIu64 "\n", now_us(), partition,
@@ -97,17 +127,6 @@ static bool send_one(struct writer *writer)
     writer->numbers[partition]++;
     writer->count++;
     return true;
-}
-
-static bool given_up(const struct writer *writer)
-{
-    char why[300];
-    rd_kafka_resp_err_t err = rd_kafka_fatal_error(writer->kafka, why, sizeof(why));
-    if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        printf("error %" PRId64 " writer %" PRIu32 " given up: %s: %s\n", now_us(),
-               writer->incarnation, rd_kafka_err2name(err), why);
-    }
-    return err != RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
 static void another(struct writer *writer)
