@@ -20,7 +20,7 @@ import time
 sys.path.insert(1, os.path.join(os.path.dirname(os.path.realpath(__file__)), "lib"))
 
 import data  # noqa: E402
-from demo import import_kafka, options, say, wait_for_broker  # noqa: E402
+from demo import import_kafka, options, partition_number, say, wait_for_broker  # noqa: E402
 
 kafka = import_kafka()
 ANSWER_S = 30
@@ -41,6 +41,8 @@ class Plain:
             try:
                 done = self.producer.send(self.topic, message, partition=self.partition).get(timeout=ANSWER_S)
                 return done.partition, done.offset
+            except AssertionError as problem:  # so kafka-python says what it will not try: a partition that is not there
+                sys.exit(f"error: not delivered to {self.topic}: {problem}")
             except kafka.errors.KafkaError as problem:
                 print(f"not delivered, trying again: {problem!r}", file=sys.stderr, flush=True)
                 time.sleep(PAUSE_S)
@@ -75,7 +77,7 @@ class Idempotent:
             self.producer.poll(PAUSE_S)
         error, done = answers[0]
         if error is not None:
-            sys.exit(f"error: the message may be lost: {error.str()}")
+            sys.exit(f"error: not delivered to {self.topic}, as far as can be told: {error.str()}")
         return done.partition(), done.offset()
 
     def close(self):
@@ -98,7 +100,7 @@ def produce(given):
 def main():
     given = options(__doc__, ("--interval", {"type": float, "default": 3.0, "metavar": "SECONDS",
                                              "help": "pause between messages (3)"}),
-                    ("--partition", {"type": int, "metavar": "N", "help": "all into this one; any without"}),
+                    ("--partition", {"type": partition_number, "metavar": "N", "help": "all into this one; any without"}),
                     ("--idempotent", {"action": "store_true", "help": "each message is there exactly once"}))
     try:
         produce(given)

@@ -5,6 +5,7 @@ waited for with a plain connection first, and whatever kafka-python raises after
 """
 import argparse
 import os
+import re
 import socket
 import sys
 import time
@@ -34,12 +35,25 @@ def import_kafka():
              + f"  Debian's Python:  {DEBIAN_PYTHON} {' '.join(sys.argv)}")
 
 
+def topic_name(text):
+    """As Kafka has it, so that a wrong one is told here, and not by a trace out of kafka-python, or by waiting."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", text) or text in (".", ".."):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name for a topic: letters, digits, dot, _ and - only")
+    return text
+
+
+def partition_number(text):
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no partition: they are counted from 0")
+    return int(text)
+
+
 def options(text, *more):
     """The command line. `more` are (name, keywords) for argparse."""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bootstrap-server", default="localhost:9092", metavar="HOST:PORT",
                         help="brokers to ask first, several with commas (localhost:9092)")
-    parser.add_argument("--topic", default="registred_user", help="(registred_user)")
+    parser.add_argument("--topic", default="registred_user", type=topic_name, help="(registred_user)")
     parser.add_argument("--count", type=int, metavar="N", help="end after so many messages; for ever without")
     for name, keywords in more:
         parser.add_argument(name, **keywords)

@@ -115,6 +115,20 @@ def test_the_idempotent_producer_keeps_to_its_partition(shared_cluster, topic):
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("name, words, told", [
+    ("producer.py", ["--topic", "a b"], "'a b' is no name for a topic"),
+    ("consumer.py", ["--topic", ".."], "'..' is no name for a topic"),
+    ("producer.py", ["--partition", "-1"], "'-1' is no partition: they are counted from 0"),
+    ("producer.py", ["--partition", "7"], "error: not delivered to registred_user: Unrecognized partition"),
+    ("producer.py", ["--partition", "7", "--idempotent"],
+     "error: not delivered to registred_user, as far as can be told: Local: Unknown partition"),
+])
+def test_what_cannot_be_produced_or_consumed_is_told_in_a_line(shared_cluster, name, words, told):
+    done = subprocess.run(script(name, shared_cluster, *words), capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode != 0 and told in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
 def test_an_idempotent_producer_without_librdkafka_says_what_to_install(tmp_path):
     (tmp_path / "confluent_kafka.py").write_text("raise ImportError('none here')\n")
     done = subprocess.run([sys.executable, os.path.join(SCRIPTS, "producer.py"), "--idempotent"], capture_output=True,
