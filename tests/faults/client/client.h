@@ -75,17 +75,17 @@ bool value_read(const void *value, size_t size, struct stamp *out);
 void runs_add(enum run_kind kind, const struct stamp *stamp, int64_t offset);
 void runs_end(void);
 
-/* A consumer's settings; `more` are pairs of key and value, ended by NULL. Then the consumer, which
- * takes them. */
+/* A consumer's settings; `more` are pairs of key and value, ended by one of NULL. Then the
+ * consumer, which takes them. */
 rd_kafka_conf_t *consumer_conf(const struct options *options, const char *group,
-                               const char *const *more);
+                               const char *const (*more)[2]);
 rd_kafka_t *consumer_of(rd_kafka_conf_t *conf_take);
 
 /* A list with every partition of the topic at `offset`. The caller's, to destroy. */
 rd_kafka_topic_partition_list_t *all_partitions(const struct options *options, int64_t offset);
 
-/* A configuration from pairs, ended by NULL. */
-rd_kafka_conf_t *conf_of(const char *const *pairs);
+/* A configuration from pairs, ended by one of NULL. */
+rd_kafka_conf_t *conf_of(const char *const (*pairs)[2]);
 void conf_set(rd_kafka_conf_t *conf, const char *key, const char *value);
 
 /* Takes a consumed record down as `kind`, or as garbled. */

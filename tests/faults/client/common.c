@@ -154,18 +154,18 @@ void conf_set(rd_kafka_conf_t *conf, const char *key, const char *value)
     }
 }
 
-rd_kafka_conf_t *conf_of(const char *const *pairs)
+rd_kafka_conf_t *conf_of(const char *const (*pairs)[2])
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     conf_set(conf, "log_level", "0");
-    for (; *pairs != NULL; pairs += 2) {
-        conf_set(conf, pairs[0], pairs[1]);
+    for (; (*pairs)[0] != NULL; pairs++) {
+        conf_set(conf, (*pairs)[0], (*pairs)[1]);
     }
     return conf;
 }
 
 rd_kafka_conf_t *consumer_conf(const struct options *options, const char *group,
-                               const char *const *more)
+                               const char *const (*more)[2])
 {
     rd_kafka_conf_t *conf = conf_of(more);
     conf_set(conf, "bootstrap.servers", options->bootstrap);

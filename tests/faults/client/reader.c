@@ -24,7 +24,8 @@ static int consume(rd_kafka_t *kafka, rd_kafka_message_t **messages)
     return count > 0 ? (int)count : 0;
 }
 
-static rd_kafka_t *follow(const struct options *options, const char *group, const char *const *more)
+static rd_kafka_t *follow(const struct options *options, const char *group,
+                          const char *const (*more)[2])
 {
     rd_kafka_t *kafka = consumer_of(consumer_conf(options, group, more));
     rd_kafka_poll_set_consumer(kafka);
@@ -43,7 +44,7 @@ static void tell_trouble(const rd_kafka_message_t *message)
 
 void reader_main(const struct options *options)
 {
-    static const char *const settings[] = {"auto.offset.reset", "error", NULL};
+    static const char *const settings[][2] = {{"auto.offset.reset", "error"}, {NULL, NULL}};
     rd_kafka_t *kafka = follow(options, "faults-reader", settings);
     rd_kafka_message_t *messages[BATCH_MAX];
     char line[32];
@@ -63,8 +64,8 @@ void reader_main(const struct options *options)
 
 void final_main(const struct options *options)
 {
-    static const char *const settings[] = {"auto.offset.reset", "error", "enable.partition.eof",
-                                           "true", NULL};
+    static const char *const settings[][2] = {
+        {"auto.offset.reset", "error"}, {"enable.partition.eof", "true"}, {NULL, NULL}};
     rd_kafka_t *kafka = follow(options, "faults-final", settings);
     rd_kafka_message_t *messages[BATCH_MAX];
     bool ended[PARTITIONS_MAX] = {false};
@@ -94,7 +95,7 @@ void final_main(const struct options *options)
 
 void ends_main(const struct options *options)
 {
-    static const char *const settings[] = {NULL};
+    static const char *const settings[][2] = {{NULL, NULL}};
     rd_kafka_t *kafka = consumer_of(consumer_conf(options, "faults-ends", settings));
     char line[32];
     while (!told_to_stop(line, sizeof(line))) {
@@ -177,13 +178,10 @@ static void look(struct member *member)
 void group_main(const struct options *options)
 {
     static struct member member;
-    static const char *const settings[] = {"auto.offset.reset",
-                                           "earliest",
-                                           "session.timeout.ms",
-                                           "6000",
-                                           "heartbeat.interval.ms",
-                                           "500",
-                                           NULL};
+    static const char *const settings[][2] = {{"auto.offset.reset", "earliest"},
+                                              {"session.timeout.ms", "6000"},
+                                              {"heartbeat.interval.ms", "500"},
+                                              {NULL, NULL}};
     rd_kafka_conf_t *conf = consumer_conf(options, GROUP, settings);
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
     rd_kafka_conf_set_opaque(conf, &member);

@@ -48,25 +48,16 @@ static void on_delivery(rd_kafka_t *kafka, const rd_kafka_message_t *message, vo
 
 static void begin(struct writer *writer)
 {
-    static const char *const settings[] = {"enable.idempotence",
-                                           "true",
-                                           "linger.ms",
-                                           "5",
-                                           "message.timeout.ms",
-                                           "120000",
-                                           "socket.timeout.ms",
-                                           "10000",
-                                           "reconnect.backoff.ms",
-                                           "20",
-                                           "reconnect.backoff.max.ms",
-                                           "200",
-                                           "retry.backoff.ms",
-                                           "10",
-                                           "topic.metadata.refresh.fast.interval.ms",
-                                           "20",
-                                           "queue.buffering.max.messages",
-                                           "400000",
-                                           NULL};
+    static const char *const settings[][2] = {{"enable.idempotence", "true"},
+                                              {"linger.ms", "5"},
+                                              {"message.timeout.ms", "120000"},
+                                              {"socket.timeout.ms", "10000"},
+                                              {"reconnect.backoff.ms", "20"},
+                                              {"reconnect.backoff.max.ms", "200"},
+                                              {"retry.backoff.ms", "10"},
+                                              {"topic.metadata.refresh.fast.interval.ms", "20"},
+                                              {"queue.buffering.max.messages", "400000"},
+                                              {NULL, NULL}};
     rd_kafka_conf_t *conf = conf_of(settings);
     conf_set(conf, "bootstrap.servers", writer->options->bootstrap);
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
