@@ -53,9 +53,9 @@ def wait_settled(cluster, topic, targets):
     cluster.wait(lambda: in_sync(cluster, topic) == [sorted(t) for t in targets], "all of them in sync")
     for partition, target in enumerate(targets):
         for broker in cluster.brokers:
-            if broker.alive():
-                cluster.wait(lambda b=broker.id, p=partition, t=target: has_copy(cluster, b, topic, p) == (b in t),
-                             f"a copy of {topic}-{partition} on broker {broker.id}: {broker.id in target}")
+            cluster.wait(lambda b=broker, p=partition, t=target: not b.alive() or
+                         has_copy(cluster, b.id, topic, p) == (b.id in t),
+                         f"a copy of {topic}-{partition} on broker {broker.id}: {broker.id in target}")
 
 
 def test_replicas_move_under_load(cluster, topic):
