@@ -163,6 +163,29 @@ def test_a_throttled_move_can_be_hurried_and_verify_removes_the_throttles(cluste
     assert {value for value in found if not value.startswith(b"filling ")} >= set(traffic.acked)
 
 
+def test_a_balance_goes_on_when_the_controller_dies_under_it(cluster, topic):
+    one = cluster(3)
+    create(one, topic, partitions=6, replicas=2)
+    fill(one, topic, FILL_BYTES)
+    one.add_broker(one.ports.take())
+    one.up()
+    with subprocess.Popen([sys.executable, os.path.join(SCRIPTS, "reassign"), "--bootstrap-server", one.bootstrap,
+                           "--balance", "--throttle", str(FILL_BYTES // 20)], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True) as balancing:
+        try:
+            one.wait(lambda: f"{topic}-" in run(one, "reassign", "--list"), "the moves under way")
+            killed = one.wait(one.controller, "the controller")
+            one.kill(killed)
+            one.start(killed)
+            out, _ = balancing.communicate(timeout=180)
+        finally:
+            balancing.kill()
+    assert balancing.returncode == 0 and "\nDone in " in out, out
+    assert set(holds(one).values()) == {3} and throttles(one) == {}, out
+    one.wait(lambda: set(map(len, in_sync(one, topic))) == {2}, "all in sync")
+    assert len(read_all(one, topic, 6)) == FILL_BYTES // FILL_SIZE
+
+
 def directory(broker, topic, index=0):
     """The broker's directories that have the partition: data, more."""
     return [name for name in ("data", "more") if os.path.isdir(os.path.join(broker.folder, name, f"{topic}-{index}"))]
