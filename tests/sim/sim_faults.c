@@ -456,13 +456,16 @@ static void late(struct sim_faults *faults)
     }
 }
 
+/* All processes, or where machines lose power, the power of all, or of any. */
 static void kill_all(struct sim_faults *faults)
 {
     struct sim *sim = faults->sim;
+    bool power = (sim->options.faults & (1u << SIM_FAULT_POWER)) != 0;
+    bool everywhere = power && rng_one_in(&faults->rng, 2);
     for (int i = 0; i < sim->options.nodes_count; i++) {
         if (sim->nodes[i].server != NULL) {
             faults->crashes++;
-            sim_node_crash(&sim->nodes[i], false);
+            sim_node_crash(&sim->nodes[i], everywhere || (power && rng_one_in(&faults->rng, 2)));
         }
     }
 }
