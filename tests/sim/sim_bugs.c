@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "control/control.h"
 #include "control/strays.h"
+#include "controller/ctl_state.h"
 #include "group/grp.h"
 #include "log/batch_reader.h"
 #include "log/plog_internal.h"
@@ -42,6 +43,7 @@ static const char *const names[SIM_BUG_COUNT] = {
     [SIM_BUG_EARLY_OFFSETS] = "early-offsets",
     [SIM_BUG_STRAYS] = "strays",
     [SIM_BUG_UNCLEAN_START] = "unclean-start",
+    [SIM_BUG_ANY_OF_ALL] = "any-of-all",
 };
 
 static enum sim_bug current;
@@ -307,4 +309,22 @@ __wrap_strays_find(struct arena *arena, struct logs *logs, int32_t broker_id,
                    const Barnabas__Control__UpdateMetadata *update)
 {
     return current == SIM_BUG_STRAYS ? NULL : __real_strays_find(arena, logs, broker_id, update);
+}
+
+/* ---- who leads where nobody is complete ---- */
+
+int32_t __real_ctl_unclean_best(const struct ctl *ctl, const struct ctl_part *part);
+int32_t __wrap_ctl_unclean_best(const struct ctl *ctl, const struct ctl_part *part);
+
+int32_t __wrap_ctl_unclean_best(const struct ctl *ctl, const struct ctl_part *part)
+{
+    int32_t best = __real_ctl_unclean_best(ctl, part);
+    for (int32_t i = 0; best >= 0 && sim_bug_on(SIM_BUG_ANY_OF_ALL) && i < part->replicas.count;
+         i++) {
+        int32_t id = part->replicas.ids[i];
+        if (id != best && ctl_in_isr(&part->now, id) && ctl_replica_usable(ctl, part, i)) {
+            return id;
+        }
+    }
+    return best;
 }

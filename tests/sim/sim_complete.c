@@ -9,6 +9,7 @@
 struct promise {
     uint32_t complete;
     uint32_t excused;
+    uint32_t rivals; /* named as complete before a leader was elected, while it was hollow */
     bool hollow;
 };
 
@@ -98,6 +99,9 @@ void sim_complete_written(struct sim_complete *complete, int number, struct byte
         size_of(isr) >= complete->sim->options.min_insync || size_of(isr) >= size_of(replicas);
     uint32_t stays = promise->complete & (enough ? named : replicas | isr);
     promise->excused &= ~entered;
+    if (promise->hollow) {
+        promise->rivals = old_named;
+    }
     if (!promise->hollow && (stays | entered) != 0) {
         promise->complete = stays | entered;
     } else if (!promise->hollow && enough) {
@@ -127,6 +131,11 @@ bool sim_complete_leads(struct sim_complete *complete, const struct sim_node *no
         promise->excused = ~bit(node->id);
     }
     return may_forget;
+}
+
+bool sim_complete_rival(const struct sim_complete *complete, int node, int number)
+{
+    return (complete->parts[number].rivals & bit(node)) != 0;
 }
 
 bool sim_complete_excused(const struct sim_complete *complete, int node, int number)

@@ -41,5 +41,8 @@ void sim_complete_power(struct sim_complete *complete, const struct sim_node *no
 /* The broker begins to lead: true when what it lacks may be forgotten. */
 bool sim_complete_leads(struct sim_complete *complete, const struct sim_node *node, int number);
 
+/* After sim_complete_leads() was true: might it have led instead, and did it have to be asked? */
+bool sim_complete_rival(const struct sim_complete *complete, int node, int number);
+
 /* It may have more than the leader that took over when the partition was hollow. */
 bool sim_complete_excused(const struct sim_complete *complete, int node, int number);

@@ -475,11 +475,48 @@ static void forget_from(struct sim_model *model, int number, int node, int64_t e
     *hw_seen = *hw_seen < end ? *hw_seen : end;
 }
 
+/* The epoch of the last record before that one began. */
+static int32_t epochs_before(struct plog *log, int32_t epoch)
+{
+    int32_t found;
+    int64_t end;
+    epochs_end_of(plog_epochs(log), epoch - 1, plog_offset_end(log), &found, &end);
+    return end >= 0 ? found : -1;
+}
+
+/* M10 */
+static void check_longest(struct sim_model *model, int leader, int number, struct plog *log)
+{
+    int32_t epoch = epochs_latest(plog_epochs(log));
+    char topic[16];
+    int index;
+    sim_part_name(model->sim, number, topic, &index);
+    for (int id = 1; id <= model->sim->options.nodes_count; id++) {
+        struct sim_node *node = &model->sim->nodes[id - 1];
+        if (id == leader || node->server == NULL || node->died ||
+            !sim_complete_rival(model->complete, id, number)) {
+            continue;
+        }
+        struct part *part = parts_lookup(&server_broker(node->server)->parts, str_of(topic), index);
+        int32_t other = part != NULL ? epochs_latest(plog_epochs(part->log)) : -1;
+        int64_t end = part != NULL ? plog_offset_end(part->log) : 0;
+        /* The leader has begun its own epoch already. */
+        if (end > plog_offset_end(log) && other >= epochs_before(log, epoch)) {
+            sim_fail(model->sim,
+                     "M10: broker %d leads %s with a log that ends at %" PRId64
+                     ", but broker %d's ends at %" PRId64 ", in epoch %d",
+                     leader, part_text(model, number), plog_offset_end(log), id, end, other);
+        }
+        part_put(part);
+    }
+}
+
 /* Nobody was complete when this leader was elected: what it does not have is gone. */
 static void begin_anew(struct sim_model *model, struct sim_node *node, int number,
                        struct part *part)
 {
     int64_t end = plog_offset_end(part->log);
+    check_longest(model, node->id, number, part->log);
     for (int id = 1; id <= model->sim->options.nodes_count; id++) {
         forget_from(model, number, id, end);
     }

@@ -19,6 +19,7 @@
  *   M8  what a broker tells clients of a partition's leader never goes back to an earlier epoch, as
  *       long as the broker lives
  *   M9  a broker's high watermark does not go back while it lives and its log is not cut
+ *   M10 when nobody is complete any more (sim_complete.h), the longest log leads
  *
  * Threads: one. */
 #pragma once
