@@ -330,22 +330,65 @@ enum err logs_open_log(struct logs *logs, struct logdir *dir, const char *name, 
     return err;
 }
 
+static bool never_used(const struct plog *log)
+{
+    return plog_offset_end(log) == 0;
+}
+
+/* Set aside what the making of a log has left that failed here and went on in another directory. */
+static void bury_unused(struct logs *logs, struct logdir *dir, struct plog *log, struct str topic,
+                        int32_t partition)
+{
+    char *path = mem_strdup(plog_dir(log));
+    log_warn(LOGGER, "removing a log that was never used, there is another one", "dir=%s", path);
+    plog_abandon(log);
+    logs_bury(logs, dir, path, topic, partition, 0);
+    mem_free(path);
+}
+
+/* The partition is in a directory that was loaded before, too. Where one of the two never held a
+ * record it goes; else nobody but people can say which one counts. *again: load this one. */
+static enum err load_twin(struct loading *loading, struct logs_item *twin, struct plog *log,
+                          bool *again)
+{
+    struct str topic = plog_topic(log);
+    int32_t partition = plog_partition(log);
+    *again = false;
+    if (never_used(log)) {
+        bury_unused(loading->logs, loading->dir, log, topic, partition);
+    } else if (never_used(twin->entry.log)) {
+        bury_unused(loading->logs, twin->entry.dir, twin->entry.log, topic, partition);
+        twin->entry.dir->logs_count--;
+        item_free(loading->logs, twin);
+        *again = true;
+    } else {
+        errmsg_set(loading->msg,
+                   "error[E-DATA-07]: partition %s is in two log directories, one of them %s.\n"
+                   "  Move one of the two directories away.",
+                   twin->name, loading->dir->path);
+        plog_abandon(log);
+        return ERR_EXISTS;
+    }
+    return ERR_OK;
+}
+
 static enum err load_one(struct loading *loading, const char *name, struct str topic,
                          int32_t partition)
 {
     struct topic_config config;
     struct plog *log;
     loading->config_of(loading->arg, topic, &config);
-    if (logs_find_item(loading->logs, topic, partition) != NULL) {
-        errmsg_set(loading->msg,
-                   "error[E-DATA-07]: partition %s is in two log directories, one of them %s.\n"
-                   "  Move one of the two directories away.",
-                   name, loading->dir->path);
-        return ERR_EXISTS;
-    }
     enum err err = logs_open_log(loading->logs, loading->dir, name, topic, partition, &config,
                                  LOGS_OPEN_LOADED, &log, loading->msg);
     if (err != ERR_OK) {
+        return err;
+    }
+    struct logs_item *twin = logs_find_item(loading->logs, topic, partition);
+    bool load = true;
+    if (twin != NULL) {
+        err = load_twin(loading, twin, log, &load);
+    }
+    if (err != ERR_OK || !load) {
         return err;
     }
     struct logs_item *item = logs_add_item(loading->logs, name, log, loading->dir);

@@ -135,11 +135,23 @@ static enum err on_any_entry(void *arg, const char *name, bool is_dir)
     return ERR_OK;
 }
 
+/* In whichever of the log directories it is; the first one's name where it is in none. */
+static bool find_dir(struct fs *fs, const char *topic, int index, char dir[DIR_MAX_BYTES])
+{
+    static const char *const parents[] = {"/data2", "/data"};
+    for (int i = 0; i < 2; i++) {
+        snprintf(dir, DIR_MAX_BYTES, "%s/%.40s-%d", parents[i], topic, index);
+        if (fs_list(fs, dir, on_any_entry, NULL) == ERR_OK) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool sim_audit_exists(struct fs *fs, const char *topic, int index)
 {
     char dir[DIR_MAX_BYTES];
-    snprintf(dir, sizeof(dir), "/data/%.16s-%d", topic, index);
-    return fs_list(fs, dir, on_any_entry, NULL) == ERR_OK;
+    return find_dir(fs, topic, index, dir);
 }
 
 /* The segments of a log, in order; mem_free(). NULL with a text. A log that is not there has none.
@@ -148,7 +160,7 @@ static struct segments *list_segments(struct fs *fs, const char *topic, int inde
                                       char dir[DIR_MAX_BYTES], char problem[SIM_PROBLEM_MAX])
 {
     struct segments *segments = mem_new(struct segments);
-    snprintf(dir, DIR_MAX_BYTES, "/data/%.40s-%d", topic, index);
+    (void)find_dir(fs, topic, index, dir);
     enum err err = fs_list(fs, dir, on_entry, segments);
     if (err != ERR_OK && err != ERR_NOT_FOUND) {
         snprintf(problem, SIM_PROBLEM_MAX, "%s cannot be listed: %s", dir, err_name(err));

@@ -4,8 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/broker.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "moves/moves.h"
+#include "server/server.h"
 #include "sim_client.h"
 #include "sim_control.h"
 
@@ -45,6 +48,7 @@ static const char *const names[SIM_FAULT_COUNT] = {
     [SIM_FAULT_HUNG_DISK] = "hung-disk", [SIM_FAULT_ZK_DOWN] = "zk-down",
     [SIM_FAULT_SLOW_HOST] = "slow-host", [SIM_FAULT_KILL_ALL] = "kill-all",
     [SIM_FAULT_BROADCAST] = "broadcast", [SIM_FAULT_LATE] = "late",
+    [SIM_FAULT_DIRS] = "dirs",
 };
 
 const char *sim_fault_name(enum sim_fault fault)
@@ -446,6 +450,60 @@ static void on_broadcast(void *arg, struct sim_node *node, int to)
     }
 }
 
+/* ---- replicas change their log directory ---- */
+
+/* On its way to a broker's control loop. */
+struct dirs_wish {
+    struct loop_msg msg;
+    struct sim_node *node;
+    struct server *server; /* of the life for which it is meant */
+    uint64_t pick;
+    int32_t parts_count;
+    struct part *part; /* the one picked so far */
+    const char *dir;
+};
+
+/* Each with the same chance, without knowing their number. */
+static void pick_part(void *arg, struct part *part)
+{
+    struct dirs_wish *wish = arg;
+    wish->parts_count++;
+    if (wish->pick % (uint64_t)wish->parts_count == 0) {
+        wish->part = part;
+    }
+}
+
+static void on_dirs_wish(struct loop_msg *msg)
+{
+    struct dirs_wish *wish = container_of(msg, struct dirs_wish, msg);
+    struct sim_node *node = wish->node;
+    if (node->server == wish->server && node->state == NODE_UP) {
+        struct broker *broker = server_broker(node->server);
+        parts_each(&broker->parts, pick_part, wish);
+        if (wish->part != NULL) {
+            enum err err = moves_request(broker->moves, wish->part->topic, wish->part->index,
+                                         str_of(wish->dir));
+            sim_trace_line(&node->sim->trace, "faults", "dirs: %s %s-%d to %s: %s", node->name,
+                           wish->part->topic.ptr, wish->part->index, wish->dir, err_name(err));
+        }
+    }
+    mem_free(wish);
+}
+
+static void send_elsewhere(struct sim_faults *faults, struct sim_node *node)
+{
+    if (node->server == NULL || node->state != NODE_UP) {
+        return;
+    }
+    struct dirs_wish *wish = mem_new(struct dirs_wish);
+    wish->msg.fn = on_dirs_wish;
+    wish->node = node;
+    wish->server = node->server;
+    wish->pick = rng_next(&faults->rng);
+    wish->dir = rng_one_in(&faults->rng, 2) ? "/data" : "/data2";
+    loop_post(server_broker(node->server)->control, &wish->msg);
+}
+
 static void late(struct sim_faults *faults)
 {
     int64_t late_ms = between_ms(faults, 5, 6000);
@@ -518,6 +576,9 @@ static void happen(struct sim_faults *faults, enum sim_fault fault)
         break;
     case SIM_FAULT_SLOW_HOST:
         slow_host(faults);
+        break;
+    case SIM_FAULT_DIRS:
+        send_elsewhere(faults, node);
         break;
     case SIM_FAULT_KILL_ALL:
         kill_all(faults);

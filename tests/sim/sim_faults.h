@@ -35,6 +35,8 @@ enum sim_fault {
     SIM_FAULT_BROADCAST, /* in the middle of telling the others something, a broker dies, loses its
                             session, or cannot reach those any more that it has not told */
     SIM_FAULT_LATE,      /* messages of the controller arrive once more, later */
+    SIM_FAULT_DIRS,      /* no fault at all: brokers have two log directories, and a replica is sent
+                            to the other one; never drawn, only asked for (--fault dirs) */
     SIM_FAULT_COUNT,
 };
 

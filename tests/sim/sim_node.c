@@ -14,6 +14,7 @@
 #include "partition/parts.h"
 #include "server/server.h"
 #include "sim.h"
+#include "sim_faults.h"
 #include "sim_model.h"
 
 enum { GHOST_TURNS_MAX = 200000, GHOST_SECONDS_MAX = 600 };
@@ -85,7 +86,7 @@ static struct config *make_config(struct sim_node *node)
     const struct config_pair pairs[] = {
         {"broker.id", id},
         {"listeners", listeners},
-        {"log.dirs", "/data"},
+        {"log.dirs", (options->faults & (1u << SIM_FAULT_DIRS)) != 0 ? "/data,/data2" : "/data"},
         {"zookeeper.connect", "zookeeper:2181"},
         {"zookeeper.session.timeout.ms", "6000"},
         {"num.partitions", partitions},

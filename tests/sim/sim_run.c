@@ -89,7 +89,7 @@ void sim_options_draw(struct sim_options *options, uint64_t seed)
     options->faults_ns = between(&rng, 2000, 20000) * SIM_MS;
     options->fault_gap_ns = between(&rng, 150, 2500) * SIM_MS;
     options->slow = rng_one_in(&rng, 2);
-    for (int i = 0; i < SIM_FAULT_COUNT; i++) {
+    for (int i = 0; i < SIM_FAULT_DIRS; i++) {
         options->faults |= rng_one_in(&rng, 3) ? 1u << i : 0;
     }
     options->replicated = options->nodes_count > 1 && !rng_one_in(&rng, 4);

@@ -273,17 +273,50 @@ Test(logs, a_directory_that_is_no_partition_is_an_error_with_a_name)
     }
 }
 
+/* orders-0 with three records in /a, and as `records` says in /b. */
+static void make_twins(struct dirs *d, int records)
+{
+    begin(d);
+    open_ok(d);
+    struct logs_entry *entry = create(d, "orders", 1);
+    cr_assert_eq(append(create(d, "orders", 0), 3), ERR_OK);
+    cr_assert_str_eq(plog_dir(entry->log), "/a/orders-1");
+    if (records > 0) {
+        cr_assert_eq(append(entry, records), ERR_OK);
+    }
+    cr_assert(close_dirs(d));
+    cr_assert_eq(fs_rename(fs_sim_fs(d->sim), "/a/orders-1", "/a/orders-0"), ERR_OK);
+}
+
 Test(logs, a_partition_in_two_directories_is_an_error)
 {
     struct dirs d;
-    begin(&d);
-    open_ok(&d);
-    cr_assert_eq(append(create(&d, "orders", 0), 3), ERR_OK);
-    cr_assert(close_dirs(&d));
-    cr_assert_eq(fs_mkdir(fs_sim_fs(d.sim), "/b/orders-0"), ERR_OK);
+    make_twins(&d, 2);
     cr_assert_eq(open_dirs(&d), ERR_EXISTS);
     cr_assert_not_null(strstr(d.msg.text, "orders-0"));
     end(&d);
+}
+
+/* Found by the simulator: a full disk left a log that could not be made, the next directory took
+ * it, and after a restart the broker refused to start. */
+Test(logs, of_two_directories_for_a_partition_the_one_that_was_never_used_goes)
+{
+    for (int turned = 0; turned < 2; turned++) {
+        struct dirs d;
+        make_twins(&d, 0);
+        if (turned) {
+            struct fs *fs = fs_sim_fs(d.sim);
+            cr_assert_eq(fs_rename(fs, "/a/orders-0", "/c"), ERR_OK);
+            cr_assert_eq(fs_rename(fs, "/b/orders-0", "/a/orders-0"), ERR_OK);
+            cr_assert_eq(fs_rename(fs, "/c", "/b/orders-0"), ERR_OK);
+        }
+        open_ok(&d);
+        cr_assert_eq(plog_offset_end(logs_find(d.logs, STR("orders"), 0)->log), 3);
+        cr_assert_eq(logs_dir(d.logs, 0)->logs_count + logs_dir(d.logs, 1)->logs_count, 1);
+        cr_assert(close_dirs(&d));
+        cr_assert_neq(exists(&d, "/a/orders-0"), exists(&d, "/b/orders-0"));
+        end(&d);
+    }
 }
 
 /* ---- who the directories belong to ---- */
