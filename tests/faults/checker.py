@@ -53,6 +53,7 @@ class Final:
     def __init__(self):
         self.rows = collections.defaultdict(list)  # partition -> rows
         self.by_number = collections.defaultdict(list)  # (writer, partition) -> rows
+        self.twice = set()  # (writer, partition) with numbers that are in more than one row
 
     def add(self, partition, row):
         self.rows[partition].append(row)
@@ -62,13 +63,16 @@ class Final:
             rows.sort()
             for row in rows:
                 self.by_number[row[1], partition].append(row)
-        for rows in self.by_number.values():
+        for key, rows in self.by_number.items():
             rows.sort(key=lambda row: row[2])
+            if any(row[2] + row[3] > following[2] for row, following in zip(rows, rows[1:])):
+                self.twice.add(key)
 
     @staticmethod
-    def _overlapping(rows, column, first, count):
+    def _overlapping(rows, column, first, count, at=None):
         """Rows that share a value of this column with first, first + 1, ...; and of each the shared part."""
-        at = max(0, bisect.bisect_right(rows, first, key=lambda row: row[column]) - 1)
+        if at is None:
+            at = max(0, bisect.bisect_right(rows, first, key=lambda row: row[column]) - 1)
         while at < len(rows) and rows[at][column] < first + count:
             begin = max(first, rows[at][column])
             end = min(first + count, rows[at][column] + rows[at][3])
@@ -80,21 +84,41 @@ class Final:
         return self._overlapping(self.rows.get(partition, []), 0, offset, count)
 
     def with_numbers(self, writer, partition, number, count):
-        return self._overlapping(self.by_number.get((writer, partition), []), 2, number, count)
+        at = 0 if (writer, partition) in self.twice else None
+        return self._overlapping(self.by_number.get((writer, partition), []), 2, number, count, at)
 
 
 def _holes(parts, first, count):
     """What of first, first + 1, ... is in none of the parts, which are sorted (begin, end)."""
     at = first
     for begin, end in parts:
-        if begin > at:
-            yield at, begin
+        if at < min(begin, first + count):
+            yield at, min(begin, first + count)
         at = max(at, end)
     if at < first + count:
         yield at, first + count
 
 
-def _check_order(final, sent, problems):
+def _overlap(one, other):
+    """The numbers that two rows share: (first, how many)."""
+    first = max(one[2], other[2])
+    return first, min(one[2] + one[3], other[2] + other[3]) - first
+
+
+def _sent_twice(partition, row, others, producer_of):
+    """Of a row whose numbers are in others, too: how many records the client itself sent twice. A broker may take a
+    record of one producer epoch once only. But librdkafka, when it had to skip sequence numbers, begins a new epoch,
+    and sends in it again what was under way and may have been taken."""
+    count = 0
+    for other in others:
+        first, shared = _overlap(row, other)
+        for number in range(first, first + shared):
+            places = (partition, row[0] + number - row[2]), (partition, other[0] + number - other[2])
+            count += producer_of(*places[0]) != producer_of(*places[1])
+    return count
+
+
+def _check_order(final, sent, problems, producer_of):
     """What one producer sent to a partition is there in the order of sending, once, and nothing else is there."""
     for partition, rows in final.rows.items():
         after = {}  # writer -> the next number that may come
@@ -105,23 +129,29 @@ def _check_order(final, sent, problems):
                 problems.add("invented", f"{where}, {count} records; only numbers below {limit} were sent",
                              number + count - max(limit, number))
             if number < after.get(writer, 0):
-                twice = any(row[0] != offset and row[2] < number + count and number < row[2] + row[3]
-                            for row in final.by_number[writer, partition])
-                kind = "duplicated" if twice else "reordered"
-                problems.add(kind, f"{where}, {count} records, after number {after[writer] - 1}", count)
+                row = (offset, writer, number, count)
+                others = [other for other in final.by_number[writer, partition]
+                          if other[0] < offset and _overlap(row, other)[1] > 0]
+                twice = sum(_overlap(row, other)[1] for other in others)
+                excused = _sent_twice(partition, row, others, producer_of) if producer_of else 0
+                if twice > excused:
+                    problems.add("duplicated", f"{where}, {twice - excused} records, after {after[writer] - 1}",
+                                 twice - excused)
+                elif not others:
+                    problems.add("reordered", f"{where}, {count} records, after number {after[writer] - 1}", count)
             after[writer] = max(after.get(writer, 0), number + count)
 
 
 def _check_ack(event, final, problems):
     """What was acknowledged is there, where it was said to be."""
     _, _, _, partition, offset, writer, number, count = event
-    parts = []
-    for row, begin, end in final.with_numbers(writer, partition, number, count):
-        parts.append((begin, end))
-        if offset >= 0 and row[0] - row[2] != offset - number:
-            problems.add("moved", f"w{writer}:{partition}:{begin}, acknowledged at {partition}@"
-                         f"{offset - number + begin}, is at {row[0] - row[2] + begin}", end - begin)
-    for begin, end in _holes(parts, number, count):
+    rows = list(final.with_numbers(writer, partition, number, count))
+    right = [(begin, end) for row, begin, end in rows if offset < 0 or row[0] - row[2] == offset - number]
+    for row, begin, end in rows:
+        for first, last in _holes(right, begin, end - begin):
+            problems.add("moved", f"w{writer}:{partition}:{first}, acknowledged at {partition}@"
+                         f"{offset - number + first}, is at {row[0] - row[2] + first}", last - first)
+    for begin, end in _holes(sorted((begin, end) for _, begin, end in rows), number, count):
         place = f" at {partition}@{offset - number + begin}" if offset >= 0 else ""
         problems.add("lost", f"w{writer}:{partition}:{begin} to {end - 1}, acknowledged{place}", end - begin)
 
@@ -167,10 +197,11 @@ def _check_never_back(events, problem, problems):
                 problems.add(problem, f"partition {partition}: {offset} after {least}, at {answered_us} us")
 
 
-def check(history, deleted_us=None, born_us=None):
+def check(history, deleted_us=None, born_us=None, producer_of=None):
     """The Problems of a history. history() gives an iterator, twice. deleted_us, born_us: when the topic was last
     deleted (before it was asked for) and created again (after it was answered): what was acknowledged before is gone,
-    and writers that began between may have written to either."""
+    and writers that began between may have written to either. producer_of(partition, offset): the id and epoch of the
+    producer of a record that is there; it is asked for records that are there twice."""
     problems, final = Problems(), Final()
     sent, began, offsets = {}, {}, collections.defaultdict(list)
     for event in history():
@@ -185,7 +216,7 @@ def check(history, deleted_us=None, born_us=None):
         elif event[0] == "garbled":
             problems.add("garbled", f"at {event[2]}@{event[3]}")
     final.sort()
-    _check_order(final, sent, problems)
+    _check_order(final, sent, problems, producer_of)
     for event in history():
         if event[0] == "read":
             _check_read(event, final, problems)

@@ -25,6 +25,7 @@ import faults_process  # noqa: E402,F401 pylint: disable=unused-import
 import history  # noqa: E402
 import measure  # noqa: E402
 import network  # noqa: E402
+import records  # noqa: E402
 import scene as scenes  # noqa: E402
 
 TOPIC, PARTITIONS, SESSION_S = "faults", 4, 3.0
@@ -94,7 +95,7 @@ def wait_for_same_replicas(cluster, seconds=30.0):
 
 
 class Run:
-    """One fault, again and again. result is what there is to tell of it, once check() is over."""
+    """One fault, again and again. After go() there are problems, or a result()."""
 
     def __init__(self, fault, seconds, seed, rate, folder, binary=None):
         self.fault, self.seconds, self.rate, self.folder = fault, seconds, rate, folder
@@ -105,6 +106,7 @@ class Run:
         self.clients = []
         self.injections = []  # (begin, end)
         self.problems = checker.Problems()
+        self.replicas = []  # partitions as Metadata told them in the end
 
     # ---- what a fault needs
 
@@ -181,6 +183,7 @@ class Run:
         self._finish_clients()
         self._read_all()
         wait_for_same_replicas(self.cluster)
+        self.replicas = self.scene.partitions()
         for check in self.scene.extra_checks:
             found = check()
             for kind, count in found.counts.items():
@@ -193,7 +196,8 @@ class Run:
             self._set_up()
             with self.cluster:
                 self._under_load()
-            failed = False
+            self._check()
+            failed = bool(self.problems)
         except Exception as problem:  # pylint: disable=broad-except
             raise Failed(f"{type(problem).__name__}: {problem}") from problem
         finally:
@@ -206,13 +210,21 @@ class Run:
     def events(self):
         return history.read([client.path for client in self.clients])
 
-    def check(self):
-        found = checker.check(self.events())
+    def _producer_of(self, partition, offset):
+        """The producer of a record: its id and its epoch, as a replica's log has them."""
+        one = next(p for p in self.replicas if p["partition_index"] == partition)
+        broker = self.cluster.broker(one["replica_nodes"][0])
+        for _, batch in records.read_batches(b"".join(blocks(broker, partition))):
+            if batch.base_offset <= offset <= batch.last_offset:
+                return batch.producer_id, batch.producer_epoch
+        return None
+
+    def _check(self):
+        found = checker.check(self.events(), producer_of=self._producer_of)
         for kind, count in found.counts.items():
             for text in found.examples[kind]:
                 self.problems.add(kind, text, 0)
             self.problems.counts[kind] += count
-        return self.problems
 
     def result(self):
         events = self.events()
@@ -220,7 +232,8 @@ class Run:
         return {"fault": self.fault.name, "seed": self.seed, "times": len(self.injections),
                 "acknowledged": counts["ack"], "unknown": counts["unknown"] + counts["failed"],
                 "read": counts["read"], "final": counts["final"], "commits": counts["commit"],
-                "errors": [event[2] for event in events() if event[0] == "error"], "problems": dict(self.problems.counts),
+                "errors": [event[2] for event in events() if event[0] == "error"],
+                "problems": dict(self.problems.counts),
                 "unavailable_ms": measure.spread(measure.unavailable(gaps, self.injections)),
                 "samples": {"kill": measure.after_kills(gaps, self.scene.notes),
                             "shutdown": measure.after_shutdowns(gaps, self.scene.notes),
@@ -231,7 +244,7 @@ def run_one(name, seconds, seed, rate, folder, binary=None):
     """A result, see Run; raises Failed, with the folder kept."""
     one = Run(scenes.FAULTS[name], seconds, seed, rate, folder, binary)
     try:
-        problems = one.go().check()
+        problems = one.go().problems
     except Failed as problem:
         raise Failed(f"{name} seed {seed}: {problem}\nsee {folder}") from problem
     if problems:

@@ -38,6 +38,7 @@ def test_what_was_not_acknowledged_may_be_missing():
     ("lost", 2, final((0, 1, 0, 3), (5, 1, 5, 25))),
     ("moved", 10, final((0, 1, 0, 20), (21, 1, 20, 10))),
     ("duplicated", 3, final((0, 1, 0, 30), (30, 1, 7, 3))),
+    ("duplicated", 1, [e for e in final((0, 1, 0, 20), (20, 1, 19, 11)) if e[0] != "ack"]),
     ("invented", 5, final((0, 1, 0, 35))),
     ("invented", 7, final((0, 1, 0, 30), (30, 9, 0, 7))),
     ("reordered", 10, final((0, 1, 0, 10), (20, 1, 20, 10), (30, 1, 10, 10))),
@@ -52,6 +53,12 @@ def test_what_was_not_acknowledged_may_be_missing():
 ])
 def test_a_problem_is_found_and_counted(kind, count, history):
     assert check(history).counts[kind] == count
+
+
+def test_what_the_client_sent_in_two_epochs_is_not_the_brokers_duplicate():
+    history = final((0, 1, 0, 30), (30, 1, 7, 3))
+    assert not check(history, producer_of=lambda _, offset: (1, 0 if offset < 30 else 1))
+    assert check(history, producer_of=lambda _, offset: (1, 0 if offset < 32 else 1)).counts["duplicated"] == 2
 
 
 def test_an_acknowledgement_without_an_offset_still_means_that_the_record_is_there():

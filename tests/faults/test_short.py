@@ -43,8 +43,8 @@ def processes_of(folder):
 
 
 def mounts_of(folder):
-    done = subprocess.run(["losetup", "--list", "--noheadings", "--output", "BACK-FILE"], capture_output=True, text=True,
-                          check=False)
+    done = subprocess.run(["losetup", "--list", "--noheadings", "--output", "BACK-FILE"], capture_output=True,
+                          text=True, check=False)
     return [line for line in done.stdout.splitlines() if folder in line]
 
 
