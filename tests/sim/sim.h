@@ -54,6 +54,7 @@ struct sim_options {
     int replicas_count;   /* 1 unless replicated */
     int min_insync;       /* min.insync.replicas */
     int lag_ms;           /* replica.lag.time.max.ms */
+    bool flush;           /* log.flush.interval.messages=1: nothing acknowledged may be lost */
     bool slow;            /* weights of the scheduler differ much */
     bool print_ghosts;    /* what is left of a broker after its end, too */
     bool print_zk;        /* every operation on ZooKeeper, too */

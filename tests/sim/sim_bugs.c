@@ -44,6 +44,7 @@ static const char *const names[SIM_BUG_COUNT] = {
     [SIM_BUG_STRAYS] = "strays",
     [SIM_BUG_UNCLEAN_START] = "unclean-start",
     [SIM_BUG_ANY_OF_ALL] = "any-of-all",
+    [SIM_BUG_EARLY_DURABLE] = "early-durable",
 };
 
 static enum sim_bug current;
@@ -193,6 +194,15 @@ void __wrap_part_epoch_end(struct part *part, int32_t epoch, int32_t *found, int
         *found = epoch;
         *end = INT64_MAX;
     }
+}
+
+int64_t __real_part_offset_durable(const struct part *part);
+int64_t __wrap_part_offset_durable(const struct part *part);
+
+int64_t __wrap_part_offset_durable(const struct part *part)
+{
+    bool early = sim_bug_on(SIM_BUG_EARLY_DURABLE) && part_now(part).role == PART_LEADER;
+    return early ? plog_offset_end(part->log) : __real_part_offset_durable(part);
 }
 
 bool __real_part_still_leads(const struct part *part, int32_t leader_epoch);

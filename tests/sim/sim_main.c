@@ -166,13 +166,14 @@ static void describe(const struct sim_options *options)
 {
     printf(
         "seed %" PRIu64
-        ": %d brokers, %d x %d partitions%s%s, %d producers of %d records, %d topics made and deleted, "
+        ": %d brokers, %d x %d partitions%s%s%s, %d producers of %d records, %d topics made and deleted, "
         "%d lives of another, %d moves, "
         "%d members, faults",
         options->seed, options->nodes_count, options->topics_count, options->partitions_count,
         options->grows ? " that grow" : "", options->replicated ? " with replicas" : "",
-        options->producers_count, options->records_per_producer, options->admin_cycles,
-        options->lives, options->moves, options->members_count);
+        options->flush ? " in flush mode" : "", options->producers_count,
+        options->records_per_producer, options->admin_cycles, options->lives, options->moves,
+        options->members_count);
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if ((options->faults & (1u << i)) != 0) {
             printf(" %s", sim_fault_name((enum sim_fault)i));

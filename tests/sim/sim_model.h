@@ -10,7 +10,8 @@
  *   M2  no write of a deposed controller is accepted
  *   M3  an offset of one disk holds one record, for whoever asks
  *   M4  what was acknowledged survives, unless the power failed and it had not been synced; of
- *       several replicas, unless the power of all that were complete failed
+ *       several replicas, unless the power of all that were complete failed; in flush mode
+ *       without any exception
  *   M5  a consumer never sees the high watermark go back: of the one disk, but for M4's exception;
  *       of several replicas, of one leader in its epoch
  *   M6  a producer's records stand in the log in its order, none twice; a gap only where the

@@ -100,6 +100,7 @@ static struct config *make_config(struct sim_node *node)
         {"socket.request.max.bytes", "60000"},
         {"queued.max.request.bytes", "65536"},
         {"log.flush.offset.checkpoint.interval.ms", "2000"},
+        {"log.flush.interval.messages", options->flush ? "1" : "1000000000"},
         {"replica.high.watermark.checkpoint.interval.ms", "1000"},
         {"controller.socket.timeout.ms", "3000"},
         {"log.retention.ms", "-1"},

@@ -70,7 +70,7 @@ void sim_options_settle(struct sim_options *options)
         options->moves = 0; /* the model follows the one disk */
     }
     /* A group whose coordinator may forget what it has acknowledged promises nothing. */
-    if ((options->faults & (1u << SIM_FAULT_POWER)) != 0) {
+    if ((options->faults & (1u << SIM_FAULT_POWER)) != 0 && !options->flush) {
         options->members_count = 0;
         options->lives = 0;
     }
@@ -101,6 +101,7 @@ void sim_options_draw(struct sim_options *options, uint64_t seed)
     options->grows = options->partitions_count > 1 && rng_one_in(&rng, 3);
     options->lives = rng_one_in(&rng, 2) ? between(&rng, 1, 6) : 0;
     options->moves = options->nodes_count > 1 && rng_one_in(&rng, 2) ? between(&rng, 1, 12) : 0;
+    options->flush = rng_one_in(&rng, 4);
     sim_options_settle(options);
 }
 

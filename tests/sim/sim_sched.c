@@ -111,12 +111,24 @@ static const struct sim_actor *pick(struct sim *sim, const struct choice *choice
     must_not_get_here();
 }
 
+/* A disk takes its time. In flush mode much may go wrong meanwhile. */
+static void rest(struct sim *sim, const struct sim_actor *actor)
+{
+    enum { REST_MAX_MS = 20, LONG_REST_MAX_MS = 400 };
+    if (sim->options.flush && rng_one_in(&sim->rng, 2)) {
+        int64_t max_ms = rng_one_in(&sim->rng, 8) ? LONG_REST_MAX_MS : REST_MAX_MS;
+        int64_t rest_ns = (int64_t)rng_below(&sim->rng, (uint64_t)(max_ms * SIM_MS));
+        sim->paused_until_ns[actor->tag] = sim->time.now_ns + rest_ns;
+    }
+}
+
 static void run(struct sim *sim, const struct sim_actor *actor)
 {
     bool busy = true;
     sim->speaking = actor->node != NULL ? actor->node->name : "client";
     if (actor->pool != NULL) {
         (void)worker_pool_step(actor->pool);
+        rest(sim, actor);
     } else if (actor->loop != NULL) {
         busy = loop_turn(actor->loop);
     } else {
