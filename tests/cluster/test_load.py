@@ -1,7 +1,9 @@
 """The load generator of scripts/bench against a real broker: it must notice what it is there to notice."""
 import json
 import os
+import signal
 import subprocess
+import time
 
 import cluster as clusters
 import pytest
@@ -88,3 +90,46 @@ def test_an_unknown_topic_ends_the_load(one_broker, load, topic):
     status, _, text = load("consume", one_broker.broker(1).address, topic)
     assert status == 1
     assert "error 3" in text
+
+
+def test_await_ends_when_all_partitions_are_served_and_says_when_they_are_not(one_broker, load, topic):
+    create(one_broker, topic, 3)
+    address, brokers = one_broker.broker(1).address, f"1={one_broker.broker(1).port}"
+    status, report, text = load("await", address, topic, brokers=brokers, partitions=3, replicas=1, seconds=30)
+    assert status == 0, text
+    assert report["done_ns"] > 0
+    for missing in ({"partitions": 4, "replicas": 1}, {"partitions": 3, "replicas": 2}):
+        status, _, text = load("await", address, topic, brokers=brokers, seconds=0.2, **missing)
+        assert status == 1 and "are not served" in text
+
+
+def test_gaps_tells_how_long_each_partition_could_not_be_written(one_broker, topic):
+    """The broker is stopped for a moment, which is a gap for all of them."""
+    create(one_broker, topic, 2)
+    broker = one_broker.broker(1)
+    program = os.path.join(os.path.dirname(clusters.default_binary()), "bench", "bench_load")
+    gaps = subprocess.Popen([program, "gaps", "--brokers", f"1={broker.port}", "--topic", topic, "--partitions", "2",
+                             "--acks", "-1", "--records", "1", "--rate", "100"], stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, text=True)
+    assert gaps.stdout.readline() == "ready\n"
+    broker.kill(signal.SIGSTOP)
+    stopped = time.monotonic_ns()
+    clusters.wait_until(lambda: time.monotonic_ns() - stopped > 500e6, "a gap that is long enough")
+    continued = time.monotonic_ns()
+    broker.kill(signal.SIGCONT)
+    end = one_broker.broker(1).call("ListOffsets", {"topics": [{"name": topic, "partitions": [
+        {"partition_index": i, "timestamp": -1} for i in range(2)]}]})
+    ends = [p["offset"] for p in end["topics"][0]["partitions"]]
+
+    def written_again():
+        now = one_broker.broker(1).call("ListOffsets", {"topics": [{"name": topic, "partitions": [
+            {"partition_index": i, "timestamp": -1} for i in range(2)]}]})
+        return all(p["offset"] > old + 1 for p, old in zip(now["topics"][0]["partitions"], ends))
+
+    one_broker.wait(written_again, "writes after the gap")
+    out, _ = gaps.communicate()
+    report = json.loads(out)
+    assert gaps.returncode == 0
+    for one in report["partitions"]:
+        assert one["gap_end_ns"] > continued
+        assert one["gap_end_ns"] - one["gap_start_ns"] >= 100e6
