@@ -12,7 +12,7 @@
 #include "sim_client.h"
 #include "sim_control.h"
 
-enum { UNDOINGS_MAX = 32 };
+enum { UNDOINGS_MAX = 32, WATCHDOG_MS = 7000 };
 
 /* What ends a fault. */
 struct undoing {
@@ -153,6 +153,12 @@ static void undo(struct undoing *undoing)
         break;
     case SIM_FAULT_SLOW_DISK:
         undoing->node->disk.cost_ns = 0;
+        break;
+    case SIM_FAULT_HUNG_DISK:
+        if (!undoing->faults->stopped) {
+            undoing->faults->crashes++;
+            sim_node_crash(undoing->node, false);
+        }
         break;
     case SIM_FAULT_LATE:
         sim_control_set_late(sim->control, 0, 0);
@@ -319,6 +325,8 @@ static void slow_disk(struct sim_faults *faults)
     }
 }
 
+/* The broker's watchdog (broker/health) has a thread of its own, which is not simulated: what it
+ * does when the disk hangs for too long is to end the process. */
 static void hung_disk(struct sim_faults *faults)
 {
     struct sim *sim = faults->sim;
@@ -327,6 +335,12 @@ static void hung_disk(struct sim_faults *faults)
     sim_trace_line(&sim->trace, "faults", "hung-disk: %s for %lld ms", node->name,
                    (long long)for_ms);
     node->disk.hangs_until_ns = sim->time.now_ns + for_ms * SIM_MS;
+    struct undoing *ended = for_ms > WATCHDOG_MS && node->server != NULL
+                                ? undo_later(faults, SIM_FAULT_HUNG_DISK, WATCHDOG_MS)
+                                : NULL;
+    if (ended != NULL) {
+        ended->node = node;
+    }
 }
 
 static void bad_disk(struct sim_faults *faults)

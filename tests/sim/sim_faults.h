@@ -23,7 +23,8 @@ enum sim_fault {
     SIM_FAULT_ZK_LOSS,   /* operations or their results are lost */
     SIM_FAULT_PAUSE,     /* a broker's process stands still, and loses its session if for long */
     SIM_FAULT_SLOW_DISK, /* a broker's workers stand still, or every operation takes its time */
-    SIM_FAULT_HUNG_DISK, /* a broker's disk does not answer for a time: whoever asks it waits */
+    SIM_FAULT_HUNG_DISK, /* a broker's disk does not answer for a time: whoever asks it waits, until
+                            the watchdog ends the process */
     SIM_FAULT_BAD_DISK,  /* a sync, a write or a read fails once, or the disk is full for a time;
                             whoever looks after the broker restarts it later */
     SIM_FAULT_CLOCK,     /* a broker's wall clock jumps */

@@ -230,17 +230,28 @@ static void run_batch(const struct arguments *arguments, uint64_t from, uint64_t
     if (__sanitizer_set_death_callback != NULL) {
         __sanitizer_set_death_callback(tell_last_words);
     }
-    for (uint64_t seed = from; seed < end; seed++) {
+    bool caught = false;
+    for (uint64_t seed = from; seed < end && !caught; seed++) {
         struct sim_result result;
         fprintf(to, "begin %" PRIu64 "\n", seed);
         fflush(to);
         run_seed(arguments, seed, &result);
         report(to, seed, &result);
         fflush(stdout);
+        caught = arguments->until_caught && result.failed;
     }
 }
 
 /* ---- the parent ---- */
+
+/* Somebody has seen enough: the seeds under way are run to their end, and then told of. */
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
 
 /* How to see it again. */
 static void print_command(const struct arguments *arguments, uint64_t seed)
@@ -318,6 +329,8 @@ static uint64_t run_child(const struct arguments *arguments, struct totals *tota
     pid_t pid = fork();
     must(pid >= 0);
     if (pid == 0) {
+        signal(SIGINT, SIG_DFL);
+        signal(SIGTERM, SIG_DFL);
         close(ends[0]);
         FILE *to = fdopen(ends[1], "w");
         run_batch(arguments, begin, end, to);
@@ -330,7 +343,7 @@ static uint64_t run_child(const struct arguments *arguments, struct totals *tota
     uint64_t next = listen_to(from, arguments, totals, begin);
     fclose(from);
     must(waitpid(pid, &status, 0) == pid);
-    if (status != 0) {
+    if (status != 0 && !(interrupted != 0 && WIFSIGNALED(status))) {
         bool leak = totals->seeds - seeds == end - begin;
         totals->seeds += leak ? 0 : 1;
         totals->failed++;
@@ -359,9 +372,11 @@ int main(int argc, char **argv)
     }
     uint64_t end = arguments.from + arguments.count;
     uint64_t next = arguments.from;
-    while (next < end && !(arguments.until_caught && totals.failed > 0)) {
-        uint64_t batch = arguments.until_caught ? 1 : arguments.batch;
-        next = run_child(&arguments, &totals, next, next + batch < end ? next + batch : end);
+    signal(SIGINT, on_interrupt);
+    signal(SIGTERM, on_interrupt);
+    while (next < end && interrupted == 0 && !(arguments.until_caught && totals.failed > 0)) {
+        uint64_t last = next + arguments.batch;
+        next = run_child(&arguments, &totals, next, last < end ? last : end);
     }
     print_totals(&totals);
     if (arguments.until_caught) {
