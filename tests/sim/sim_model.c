@@ -668,8 +668,10 @@ static void log_is_back(struct sim_model *model, struct sim_node *node, int numb
 static void look_at_start(struct sim_model *model, struct sim_node *node)
 {
     struct broker *broker = server_broker(node->server);
-    if (atomic_load(&logs_dir(broker->logs, 0)->offline)) {
-        return; /* it could not be read; the next life will show */
+    for (int32_t i = 0; i < logs_dirs_count(broker->logs); i++) {
+        if (logdir_offline(logs_dir(broker->logs, i))) {
+            return; /* it could not be read; the next life will show */
+        }
     }
     for (int i = 0; i < sim_parts_count(model->sim) && !model->sim->options.replicated; i++) {
         char topic[16];
