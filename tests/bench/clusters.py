@@ -13,7 +13,7 @@ import time
 
 import cluster as cluster_module
 import load_runner
-from kafka_peer import KafkaThree
+from kafka_peer import Kafka, KafkaThree
 from machine import MB, prewarm
 from peers import Brokers, Three
 from report import Figure
@@ -269,7 +269,7 @@ class Place:
 class Restart(ClusterWorkload):
     name = "restart"
     text = "one broker with 1,000 partitions and 10 GB, killed with -9: from its start until all are served"
-    peers = {"barnabas": Brokers}
+    peers = {"barnabas": Brokers, "kafka": Kafka}
     config = {"zookeeper.session.timeout.ms": str(SESSION_TIMEOUT_MS)}
     partitions, each_mb = 1000, 10
     figures = [
