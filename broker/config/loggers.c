@@ -33,6 +33,8 @@ static const char *const names[] = {
     "kafka.server.KafkaConfig",
     "kafka.server.KafkaServer",
     "kafka.server.MetadataCache",
+    "kafka.server.ReplicaAlterLogDirsManager",
+    "kafka.server.ReplicaAlterLogDirsThread",
     "kafka.server.ReplicaFetcherThread",
     "kafka.server.ReplicaManager",
     "kafka.zk",
