@@ -141,7 +141,7 @@ def log_end(one):
 def kill_leader(one):
     """The killed broker, once another one leads."""
     killed = wait_for_leader(one)
-    say(f"   > broker {killed.id} leads partition {PARTITION}, and the last message was its last: kill -9")
+    say(f"   > broker {killed.id}, which leads partition {PARTITION}, is killed now: kill -9")
     begin = time.monotonic()
     killed.kill()
     leader = wait_for_leader(one, but=killed.id)

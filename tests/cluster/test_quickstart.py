@@ -59,7 +59,7 @@ def places(out, word):
 
 def assert_a_leader_died_in_the_middle(out):
     """Half of the messages, then the kill and its successor, in plain words, then the others."""
-    died = re.search(r"^   > broker (\d) leads partition 0, and the last message was its last: kill -9$", out, re.MULTILINE)
+    died = re.search(r"^   > broker (\d), which leads partition 0, is killed now: kill -9$", out, re.MULTILINE)
     next_one = re.search(r"^   > broker (\d) leads partition 0 now, (\d+) ms later$", out, re.MULTILINE)
     assert died and next_one and died[1] != next_one[1], out
     assert 5 <= len(places(out[:next_one.start()], "produced")) < 10, out
