@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -298,6 +299,22 @@ struct loading {
     void *arg;
     struct errmsg *msg;
     int32_t loaded;
+    struct list found; /* of struct found */
+};
+
+/* A log that is to be opened, by one of several threads. */
+struct found {
+    struct list link;
+    struct work work;
+    struct loading *loading;
+    char *name;
+    struct str topic; /* of the name */
+    int32_t partition;
+    struct topic_config config;
+    struct plog *log; /* NULL: it could not be opened, or has been taken */
+    struct uuid topic_id;
+    enum err err;
+    struct errmsg msg;
 };
 
 enum err logs_open_log(struct logs *logs, struct logdir *dir, const char *name, struct str topic,
@@ -372,29 +389,84 @@ static enum err load_twin(struct loading *loading, struct logs_item *twin, struc
     return ERR_OK;
 }
 
-static enum err load_one(struct loading *loading, const char *name, struct str topic,
-                         int32_t partition)
+/* On one of the threads. */
+static void found_open(struct work *work)
 {
-    struct topic_config config;
-    struct plog *log;
-    loading->config_of(loading->arg, topic, &config);
-    enum err err = logs_open_log(loading->logs, loading->dir, name, topic, partition, &config,
-                                 LOGS_OPEN_LOADED, &log, loading->msg);
-    if (err != ERR_OK) {
-        return err;
+    struct found *found = container_of(work, struct found, work);
+    struct loading *loading = found->loading;
+    found->err =
+        logs_open_log(loading->logs, loading->dir, found->name, found->topic, found->partition,
+                      &found->config, LOGS_OPEN_LOADED, &found->log, &found->msg);
+    if (found->err == ERR_OK) {
+        found->err = logs_read_topic_id(loading->dir->fs, plog_dir(found->log), &found->topic_id);
+    } else {
+        found->log = NULL;
     }
-    struct logs_item *twin = logs_find_item(loading->logs, topic, partition);
+}
+
+static struct found *found_new(struct loading *loading, const char *name)
+{
+    struct found *found = mem_new(struct found);
+    found->loading = loading;
+    found->name = mem_strdup(name);
+    found->work.run = found_open;
+    must(logdir_parse_name(found->name, &found->topic, &found->partition));
+    loading->config_of(loading->arg, found->topic, &found->config);
+    list_push_back(&loading->found, &found->link);
+    return found;
+}
+
+static void found_free(struct found *found)
+{
+    plog_abandon(found->log);
+    mem_free(found->name);
+    mem_free(found);
+}
+
+/* Enter an opened log. */
+static enum err found_enter(struct loading *loading, struct found *found)
+{
+    if (found->err != ERR_OK) {
+        *loading->msg = found->msg;
+        return found->err;
+    }
+    struct plog *log = found->log;
+    struct logs_item *twin = logs_find_item(loading->logs, found->topic, found->partition);
     bool load = true;
-    if (twin != NULL) {
-        err = load_twin(loading, twin, log, &load);
-    }
+    found->log = NULL;
+    enum err err = twin != NULL ? load_twin(loading, twin, log, &load) : ERR_OK;
     if (err != ERR_OK || !load) {
         return err;
     }
-    struct logs_item *item = logs_add_item(loading->logs, name, log, loading->dir);
-    item->entry.offset_hw = checkpoint_find(&loading->dir->high_watermarks, topic, partition);
+    struct logs_item *item = logs_add_item(loading->logs, found->name, log, loading->dir);
+    item->entry.offset_hw =
+        checkpoint_find(&loading->dir->high_watermarks, found->topic, found->partition);
+    item->entry.topic_id = found->topic_id;
     loading->loaded++;
-    return logs_read_topic_id(loading->dir->fs, plog_dir(log), &item->entry.topic_id);
+    return ERR_OK;
+}
+
+/* Open all that were found, several at a time, then enter them in the order in which they were
+ * found, up to the first that fails. */
+static enum err load_found(struct loading *loading, enum err err)
+{
+    if (err == ERR_OK) {
+        struct worker_pool *threads =
+            worker_pool_new("recovery", loading->logs->options.recovery_threads);
+        list_for_each (link, &loading->found) {
+            worker_submit(threads, &container_of(link, struct found, link)->work);
+        }
+        worker_pool_free(threads); /* when all is done */
+    }
+    struct list *link;
+    while ((link = list_pop_front(&loading->found)) != NULL) {
+        struct found *found = container_of(link, struct found, link);
+        if (err == ERR_OK) {
+            err = found_enter(loading, found);
+        }
+        found_free(found);
+    }
+    return err;
 }
 
 static bool name_ends(const char *name, const char *end)
@@ -428,7 +500,8 @@ static enum err on_dir_entry(void *arg, const char *name, bool is_dir)
                    loading->dir->path, name);
         return ERR_INVALID;
     }
-    return load_one(loading, name, topic, partition);
+    (void)found_new(loading, name);
+    return ERR_OK;
 }
 
 static bool flush_dir(struct logs *logs, struct logdir *dir);
@@ -446,12 +519,14 @@ enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg, stru
 {
     for (int32_t i = 0; i < logs->dirs_count; i++) {
         struct logdir *dir = &logs->dirs[i];
-        struct loading loading = {logs, dir, config_of, arg, msg, 0};
+        struct loading loading = {logs, dir, config_of, arg, msg, 0, {NULL, NULL}};
         if (logdir_offline(dir)) {
             continue;
         }
         int64_t begin_ms = clock_mono_ms(logs->options.clock);
+        list_init(&loading.found);
         enum err err = fs_list(dir->fs, dir->path, on_dir_entry, &loading);
+        err = load_found(&loading, err);
         if (err == ERR_INVALID || err == ERR_EXISTS) {
             return err;
         }

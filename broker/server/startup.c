@@ -22,6 +22,7 @@ enum {
     READY_TEXT_MAX = 256,
     METADATA_LATE_MS = 1000, /* the controller has said nothing for so long: say why we wait */
     READ_AGAIN_MS = 100,
+    RECOVERY_THREADS_MAX = 64,
 };
 
 static void fail(struct server *server, enum err err, const char *text)
@@ -34,6 +35,18 @@ static const struct config *config_now(struct server *server)
     return config_cell_get(&server->config);
 }
 
+/* As many as num.recovery.threads.per.data.dir, if somebody says so: Kafka's default of 1 would
+ * leave the other cores idle. */
+static int recovery_threads(const struct env *env, const struct config *config)
+{
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    if (config_is_set(config, KEY_num_recovery_threads_per_data_dir)) {
+        count = config_int(config, KEY_num_recovery_threads_per_data_dir);
+    }
+    count = count > RECOVERY_THREADS_MAX ? RECOVERY_THREADS_MAX : count;
+    return !env->threads ? 0 : count < 1 ? 1 : (int)count;
+}
+
 /* ---- 1: the directories, so that a wrong or locked one is told before anything else ---- */
 
 static enum err open_dirs(struct server *server, struct errmsg *msg)
@@ -44,6 +57,7 @@ static enum err open_dirs(struct server *server, struct errmsg *msg)
         .fs = broker->env.fs,
         .clock = broker->env.clock,
         .workers = broker->workers,
+        .recovery_threads = recovery_threads(&broker->env, config),
         .flush_threads = broker->env.threads,
         .dirs = (const char *const *)server->log_dirs,
         .dirs_count = server->log_dirs_count,

@@ -10,6 +10,7 @@ struct dirs {
     struct fs *fs;
     struct clock_manual clock;
     struct worker_pool *workers;
+    int recovery_threads;
     struct logs *logs;
     struct errmsg msg;
     char failed[256]; /* directories that were reported */
@@ -48,6 +49,7 @@ static enum err open_dirs(struct dirs *d)
         .fs = d->fs,
         .clock = &d->clock.clock,
         .workers = d->workers,
+        .recovery_threads = d->recovery_threads,
         .dirs = names,
         .dirs_count = d->count,
         .producer_expiration_ms = INT64_C(24) * 3600 * 1000,
@@ -895,5 +897,29 @@ Test(start_mark, without_a_boot_id_every_crash_is_a_suspicion)
     kill_dirs(&d);
     open_ok(&d);
     cr_assert(logs_suspect(d.logs));
+    end(&d);
+}
+
+/* ---- several at a time ---- */
+
+Test(logs, are_recovered_by_several_threads)
+{
+    enum { MANY = 60 };
+    struct dirs d;
+    begin(&d);
+    open_ok(&d);
+    for (int32_t i = 0; i < MANY; i++) {
+        cr_assert_eq(append(create(&d, "orders", i), i % 7 + 1), ERR_OK);
+    }
+    kill_dirs(&d);
+    d.recovery_threads = 4;
+    open_ok(&d);
+    for (int32_t i = 0; i < MANY; i++) {
+        struct logs_entry *entry = logs_find(d.logs, STR("orders"), i);
+        cr_assert_not_null(entry);
+        cr_assert_eq(plog_offset_end(entry->log), i % 7 + 1);
+        cr_assert_eq(entry->topic_id.raw[0], 7);
+    }
+    cr_assert_eq(logs_dir(d.logs, 0)->logs_count + logs_dir(d.logs, 1)->logs_count, MANY);
     end(&d);
 }
