@@ -201,6 +201,16 @@ static void go_elsewhere(struct moves *moves, const struct move *move, struct lo
     }
 }
 
+/* The partition was closed, and is here again meanwhile, as another one. */
+static void go_on(struct moves *moves, const struct move *move)
+{
+    struct part *now = parts_lookup(moves->options.parts, move->part->topic, move->part->index);
+    if (now != NULL && now != move->part) {
+        moves_resume(moves, move->part->topic, move->part->index);
+    }
+    part_put(now);
+}
+
 static void on_ended(struct move *move)
 {
     struct moves *moves = move->arg;
@@ -216,6 +226,7 @@ static void on_ended(struct move *move)
     }
     if (!moves->stopping) {
         go_elsewhere(moves, move, entry);
+        go_on(moves, move);
     }
     move_fini(move);
     mem_free(move);

@@ -315,6 +315,21 @@ Test(moves, a_stop_interrupts_it_and_the_next_start_goes_on)
     expect_in(1);
 }
 
+Test(moves, a_replica_that_is_closed_and_back_before_its_move_has_ended_goes_on)
+{
+    append(50);
+    cr_assert_eq(request("/b"), ERR_OK);
+    while (!worker_pool_busy(workers)) {
+        loop_turn(loop);
+    }
+    struct part *before = part;
+    in_actor(close_here);
+    make_part();
+    part_put(before);
+    settle();
+    expect_in(1);
+}
+
 Test(moves, another_wish_sends_it_elsewhere_or_back)
 {
     append(50);
