@@ -108,6 +108,17 @@ def test_large_plans_keep_the_rules_and_are_even():
         assert balance.moved(current, changes) == needed, seed
 
 
+def test_where_racks_forbid_the_straight_way_there_may_be_one_over_a_third_broker():
+    """Broker 3 has two replicas too many for broker 2, and none of them may go there."""
+    racks = {1: "b", 2: "b", 3: "a", 4: "a"}
+    current = {("t", 0): [3, 1], ("t", 1): [4], ("t", 2): [1, 3], ("t", 3): [3, 2, 4]}
+    changes = balance.balance(current, racks)
+    result = after(current, changes)
+    assert list(rules_broken(current, result, racks, set())) == []
+    assert loads(result, racks) == [2, 2, 2, 2]
+    assert balance.moved(current, changes) == best_of_all(current, racks, set())[1]
+
+
 def test_the_same_question_has_the_same_answer_whatever_the_order_of_its_parts():
     for seed in LARGE:
         current, racks, without = instance(seed, 9, 90, with_racks=True)
