@@ -47,6 +47,39 @@ static void set_members(struct isr *isr, const int32_t *members, int32_t count)
     isr->pending = false;
 }
 
+static struct isr_replica unknown_replica(int32_t id)
+{
+    return (struct isr_replica){
+        .id = id,
+        .broker_epoch = -1,
+        .offset_end = ISR_OFFSET_UNKNOWN,
+        .flushed_end = ISR_OFFSET_UNKNOWN,
+        .log_start = ISR_OFFSET_UNKNOWN,
+        .caught_up_ms = INT64_MIN / 2, /* never; half, so that differences do not overflow */
+        .fetched_end = ISR_OFFSET_UNKNOWN,
+    };
+}
+
+void isr_assign(struct isr *isr, const int32_t *replicas, int32_t count)
+{
+    struct isr_replica *list =
+        mem_zalloc((size_t)count + (size_t)isr->replicas_count, sizeof(*list));
+    int32_t used = 0;
+    for (int32_t i = 0; i < count; i++) {
+        const struct isr_replica *known = find(isr, replicas[i]);
+        list[used++] = known != NULL ? *known : unknown_replica(replicas[i]);
+    }
+    for (int32_t i = 0; i < isr->replicas_count; i++) {
+        const struct isr_replica *left = &isr->replicas[i];
+        if ((left->member || left->proposed) && !listed(replicas, count, left->id)) {
+            list[used++] = *left;
+        }
+    }
+    mem_free(isr->replicas);
+    isr->replicas = list;
+    isr->replicas_count = used;
+}
+
 void isr_lead(struct isr *isr, const struct isr_state *state, int64_t offset_end, int64_t now_ms)
 {
     mem_free(isr->replicas);
@@ -57,15 +90,7 @@ void isr_lead(struct isr *isr, const struct isr_state *state, int64_t offset_end
     isr->replicas_count = state->replicas_count;
     isr->replicas = mem_zalloc((size_t)state->replicas_count, sizeof(*isr->replicas));
     for (int32_t i = 0; i < state->replicas_count; i++) {
-        isr->replicas[i] = (struct isr_replica){
-            .id = state->replicas[i],
-            .broker_epoch = -1,
-            .offset_end = ISR_OFFSET_UNKNOWN,
-            .flushed_end = ISR_OFFSET_UNKNOWN,
-            .log_start = ISR_OFFSET_UNKNOWN,
-            .caught_up_ms = INT64_MIN / 2, /* never; half, so that differences do not overflow */
-            .fetched_end = ISR_OFFSET_UNKNOWN,
-        };
+        isr->replicas[i] = unknown_replica(state->replicas[i]);
     }
     set_members(isr, state->members, state->members_count);
     for (int32_t i = 0; i < isr->replicas_count; i++) {

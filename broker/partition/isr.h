@@ -77,6 +77,10 @@ struct isr_state {
  */
 void isr_lead(struct isr *isr, const struct isr_state *state, int64_t offset_end, int64_t now_ms);
 
+/* The replicas are others now, in the same leader epoch: what is known of those that stay stays
+ * known. A member that is none of them counts until the ISR says otherwise. */
+void isr_assign(struct isr *isr, const int32_t *replicas, int32_t count);
+
 void isr_set_min_insync(struct isr *isr, int32_t min_insync);
 void isr_set_flush(struct isr *isr, bool flush);
 

@@ -329,6 +329,19 @@ static void become_follower(struct part *part)
     }
 }
 
+/* In an epoch that we know already: the replicas may have changed, and the controller that was to
+ * begin an epoch with them be gone. */
+static void take_replicas(struct part *part, const struct part_state *state)
+{
+    if (state->leader_epoch == part->leader_epoch && state->leader == part->isr.me &&
+        part_now(part).role == PART_LEADER && state->replicas_count <= PART_REPLICAS_MAX) {
+        isr_assign(&part->isr, state->replicas, state->replicas_count);
+        part_publish_enough(part);
+        part_advance_hw(part);
+        part->wake = true;
+    }
+}
+
 enum err part_apply(struct part *part, const struct part_state *state)
 {
     must(actor_here(&part->actor));
@@ -339,6 +352,7 @@ enum err part_apply(struct part *part, const struct part_state *state)
         part_fail(part);
         return ERR_KAFKA_STORAGE_ERROR;
     }
+    take_replicas(part, state);
     if (state->leader_epoch <= part->leader_epoch || state->replicas_count > PART_REPLICAS_MAX ||
         state->isr_count > PART_REPLICAS_MAX) {
         return ERR_STALE_CONTROLLER_EPOCH;

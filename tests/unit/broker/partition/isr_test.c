@@ -192,6 +192,35 @@ Test(isr, a_member_that_falls_behind_leaves_but_counts_until_the_controller_has_
     isr_fini(&isr);
 }
 
+Test(isr, a_replica_that_was_taken_away_is_not_needed_for_the_minimum)
+{
+    /* A controller had written the replicas at the end of a move, and died before it began an epoch
+     * with them: the leader, who was told in the old one, asked for two in sync of one for ever. */
+    struct isr isr;
+    static const int32_t mine[] = {1};
+    lead(&isr, 1, 2);
+    cr_assert_not(isr_enough(&isr));
+    isr_assign(&isr, mine, 1);
+    cr_assert(isr_enough(&isr));
+    cr_assert_eq(isr_high_watermark(&isr, 120, 100, 0), 120);
+    isr_fini(&isr);
+}
+
+Test(isr, what_is_known_of_replicas_that_stay_is_not_forgotten)
+{
+    struct isr isr;
+    static const int32_t others[] = {1, 3, 4};
+    lead(&isr, 2, 1);
+    fetched(&isr, 2, 105, 120, 0);
+    fetched(&isr, 3, 110, 120, 0);
+    isr_assign(&isr, others, 3);
+    cr_assert_eq(isr_high_watermark(&isr, 120, 100, LAG_MS * 9), 105, "2 is in sync all the same");
+    cr_assert_eq(isr.replicas_count, 4);
+    fetched(&isr, 4, 90, 120, 0);
+    cr_assert_eq(isr_high_watermark(&isr, 120, 100, LAG_MS * 9), 105, "4 is not");
+    isr_fini(&isr);
+}
+
 Test(isr, a_member_without_news_to_fetch_never_leaves)
 {
     struct isr isr;
