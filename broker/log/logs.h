@@ -27,7 +27,7 @@ struct logs_options {
     struct clock *clock;
     struct worker_pool *workers;
     int recovery_threads; /* load so many logs at a time; 0: one, on the caller's thread */
-    bool flush_threads; /* each directory syncs on a thread of its own, not on `workers` */
+    bool flush_threads;   /* each directory syncs on a thread of its own, not on `workers` */
     const char *const *dirs;
     int32_t dirs_count;
     int64_t producer_expiration_ms;
