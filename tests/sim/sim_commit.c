@@ -230,3 +230,8 @@ void sim_commit_leads(struct sim_commit *commit, struct sim_node *node, int numb
         compare(commit, node, number, part, committed, name);
     }
 }
+
+void sim_commit_absent(struct sim_commit *commit, const struct sim_node *node, int number)
+{
+    commit->parts[number].compared[node->id - 1].log = NULL;
+}

@@ -28,6 +28,9 @@ void sim_commit_free(struct sim_commit *commit);
 void sim_commit_look(struct sim_commit *commit, struct sim_node *node, int number,
                      struct part *part, const char *name);
 
+/* The partition does not live on this broker now: when it comes back, its log is another one. */
+void sim_commit_absent(struct sim_commit *commit, const struct sim_node *node, int number);
+
 /* The broker leads in an epoch in which it did not a step ago. */
 void sim_commit_leads(struct sim_commit *commit, struct sim_node *node, int number,
                       struct part *part, const char *name);

@@ -19,6 +19,8 @@
 
 enum { EPOCHS_MAX = 4096 };
 
+_Static_assert(SIM_PARTS_MAX <= 32, "one bit each in struct looking");
+
 /* One replica's history. */
 struct disk_log {
     uint64_t *ids; /* by offset; 0: nothing is known */
@@ -556,6 +558,7 @@ static void look_at_leader(struct sim_model *model, struct sim_node *node, int n
 struct looking {
     struct sim_model *model;
     struct sim_node *node;
+    uint32_t seen; /* one bit for each partition */
 };
 
 /* M9 */
@@ -582,6 +585,7 @@ static void look_at_part(void *arg, struct part *part)
     if (number < 0) {
         return;
     }
+    looking->seen |= 1u << number;
     look_at_leader(model, looking->node, number, part);
     int64_t start = plog_log_start(part->log);
     int64_t hw = atomic_load(&part->offset_hw);
@@ -683,6 +687,18 @@ static void look_at_start(struct sim_model *model, struct sim_node *node)
     node->power_was_lost = false;
 }
 
+/* A log that is made later may get the address of one that is gone: addresses must not decide. */
+static void forget_absent(const struct looking *looking)
+{
+    struct sim_model *model = looking->model;
+    for (int i = 0; i < sim_parts_count(model->sim); i++) {
+        if ((looking->seen & (1u << i)) == 0) {
+            model->parts[i].hw_known[looking->node->id - 1].log = NULL;
+            sim_commit_absent(model->sim->commit, looking->node, i);
+        }
+    }
+}
+
 void sim_model_look(struct sim_model *model, struct sim_node *node)
 {
     if (node->server == NULL || node->died || model->sim->failed) {
@@ -697,8 +713,9 @@ void sim_model_look(struct sim_model *model, struct sim_node *node)
     if (model->seen_life[node->id - 1] == node->lives) {
         look_at_meta(model, node);
     }
-    struct looking looking = {model, node};
+    struct looking looking = {model, node, 0};
     parts_each(&broker->parts, look_at_part, &looking);
+    forget_absent(&looking);
 }
 
 void sim_model_power_lost(struct sim_model *model, struct sim_node *node)
