@@ -48,7 +48,7 @@ void plog_lower_recovery_point(struct plog *log, int64_t offset)
 }
 
 /* The names of its files are durable. */
-static enum err sync_names(struct plog *log)
+enum err plog_sync_names(struct plog *log)
 {
     uint32_t made = atomic_load(&log->names_made);
     if (atomic_load(&log->names_synced) == made) {
@@ -89,7 +89,7 @@ enum err plog_flush(struct plog *log)
     plog_flush_void(log); /* F2 */
     enum err err = sync_segs(log->segs, log->segs_count, point, end);
     if (err == ERR_OK) {
-        err = sync_names(log);
+        err = plog_sync_names(log);
     }
     if (err != ERR_OK) {
         return plog_fail(log, err, "sync");
@@ -109,6 +109,28 @@ enum err plog_sync_finished(struct plog *log, struct seg *seg)
     plog_flush_void(log); /* F2 */
     enum err err = seg_sync(seg);
     return err == ERR_OK ? fs_sync_dir(log->fs, log->dir) : err;
+}
+
+enum err plog_write_indexes(struct plog *log)
+{
+    enum err err = ERR_OK;
+    for (int32_t i = 0; i < log->segs_count && err == ERR_OK; i++) {
+        if (log->segs[i]->index_dirty) {
+            err = seg_save_indexes(log->segs[i]);
+            atomic_fetch_add(&log->names_made, 1);
+        }
+    }
+    return err;
+}
+
+void plog_all_synced(struct plog *log)
+{
+    for (int32_t i = 0; i < log->segs_count; i++) {
+        struct seg *seg = log->segs[i];
+        atomic_store(&seg->index_synced, atomic_load(&seg->index_written));
+    }
+    atomic_store(&log->names_synced, atomic_load(&log->names_made));
+    advance_recovery_point(log, plog_offset_end(log), log->generation);
 }
 
 /* ---- by the flusher ---- */
@@ -234,7 +256,7 @@ enum err plog_flush_sync(struct plog_flush_job *job)
         return ERR_OK;
     }
     enum err err = sync_segs(job->view->segs, job->view->segs_count, job->point, job->end);
-    return err == ERR_OK ? sync_names(job->log) : err;
+    return err == ERR_OK ? plog_sync_names(job->log) : err;
 }
 
 void plog_flush_end(struct plog_flush_job *job)

@@ -74,11 +74,10 @@ enum err plog_open(const struct plog_options *options, struct plog **out, struct
 /* Indexes and what describes the whole; the batches have been synced. */
 enum err plog_save_all(struct plog *log)
 {
-    enum err err = ERR_OK;
+    enum err err = plog_write_indexes(log);
     for (int32_t i = 0; i < log->segs_count && err == ERR_OK; i++) {
         struct seg *seg = log->segs[i];
-        err = seg_save_indexes(seg);
-        if (err == ERR_OK && atomic_load(&seg->index_synced) != atomic_load(&seg->index_written)) {
+        if (atomic_load(&seg->index_synced) != atomic_load(&seg->index_written)) {
             err = seg_sync(seg);
         }
     }
@@ -88,7 +87,7 @@ enum err plog_save_all(struct plog *log)
     if (err == ERR_OK) {
         err = plog_save_epochs(log);
     }
-    return err == ERR_OK ? fs_sync_dir(log->fs, log->dir) : err;
+    return err == ERR_OK ? plog_sync_names(log) : err; /* the others have synced theirs */
 }
 
 enum err plog_close(struct plog *log)

@@ -53,6 +53,12 @@ MUST_USE enum err plog_open(const struct plog_options *options, struct plog **ou
 /* Flush, write indexes and a producer snapshot. The log is closed whatever happens. */
 MUST_USE enum err plog_close(struct plog *log);
 
+/* Before many logs are closed: write the indexes, without a sync; then, when one sync of the whole
+ * file system has succeeded and nobody has written meanwhile, say so to each. Closing has little
+ * left to sync then. */
+MUST_USE enum err plog_write_indexes(struct plog *log);
+void plog_all_synced(struct plog *log);
+
 /* Whoever may still look at a closed log holds it: a partition, which readers hold. Released from
  * any thread. */
 struct plog *plog_hold(struct plog *log);

@@ -108,6 +108,9 @@ int32_t plog_flush_files(const struct plog_flush_job *job);
 MUST_USE enum err plog_flush_sync(struct plog_flush_job *job);
 void plog_flush_end(struct plog_flush_job *job);
 
+/* The names of its files are durable. */
+MUST_USE enum err plog_sync_names(struct plog *log);
+
 /* `seg`, the last one, is about to be followed by another: sync it now if a recovery point that is
  * on disk, or may get there, says that it was. */
 MUST_USE enum err plog_sync_finished(struct plog *log, struct seg *seg);
