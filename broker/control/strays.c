@@ -24,9 +24,12 @@ static bool is_stray(const struct logs_entry *entry, int32_t broker_id, struct u
     if (!ids_known || ours || partition->n_replicas == 0) {
         return false;
     }
-    bool led = partition->leader >= 0 && partition->n_isr > 0;
-    return led || partition->leader == CONTROL_LEADER_DURING_DELETE ||
-           !uuid_eq(entry->topic_id, topic_id);
+    bool other = !uuid_is_zero(entry->topic_id) && !uuid_eq(entry->topic_id, topic_id);
+    if (partition->leader == CONTROL_LEADER_DURING_DELETE) {
+        /* Of another topic: the one of that name before ours, whose end we hear of late. */
+        return !other;
+    }
+    return other || (partition->leader >= 0 && partition->n_isr > 0);
 }
 
 static void add(struct arena *arena, Barnabas__Control__StopReplicaTopic *topic, int32_t index)

@@ -160,6 +160,17 @@ static void append(struct fixture *f)
     buf_fini(&data);
 }
 
+/* A topic was deleted and made again at once; a broker that had no replica of the first and leads
+ * the second heard of the end of the first only then, and deleted the second. */
+Test(strays, not_when_an_earlier_topic_of_that_name_is_deleted)
+{
+    struct fixture f;
+    begin(&f, new_id);
+    cr_assert_not(
+        is_stray(&f, (struct said){old_id, CONTROL_LEADER_DURING_DELETE, {1, 2}, {1, 2}}));
+    end(&f);
+}
+
 /* A log without an id may be of any topic of that name. */
 Test(strays, not_without_an_id)
 {
