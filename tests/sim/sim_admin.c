@@ -13,7 +13,7 @@ struct admin_client {
     int cycle;
     bool deleting;
     bool unsure; /* an attempt of this step may have happened */
-    int unknown; /* so often in a row it was told that there is no such topic */
+    int unknown; /* so often in a row it was told that it need not do anything */
     char topic[8];
     struct loop_timer pause;
 };
@@ -49,7 +49,7 @@ static void answered(struct admin_client *admin, enum err err)
 {
     enum err already = admin->deleting ? ERR_UNKNOWN_TOPIC_OR_PARTITION : ERR_TOPIC_ALREADY_EXISTS;
     /* What was taken for ours when it was made may have been the one before, on its way out. */
-    admin->unknown = admin->deleting && err == already ? admin->unknown + 1 : 0;
+    admin->unknown = err == already ? admin->unknown + 1 : 0;
     if (err == ERR_OK || (err == already && admin->unsure) || admin->unknown > UNKNOWN_MAX) {
         step_done(admin);
         return;
