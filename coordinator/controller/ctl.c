@@ -77,6 +77,7 @@ void ctl_resign(struct ctl *ctl)
 {
     if (!ctl->resigning) {
         ctl->resigning = true;
+        ctl->outdated = true;
         ctl_emit(ctl, CTL_RESIGN);
     }
 }
@@ -124,6 +125,7 @@ static void forget(struct ctl *ctl)
     ctl->have_preferred = false;
     ctl->loading_topics = 0;
     ctl->resigning = false;
+    ctl->outdated = false;
     ctl->preferred_node = false;
     ctl->preferred_again = false;
     ctl->wants = 0;

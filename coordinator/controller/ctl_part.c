@@ -297,7 +297,7 @@ static bool settle_bounced(struct ctl_part *part)
 static void part_decide(struct ctl *ctl, struct ctl_part *part)
 {
     if (part->broken && part->move != NULL) {
-        bool moved = ctl->resigning; /* broken because another controller writes now */
+        bool moved = ctl->outdated; /* broken because another controller writes now */
         ctl_reassign_fail(ctl, part, moved ? ERR_NOT_CONTROLLER : ERR_UNKNOWN_SERVER_ERROR,
                           moved ? NULL : "The partition's state cannot be read.");
     }

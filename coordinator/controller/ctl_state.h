@@ -290,6 +290,7 @@ struct ctl {
     int32_t loading_topics; /* known, node not read yet */
     uint64_t topics_events;
     bool resigning; /* CTL_RESIGN was commanded in this step */
+    bool outdated;  /* it was commanded in this reign: there is another controller */
 
     struct list alters;
     struct list shutdowns;

@@ -261,7 +261,7 @@ void ctl_reassign_event(struct ctl *ctl, const struct ctl_event *event)
     int32_t count = event->u.reassign.count;
     op->reply_id = event->u.reassign.reply_id;
     list_push_back(&ctl->reassigns, &op->link);
-    if (ctl->phase != CTL_ACTIVE) {
+    if (ctl->phase != CTL_ACTIVE || ctl->outdated) {
         op_reply(ctl, op, ERR_NOT_CONTROLLER);
         return;
     }

@@ -180,6 +180,19 @@ Test(ctl_reassign, who_waits_when_another_is_the_controller_now_is_told_so)
     bench_fini(&b);
 }
 
+/* Between the write that was refused and the news that the office is gone. */
+Test(ctl_reassign, who_asks_a_controller_that_has_seen_a_later_one_is_told_so)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_settled(&b);
+    alter(&b, 1, 5, 7, (const int[]){1, 2}, 2);
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_CONTROLLER_MOVED, 0);
+    ask(&b, "t", 0, (const int[]){2, 3, 4}, 3);
+    expect_in(&b, "REASSIGNED id=99 error=NOT_CONTROLLER\n");
+    bench_fini(&b);
+}
+
 /* The target is in sync: the leader that is to go hands over and leaves the ISR in one write; then
  * the node; then the copy that is not needed is deleted. */
 Test(ctl_reassign, ends_with_the_leader_moved_and_the_copy_deleted)
