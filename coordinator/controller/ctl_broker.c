@@ -226,7 +226,9 @@ static void touch_replicas(struct ctl *ctl, int32_t broker_id, int set_flags, in
         struct ctl_part *part = ctl->slots[s];
         int32_t i = part != NULL && !part->tombstone ? ctl_replica_index(part, broker_id) : -1;
         if (i >= 0) {
-            part->flags[i] = (uint8_t)((part->flags[i] & ~clear_flags) | set_flags);
+            int failed = part->flags[i] & clear_flags & CTL_REPLICA_OFFLINE_DIR;
+            part->flags[i] = (uint8_t)((part->flags[i] & ~clear_flags) | set_flags |
+                                       (failed != 0 ? CTL_REPLICA_UNCLEAN : 0));
             ctl_part_touch(ctl, part);
             if (part->exists && !part->topic->deleting) {
                 ctl_mark_everybody(ctl, part, CTL_MARK_META);
@@ -235,7 +237,8 @@ static void touch_replicas(struct ctl *ctl, int32_t broker_id, int set_flags, in
     }
 }
 
-/* What its earlier life said of its replicas. */
+/* What its earlier life said of its replicas. One whose directory failed may lack something now,
+ * also if the broker could not write down that it did. */
 enum {
     NEW_LIFE_CLEARS = CTL_REPLICA_OFFLINE_DIR | CTL_REPLICA_DELETE_FAILED | CTL_REPLICA_UNCLEAN,
 };

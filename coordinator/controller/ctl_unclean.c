@@ -47,14 +47,16 @@ bool ctl_replica_usable(const struct ctl *ctl, const struct ctl_part *part, int3
 
 /* ---- Eligible replicas. */
 
-/* Complete now, and not known to have lost anything. */
+/* Complete now, and not known to have lost anything. One whose directory failed may still have
+ * everything, and more than the leader if that turns out to have lost power: when it is back, it is
+ * UNCLEAN. */
 static void keep(const struct ctl_part *part, const struct ctl_leadership *next, int32_t broker_id,
                  struct ctl_ids *kept)
 {
     int32_t i = ctl_replica_index(part, broker_id);
-    int lost = CTL_REPLICA_UNCLEAN | CTL_REPLICA_OFFLINE_DIR;
     if (i >= 0 && ctl_replica_stays(part, broker_id) &&
-        (next->leader < 0 || (part->flags[i] & lost) == 0) && !ctl_in_isr(next, broker_id)) {
+        (next->leader < 0 || (part->flags[i] & CTL_REPLICA_UNCLEAN) == 0) &&
+        !ctl_in_isr(next, broker_id)) {
         kept->ids[kept->count++] = broker_id;
     }
 }
@@ -144,6 +146,9 @@ int32_t ctl_unclean_best(const struct ctl *ctl, const struct ctl_part *part)
         return -1;
     }
     for (int32_t i = 0; i < part->replicas.count; i++) {
+        if ((part->flags[i] & CTL_REPLICA_BOUNCED) != 0) {
+            return -1; /* it has just restarted, and is usable as soon as that is noted */
+        }
         if (!ctl_replica_usable(ctl, part, i)) {
             continue;
         }

@@ -271,9 +271,14 @@ def test_a_deleted_topics_logs_go_and_a_new_topic_of_the_name_is_empty(shared_cl
     write(shared_cluster, topic, 0, 5)
     assert [d for d in directories(shared_cluster) if d.startswith(topic)] == [f"{topic}-{i}" for i in range(3)]
     assert delete(shared_cluster, topic) == {topic: "NONE"}
-    shared_cluster.wait(lambda: not [d for d in directories(shared_cluster) if d.startswith(topic)], "no directory")
+    shared_cluster.wait(lambda: all(is_waste(d) for d in directories(shared_cluster) if d.startswith(topic)),
+                        "no directory but those that go after log.segment.delete.delay.ms")
     created(shared_cluster, topic, 3, 1)
     assert latest_offset(shared_cluster, topic, 0) == 0
+
+
+def is_waste(directory):
+    return directory.endswith("-delete")
 
 
 def directories(one):

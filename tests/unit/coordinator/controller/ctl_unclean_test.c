@@ -2,8 +2,10 @@
  * last complete replicas are remembered when the ISR gets too small. */
 #include "ctl_fixture.h"
 
-/* Where the logs of brokers 1 to 3 end, as they answer; epoch -1: they do not say. Broker 4 has
- * nothing. */
+enum { DIR_FAILED = -2 };
+
+/* Where the logs of brokers 1 to 3 end, as they answer; epoch -1: they do not say; DIR_FAILED: they
+ * cannot. Broker 4 has nothing. */
 struct ends {
     int epoch[5];
     int64_t end[5];
@@ -21,7 +23,7 @@ static void sent_end(struct bench *b, uint64_t id, int epoch, int64_t end)
     Barnabas__Control__Response response = BARNABAS__CONTROL__RESPONSE__INIT;
     struct ctl_event event = {.kind = CTL_EV_SENT};
     control_set(&answer, partition, 0);
-    control_set(&answer, error, 0);
+    control_set(&answer, error, epoch == DIR_FAILED ? err_wire(ERR_KAFKA_STORAGE_ERROR) : 0);
     if (epoch >= 0) {
         control_set(&answer, last_epoch, epoch);
         control_set(&answer, end_offset, end);
@@ -224,6 +226,32 @@ Test(ctl_eligible, loses_its_place_with_the_power)
     brokers_alive(&b, three, (const int[]){0, -1, 0}, 3);
     runs(&b, &silent,
          "WRITE_STATE t-0 leader=1 epoch=6 isr=[1] v=7\n"
+         "SETTLE_BROKER 2 epoch=1102\n");
+    bench_fini(&b);
+}
+
+/* The leader's directory fails, and the next leader turns out to have lost power before: what the
+ * first one has on that directory may be all there is. It was forgotten, and an empty log led. */
+Test(ctl_eligible, a_failed_directory_is_remembered)
+{
+    static const struct ends failing = {{-1, DIR_FAILED, -1, -1}, {0}};
+    static const struct ends ends = {{-1, 5, 5, -1}, {-1, 40, 10, 10}};
+    int32_t failed = 1;
+    struct ctl_event event = {.kind = CTL_EV_LOG_DIRS};
+    struct bench b;
+    lead_two(&b, (struct state_spec){1, 5, 7, {1, 2}});
+    event.u.log_dirs.ids = &failed;
+    event.u.log_dirs.count = 1;
+    step(&b, event);
+    sent_one(&b, send_to(&b, 1), "t", 0, ERR_KAFKA_STORAGE_ERROR);
+    runs(&b, &failing, "WRITE_STATE t-0 leader=2 epoch=6 isr=[2] eligible=[1] v=7\n");
+    brokers_alive(&b, three, (const int[]){0, -1, 0}, 3);
+    runs(&b, &failing, "WRITE_STATE t-0 leader=-1 epoch=7 isr=[2] eligible=[1] v=8\n");
+    brokers_alive(&b, three, (const int[]){1, -1, 0}, 3);
+    runs(&b, &ends,
+         "WRITE_STATE t-0 leader=1 epoch=8 isr=[1] v=9\n"
+         "NOTE all replicas in sync started uncleanly, the longest log leads; acknowledged records "
+         "that are not in it are lost: tp=t-0 leader=1 epoch=8\n"
          "SETTLE_BROKER 2 epoch=1102\n");
     bench_fini(&b);
 }
