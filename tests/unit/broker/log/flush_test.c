@@ -169,6 +169,89 @@ Test(flush, an_error_that_the_actor_was_told_is_not_missed_by_the_flusher)
     world_end(&w);
 }
 
+/* ---- the write-out before the sync ---- */
+
+enum { LARGE = 100 * 1000 }; /* three of these are more than is gathered for one */
+
+static void begin_in_mode(struct log_world *w, int64_t flush_messages)
+{
+    world_begin(w, 1);
+    w->options.config.flush_messages = flush_messages;
+    cr_assert_eq(world_open(w), ERR_OK);
+}
+
+static int64_t write_outs(const struct log_world *w)
+{
+    return fs_fault_calls(w->fault, FS_OP_WRITE_OUT);
+}
+
+Test(flush, in_flush_mode_the_disk_begins_before_the_sync)
+{
+    struct log_world w;
+    begin_in_mode(&w, 1);
+    log_fill(&w, 2, LARGE);
+    cr_assert_eq(write_outs(&w), 0);
+    log_fill(&w, 1, LARGE);
+    cr_assert_eq(write_outs(&w), 1);
+    log_fill(&w, 2, LARGE);
+    cr_assert_eq(write_outs(&w), 1, "what was begun is not begun again");
+    log_fill(&w, 1, LARGE);
+    cr_assert_eq(write_outs(&w), 2);
+    cr_assert_eq(plog_recovery_point(w.log), 0, "only a sync tells what is there");
+    world_end(&w);
+}
+
+Test(flush, what_a_sync_has_brought_to_the_disk_is_not_written_out_again)
+{
+    struct log_world w;
+    begin_in_mode(&w, 1);
+    for (int i = 0; i < 5; i++) {
+        log_fill(&w, 2, LARGE);
+        (void)plog_flush_soon(w.log, NULL);
+        step_workers(&w);
+    }
+    cr_assert_eq(write_outs(&w), 0);
+    world_end(&w);
+}
+
+Test(flush, what_is_appended_behind_a_cut_is_written_out)
+{
+    struct log_world w;
+    begin_in_mode(&w, 1);
+    log_fill(&w, 6, LARGE);
+    cr_assert_eq(write_outs(&w), 2);
+    cr_assert_eq(plog_truncate_to(w.log, 1), ERR_OK);
+    log_fill(&w, 3, LARGE);
+    cr_assert_eq(write_outs(&w), 3);
+    world_end(&w);
+}
+
+Test(flush, without_flush_mode_the_kernel_chooses_when_to_write)
+{
+    struct log_world w;
+    begin_in_mode(&w, 1000);
+    log_fill(&w, 10, LARGE);
+    cr_assert_eq(write_outs(&w), 0);
+    world_end(&w);
+}
+
+Test(flush, a_write_out_that_fails_fails_the_log_as_a_sync_would)
+{
+    struct log_world w;
+    begin_in_mode(&w, 1);
+    struct fs_fault_plan plan = {.ops = FS_OP_BIT(FS_OP_WRITE_OUT), .repeat = 1, .err = ERR_IO};
+    log_fill(&w, 2, LARGE);
+    fs_fault_set(w.fault, &plan);
+    struct plog_batch batch = log_append(&w, (struct batch_want){.value_bytes = LARGE}, 0);
+    cr_assert_eq(batch.err, ERR_KAFKA_STORAGE_ERROR);
+    cr_assert(plog_failed(w.log));
+    (void)plog_flush_soon(w.log, NULL);
+    step_workers(&w);
+    cr_assert_eq(plog_recovery_point(w.log), 0);
+    cr_assert_eq(fs_fault_hits(w.fault), 1);
+    world_end(&w);
+}
+
 /* ---- several logs ---- */
 
 enum { LOGS = 5 };
