@@ -133,26 +133,6 @@ void plog_all_synced(struct plog *log)
     advance_recovery_point(log, plog_offset_end(log), log->generation);
 }
 
-/* Not in small pieces: each costs the disk a request, and the loop the making of it. */
-enum { WRITE_OUT_BYTES = 256 * 1024 };
-
-enum err plog_write_out(struct plog *log, struct seg *seg, int64_t position, int64_t end)
-{
-    if (log->config.flush_messages != 1) {
-        return ERR_OK;
-    }
-    bool all_there = plog_recovery_point(log) >= plog_offset_end(log);
-    if (all_there || seg->begun_bytes > position) {
-        seg->begun_bytes = position;
-    }
-    if (end - seg->begun_bytes < WRITE_OUT_BYTES) {
-        return ERR_OK;
-    }
-    enum err err = fs_write_out(seg->file, seg->begun_bytes, end - seg->begun_bytes);
-    seg->begun_bytes = end;
-    return err == ERR_OK ? ERR_OK : plog_fail(log, err, "write out");
-}
-
 /* ---- by the flusher ---- */
 
 static void notify(struct flush_note *note)

@@ -340,16 +340,11 @@ static enum err gather_write(struct plog *log, struct gather *gather)
     }
     struct seg *active = plog_active(log);
     int64_t position = active->size_bytes;
-    int64_t end = position + gather->size_bytes;
     enum err err = fs_pwritev(active->file, gather->parts, gather->count, position);
     if (err != ERR_OK) {
         return plog_fail(log, err, "append");
     }
-    err = plog_write_out(log, active, position, end);
-    if (err != ERR_OK) {
-        return err;
-    }
-    seg_publish(active, end, gather->next_offset);
+    seg_publish(active, position + gather->size_bytes, gather->next_offset);
     atomic_store_explicit(&log->offset_end, gather->next_offset, memory_order_release);
     gather->count = 0;
     gather->size_bytes = 0;

@@ -87,10 +87,6 @@ void plog_flush_finished(struct plog *log);
 /* Records were appended: the flush that flush.messages asks for. */
 void plog_flush_due(struct plog *log);
 
-/* In flush mode: `seg` was written from `position` to `end`. The disk begins with what the next
- * round will sync while it is still at this one. */
-MUST_USE enum err plog_write_out(struct plog *log, struct seg *seg, int64_t position, int64_t end);
-
 /* A flush that is under way is not to move the recovery point. */
 void plog_flush_void(struct plog *log);
 

@@ -87,7 +87,6 @@ struct seg {
     int64_t first_timestamp_ms; /* of the first batch; -1: none */
     int64_t created_ms;
     int32_t index_interval_bytes;
-    int64_t begun_bytes; /* so far the write-out was begun, or is not needed */
 };
 
 /* Make a new, empty segment. */

@@ -56,10 +56,6 @@ struct fs_ops {
      * those since the file was opened or this was last called. NULL, or ERR_UNSUPPORTED_VERSION:
      * there is no such call, or none that reports errors. */
     enum err (*sync_all)(struct fs_file *file);
-    /* Begin to bring this part to the disk, and wait for nothing: so that a sync that comes later
-     * has less to do. What has reached the disk only a sync tells, and its errors, too, but those
-     * that are returned here; they are as those of a sync. NULL: there is no such call. */
-    enum err (*write_out)(struct fs_file *file, int64_t offset, int64_t size_bytes);
     enum err (*truncate)(struct fs_file *file, int64_t size_bytes);
     enum err (*allocate)(struct fs_file *file, int64_t size_bytes);
     /* Would a read of [offset, offset+size) be served from memory now? True when it cannot tell. */
@@ -134,13 +130,6 @@ static inline MUST_USE enum err fs_sync_all(struct fs_file *file)
 {
     return file->fs->ops->sync_all != NULL ? file->fs->ops->sync_all(file)
                                            : ERR_UNSUPPORTED_VERSION;
-}
-
-static inline MUST_USE enum err fs_write_out(struct fs_file *file, int64_t offset,
-                                             int64_t size_bytes)
-{
-    return file->fs->ops->write_out != NULL ? file->fs->ops->write_out(file, offset, size_bytes)
-                                            : ERR_OK;
 }
 
 static inline MUST_USE enum err fs_truncate(struct fs_file *file, int64_t size_bytes)

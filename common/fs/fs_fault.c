@@ -151,12 +151,6 @@ static enum err fault_sync_all(struct fs_file *file)
     return err == ERR_OK ? fs_sync_all(inner_of(file)) : err;
 }
 
-static enum err fault_write_out(struct fs_file *file, int64_t offset, int64_t size_bytes)
-{
-    enum err err = file_turn(file, FS_OP_WRITE_OUT);
-    return err == ERR_OK ? fs_write_out(inner_of(file), offset, size_bytes) : err;
-}
-
 static enum err fault_truncate(struct fs_file *file, int64_t size_bytes)
 {
     enum err err = file_turn(file, FS_OP_TRUNCATE);
@@ -251,7 +245,6 @@ static const struct fs_ops fault_ops = {
     .size = fault_size,
     .sync = fault_sync,
     .sync_all = fault_sync_all,
-    .write_out = fault_write_out,
     .truncate = fault_truncate,
     .allocate = fault_allocate,
     .cached = fault_cached,
@@ -329,9 +322,9 @@ void fs_fault_set_hook(struct fs_fault *fault, fs_fault_hook *hook, void *arg)
 const char *fs_op_name(enum fs_op op)
 {
     static const char *const names[FS_OP_COUNT] = {
-        "open", "pread",     "pwritev", "size",     "sync",     "truncate", "allocate",
-        "stat", "set_mtime", "rename",  "unlink",   "mkdir",    "rmdir",    "sync_dir",
-        "list", "space",     "lock",    "sync_all", "write_out"};
+        "open",     "pread",    "pwritev",   "size",   "sync",   "truncate",
+        "allocate", "stat",     "set_mtime", "rename", "unlink", "mkdir",
+        "rmdir",    "sync_dir", "list",      "space",  "lock",   "sync_all"};
     must(op < FS_OP_COUNT);
     return names[op];
 }

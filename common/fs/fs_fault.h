@@ -32,7 +32,6 @@ enum fs_op {
     FS_OP_SPACE,
     FS_OP_LOCK,
     FS_OP_SYNC_ALL,
-    FS_OP_WRITE_OUT,
     FS_OP_COUNT,
 };
 

@@ -153,13 +153,6 @@ static enum err posix_sync_all(struct fs_file *file)
     return syncfs_reports() ? result(syncfs(fd_of(file))) : ERR_UNSUPPORTED_VERSION;
 }
 
-/* Without one of the flags that wait it reads and clears no error: a sync still tells them. */
-static enum err posix_write_out(struct fs_file *file, int64_t offset, int64_t size_bytes)
-{
-    int rc = sync_file_range(fd_of(file), offset, size_bytes, SYNC_FILE_RANGE_WRITE);
-    return rc != 0 && (errno == ENOSYS || errno == ESPIPE) ? ERR_OK : result(rc);
-}
-
 static enum err posix_truncate(struct fs_file *file, int64_t size_bytes)
 {
     return result(ftruncate(fd_of(file), size_bytes));
@@ -308,7 +301,6 @@ static const struct fs_ops posix_ops = {
     .size = posix_size,
     .sync = posix_sync,
     .sync_all = posix_sync_all,
-    .write_out = posix_write_out,
     .truncate = posix_truncate,
     .allocate = posix_allocate,
     .cached = posix_cached,

@@ -264,15 +264,6 @@ static enum err sim_sync_all(struct fs_file *file)
     return leave(sim, dead(sim, file) ? ERR_IO : disk_sync_all(&sim->disk));
 }
 
-/* What has reached the disk without a sync fs_sim_crash() draws, asked for or not. */
-static enum err sim_write_out(struct fs_file *file, int64_t offset, int64_t size_bytes)
-{
-    struct fs_sim *sim = enter(file->fs);
-    (void)offset;
-    (void)size_bytes;
-    return leave(sim, dead(sim, file) ? ERR_IO : ERR_OK);
-}
-
 static enum err sim_truncate(struct fs_file *file, int64_t size_bytes)
 {
     struct fs_sim *sim = enter(file->fs);
@@ -508,7 +499,6 @@ static const struct fs_ops sim_ops = {
     .size = sim_size,
     .sync = sim_sync,
     .sync_all = sim_sync_all,
-    .write_out = sim_write_out,
     .truncate = sim_truncate,
     .allocate = sim_allocate,
     .cached = sim_cached,

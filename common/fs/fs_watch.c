@@ -194,12 +194,6 @@ static enum err watch_sync_all(struct fs_file *file)
     return leave(slot, fs_sync_all(inner_of(file)));
 }
 
-static enum err watch_write_out(struct fs_file *file, int64_t offset, int64_t size_bytes)
-{
-    _Atomic uint64_t *slot = enter_file(file, false);
-    return leave(slot, fs_write_out(inner_of(file), offset, size_bytes));
-}
-
 static enum err watch_truncate(struct fs_file *file, int64_t size_bytes)
 {
     _Atomic uint64_t *slot = enter_file(file, true);
@@ -295,7 +289,6 @@ static const struct fs_ops watch_ops = {
     .size = watch_size,
     .sync = watch_sync,
     .sync_all = watch_sync_all,
-    .write_out = watch_write_out,
     .truncate = watch_truncate,
     .allocate = watch_allocate,
     .cached = watch_cached,
