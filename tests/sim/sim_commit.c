@@ -203,6 +203,27 @@ void sim_commit_look(struct sim_commit *commit, struct sim_node *node, int numbe
     }
 }
 
+int64_t sim_commit_agrees(const struct sim_commit *commit, struct sim_node *node, int number,
+                          struct part *part)
+{
+    const struct committed *known = &commit->parts[number];
+    int64_t end = plog_offset_end(part->log);
+    int64_t offset = plog_log_start(part->log);
+    while (offset < end) {
+        struct entry found;
+        int64_t at = find_entry(known, offset);
+        if (at == known->count) {
+            return end;
+        }
+        if (!read_entry(&node->disk, part->log, offset, end, &found) ||
+            !same(&known->entries[at], &found)) {
+            return offset;
+        }
+        offset = found.end;
+    }
+    return end;
+}
+
 /* Up to where everything was committed in earlier epochs. */
 static int64_t committed_before(const struct committed *known, int32_t leader_epoch)
 {

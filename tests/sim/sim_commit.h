@@ -35,6 +35,11 @@ void sim_commit_absent(struct sim_commit *commit, const struct sim_node *node, i
 void sim_commit_leads(struct sim_commit *commit, struct sim_node *node, int number,
                       struct part *part, const char *name);
 
+/* Up to where the broker's log has what was committed: its end, or before it a batch that differs.
+ */
+int64_t sim_commit_agrees(const struct sim_commit *commit, struct sim_node *node, int number,
+                          struct part *part);
+
 /* What was committed from `end` on may be gone: the disks that had it lost their power. */
 void sim_commit_forget(struct sim_commit *commit, int number, int64_t end);
 

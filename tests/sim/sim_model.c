@@ -513,11 +513,12 @@ static void check_longest(struct sim_model *model, int leader, int number, struc
     }
 }
 
-/* Nobody was complete when this leader was elected: what it does not have is gone. */
+/* Nobody was complete when this leader was elected: what it does not have is gone, and behind the
+ * first batch that it has of another epoch, everything. */
 static void begin_anew(struct sim_model *model, struct sim_node *node, int number,
                        struct part *part)
 {
-    int64_t end = plog_offset_end(part->log);
+    int64_t end = sim_commit_agrees(model->sim->commit, node, number, part);
     check_longest(model, node->id, number, part->log);
     for (int id = 1; id <= model->sim->options.nodes_count; id++) {
         forget_from(model, number, id, end);
