@@ -32,8 +32,13 @@ class Failed(Exception):
     """What went wrong and what to do, for people."""
 
 
+SAYING = threading.Lock()
+
+
 def say(text=""):
-    print(text, flush=True)
+    """A line, whole: two readers echo at the same time, and print() writes a line and its end apart."""
+    with SAYING:
+        print(text, flush=True)
 
 
 def run(command, seconds):

@@ -34,6 +34,8 @@ class Group:
         self.node = cluster.wait(self._find, f"a coordinator of {name}")
         self.kafka = wire.Connection("127.0.0.1", cluster.broker(self.node).port)
         self.member_id, self.generation = "", -1
+        # The others may hear who coordinates before the coordinator does, as with Kafka's.
+        cluster.wait(lambda: self.described()["error_code"] == OK, f"the coordinator of {name}")
 
     def _find(self):
         answer = self.cluster.brokers[0].call("FindCoordinator", {"key": self.name}, version=0)
