@@ -611,7 +611,7 @@ def test_offsets_expire(cluster, topic):
 def test_a_commit_that_followers_do_not_confirm_in_time_is_unstable_until_they_do(cluster, topic):
     """The follower hangs: REQUEST_TIMED_OUT after offsets.commit.timeout.ms. The offset is in the leader's log, but
     nobody reads it; who asks for stable offsets is told to wait. When the follower goes on, it is there."""
-    two = cluster(brokers=2, config={"offsets.commit.timeout.ms": "300", "zookeeper.session.timeout.ms": "30000"})
+    two = cluster(brokers=2, config={"offsets.commit.timeout.ms": "2000", "zookeeper.session.timeout.ms": "30000"})
     create(two, topic)
     group = Group(two, topic)
     assert group.commit(1) == OK
@@ -620,7 +620,7 @@ def test_a_commit_that_followers_do_not_confirm_in_time_is_unstable_until_they_d
     try:
         began = time.monotonic()
         assert group.commit(2) == REQUEST_TIMED_OUT
-        assert time.monotonic() - began >= 0.3
+        assert time.monotonic() - began >= 2.0
         assert group.committed() == {(topic, 0): 1}
         answer = group.kafka.call("OffsetFetch", {"groups": [{"group_id": topic, "topics": None}],
                                                   "require_stable": True})["groups"][0]
