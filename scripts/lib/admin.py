@@ -130,8 +130,14 @@ class Admin:
     def call_controller(self, name, make_body):
         """make_body(version, timeout_ms) gives the request; the time is what the broker may take for it."""
         patience = Patience(self.api_timeout)
+        problem = None
         while True:
-            answer, problem = self._try_controller(name, make_body, patience)
+            try:
+                answer, problem = self._try_controller(name, make_body, patience)
+            except wire.Timeout:
+                if problem is None:
+                    raise
+                answer = None  # the time ended on the way to another try: what stood in the way before is what to tell
             if answer is not None:
                 return answer
             if not patience.wait():

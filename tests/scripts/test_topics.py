@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 
+import admin
 import pytest
 import wire
 from fake_kafka import CLOSE, FakeKafka, topic_id_of
@@ -156,6 +157,21 @@ def test_the_wait_for_a_controller_has_an_end(kafka, tmp_path):
         f"{ERROR}CreateTopics was not done within 4 s: the broker at {kafka.bootstrap} is the controller no more\n")
     assert 1 < len(kafka.asked("CreateTopics")) < 100
     assert all(body["timeout_ms"] <= 3000 for body in kafka.bodies("CreateTopics"))
+
+
+def test_a_time_that_ends_while_the_controller_is_looked_up_does_not_hide_what_went_wrong(monkeypatch):
+    """It said that Metadata was not answered, in the few milliseconds that were left."""
+    one = admin.Admin("127.0.0.1:1", api_timeout=0.05)
+    tries = iter([(None, "the broker at a:1 is the controller no more")])
+
+    def attempt(*_):
+        for result in tries:
+            return result
+        raise wire.Timeout("Metadata had no answer within 0.05 s")
+
+    monkeypatch.setattr(one, "_try_controller", attempt)
+    with pytest.raises(wire.Timeout, match="CreateTopics was not done within 0.05 s: the broker at a:1 is the controller"):
+        one.call_controller("CreateTopics", None)
 
 
 def test_a_controller_that_nobody_can_reach_is_waited_for_to_the_end(kafka, tmp_path):
