@@ -16,7 +16,12 @@
  * log: the largest epoch, then the largest end. All of them have to be there to be compared. The
  * other replicas that are there compete, too: after a longer log everything that a shorter one has
  * is in it, except what was never committed (epochs order logs as terms do in Raft), and they have
- * not lost power. */
+ * not lost power.
+ *
+ * XXX A leader that is dead but still registered counts as complete. When its machine has lost
+ * power, and meanwhile the only other complete replica restarts after a failed sync, that one is no
+ * longer eligible; if it is not there when the leader comes back, the leader's log is the longest,
+ * however short. To be closed by letting go of it only after the leader has answered since. */
 #include "base/mem.h"
 #include "base/must.h"
 #include "controller/ctl_state.h"
