@@ -6,7 +6,7 @@
  *
  * Seeds run in child processes, a batch in each, so that a broker that aborts ends its batch only:
  * its seed is reported, and the next ones go on. The status is 0 when no seed failed; with
- * --until-caught, when one did. */
+ * --until-caught, when one did that does not fail without the bug. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -202,6 +202,12 @@ static void run_seed(const struct arguments *arguments, uint64_t seed, struct si
         describe(&options);
     }
     sim_run(&options, result);
+    if (arguments->until_caught && result->failed) {
+        struct sim_result without;
+        options.bug = SIM_BUG_NONE;
+        sim_run(&options, &without);
+        result->failed = !without.failed; /* else it is not the bug that was found */
+    }
     if (arguments->twice && !result->failed) {
         struct sim_result again;
         sim_run(&options, &again);
