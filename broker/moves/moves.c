@@ -290,7 +290,7 @@ enum err moves_request(struct moves *moves, struct str topic, int32_t index, str
     }
     struct logs_entry *entry = logs_find(logs, topic, index);
     struct part *part = parts_lookup(moves->options.parts, topic, index);
-    if (entry == NULL || part == NULL) {
+    if (entry == NULL || part == NULL || part_now(part).role == PART_NONE) {
         if (entry == NULL) {
             logs_prefer(logs, topic, index, dir);
         }

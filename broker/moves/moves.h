@@ -35,7 +35,7 @@ void moves_free(struct moves *moves);
  * another way. As Kafka answers: ERR_INVALID_TOPIC_EXCEPTION (no directory can have so long a
  * name), ERR_LOG_DIR_NOT_FOUND (not one of log.dirs), ERR_KAFKA_STORAGE_ERROR (that directory, or
  * the replica's own, has failed), ERR_REPLICA_NOT_AVAILABLE (not here: remembered for when it is
- * made). */
+ * made; or here and not told its role yet: to be asked again). */
 MUST_USE enum err moves_request(struct moves *moves, struct str topic, int32_t index,
                                 struct str dir);
 

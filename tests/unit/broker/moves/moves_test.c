@@ -130,7 +130,7 @@ static void start(void)
     moves = moves_new(&moves_options);
 }
 
-static void make_part(void)
+static void make_idle_part(void)
 {
     struct part_options options = {.topic = STR("orders"),
                                    .index = 0,
@@ -142,6 +142,11 @@ static void make_part(void)
     part = part_new(&options, entry()->log, -1);
     struct parts_change change = {.topic = STR("orders"), .index = 0, .part = part_get(part)};
     parts_edit(&parts, &change, 1);
+}
+
+static void make_part(void)
+{
+    make_idle_part();
     in_actor(lead);
     moves_resume(moves, STR("orders"), 0);
 }
@@ -382,4 +387,16 @@ Test(moves, what_cannot_be_moved_is_refused)
     cr_assert_eq(moves_request(moves, (struct str){name, sizeof(name)}, 0, STR("/b")),
                  ERR_INVALID_TOPIC_EXCEPTION);
     expect_in(0);
+}
+
+Test(moves, a_replica_that_was_not_told_its_role_yet_is_to_be_asked_again)
+{
+    stop();
+    start();
+    make_idle_part();
+    cr_assert_eq(request("/b"), ERR_REPLICA_NOT_AVAILABLE, "and its disk has not failed");
+    in_actor(lead);
+    cr_assert_eq(request("/b"), ERR_OK);
+    settle();
+    expect_in(1);
 }
