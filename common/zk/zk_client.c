@@ -1,30 +1,13 @@
-/* zk_client.c: sessions over libzookeeper-mt.
- *
- * Three threads meet here. libzookeeper's own two call back; their callbacks copy what they were
- * given, queue it at the session and wake the loop, nothing else. The loop delivers and submits.
- * And each session has a keeper, which does what may block: resolving names inside zookeeper_init,
- * making the chroot, and zookeeper_close, which must not run in a callback and waits for the
- * library's threads.
- *
- * C1 A struct op belongs to the library from submission until its callback has run, and to the loop
- * from then on. An op that has not called back when zookeeper_close() returns never will: the
- * keeper frees it. C2 The loop calls zoo_*() only while !closed, and the keeper closes the handle
- * only when closed: the two never overlap. C3 The session, and what is left of its ops, is freed by
- * the last of the keeper, a wake and a close() that are under way. */
+/* zk_client.c: sessions over libzookeeper-mt: events and results on their way to the loop, and the
+ * keeper, which opens and closes. Read zk_session.h first. */
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 
-#include <zookeeper/zookeeper.h>
-
-#include "base/arena.h"
-#include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
-#include "zk/zk.h"
+#include "zk/zk_session.h"
 
 enum {
     KEEPER_RETRY_MS = 1000, /* after names did not resolve */
@@ -37,66 +20,11 @@ enum {
     CLOSE_WAIT_MS = 500,      /* close() waits so long for the server to take the ephemerals down */
 };
 
-struct session {
-    struct zk zk;     /* first */
-    struct list link; /* in `all` */
-    struct loop *loop;
-    struct zk_events events;
-    void *arg;
-    char *connect; /* without chroot */
-    char *chroot;  /* "" or "/x/y" */
-    int32_t asked_timeout_ms;
-    struct loop_msg wake;
-    struct list ops; /* submitted, not delivered; the loop's, and the keeper's once closed */
-    bool usable;     /* CONNECTED was delivered, nothing else since; the loop's */
-
-    pthread_mutex_t
-        lock; /* guards what follows; a leaf, except that loop_post() is called inside */
-    pthread_cond_t changed;
-    zhandle_t *handle;   /* NULL until the keeper has made it */
-    zhandle_t *given_up; /* closed before it was ever connected: its events do not count */
-    bool answered;       /* has been connected */
-    struct list inbox;   /* of struct delivery */
-    enum zk_session_event last_event; /* repeated ones are dropped; starts as DISCONNECTED */
-    int64_t session_id;
-    int32_t timeout_ms;
-    bool wake_posted;
-    bool closed;
-    bool ended; /* by zk_client_end_all(): the process is about to end */
-    bool keeper_done;
-    int refs; /* the keeper, a wake under way, a close() under way */
-};
-
 /* Every session of the process, for zk_client_end_all(). */
 static struct {
     pthread_mutex_t lock; /* a leaf, but for a session's lock */
     struct list sessions;
 } all = {PTHREAD_MUTEX_INITIALIZER, {&all.sessions, &all.sessions}};
-
-enum delivery_kind { DELIVER_RESULT, DELIVER_WATCH, DELIVER_SESSION };
-
-/* Something for the loop. A result is embedded in its op. */
-struct delivery {
-    struct list link;
-    enum delivery_kind kind;
-    enum zk_watch_event watch;
-    enum zk_session_event session;
-    char *path;
-};
-
-struct op {
-    struct list link; /* session->ops */
-    struct delivery delivery;
-    struct session *session;
-    struct arena arena;
-    zk_result_fn *fn;
-    void *arg;
-    struct zk_result result;
-    int32_t count; /* multi: */
-    zoo_op_t *zoo_ops;
-    zoo_op_result_t *zoo_results;
-    const char **paths; /* as asked for */
-};
 
 /* ---- What the library writes to its log. */
 
@@ -120,38 +48,9 @@ static void on_library_log(const char *line)
     }
 }
 
-static enum err err_of(int rc)
-{
-    switch (rc) {
-    case ZOK:
-        return ERR_OK;
-    case ZNONODE:
-        return ERR_NOT_FOUND;
-    case ZNODEEXISTS:
-        return ERR_EXISTS;
-    case ZBADVERSION:
-        return ERR_ZK_BAD_VERSION;
-    case ZNOTEMPTY:
-        return ERR_ZK_NOT_EMPTY;
-    case ZCONNECTIONLOSS:
-    case ZOPERATIONTIMEOUT:
-    case ZSESSIONMOVED:
-    case ZTHROTTLEDOP:
-        return ERR_ZK_CONNECTION_LOSS;
-    case ZSESSIONEXPIRED:
-    case ZINVALIDSTATE: /* the handle is past use */
-        return ERR_ZK_SESSION_EXPIRED;
-    case ZCLOSING:
-        return ERR_CLOSED;
-    default:
-        return ERR_ZK_OTHER;
-    }
-}
-
 /* ---- From the library's threads to the loop. */
 
-/* @locks session */
-static void post(struct session *session, struct delivery *delivery)
+void zk_session_post(struct zk_session *session, struct zk_delivery *delivery)
 {
     list_push_back(&session->inbox, &delivery->link);
     if (!session->wake_posted) {
@@ -161,7 +60,7 @@ static void post(struct session *session, struct delivery *delivery)
     }
 }
 
-static void on_session_event(struct session *session, zhandle_t *handle, int state)
+static void on_session_event(struct zk_session *session, zhandle_t *handle, int state)
 {
     enum zk_session_event event = ZK_SESSION_DISCONNECTED;
     if (state == ZOO_CONNECTED_STATE) {
@@ -179,13 +78,13 @@ static void on_session_event(struct session *session, zhandle_t *handle, int sta
         return;
     }
     session->last_event = event;
-    struct delivery *delivery = mem_new(struct delivery);
+    struct zk_delivery *delivery = mem_new(struct zk_delivery);
     delivery->kind = DELIVER_SESSION;
     delivery->session = event;
-    post(session, delivery);
+    zk_session_post(session, delivery);
 }
 
-static void on_node_event(struct session *session, int type, const char *path)
+static void on_node_event(struct zk_session *session, int type, const char *path)
 {
     enum zk_watch_event event;
     if (type == ZOO_CREATED_EVENT) {
@@ -199,16 +98,16 @@ static void on_node_event(struct session *session, int type, const char *path)
     } else {
         return;
     }
-    struct delivery *delivery = mem_new(struct delivery);
+    struct zk_delivery *delivery = mem_new(struct zk_delivery);
     delivery->kind = DELIVER_WATCH;
     delivery->watch = event;
     delivery->path = mem_strdup(path);
-    post(session, delivery);
+    zk_session_post(session, delivery);
 }
 
 static void on_watch(zhandle_t *handle, int type, int state, const char *path, void *context)
 {
-    struct session *session = context;
+    struct zk_session *session = context;
     pthread_mutex_lock(&session->lock);
     if (!session->closed && handle != session->given_up) {
         session->handle = handle; /* may be earlier than zookeeper_init's return */
@@ -221,167 +120,23 @@ static void on_watch(zhandle_t *handle, int type, int state, const char *path, v
     pthread_mutex_unlock(&session->lock);
 }
 
-/* The result is complete: hand the op to the loop. */
-static void op_done(struct op *op, int rc)
-{
-    struct session *session = op->session;
-    op->result.err = err_of(rc);
-    pthread_mutex_lock(&session->lock);
-    if (!session->closed) {
-        post(session, &op->delivery);
-    }
-    pthread_mutex_unlock(&session->lock);
-}
-
-static struct zk_stat stat_of(const struct Stat *stat)
-{
-    if (stat == NULL) {
-        return (struct zk_stat){0};
-    }
-    return (struct zk_stat){
-        .czxid = stat->czxid,
-        .mzxid = stat->mzxid,
-        .ctime_ms = stat->ctime,
-        .mtime_ms = stat->mtime,
-        .ephemeral_owner = stat->ephemeralOwner,
-        .version = stat->version,
-        .children_count = stat->numChildren,
-    };
-}
-
-static void on_data(int rc, const char *value, int value_len, const struct Stat *stat,
-                    const void *data)
-{
-    struct op *op = (struct op *)data;
-    if (rc == ZOK) {
-        op->result.stat = stat_of(stat);
-        if (value != NULL && value_len >= 0) {
-            struct str copy = arena_str(&op->arena, (struct str){value, (size_t)value_len});
-            op->result.data = (struct bytes){(const uint8_t *)copy.ptr, copy.size};
-        }
-    }
-    op_done(op, rc);
-}
-
-static void on_stat(int rc, const struct Stat *stat, const void *data)
-{
-    struct op *op = (struct op *)data;
-    if (rc == ZOK) {
-        op->result.stat = stat_of(stat);
-    }
-    op_done(op, rc);
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    return str_cmp(*(const struct str *)a, *(const struct str *)b);
-}
-
-static void on_children(int rc, const struct String_vector *strings, const struct Stat *stat,
-                        const void *data)
-{
-    struct op *op = (struct op *)data;
-    if (rc == ZOK) {
-        int32_t count = strings != NULL ? strings->count : 0;
-        struct str *names = arena_array(&op->arena, struct str, (size_t)count + 1);
-        for (int32_t i = 0; i < count; i++) {
-            names[i] = arena_str(&op->arena, str_of(strings->data[i]));
-        }
-        qsort(names, (size_t)count, sizeof(*names), compare_names);
-        op->result.children = names;
-        op->result.children_count = count;
-        op->result.stat = stat_of(stat);
-    }
-    op_done(op, rc);
-}
-
-static void on_created(int rc, const char *value, const void *data)
-{
-    struct op *op = (struct op *)data;
-    if (rc == ZOK) {
-        op->result.path = arena_str(&op->arena, str_of(value));
-    }
-    op_done(op, rc);
-}
-
-static void on_removed(int rc, const void *data)
-{
-    op_done((struct op *)data, rc);
-}
-
-/* In a multi the library may leave the chroot in front of the path that was made. */
-static struct str made_path(const struct op *op, int32_t index)
-{
-    const char *made = op->zoo_results[index].value;
-    const char *chroot = op->session->chroot;
-    size_t asked_size = strlen(op->paths[index]);
-    if (made != NULL && strncmp(made, op->paths[index], asked_size) != 0 &&
-        strncmp(made, chroot, strlen(chroot)) == 0) {
-        made += strlen(chroot);
-    }
-    return str_of(made);
-}
-
-/* The error of step `i`, when step `failed` failed. */
-static enum err step_err(const struct op *op, int32_t i, int32_t failed)
-{
-    if (i > failed) {
-        return ERR_ZK_OTHER;
-    }
-    return i < failed ? ERR_OK : err_of(op->zoo_results[i].err);
-}
-
-static void on_multi(int rc, const void *data)
-{
-    struct op *op = (struct op *)data;
-    /* Unless the server judged the steps, the library has not filled the results in. */
-    if (rc == ZOK || rc < ZAPIERROR) {
-        struct zk_op_result *results =
-            arena_array(&op->arena, struct zk_op_result, (size_t)op->count);
-        int32_t failed = op->count;
-        for (int32_t i = op->count; i-- > 0;) {
-            int step = op->zoo_results[i].err;
-            failed = step != ZOK && step != ZRUNTIMEINCONSISTENCY ? i : failed;
-        }
-        for (int32_t i = 0; i < op->count; i++) {
-            results[i].err = step_err(op, i, failed);
-            if (rc == ZOK && op->zoo_ops[i].type == ZOO_SETDATA_OP) {
-                results[i].stat = stat_of(op->zoo_results[i].stat);
-            }
-            if (rc == ZOK && op->zoo_ops[i].type == ZOO_CREATE_OP) {
-                results[i].path = arena_str(&op->arena, made_path(op, i));
-            }
-        }
-        op->result.results = results;
-        op->result.results_count = op->count;
-    }
-    op_done(op, rc);
-}
-
 /* ---- On the loop: delivery. */
 
-static void op_free(struct op *op)
-{
-    list_remove(&op->link);
-    arena_fini(&op->arena);
-    mem_free(op);
-}
-
-static void session_free(struct session *session)
+static void session_free(struct zk_session *session)
 {
     struct list *link;
     pthread_mutex_lock(&all.lock);
     list_remove(&session->link);
     pthread_mutex_unlock(&all.lock);
     while ((link = list_pop_front(&session->inbox)) != NULL) {
-        struct delivery *delivery = container_of(link, struct delivery, link);
+        struct zk_delivery *delivery = container_of(link, struct zk_delivery, link);
         if (delivery->kind != DELIVER_RESULT) { /* results are freed with their ops */
             mem_free(delivery->path);
             mem_free(delivery);
         }
     }
     while (!list_empty(&session->ops)) {
-        op_free(container_of(session->ops.next, struct op, link));
+        zk_op_free(container_of(session->ops.next, struct zk_op_call, link));
     }
     pthread_mutex_destroy(&session->lock);
     pthread_cond_destroy(&session->changed);
@@ -390,7 +145,7 @@ static void session_free(struct session *session)
     mem_free(session);
 }
 
-static void session_unref(struct session *session)
+static void session_unref(struct zk_session *session)
 {
     pthread_mutex_lock(&session->lock);
     must(session->refs > 0);
@@ -401,13 +156,13 @@ static void session_unref(struct session *session)
     }
 }
 
-static void deliver(struct session *session, struct delivery *delivery)
+static void deliver(struct zk_session *session, struct zk_delivery *delivery)
 {
     if (delivery->kind == DELIVER_RESULT) {
-        struct op *op = container_of(delivery, struct op, delivery);
+        struct zk_op_call *op = container_of(delivery, struct zk_op_call, delivery);
         list_remove(&op->link);
         op->fn(op->arg, &op->result);
-        op_free(op);
+        zk_op_free(op);
         return;
     }
     if (delivery->kind == DELIVER_WATCH) {
@@ -422,14 +177,15 @@ static void deliver(struct session *session, struct delivery *delivery)
 
 static void on_wake(struct loop_msg *msg)
 {
-    struct session *session = container_of(msg, struct session, wake);
+    struct zk_session *session = container_of(msg, struct zk_session, wake);
     struct list batch;
     list_init(&batch);
     pthread_mutex_lock(&session->lock);
     session->wake_posted = false;
     list_splice_back(&batch, &session->inbox);
     while (!session->closed && !list_empty(&batch)) {
-        struct delivery *delivery = container_of(list_pop_front(&batch), struct delivery, link);
+        struct zk_delivery *delivery =
+            container_of(list_pop_front(&batch), struct zk_delivery, link);
         pthread_mutex_unlock(&session->lock);
         deliver(session, delivery);
         pthread_mutex_lock(&session->lock);
@@ -439,178 +195,9 @@ static void on_wake(struct loop_msg *msg)
     session_unref(session);
 }
 
-/* ---- On the loop: submission. */
-
-static struct op *op_new(struct zk *zk, zk_result_fn *fn, void *arg)
-{
-    struct session *session = (struct session *)zk;
-    loop_assert_here(session->loop);
-    must(!session->closed);
-    struct op *op = mem_new(struct op);
-    op->session = session;
-    op->fn = fn;
-    op->arg = arg;
-    op->delivery.kind = DELIVER_RESULT;
-    list_init(&op->delivery.link);
-    list_push_back(&session->ops, &op->link);
-    return op;
-}
-
-/* NULL when operations cannot be sent now; then the op has its result. */
-static zhandle_t *op_handle(struct op *op)
-{
-    struct session *session = op->session;
-    pthread_mutex_lock(&session->lock);
-    zhandle_t *handle = session->handle;
-    bool expired = session->last_event == ZK_SESSION_EXPIRED;
-    pthread_mutex_unlock(&session->lock);
-    if (!session->usable) {
-        op_done(op, expired ? ZSESSIONEXPIRED : ZCONNECTIONLOSS);
-        return NULL;
-    }
-    must(handle != NULL);
-    return handle;
-}
-
-/* What a zoo_*() call returned: when it did not take the op, no callback will come. */
-static void op_submitted(struct op *op, int rc)
-{
-    if (rc != ZOK) {
-        op_done(op, rc);
-    }
-}
-
-static void client_get(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg)
-{
-    struct op *op = op_new(zk, fn, arg);
-    zhandle_t *handle = op_handle(op);
-    if (handle != NULL) {
-        op_submitted(op, zoo_aget(handle, path, watch ? 1 : 0, on_data, op));
-    }
-}
-
-static void client_exists(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg)
-{
-    struct op *op = op_new(zk, fn, arg);
-    zhandle_t *handle = op_handle(op);
-    if (handle != NULL) {
-        op_submitted(op, zoo_aexists(handle, path, watch ? 1 : 0, on_stat, op));
-    }
-}
-
-static void client_children(struct zk *zk, const char *path, bool watch, zk_result_fn *fn,
-                            void *arg)
-{
-    struct op *op = op_new(zk, fn, arg);
-    zhandle_t *handle = op_handle(op);
-    if (handle != NULL) {
-        op_submitted(op, zoo_aget_children2(handle, path, watch ? 1 : 0, on_children, op));
-    }
-}
-
-/* -1 is the library's length of null data. */
-static int data_len(struct bytes data)
-{
-    must(data.size <= INT32_MAX);
-    return data.data != NULL ? (int)data.size : -1;
-}
-
-static int zoo_flags(int flags)
-{
-    return ((flags & ZK_EPHEMERAL) != 0 ? ZOO_EPHEMERAL : 0) |
-           ((flags & ZK_SEQUENCE) != 0 ? ZOO_SEQUENCE : 0);
-}
-
-static void client_create(struct zk *zk, const char *path, struct bytes data, int flags,
-                          zk_result_fn *fn, void *arg)
-{
-    struct op *op = op_new(zk, fn, arg);
-    zhandle_t *handle = op_handle(op);
-    if (handle != NULL) {
-        op_submitted(op, zoo_acreate(handle, path, (const char *)data.data, data_len(data),
-                                     &ZOO_OPEN_ACL_UNSAFE, zoo_flags(flags), on_created, op));
-    }
-}
-
-static void client_set(struct zk *zk, const char *path, struct bytes data, int32_t version,
-                       zk_result_fn *fn, void *arg)
-{
-    struct op *op = op_new(zk, fn, arg);
-    zhandle_t *handle = op_handle(op);
-    if (handle != NULL) {
-        op_submitted(op, zoo_aset(handle, path, (const char *)data.data, data_len(data), version,
-                                  on_stat, op));
-    }
-}
-
-static void client_remove(struct zk *zk, const char *path, int32_t version, zk_result_fn *fn,
-                          void *arg)
-{
-    struct op *op = op_new(zk, fn, arg);
-    zhandle_t *handle = op_handle(op);
-    if (handle != NULL) {
-        op_submitted(op, zoo_adelete(handle, path, version, on_removed, op));
-    }
-}
-
-/* Everything a zoo_op points to must live until the callback: it goes to the op's arena. */
-static void fill_step(struct op *op, int32_t index, const struct zk_op *step)
-{
-    enum { SEQUENCE_DIGITS = 16 };
-    zoo_op_t *zoo = &op->zoo_ops[index];
-    const char *path = arena_cstr(&op->arena, str_of(step->path));
-    struct str copy =
-        arena_str(&op->arena, (struct str){(const char *)step->data.data, step->data.size});
-    op->paths[index] = path;
-    switch (step->kind) {
-    case ZK_OP_CREATE: {
-        size_t room = strlen(op->session->chroot) + strlen(path) + SEQUENCE_DIGITS;
-        zoo_create_op_init(zoo, path, copy.ptr, data_len(step->data), &ZOO_OPEN_ACL_UNSAFE,
-                           zoo_flags(step->flags), arena_zalloc(&op->arena, room, 1), (int)room);
-        break;
-    }
-    case ZK_OP_SET:
-        zoo_set_op_init(zoo, path, copy.ptr, data_len(step->data), step->version,
-                        arena_new(&op->arena, struct Stat));
-        break;
-    case ZK_OP_DELETE:
-        zoo_delete_op_init(zoo, path, step->version);
-        break;
-    case ZK_OP_CHECK:
-        zoo_check_op_init(zoo, path, step->version);
-        break;
-    }
-}
-
-static void client_multi(struct zk *zk, const struct zk_op *ops, int32_t count, zk_result_fn *fn,
-                         void *arg)
-{
-    struct op *op = op_new(zk, fn, arg);
-    zhandle_t *handle = op_handle(op);
-    if (handle == NULL) {
-        return;
-    }
-    must(count > 0);
-    op->count = count;
-    op->zoo_ops = arena_array(&op->arena, zoo_op_t, (size_t)count);
-    op->zoo_results = arena_array(&op->arena, zoo_op_result_t, (size_t)count);
-    op->paths = arena_array(&op->arena, const char *, (size_t)count);
-    for (int32_t i = 0; i < count; i++) {
-        fill_step(op, i, &ops[i]);
-    }
-    /* On a handle that is lost for good, zoo_amulti() frees pointers that nobody has set, some of
-     * which were ours (3.8.0). A handle is lost only by the answer to a new connection, so
-     * while this one lasts it is safe; without one nothing could be sent anyhow. */
-    if (zoo_state(handle) != ZOO_CONNECTED_STATE) {
-        op_done(op, ZCONNECTIONLOSS);
-        return;
-    }
-    op_submitted(op, zoo_amulti(handle, count, op->zoo_ops, op->zoo_results, on_multi, op));
-}
-
 static int64_t client_session_id(struct zk *zk)
 {
-    struct session *session = (struct session *)zk;
+    struct zk_session *session = (struct zk_session *)zk;
     pthread_mutex_lock(&session->lock);
     int64_t id = session->session_id;
     pthread_mutex_unlock(&session->lock);
@@ -619,7 +206,7 @@ static int64_t client_session_id(struct zk *zk)
 
 static int32_t client_session_timeout_ms(struct zk *zk)
 {
-    struct session *session = (struct session *)zk;
+    struct zk_session *session = (struct zk_session *)zk;
     pthread_mutex_lock(&session->lock);
     int32_t timeout_ms = session->timeout_ms;
     pthread_mutex_unlock(&session->lock);
@@ -639,7 +226,7 @@ static struct timespec from_now(int64_t ms)
 }
 
 /* @locks session. Waits for one of two flags, `ms` at most. */
-static void wait_for(struct session *session, const bool *flag, const bool *other, int64_t ms)
+static void wait_for(struct zk_session *session, const bool *flag, const bool *other, int64_t ms)
 {
     struct timespec until = from_now(ms);
     int rc = 0;
@@ -650,7 +237,7 @@ static void wait_for(struct session *session, const bool *flag, const bool *othe
 
 static void client_close(struct zk *zk)
 {
-    struct session *session = (struct session *)zk;
+    struct zk_session *session = (struct zk_session *)zk;
     pthread_mutex_lock(&session->lock);
     must(!session->closed);
     session->closed = true;
@@ -658,7 +245,7 @@ static void client_close(struct zk *zk)
     pthread_cond_broadcast(&session->changed);
     pthread_mutex_unlock(&session->lock);
     list_for_each (link, &session->ops) {
-        struct op *op = container_of(link, struct op, link);
+        struct zk_op_call *op = container_of(link, struct zk_op_call, link);
         op->fn(op->arg, &(struct zk_result){.err = ERR_CLOSED});
     }
     pthread_mutex_lock(&session->lock);
@@ -671,19 +258,19 @@ static void client_close(struct zk *zk)
 }
 
 static const struct zk_ops client_ops = {
-    .get = client_get,
-    .exists = client_exists,
-    .children = client_children,
-    .create = client_create,
-    .set = client_set,
-    .remove = client_remove,
-    .multi = client_multi,
+    .get = zk_op_get,
+    .exists = zk_op_exists,
+    .children = zk_op_children,
+    .create = zk_op_create,
+    .set = zk_op_set,
+    .remove = zk_op_remove,
+    .multi = zk_op_multi,
     .session_id = client_session_id,
     .session_timeout_ms = client_session_timeout_ms,
     .close = client_close,
 };
 
-static zhandle_t *make_handle(struct session *session, const char *connect, int32_t timeout_ms,
+static zhandle_t *make_handle(struct zk_session *session, const char *connect, int32_t timeout_ms,
                               watcher_fn watcher)
 {
     static struct log_limit limit;
@@ -701,7 +288,7 @@ static zhandle_t *make_handle(struct session *session, const char *connect, int3
 }
 
 /* Sleeps `ms`, less when the session is closed. Returns false when it is. */
-static bool pause_unless_closed(struct session *session, int64_t ms)
+static bool pause_unless_closed(struct zk_session *session, int64_t ms)
 {
     pthread_mutex_lock(&session->lock);
     if (ms > 0) {
@@ -735,7 +322,7 @@ static bool make_levels(zhandle_t *handle, const char *chroot)
 }
 
 /* The library expects the chroot to exist; make it through a session that has none. */
-static void make_chroot(struct session *session)
+static void make_chroot(struct zk_session *session)
 {
     int64_t pause_ms = 0;
     int32_t timeout_ms = session->asked_timeout_ms < CHROOT_TIMEOUT_MS ? session->asked_timeout_ms
@@ -754,7 +341,7 @@ static void make_chroot(struct session *session)
 }
 
 /* False when the time is over and nobody has answered. */
-static bool wait_answered(struct session *session, int64_t ms)
+static bool wait_answered(struct zk_session *session, int64_t ms)
 {
     pthread_mutex_lock(&session->lock);
     wait_for(session, &session->answered, &session->closed, ms);
@@ -765,7 +352,7 @@ static bool wait_answered(struct session *session, int64_t ms)
 
 /* Close a handle that nobody has answered; nothing was ever asked through it, for calls wait until
  * the session is connected. False when the answer came just now. */
-static bool give_up(struct session *session, zhandle_t *handle)
+static bool give_up(struct zk_session *session, zhandle_t *handle)
 {
     pthread_mutex_lock(&session->lock);
     bool late = session->answered;
@@ -786,7 +373,7 @@ static bool give_up(struct session *session, zhandle_t *handle)
 
 /* The session's handle, connected; or whatever there is when the session is closed first, maybe
  * NULL. */
-static zhandle_t *connect_first(struct session *session, const char *connect)
+static zhandle_t *connect_first(struct zk_session *session, const char *connect)
 {
     int64_t pause_ms = 0;
     int64_t patience_ms = FIRST_ANSWER_MS;
@@ -805,7 +392,7 @@ static zhandle_t *connect_first(struct session *session, const char *connect)
 
 static void *keeper_main(void *arg)
 {
-    struct session *session = arg;
+    struct zk_session *session = arg;
     char *connect = mem_printf("%s%s", session->connect, session->chroot);
     if (session->chroot[0] != '\0') {
         make_chroot(session);
@@ -831,7 +418,7 @@ static void *keeper_main(void *arg)
     return NULL;
 }
 
-static void start_keeper(struct session *session)
+static void start_keeper(struct zk_session *session)
 {
     pthread_attr_t attr;
     pthread_t thread;
@@ -841,7 +428,7 @@ static void start_keeper(struct session *session)
     pthread_attr_destroy(&attr);
 }
 
-static void init_lock(struct session *session)
+static void init_lock(struct zk_session *session)
 {
     pthread_condattr_t attr;
     must(pthread_mutex_init(&session->lock, NULL) == 0);
@@ -855,7 +442,7 @@ static struct zk *client_open(struct zk_factory *factory, struct loop *loop, con
                               int32_t session_timeout_ms, const struct zk_events *events, void *arg)
 {
     (void)factory;
-    struct session *session = mem_new(struct session);
+    struct zk_session *session = mem_new(struct zk_session);
     const char *chroot = strchr(connect, '/');
     session->zk.ops = &client_ops;
     session->loop = loop;
@@ -884,14 +471,14 @@ void zk_client_end_all(int64_t wait_ms)
 {
     pthread_mutex_lock(&all.lock);
     list_for_each (link, &all.sessions) {
-        struct session *session = container_of(link, struct session, link);
+        struct zk_session *session = container_of(link, struct zk_session, link);
         pthread_mutex_lock(&session->lock);
         session->ended = true;
         pthread_cond_broadcast(&session->changed);
         pthread_mutex_unlock(&session->lock);
     }
     list_for_each (link, &all.sessions) {
-        struct session *session = container_of(link, struct session, link);
+        struct zk_session *session = container_of(link, struct zk_session, link);
         pthread_mutex_lock(&session->lock);
         if (session->answered) {
             wait_for(session, &session->keeper_done, &session->keeper_done, wait_ms);
