@@ -92,3 +92,20 @@ void throttles_configure(struct server *server);
 /* server.c: the dynamic layers have changed. */
 void server_apply_dynamic(struct server *server, bool mine, const struct znode_config *config);
 void server_close_listeners(struct server *server);
+
+/* controller_host.c: make the controller's driver; it knows every topic's configuration before it
+ * may be elected, for by what it does not know it would judge wrongly. */
+void server_make_controller(struct server *server);
+
+/* controller_host.c: what the controller wants to know of a topic's own values; of the defaults. */
+void server_tell_controller(struct server *server, struct str topic,
+                            const struct config_pair *pairs, int count);
+void server_tell_controller_defaults(struct server *server, const struct config *config);
+
+/* config_follow.c: of the "brokers" entities ours and the default's take effect. */
+void server_take_broker_config(struct server *server, struct str name,
+                               const struct znode_config *config);
+
+/* config_follow.c: `changed` of struct config_changes_host; NULL: there is none any more. */
+void server_config_changed(struct config_changes_host *host, struct str type, struct str name,
+                           const struct znode_config *config);

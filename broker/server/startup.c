@@ -247,20 +247,6 @@ static void on_topic_configs(void *arg, enum err err, const struct admin_entity 
     load_logs(server);
 }
 
-/* "brokers" entities: ours and the default's. */
-static void take_broker_config(struct server *server, struct str name,
-                               const struct znode_config *config)
-{
-    char mine[16];
-    snprintf(mine, sizeof(mine), "%d", server->broker.id);
-    if (str_is(name, "<default>")) {
-        server_apply_dynamic(server, false, config);
-    } else if (str_is(name, mine)) {
-        server_apply_dynamic(server, true, config);
-    }
-    throttles_configure(server);
-}
-
 static void on_broker_configs(void *arg, enum err err, const struct admin_entity *entities,
                               int32_t count)
 {
@@ -274,7 +260,7 @@ static void on_broker_configs(void *arg, enum err err, const struct admin_entity
         return;
     }
     for (int32_t i = 0; i < count; i++) {
-        take_broker_config(server, entities[i].name, &entities[i].config);
+        server_take_broker_config(server, entities[i].name, &entities[i].config);
     }
     admin_read_configs(session_admin(server->session), "topics", on_topic_configs, server);
 }
@@ -403,7 +389,7 @@ void server_close_listeners(struct server *server)
     }
 }
 
-/* ---- 7: registration, controller, configuration changes ---- */
+/* ---- 7: registration, the parts that work from then on ---- */
 
 static struct str advertised_host(const struct listener_config *listener, struct arena *arena)
 {
@@ -442,165 +428,6 @@ static void describe_self(struct server *server, struct arena *arena, struct zno
         out->rack = arena_str(arena, str_of(config_str(config, KEY_broker_rack)));
     }
     config_put(config);
-}
-
-/* ---- the controller's requests on their way out ---- */
-
-struct outgoing {
-    struct server *server;
-    uint64_t cmd_id;
-    struct loop_task local; /* to ourselves: no socket */
-    struct buf request;
-};
-
-static void on_sent(void *arg, enum err err, struct bytes response)
-{
-    struct outgoing *outgoing = arg;
-    struct server *server = outgoing->server;
-    uint64_t cmd_id = outgoing->cmd_id;
-    buf_fini(&outgoing->request);
-    mem_free(outgoing);
-    if (server->driver != NULL) {
-        ctl_driver_sent(server->driver, cmd_id, err, response);
-    }
-}
-
-static void on_local_reply(void *arg, struct bytes response)
-{
-    on_sent(arg, ERR_OK, response);
-}
-
-static void on_local(struct loop_task *task)
-{
-    struct outgoing *outgoing = container_of(task, struct outgoing, local);
-    if (outgoing->server->driver == NULL) { /* stopped meanwhile */
-        on_sent(outgoing, ERR_CLOSED, (struct bytes){0});
-        return;
-    }
-    struct bytes request = {outgoing->request.data, outgoing->request.size};
-    control_apply_request(outgoing->server->broker.control_apply, request, on_local_reply,
-                          outgoing);
-}
-
-static void ctl_send(struct ctl_host *host, int32_t broker_id,
-                     const struct znode_endpoint *endpoints, int32_t endpoints_count, int kind,
-                     struct bytes request, uint64_t cmd_id)
-{
-    (void)kind;
-    struct server *server = container_of(host, struct server, ctl_host);
-    struct outgoing *outgoing = mem_new(struct outgoing);
-    outgoing->server = server;
-    outgoing->cmd_id = cmd_id;
-    if (broker_id == server->broker.id) {
-        buf_put(&outgoing->request, request.data, request.size);
-        loop_task_init(&outgoing->local, on_local);
-        loop_defer(server->broker.control, &outgoing->local);
-        return;
-    }
-    const char *wanted = server->listeners.items[server->listeners.inter_broker].name;
-    for (int32_t i = 0; i < endpoints_count; i++) {
-        if (str_is(endpoints[i].listener, wanted)) {
-            char *hostname = str_dup(endpoints[i].host);
-            peers_send(server->peers, broker_id, hostname, (uint16_t)endpoints[i].port, request,
-                       on_sent, outgoing);
-            mem_free(hostname);
-            return;
-        }
-    }
-    log_warn(LOGGER, "a broker lacks our inter-broker listener", "broker=%d listener=%s", broker_id,
-             wanted);
-    mem_free(outgoing);
-    ctl_driver_sent(server->driver, cmd_id, ERR_CLOSED, (struct bytes){0});
-}
-
-static void ctl_disconnect(struct ctl_host *host, int32_t broker_id)
-{
-    struct server *server = container_of(host, struct server, ctl_host);
-    peers_disconnect(server->peers, broker_id);
-}
-
-static void ctl_changed(struct ctl_host *host, int32_t controller_id, int32_t epoch)
-{
-    struct server *server = container_of(host, struct server, ctl_host);
-    struct meta_edit *edit = meta_edit_begin(&server->broker.meta);
-    (void)epoch; /* the driver has said it */
-    meta_edit_controller(edit, controller_id);
-    meta_edit_commit(edit);
-}
-
-static void ctl_config_from(struct server *server, struct ctl_config *out)
-{
-    const struct config *config = config_now(server);
-    *out = (struct ctl_config){
-        .broker_id = server->broker.id,
-        .unclean_default = config_bool(config, KEY_unclean_leader_election_enable),
-        .min_insync_default = config_int(config, KEY_min_insync_replicas),
-        .delete_topics = config_bool(config, KEY_delete_topic_enable),
-        .auto_rebalance = config_bool(config, KEY_auto_leader_rebalance_enable),
-        .rebalance_check_ms =
-            config_long(config, KEY_leader_imbalance_check_interval_seconds) * 1000,
-        .imbalance_percentage = config_int(config, KEY_leader_imbalance_per_broker_percentage),
-        .seed = server->broker.env.seed,
-    };
-    config_put(config);
-}
-
-/* ---- configuration changes ---- */
-
-/* What the controller's machine wants to know of a topic's own values. */
-static void tell_machine(struct server *server, struct str topic, const struct config_pair *pairs,
-                         int count)
-{
-    int unclean = -1;
-    long min_insync = 0;
-    for (int i = 0; i < count; i++) {
-        if (strcmp(pairs[i].name, "unclean.leader.election.enable") == 0) {
-            unclean = strcmp(pairs[i].value, "true") == 0;
-        } else if (strcmp(pairs[i].name, "min.insync.replicas") == 0) {
-            min_insync = strtol(pairs[i].value, NULL, 10);
-        }
-    }
-    ctl_driver_set_unclean(server->driver, topic, unclean);
-    ctl_driver_set_min_insync(server->driver, topic,
-                              min_insync > 0 && min_insync < INT32_MAX ? (int32_t)min_insync : 0);
-}
-
-/* Before it may be elected: by what it does not know yet it would judge wrongly. */
-static void tell_machine_first(void *arg, struct str topic, const struct config_pair *pairs,
-                               int count)
-{
-    tell_machine(arg, topic, pairs, count);
-}
-
-static void on_config_changed(struct config_changes_host *host, struct str type, struct str name,
-                              const struct znode_config *config)
-{
-    struct server *server = container_of(host, struct server, changes_host);
-    static const struct znode_config none;
-    if (str_is(type, "topics") && config == NULL) {
-        topic_configs_forget(server->topic_configs, name);
-    }
-    config = config != NULL ? config : &none;
-    if (str_is(type, "topics")) {
-        if (config != &none) {
-            topic_configs_take(server->topic_configs, name, config);
-        }
-        int count;
-        struct config_pair *pairs = topic_configs_pairs(server->topic_configs, name, &count);
-        tell_machine(server, name, pairs, count);
-        mem_free(pairs);
-        replicas_configure(control_apply_replicas(server->broker.control_apply), name);
-    } else if (str_is(type, "brokers")) {
-        take_broker_config(server, name, config);
-        const struct config *now = config_now(server);
-        ctl_driver_set_unclean(server->driver, STR_NULL,
-                               config_bool(now, KEY_unclean_leader_election_enable));
-        ctl_driver_set_min_insync(server->driver, STR_NULL,
-                                  config_int(now, KEY_min_insync_replicas));
-        replicator_configure(server->broker.replicator, now);
-        config_put(now);
-        replicas_configure(control_apply_replicas(server->broker.control_apply), STR_NULL);
-    }
 }
 
 static void maybe_ready(struct server *server);
@@ -686,7 +513,6 @@ static void make_moves(struct server *server)
 static void make_parts(struct server *server)
 {
     struct broker *broker = &server->broker;
-    struct ctl_config ctl_config;
     const struct config *config = config_now(server);
     broker->control_apply = control_apply_new(broker, on_metadata, server);
     struct admin_host admin_host = {.control = broker->control,
@@ -699,16 +525,11 @@ static void make_parts(struct server *server)
     server->peers = peers_new(broker->control, broker->env.net, broker->id,
                               config_long(config, KEY_controller_socket_timeout_ms));
     config_put(config);
-    ctl_config_from(server, &ctl_config);
-    server->ctl_host = (struct ctl_host){
-        .send = ctl_send, .disconnect = ctl_disconnect, .controller_changed = ctl_changed};
-    server->driver = ctl_driver_new(broker->control, &ctl_config, &server->ctl_host);
-    broker->ctl_driver = server->driver;
-    topic_configs_each(server->topic_configs, tell_machine_first, server);
+    server_make_controller(server);
     make_replicator(server);
     make_moves(server);
     server->changes_host =
-        (struct config_changes_host){.changed = on_config_changed, .loaded = on_configs_loaded};
+        (struct config_changes_host){.changed = server_config_changed, .loaded = on_configs_loaded};
     server->changes = config_changes_new(broker->control, &server->changes_host);
     broker->config_changes = server->changes;
 }
