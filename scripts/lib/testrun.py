@@ -157,13 +157,15 @@ def deploy_jobs():
 
 
 def marked_processes(mark):
-    """{pid: command line} of the processes that have this mark in their environment."""
+    """{pid: command line} of the processes that have this mark in their environment; ending in "-": any that begins so."""
     found = {}
     wanted = f"{MARK}={mark}".encode()
+    has = (lambda words: any(word.startswith(wanted) for word in words)) if mark.endswith("-") else (
+        lambda words: wanted in words)
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/environ", "rb") as environ, open(f"/proc/{pid}/cmdline", "rb") as cmdline:
-                if wanted in environ.read().split(b"\0"):
+                if has(environ.read().split(b"\0")):
                     found[int(pid)] = cmdline.read().replace(b"\0", b" ").decode(errors="replace").strip()
         except OSError:
             continue  # gone, or another user's
@@ -239,7 +241,15 @@ def run_all(jobs, logs, workers):
             outcome.result()
 
 
+def end_all_jobs(number, _frame):
+    """Whoever ends us ends what we have started: brokers of tests would stay on the machine for good."""
+    kill_marked(f"{os.getpid()}-")
+    os._exit(128 + number)  # without waiting for the threads that waited for them
+
+
 def main(build, words):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, end_all_jobs)
     logs = os.environ.get("BARNABAS_TEST_LOGS") or os.path.join(build, "test-logs")
     os.makedirs(logs, exist_ok=True)
     jobs = [*deploy_jobs(), *pytest_jobs(logs), *check_jobs(), *ctest_jobs(build)]  # the long ones first

@@ -1,5 +1,7 @@
 """scripts/lib/testrun.py: what is counted, and what happens to programs that hang, crash or leave processes behind."""
 import os
+import signal
+import subprocess
 import sys
 import time
 
@@ -119,3 +121,23 @@ def test_the_last_line_counts_and_skips_are_printed_with_reasons(tmp_path, monke
     assert lines[-2] == "skipped: unit: zk::with_a_server: no java"
     assert testrun.main(str(tmp_path), ["fuzz"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "1 passed, 0 failed, 0 skipped"
+
+
+def test_when_it_is_ended_from_outside_its_jobs_and_their_children_end_too(tmp_path):
+    program = f"""
+import sys
+sys.path.insert(0, {os.path.dirname(testrun.__file__)!r})
+import signal, testrun
+signal.signal(signal.SIGTERM, testrun.end_all_jobs)
+testrun.run_all([testrun.Job("waits", ["bash", "-c", "setsid sleep 1000 & echo $! >child; wait"], 1000, {str(tmp_path)!r})],
+                {str(tmp_path)!r}, 1)
+"""
+    child = tmp_path / "child"
+    with subprocess.Popen([sys.executable, "-c", program], start_new_session=True) as running:
+        end = time.monotonic() + 30
+        while not (child.exists() and child.read_text()):
+            assert time.monotonic() < end and running.poll() is None
+            time.sleep(0.01)
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(30) == 128 + signal.SIGTERM
+    assert testrun.marked_processes(f"{running.pid}-") == {}
