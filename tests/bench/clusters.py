@@ -12,7 +12,9 @@ import subprocess
 import time
 
 import cluster as cluster_module
+import figures
 import load_runner
+import machine
 from kafka_peer import Kafka, KafkaThree
 from machine import MB, prewarm
 from peers import Brokers, Three
@@ -48,7 +50,8 @@ class Gaps:
         words = {"brokers": peer.bootstrap, "topic": topic, "partitions": partitions, "acks": -1, "records": 1,
                  "record-bytes": 100, "rate": rate}
         self.process = subprocess.Popen(load_runner.command(options, "gaps", words), stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+                                        preexec_fn=machine.end_with_parent)
         if self.process.stdout.readline() != "ready\n":
             raise SystemExit("bench: gaps: " + self.process.communicate()[1])
 
@@ -81,6 +84,7 @@ def at(values, fraction):
 class ClusterWorkload:
     peers = {"barnabas": Three}
     config = CONFIG
+    again = warms = False
 
     def __init__(self, options):
         self.options = options
@@ -209,7 +213,7 @@ class Partitions(ClusterWorkload):
         try:
             report = self.create(three)
             report["idle_cores"] = self.idle(three)
-            report["loaded_mb"] = sum(map(load_runner.machine.resident_mb, three.pids))
+            report["loaded_mb"] = sum(map(machine.resident_mb, three.pids))
             report["beside"] = self.beside(three)
             victim = three.cluster.broker(three.cluster.controller())
             report["controller_s"] = self.kill_controller(three, victim)
@@ -225,7 +229,7 @@ class Partitions(ClusterWorkload):
         return self.topics * self.each
 
     def create(self, three):
-        before, begin = sum(map(load_runner.machine.cpu_seconds, three.pids)), now_ns()
+        before, begin = sum(map(machine.cpu_seconds, three.pids)), now_ns()
         controller = three.cluster.broker(three.cluster.controller())
         answer = controller.call("CreateTopics", {"timeout_ms": 60000, "topics": [
             {"name": f"part-{i}", "num_partitions": self.each, "replication_factor": 3} for i in range(self.topics)]},
@@ -233,12 +237,12 @@ class Partitions(ClusterWorkload):
         if any(topic["error_code"] for topic in answer["topics"]):
             raise SystemExit(f"bench: cannot create topics: {answer}")
         end = await_served(self.options, three.cluster.brokers, "part-", self.total, 3)
-        return {"create_s": (end - begin) / 1e9, "create_cpu_s": sum(map(load_runner.machine.cpu_seconds, three.pids)) - before}
+        return {"create_s": (end - begin) / 1e9, "create_cpu_s": sum(map(machine.cpu_seconds, three.pids)) - before}
 
     def idle(self, three, seconds=2.0):
-        before = sum(map(load_runner.machine.cpu_seconds, three.pids))
+        before = sum(map(machine.cpu_seconds, three.pids))
         time.sleep(seconds)
-        return (sum(map(load_runner.machine.cpu_seconds, three.pids)) - before) / seconds
+        return (sum(map(machine.cpu_seconds, three.pids)) - before) / seconds
 
     def beside(self, three):
         """Small batches, acks=all, one at a time on each broker, to another topic of the same cluster."""
@@ -301,7 +305,7 @@ class Restart(ClusterWorkload):
         begin = now_ns()
         peer.broker.launch()
         end = await_served(self.options, [peer.broker], peer.topic, self.partitions, 1)
-        used = load_runner.machine.cpu_seconds(peer.broker.pid)
+        used = machine.cpu_seconds(peer.broker.pid)
         peer.cluster.wait(lambda: peer.broker.log_text().count(" ready in ") > seen, "the line that says how long it took")
         ready = [line.split(" ready in ")[1].split()[0] for line in peer.broker.log_text().splitlines() if " ready in " in line]
         return {"serve_s": (end - begin) / 1e9, "ready_ms": float(ready[-1]), "cpu_s": used}
@@ -315,12 +319,13 @@ class Copies(ClusterWorkload):
     text = "throughput of acks=all with three replicas next to that of acks=1 with one, the same requests under way"
     peers = {"three": Three, "one": Brokers}
     partitions = 12
+    again = True
 
     def __init__(self, options):
         super().__init__(options)
-        import streams
-        self.figures = [Figure("mb_s", "throughput", "MB/s", lambda r: r["bytes"] / r["seconds"] / MB, "ratio >= 0.5"),
-                        *streams.COSTS, *streams.ANSWERS[:4], *streams.REST]
+        self.figures = [Figure("mb_s", "throughput", "MB/s", lambda r: r["bytes"] / r["seconds"] / MB, "ratio >= 0.5",
+                               main=True),
+                        *figures.COSTS, *figures.ANSWERS[:4], *figures.REST]
 
     def describe(self):
         o = self.options

@@ -106,9 +106,10 @@ class Kafka(Brokers):
     """One broker."""
 
     name = "kafka"
+    slow_to_warm = True
 
     def __init__(self, options, folder, config=None, count=None):
-        self.warm_s = WARM_QUICK_S if options.quick else WARM_S
+        self.warm_s = options.warm if options.warm is not None else WARM_QUICK_S if options.quick else WARM_S
         super().__init__(options, folder, config, count)
         self.ready_ms = self.broker.ready_ms()  # of the first start
 
@@ -127,7 +128,7 @@ class Kafka(Brokers):
 
     @property
     def facts(self):
-        return {"idle_mb": sum(self.idle_mb), "ready_ms": self.ready_ms}
+        return {**self.common_facts(), "ready_ms": self.ready_ms}
 
 
 class KafkaThree(Kafka):

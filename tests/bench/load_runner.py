@@ -4,9 +4,15 @@ import os
 import subprocess
 
 import machine
+import usage
 
 LOAD_TIMEOUT_S = 600
 GENERATOR_BOUND = 0.8
+
+
+class Skip(Exception):
+    """This peer, or this workload, cannot be had here, and why. From open() of a workload: the peer is left out;
+    from run(): the workload is."""
 
 
 def command(options, mode, words):
@@ -17,7 +23,8 @@ def command(options, mode, words):
 def load(options, mode, who, **words):
     """Run it to its end; its report. Any loss or refusal ends the program."""
     words = {key.replace("_", "-"): value for key, value in words.items()}
-    done = subprocess.run(command(options, mode, words), capture_output=True, text=True, timeout=LOAD_TIMEOUT_S, check=False)
+    done = subprocess.run(command(options, mode, words), capture_output=True, text=True, timeout=LOAD_TIMEOUT_S,
+                          check=False, preexec_fn=machine.end_with_parent)
     if done.returncode != 0:
         raise SystemExit(f"bench: {who}: {mode} failed\n{done.stderr}")
     report = json.loads(done.stdout)
@@ -26,10 +33,6 @@ def load(options, mode, who, **words):
 
 
 def measured(options, mode, peer, **words):
-    """The same, with the processor time, context switches and memory of the peer's processes."""
-    cpu, switches = sum(map(machine.cpu_seconds, peer.pids)), sum(map(machine.context_switches, peer.pids))
-    report = load(options, mode, peer.name, **words)
-    report["cpu_s"] = sum(map(machine.cpu_seconds, peer.pids)) - cpu
-    report["switches"] = sum(map(machine.context_switches, peer.pids)) - switches
-    report["loaded_mb"] = sum(map(machine.resident_mb, peer.pids))
-    return report
+    """The same, with what the peer's processes used meanwhile: see usage.py."""
+    window = usage.Window(peer)
+    return window.finish(load(options, mode, peer.name, **words))

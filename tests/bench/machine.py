@@ -2,6 +2,7 @@
 import ctypes
 import mmap
 import os
+import signal
 import subprocess
 import sys
 
@@ -71,3 +72,35 @@ def context_switches(pid):
 def resident_mb(pid):
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) * 1024 / MB
+
+
+def pss_mb(pid):
+    """Resident memory, of what several processes share only this one's part."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("Pss:")) * 1024 / MB
+    except (OSError, StopIteration):
+        return resident_mb(pid)  # an older kernel, or another user's
+
+
+def disk_bytes(pid):
+    """That this process made the kernel write to disk, sooner or later: pages that it made dirty."""
+    try:
+        with open(f"/proc/{pid}/io", encoding="ascii") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("write_bytes"))
+    except (PermissionError, StopIteration):
+        return 0
+
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+
+def end_with_parent(signal_number=signal.SIGKILL):
+    """In a child: end when its parent does, however that ends. As preexec_fn of what is started to measure with."""
+    _prctl(PR_SET_PDEATHSIG, int(signal_number), 0, 0, 0)
+
+
+def adopt_orphans():
+    """In a parent: children of children that have ended become its own, so that none is out of its sight."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -6,7 +6,9 @@ import cluster as cluster_module
 import machine
 
 CONFIG = {"log.retention.check.interval.ms": "600000"}
-SETTLE_S = 0.2
+TOPIC = 2  # DescribeConfigs' type of resource
+ALIKE = ("segment.bytes", "index.interval.bytes", "min.insync.replicas", "flush.messages", "flush.ms", "compression.type",
+         "message.timestamp.type")  # what contestants' topics must have in common
 
 
 class Brokers:
@@ -21,12 +23,18 @@ class Brokers:
         keys = {**CONFIG, "offsets.topic.replication.factor": str(min(count, 3)), **(config or {})}
         keys.update(pair.split("=", 1) for pair in options.override)
         self.cluster = self.make_cluster(options, os.path.join(folder, self.name), count, keys)
-        self.cluster.up()
         self.broker = self.cluster.broker(1)
         self.port = self.broker.port
-        cluster_module.wait_until(self.is_quiet, "the end of the start's own work")
-        self.idle_mb = [machine.resident_mb(pid) for pid in self.pids]
         self.topics = 0
+        self.topic_config = None  # of the first topic, as the broker tells it
+        try:
+            self.cluster.up()
+            cluster_module.wait_until(self.is_quiet, "the end of the start's own work")
+        except BaseException:
+            self.cluster.close()
+            raise
+        self.idle_mb = [machine.resident_mb(pid) for pid in self.pids]
+        self.idle_pss_mb = sum(machine.pss_mb(pid) for pid in self.pids)
 
     def make_cluster(self, options, folder, count, keys):
         return cluster_module.Cluster(folder, brokers=count, config=keys, binary=os.path.join(options.build, "barnabasd"))
@@ -45,7 +53,11 @@ class Brokers:
     def facts(self):
         ready = [line.split(" ready in ")[1].split()[0] for line in self.broker.log_text().splitlines()
                  if " ready in " in line]
-        return {"idle_mb": sum(self.idle_mb), **({"ready_ms": int(ready[0])} if ready else {})}
+        return {**self.common_facts(), **({"ready_ms": int(ready[0])} if ready else {})}
+
+    def common_facts(self):
+        return {"idle_mb": sum(self.idle_mb), "idle_pss_mb": self.idle_pss_mb,
+                **({"topic_config": self.topic_config} if self.topic_config else {})}
 
     @property
     def bootstrap(self):
@@ -58,7 +70,17 @@ class Brokers:
         name = f"bench-{self.topics}"
         self.create(name, partitions, replicas, config)
         self.wait_complete(name, partitions, replicas)
+        if self.topic_config is None:
+            self.topic_config = {**self.describe_topic(name), "replicas": str(replicas)}
         return name
+
+    def describe_topic(self, name):
+        """{key: value} of what must be alike."""
+        asked = {"resource_type": TOPIC, "resource_name": name, "configuration_keys": list(ALIKE)}
+        result, = self.broker.call("DescribeConfigs", {"resources": [asked]})["results"]
+        if result["error_code"] != 0:
+            raise SystemExit(f"bench: cannot ask {self.name} for its topics' configuration: {result}")
+        return {one["name"]: one["value"] for one in result["configs"]}
 
     def create(self, name, partitions, replicas, config=None):
         configs = [{"name": key, "value": value} for key, value in (config or {}).items()]
@@ -105,10 +127,11 @@ class Floor:
         # In a session of its own, as the broker is: Linux shares processors out by session first, and on a busy
         # machine a contestant in the load's session was eight times as fast as one beside it.
         self.process = subprocess.Popen([os.path.join(options.build, "bench", "bench_floor"), self.folder],
-                                        stdout=subprocess.PIPE, text=True, start_new_session=True)
+                                        stdout=subprocess.PIPE, text=True, start_new_session=True,
+                                        preexec_fn=machine.end_with_parent)
         self.port = int(self.process.stdout.readline().split()[1])
         self.pids = [self.process.pid]
-        self.facts = {"idle_mb": machine.resident_mb(self.process.pid)}
+        self.facts = {"idle_mb": machine.resident_mb(self.process.pid), "idle_pss_mb": machine.pss_mb(self.process.pid)}
         self.topics = 0
 
     def new_topic(self, partitions):

@@ -1,30 +1,9 @@
 """Workloads of one broker next to the floor: produce, consume, latency. Their shape is in the options."""
-import time
-
 import load_runner
+from figures import ANSWERS, COSTS, RATES, REST
 from kafka_peer import Kafka
-from machine import MB, prewarm
+from machine import prewarm
 from peers import Brokers, Floor
-from report import Figure
-
-ANSWERS = [Figure(f"{key}_{which}", f"{title} {which}", "us", lambda r, k=key, w=which: r[k][w])
-           for key, title in (("answer_us", "answer"), ("end_to_end_us", "end to end"))
-           for which in ("p50", "p99", "p99.9", "max")]
-COSTS = [
-    Figure("cpu_per_gb", "CPU per GB", "s", lambda r: r["cpu_s"] / r["bytes"] * 1e9),
-    Figure("cpu_per_message", "CPU per million messages", "s", lambda r: r["cpu_s"] / r["records"] * 1e6),
-    Figure("cpu_per_request", "CPU per request", "us", lambda r: r["cpu_s"] / r["requests"] * 1e6),
-    Figure("switches", "context switches per request", "", lambda r: r["switches"] / r["requests"]),
-]
-RATES = [
-    Figure("mb_s", "throughput", "MB/s", lambda r: r["bytes"] / r["seconds"] / MB),
-    Figure("messages_s", "messages", "/s", lambda r: r["records"] / r["seconds"]),
-    Figure("requests_s", "requests", "/s", lambda r: r["requests"] / r["seconds"]),
-]
-REST = [
-    Figure("loaded_mb", "resident, loaded", "MB", lambda r: r["loaded_mb"]),
-    Figure("generator_core", "generator's share of a core", "", lambda r: r["generator_core"]),
-]
 
 
 class Stream:
@@ -47,12 +26,7 @@ class Stream:
                 f"acks {o.acks}, {o.requests} requests a run")
 
     def open(self, name, folder):
-        """The peer, after as many runs that do not count as it takes to warm up."""
-        peer = self.peers[name](self.options, folder)
-        end = time.monotonic() + peer.warm_s
-        while time.monotonic() < end:
-            self.run(peer)
-        return peer
+        return self.peers[name](self.options, folder)
 
     def run(self, peer):
         prewarm(self.options.mb * 1.3 + self.warm_mb)

@@ -5,8 +5,15 @@ A workload is a class with
     figures              of report.Figure, what is printed and kept of each run
     peers                who can be measured: names, in the order of the table
     __init__(options)    describe(): what its runs do, a line
-    open(peer, folder)   a peer for all runs: .facts, .close()
-    run(peer)            one run; its report, a dict that figures are made from. SystemExit when anything was lost
+    open(peer, folder)   a peer, for one visit: .facts, .close(); .pids and .name where load_runner.measured() is used.
+                         Every visit has a new one in an empty folder. load_runner.Skip(reason): it cannot be had here
+    run(peer)            one run; its report, a dict that figures are made from. SystemExit when anything was lost; or
+                         "lost", "refused" in the report: then no ratio with this peer is printed, and the status is 1
+and may have
+    again = False        the first peer is not measured against itself (it is, so that it shows how far to trust ratios)
+    warms = False        a peer that is slow to warm up (.warm_s, a JVM) is not warmed up: it is killed in each run
+A report of load_runner.measured(), or of what has a usage.Window around its load, has what figures.py makes figures of;
+"foreign" in it says that others were at work, and such a run may be repeated.
 """
 import clusters
 import streams

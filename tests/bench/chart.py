@@ -1,0 +1,153 @@
+"""One picture of a workload, from its document (see report.py), by gnuplot: an SVG that is read at a glance.
+
+Each main figure is a panel with a bar for each peer: the median, with its number, and whiskers from the least to the
+most. Each group of figures, as the percentiles of a latency are, is a panel with a line for each peer.
+"""
+import shutil
+import statistics
+import subprocess
+
+COLOURS = {"barnabas": "#1b6ca8", "floor": "#9a9a9a", "kafka": "#c8553d"}
+MORE_COLOURS = ["#1b6ca8", "#c8553d", "#9a9a9a", "#4c956c", "#8d5a97", "#d9a441"]
+PANEL_WIDTH, PANEL_HEIGHT, HEAD = 330, 290, 60
+COLUMNS_MAX, BARS_MAX = 4, 8
+DRAW_S = 60
+
+
+def text(words):
+    """A gnuplot string of it."""
+    return "'" + str(words).replace("'", "''") + "'"
+
+
+def short(value):
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+class Panel:
+    """title; points: {peer: [(label, median, least, most), ...]}"""
+
+    def __init__(self, title, points):
+        self.title, self.points = title, points
+
+    @property
+    def labels(self):
+        return list(dict.fromkeys(label for rows in self.points.values() for label, *_ in rows))
+
+    @property
+    def is_line(self):
+        return len(self.labels) > 1
+
+
+def peers_of(document):
+    """Those to be seen: a second self is a check, not a contestant."""
+    return {name: one for name, one in document["peers"].items() if name != document.get("again")}
+
+
+def points_of(document, figure):
+    """{peer: (median, least, most)} of one figure, where there is one."""
+    found = {}
+    for name, one in peers_of(document).items():
+        values = [run[figure["key"]] for run in one["runs"] if figure["key"] in run]
+        if values:
+            found[name] = (statistics.median(values), min(values), max(values))
+    return found
+
+
+def title_of(figure, title=None):
+    title = title or figure["title"]
+    return title + (f", {figure['unit']}" if figure["unit"] else "")
+
+
+def panels(document):
+    """What there is to be drawn: bars first, then lines."""
+    bars, groups = [], {}
+    plain = [f for f in document["figures"] if not f.get("group")]
+    for figure in [f for f in plain if f.get("main")] or plain:
+        points = points_of(document, figure)
+        if points and any(median > 0 for median, _, _ in points.values()):
+            bars.append(Panel(title_of(figure), {name: [("", *one)] for name, one in points.items()}))
+    for figure in (f for f in document["figures"] if f.get("group")):
+        for name, one in points_of(document, figure).items():
+            rows = groups.setdefault(title_of(figure, figure["group"]), {})
+            rows.setdefault(name, []).append((figure["label"], *one))
+    return bars[:BARS_MAX] + [Panel(title, points) for title, points in groups.items()]
+
+
+def colour_of(name, names):
+    if set(names) <= set(COLOURS):
+        return COLOURS[name]
+    return MORE_COLOURS[names.index(name) % len(MORE_COLOURS)]
+
+
+def bars_script(panel, names):
+    """A bar for each peer, its number above the whisker."""
+    shown = [name for name in names if name in panel.points]
+    lines = ["unset logscale", "set format y '%.4g'", "unset key", f"set xrange [-0.7:{len(shown) - 0.3:.1f}]", "set yrange [0:*]",
+             "set offsets 0, 0, graph 0.14, 0",
+             "set xtics (" + ", ".join(f"{text(name)} {i}" for i, name in enumerate(shown)) + ")"]
+    boxes, whiskers, numbers = [], [], []
+    for i, name in enumerate(shown):
+        (_, median, least, most), = panel.points[name]
+        lines += [f"$bar{i} << EOD", f"{i} {median:.9g} {least:.9g} {most:.9g} \"{short(median)}\"", "EOD"]
+        boxes.append(f"$bar{i} using 1:2 with boxes fc rgb {text(colour_of(name, names))}")
+        whiskers.append(f"$bar{i} using 1:2:3:4 with yerrorbars lc rgb '#333333' lw 1.2 pt -1")
+        numbers.append(f"$bar{i} using 1:4:5 with labels center offset 0,0.8 font ',12'")
+    return lines + ["plot " + ", ".join(boxes + whiskers + numbers)]
+
+
+def lines_script(panel, names):
+    """A line for each peer through its labels, on a logarithmic axis."""
+    shown = [name for name in names if name in panel.points]
+    labels = panel.labels
+    lines = [f"set xrange [-0.4:{len(labels) - 0.6:.1f}]", "unset offsets", "set logscale y", "set format y '%.0f'",
+             "set yrange [*:*]",
+             "set key top left reverse Left samplen 1.5 spacing 1.1 font ',11'",
+             "set xtics (" + ", ".join(f"{text(label)} {i}" for i, label in enumerate(labels)) + ")"]
+    plots = []
+    for i, name in enumerate(shown):
+        lines.append(f"$line{i} << EOD")
+        nudge = (i - (len(shown) - 1) / 2) * 0.06  # so that whiskers do not hide each other
+        lines += [f"{labels.index(label) + nudge:.3f} {median:.9g} {least:.9g} {most:.9g}"
+                  for label, median, least, most in panel.points[name]]
+        colour = text(colour_of(name, names))
+        lines.append("EOD")
+        plots += [f"$line{i} using 1:2 with lines lc rgb {colour} lw 2 notitle",
+                  f"$line{i} using 1:2:3:4 with yerrorbars lc rgb {colour} lw 1.2 pt 7 ps 0.5 title {text(name)}"]
+    return lines + ["plot " + ", ".join(plots)]
+
+
+def script(document, path):
+    """What gnuplot is told; None where there is nothing to draw."""
+    found, names = panels(document), list(peers_of(document))
+    if not found:
+        return None
+    columns = min(COLUMNS_MAX, len(found))
+    if len(found) > COLUMNS_MAX and -(-len(found) // (COLUMNS_MAX - 1)) == -(-len(found) // COLUMNS_MAX):
+        columns = COLUMNS_MAX - 1  # as many rows, and they are fuller
+    rows = -(-len(found) // columns)
+    width, height = PANEL_WIDTH * columns, PANEL_HEIGHT * rows + HEAD
+    head = f"{document['workload']}: {document.get('text', '')}"
+    lines = [f"set terminal svg size {width},{height} enhanced font 'sans-serif,13' background rgb 'white'",
+             f"set output {text(path)}", "set encoding utf8", "set pointintervalbox 0", "set style fill solid 0.9 noborder", "set boxwidth 0.62",
+             "set border 3 lc rgb '#777777'", "set tics nomirror tc rgb '#333333'", "set ytics font ',11'",
+             "set grid ytics lc rgb '#dddddd' lw 0.7",
+             f"set multiplot layout {rows},{columns} title {text(head)} noenhanced font ',14' margins screen"
+             f" {62 / width:.4f}, {1 - 14 / width:.4f}, {34 / height:.4f}, {1 - (HEAD + 34) / height:.4f}"
+             f" spacing screen {72 / width:.4f}, {78 / height:.4f}"]
+    for panel in found:
+        lines.append(f"set title {text(panel.title)} noenhanced font ',13'")
+        lines += lines_script(panel, names) if panel.is_line else bars_script(panel, names)
+    return "\n".join([*lines, "unset multiplot", ""])
+
+
+def draw(document, path):
+    """None when it is drawn, else why it is not."""
+    if shutil.which("gnuplot") is None:
+        return "no gnuplot (package gnuplot-nox)"
+    told = script(document, path)
+    if told is None:
+        return "it has no figures"
+    done = subprocess.run(["gnuplot"], input=told, capture_output=True, text=True, timeout=DRAW_S, check=False)
+    return None if done.returncode == 0 else f"gnuplot failed: {done.stderr.strip()[-500:]}"

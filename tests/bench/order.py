@@ -1,0 +1,15 @@
+"""In which order peers are measured: A F K K F A A F K ..., so that whatever drifts meanwhile, drifts for all alike."""
+
+
+def visits(names, pairs, last=()):
+    """[(name, runs)]: every pair has each name once, and every second pair is the first's mirror image; neighbours
+    of the same name are put together. Those in `last` come after the others, so they are visited least often."""
+    order = [name for name in names if name not in last] + [name for name in names if name in last]
+    found = []
+    for pair in range(pairs):
+        for name in order if pair % 2 == 0 else order[::-1]:
+            if found and found[-1][0] == name:
+                found[-1] = (name, found[-1][1] + 1)
+            else:
+                found.append((name, 1))
+    return found
