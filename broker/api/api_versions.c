@@ -74,11 +74,6 @@ void api_api_versions(struct req *req)
         req_reply(req, &reply);
         return;
     }
-    struct client *client = req->client;
-    snprintf(client->software_name, sizeof(client->software_name), "%.*s",
-             STR_ARG(request->client_software_name));
-    snprintf(client->software_version, sizeof(client->software_version), "%.*s",
-             STR_ARG(request->client_software_version));
     fill_keys(req, &reply);
     reply.finalized_features_epoch = atomic_load(&req->broker->feature_epoch);
     req_reply(req, &reply);

@@ -12,6 +12,14 @@
 
 #define LOGGER "kafka.network.Processor"
 
+/* Made when a connection must wait for memory: few do, and each idle one would carry it. */
+struct client_waiter {
+    struct budget_waiter waiter;
+    struct client *client;
+};
+
+_Static_assert(sizeof(struct client) <= 120, "every connection pays for this");
+
 static struct budget_lease *client_lease(struct client *client)
 {
     return client->listener->internal ? &client->netloop->internal_memory
@@ -37,8 +45,7 @@ static void client_maybe_free(struct client *client)
         return;
     }
     client->freed = true;
-    loop_task_cancel(&client->flush);
-    loop_task_cancel(&client->start);
+    loop_task_cancel(&client->turn);
     client->netloop->clients_count--;
     atomic_fetch_sub(&client->netloop->placed, 1);
     list_remove(&client->link);
@@ -79,9 +86,10 @@ void client_close(struct client *client)
     conn_free(client->conn);
     client->conn = NULL;
     client->closing = true;
-    if (client->waiting) {
-        client->waiting = false;
-        budget_wait_cancel(&client->waiter);
+    if (client->waiter != NULL) {
+        budget_wait_cancel(&client->waiter->waiter);
+        mem_free(client->waiter);
+        client->waiter = NULL;
     }
     if (client->granted_bytes > 0) {
         budget_release(client_lease(client), client->granted_bytes);
@@ -140,9 +148,9 @@ static void client_send(struct client *client, struct req *req)
 /* May the next request be read? */
 static bool client_may_read(const struct client *client)
 {
-    return !client->blocked && !client->closing && !client->waiting &&
+    return !client->blocked && !client->closing && client->waiter == NULL &&
            client->requests_count < CLIENT_REQUESTS_MAX &&
-           outq_mem_bytes(conn_outq(client->conn)) <= CLIENT_OUTQ_MAX_BYTES;
+           conn_queued_bytes(client->conn) <= CLIENT_OUTQ_MAX_BYTES;
 }
 
 static void client_regulate(struct client *client)
@@ -155,14 +163,9 @@ static void client_regulate(struct client *client)
     }
 }
 
-/* At the end of the turn: send what has been answered, oldest first, then see whether to read on.
- */
-static void client_on_flush(struct loop_task *task)
+/* Send what has been answered, oldest first, then see whether to read on. */
+static void client_flush(struct client *client)
 {
-    struct client *client = container_of(task, struct client, flush);
-    if (client->conn == NULL) {
-        return;
-    }
     bool finish = false;
     while (!list_empty(&client->requests) && !finish) {
         struct req *req = container_of(client->requests.next, struct req, link);
@@ -201,7 +204,7 @@ void client_answered(struct req *req)
     if (!dispatch_is_two_stage(req->api->key)) {
         client->blocked = false;
     }
-    loop_defer(client->netloop->loop, &client->flush);
+    loop_defer(client->netloop->loop, &client->turn);
 }
 
 /* What the first bytes of something that is not Kafka look like, or NULL. */
@@ -228,7 +231,8 @@ static void report_bad_frame(struct client *client, int32_t size, int32_t size_m
     static struct log_limit http_limit;
     static struct log_limit size_limit;
     const char *protocol = foreign_protocol(size);
-    const char *peer = conn_peer(client->conn);
+    struct net_name name;
+    const char *peer = conn_peer(client->conn, &name);
     if (protocol != NULL) {
         log_limited(
             protocol[0] == 'T' ? &tls_limit : &http_limit, LOG_WARN, LOGGER, "wrong protocol",
@@ -247,9 +251,11 @@ static void report_bad_frame(struct client *client, int32_t size, int32_t size_m
 
 static void client_on_granted(struct budget_waiter *waiter)
 {
-    struct client *client = container_of(waiter, struct client, waiter);
-    client->waiting = false;
+    struct client_waiter *granted = container_of(waiter, struct client_waiter, waiter);
+    struct client *client = granted->client;
     client->granted_bytes = (int32_t)waiter->need_bytes;
+    client->waiter = NULL;
+    mem_free(granted);
     conn_resume(client->conn);
 }
 
@@ -271,9 +277,10 @@ static enum conn_verdict client_on_frame_size(struct conn *conn, int32_t size,
         client->granted_bytes = size;
         return CONN_ACCEPT;
     }
-    client->waiting = true;
-    client->waiter.granted = client_on_granted;
-    budget_wait(client_lease(client), &client->waiter, size);
+    client->waiter = mem_new(struct client_waiter);
+    client->waiter->client = client;
+    client->waiter->waiter.granted = client_on_granted;
+    budget_wait(client_lease(client), &client->waiter->waiter, size);
     return CONN_WAIT;
 }
 
@@ -319,13 +326,19 @@ void client_append_end(struct client *client)
     must(client->appending > 0);
     client->appending--;
     if (client->appending == 0 && client->held != NULL) {
-        loop_defer(client->netloop->loop, &client->start);
+        loop_defer(client->netloop->loop, &client->turn);
     }
 }
 
-static void client_on_start(struct loop_task *task)
+/* At the end of the turn. */
+static void client_on_turn(struct loop_task *task)
 {
-    client_release(container_of(task, struct client, start));
+    struct client *client = container_of(task, struct client, turn);
+    if (client->conn == NULL) {
+        return;
+    }
+    client_release(client);
+    client_flush(client);
 }
 
 /* A decoded array may take many times the bytes that it came in, and lives as long as the request.
@@ -360,7 +373,7 @@ static void client_on_frame(struct conn *conn, uint8_t *frame, size_t size)
         req->no_reply = true;
         req->close_after = true;
         client->blocked = true;
-        loop_defer(client->netloop->loop, &client->flush);
+        loop_defer(client->netloop->loop, &client->turn);
     } else if (client_must_hold(client, req)) {
         must(client->held == NULL); /* nothing is read while one is held */
         client->held = req;
@@ -399,8 +412,7 @@ void client_new(struct netloop *netloop, const struct listener *listener,
     client->listener = listener;
     list_init(&client->link);
     list_init(&client->requests);
-    loop_task_init(&client->flush, client_on_flush);
-    loop_task_init(&client->start, client_on_start);
+    loop_task_init(&client->turn, client_on_turn);
     struct net *net = netloop->broker->env.net;
     struct net_stream *stream = net->ops->adopt(net, netloop->loop, accepted);
     list_push_back(&netloop->clients, &client->link);

@@ -22,19 +22,15 @@ struct client {
     const struct listener *listener;
     struct list requests; /* of struct req, oldest first; the head is the next to be answered */
     int requests_count;
-    struct loop_task flush; /* sends at the end of the turn what was answered during it */
-    struct loop_task start; /* begins `held` */
+    struct loop_task turn; /* at its end: sends what was answered during it, begins `held` */
     struct req
         *held;     /* decoded, but must wait: the broker is not ready, or for appends before it */
     int appending; /* produce requests whose appends are under way */
-    struct budget_waiter waiter;
-    int32_t granted_bytes; /* reserved for the frame that is being read; 0: none */
-    bool waiting;          /* for the budget */
-    bool blocked;          /* a single-stage request is in work */
+    struct client_waiter *waiter; /* for the budget; NULL: not waiting */
+    int32_t granted_bytes;        /* reserved for the frame that is being read; 0: none */
+    bool blocked;                 /* a single-stage request is in work */
     bool closing;
     bool freed;
-    char software_name[64]; /* from ApiVersions 3+ */
-    char software_version[64];
 };
 
 /* Take an accepted connection over. */

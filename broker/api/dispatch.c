@@ -102,10 +102,11 @@ bool dispatch_serves(int16_t key, int16_t version)
 static void report(struct req *req, const char *event, int16_t key, int16_t version)
 {
     static struct log_limit limit;
+    struct net_name peer;
     log_limited(&limit, LOG_WARN, LOGGER, event,
                 "%s sent a request with API key %" PRId16 " version %" PRId16
                 " on listener %s; connection closed.",
-                conn_peer(req->client->conn), key, version, req->client->listener->name);
+                conn_peer(req->client->conn, &peer), key, version, req->client->listener->name);
 }
 
 /* A control message travels in a frame with an ordinary request header and protobuf behind it. Only

@@ -30,13 +30,14 @@ struct part *group_coordinator(struct req *req, struct str group_id, enum err *e
 bool group_request_fits(struct req *req, int64_t items)
 {
     static struct log_limit limit;
+    struct net_name peer;
     if (items <= GROUP_ITEMS_MAX) {
         return true;
     }
     log_limited(
         &limit, LOG_WARN, LOGGER, "a request about groups is too large",
         "%s asks for %lld groups or partitions at once, the limit is %d; connection closed.",
-        conn_peer(req->client->conn), (long long)items, GROUP_ITEMS_MAX);
+        conn_peer(req->client->conn, &peer), (long long)items, GROUP_ITEMS_MAX);
     req_close(req);
     return false;
 }
@@ -74,7 +75,8 @@ struct str *group_distinct(struct req *req, const struct str *names, int32_t cou
 
 struct str group_client_host(struct req *req)
 {
-    return str_of(arena_printf(&req->arena, "/%s", conn_peer_host(req->client->conn)));
+    struct net_name host;
+    return str_of(arena_printf(&req->arena, "/%s", conn_peer_host(req->client->conn, &host)));
 }
 
 struct str group_client_id(struct req *req)

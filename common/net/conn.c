@@ -20,26 +20,30 @@ enum {
     RECEIVE_TURN_BYTES = 512 * 1024,
 };
 
+/* Bytes received but not consumed when the connection was paused. */
+struct leftover {
+    size_t size;
+    size_t at;
+    uint8_t bytes[];
+};
+
 struct conn {
     struct net_stream *stream;
     const struct conn_events *events;
     void *arg;
-    struct outq *outq;
-    struct loop *loop;
+    struct outq *outq; /* NULL: nothing is queued */
     int64_t last_active_ms;
 
     /* The frame that is arriving. */
     uint8_t head[SIZE_BYTES];
     uint8_t head_bytes; /* of the size that are there */
     bool large;         /* it, or the last one when there is none, has LARGE_FRAME_BYTES or more */
+    uint16_t depth;     /* of our own calls that lead to callbacks */
     uint8_t *frame;     /* NULL until its size was accepted */
-    size_t frame_size;
-    size_t frame_bytes; /* that are there */
+    uint32_t frame_size;
+    uint32_t frame_bytes; /* that are there */
 
-    /* Bytes received but not consumed when the connection was paused. */
-    uint8_t *left;
-    size_t left_size;
-    size_t left_at;
+    struct leftover *left;
 
     bool client; /* we connect: not connected yet */
     bool paused;
@@ -50,9 +54,11 @@ struct conn {
     bool finishing;
     bool failed; /* on_closed was called: nothing more comes from us */
     bool dead;   /* freed inside a callback: the outermost frame of ours frees the memory */
-    int depth;   /* of our own calls that lead to callbacks */
     struct loop_task resume; /* reads what is left, or goes on sending */
 };
+
+/* With the stream and what the owner keeps, an idle connection is to stay below 512 bytes. */
+_Static_assert(sizeof(struct conn) <= 104, "every connection pays for this");
 
 /* One thread reads at a time into its own buffer; what a paused connection could not take is copied
  * out. */
@@ -78,9 +84,20 @@ static void conn_release(struct conn *conn)
     mem_free(conn);
 }
 
+static bool conn_queued(const struct conn *conn)
+{
+    return conn->outq != NULL && !outq_empty(conn->outq);
+}
+
+static struct loop *loop_of(const struct conn *conn)
+{
+    return conn->stream->loop;
+}
+
 static void conn_enter(struct conn *conn)
 {
     conn->depth++;
+    must(conn->depth > 0);
 }
 
 /* False when the connection was freed meanwhile: do not touch it any more. */
@@ -164,7 +181,7 @@ static bool conn_ask(struct conn *conn)
     case CONN_ACCEPT:
         must(size >= 0);
         conn->asking = false;
-        conn->frame_size = (size_t)size;
+        conn->frame_size = (uint32_t)size;
         conn->large = size >= LARGE_FRAME_BYTES;
         conn->frame = mem_alloc((size_t)size);
         conn->frame_bytes = 0;
@@ -212,7 +229,7 @@ static size_t conn_consume(struct conn *conn, const uint8_t *data, size_t size)
             }
         }
         size_t n = take(conn->frame, conn->frame_bytes, conn->frame_size, data + used, size - used);
-        conn->frame_bytes += n;
+        conn->frame_bytes += (uint32_t)n;
         used += n;
         if (conn->frame_bytes < conn->frame_size) {
             break;
@@ -228,10 +245,9 @@ static void conn_keep(struct conn *conn, const uint8_t *data, size_t size)
         return;
     }
     must(conn->left == NULL);
-    conn->left = mem_alloc(size);
-    memcpy(conn->left, data, size);
-    conn->left_size = size;
-    conn->left_at = 0;
+    conn->left = mem_alloc(sizeof(*conn->left) + size);
+    *conn->left = (struct leftover){.size = size};
+    memcpy(conn->left->bytes, data, size);
 }
 
 /* Consume what was kept from before a pause. */
@@ -241,15 +257,11 @@ static void conn_consume_left(struct conn *conn)
         return;
     }
     /* Out of the struct while the owner is called back: it may free us. */
-    uint8_t *left = conn->left;
-    size_t size = conn->left_size;
-    size_t from = conn->left_at;
+    struct leftover *left = conn->left;
     conn->left = NULL;
-    size_t used = conn_consume(conn, left + from, size - from);
-    if (!conn->dead && from + used < size) {
+    left->at += conn_consume(conn, left->bytes + left->at, left->size - left->at);
+    if (!conn->dead && left->at < left->size) {
         conn->left = left;
-        conn->left_size = size;
-        conn->left_at = from + used;
         return;
     }
     mem_free(left);
@@ -262,7 +274,7 @@ static enum err receive_frame(struct conn *conn, size_t *got)
     enum err err = stream->ops->recv(stream, conn->frame + conn->frame_bytes,
                                      conn->frame_size - conn->frame_bytes, got);
     if (err == ERR_OK) {
-        conn->frame_bytes += *got;
+        conn->frame_bytes += (uint32_t)*got;
         if (conn->frame_bytes == conn->frame_size) {
             conn_deliver(conn);
         }
@@ -315,7 +327,7 @@ static void conn_read(struct conn *conn)
             conn_failed(conn, err);
             return;
         }
-        conn->last_active_ms = loop_now_ms(conn->loop);
+        conn->last_active_ms = loop_now_ms(loop_of(conn));
         total += got;
         if (!direct && got < room) {
             break; /* the socket is empty, most likely: save the call that says so */
@@ -328,14 +340,29 @@ static void conn_read(struct conn *conn)
 
 /* ---- sending ---- */
 
+/* An empty queue is given back: most connections send nothing most of the time. */
+static enum err conn_send_queued(struct conn *conn, bool *yielded)
+{
+    *yielded = false;
+    if (conn->outq == NULL) {
+        return ERR_OK;
+    }
+    size_t before = outq_total_bytes(conn->outq);
+    enum err err = outq_flush(conn->outq, conn->stream, yielded);
+    if (outq_total_bytes(conn->outq) < before) {
+        conn->last_active_ms = loop_now_ms(loop_of(conn));
+    }
+    if (err == ERR_OK) {
+        outq_free(conn->outq);
+        conn->outq = NULL;
+    }
+    return err;
+}
+
 static void conn_send(struct conn *conn)
 {
     bool yielded;
-    size_t before = outq_total_bytes(conn->outq);
-    enum err err = outq_flush(conn->outq, conn->stream, &yielded);
-    if (outq_total_bytes(conn->outq) < before) {
-        conn->last_active_ms = loop_now_ms(conn->loop);
-    }
+    enum err err = conn_send_queued(conn, &yielded);
     if (err == ERR_OK && conn->finishing) {
         conn_failed(conn, ERR_OK);
         return;
@@ -345,7 +372,7 @@ static void conn_send(struct conn *conn)
         return;
     }
     if (yielded) {
-        loop_defer_turn(conn->loop, &conn->resume);
+        loop_defer_turn(loop_of(conn), &conn->resume);
     }
     conn->blocked = err == ERR_AGAIN && !yielded;
     conn_want(conn);
@@ -353,7 +380,7 @@ static void conn_send(struct conn *conn)
 
 void conn_flush(struct conn *conn)
 {
-    if (conn->client || conn->failed || outq_empty(conn->outq)) {
+    if (conn->client || conn->failed || !conn_queued(conn)) {
         return;
     }
     conn_enter(conn);
@@ -367,7 +394,7 @@ void conn_finish(struct conn *conn)
     if (conn->failed) {
         return;
     }
-    loop_defer(conn->loop, &conn->resume);
+    loop_defer(loop_of(conn), &conn->resume);
 }
 
 /* ---- events ---- */
@@ -375,7 +402,7 @@ void conn_finish(struct conn *conn)
 static void conn_connected(struct conn *conn)
 {
     conn->client = false;
-    conn->blocked = !outq_empty(conn->outq); /* what was queued meanwhile goes when next writable */
+    conn->blocked = conn_queued(conn); /* what was queued meanwhile goes when next writable */
     conn_want(conn);
     if (conn->events->on_connected != NULL) {
         conn->events->on_connected(conn);
@@ -422,7 +449,7 @@ static void conn_on_resume(struct loop_task *task)
 {
     struct conn *conn = container_of(task, struct conn, resume);
     conn_enter(conn);
-    if (!outq_empty(conn->outq) || conn->finishing) {
+    if (conn_queued(conn) || conn->finishing) {
         conn_send_on(conn);
     }
     if (conn_reads(conn) && !conn->client && conn_missed(conn)) {
@@ -442,9 +469,7 @@ struct conn *conn_new(struct net_stream *stream, const struct conn_events *event
     conn->stream = stream;
     conn->events = events;
     conn->arg = arg;
-    conn->outq = outq_new();
-    conn->loop = stream->loop;
-    conn->last_active_ms = loop_now_ms(conn->loop);
+    conn->last_active_ms = loop_now_ms(loop_of(conn));
     conn->client = events->on_connected != NULL;
     loop_task_init(&conn->resume, conn_on_resume);
     stream->on_ready = conn_on_ready;
@@ -460,22 +485,32 @@ void *conn_arg(const struct conn *conn)
 
 struct loop *conn_loop(const struct conn *conn)
 {
-    return conn->loop;
+    return loop_of(conn);
 }
 
-const char *conn_peer(const struct conn *conn)
+const char *conn_peer(const struct conn *conn, struct net_name *out)
 {
-    return conn->stream->peer;
+    conn->stream->ops->peer(conn->stream, true, out);
+    return out->text;
 }
 
-const char *conn_peer_host(const struct conn *conn)
+const char *conn_peer_host(const struct conn *conn, struct net_name *out)
 {
-    return conn->stream->peer_host;
+    conn->stream->ops->peer(conn->stream, false, out);
+    return out->text;
 }
 
 struct outq *conn_outq(struct conn *conn)
 {
+    if (conn->outq == NULL) {
+        conn->outq = outq_new();
+    }
     return conn->outq;
+}
+
+size_t conn_queued_bytes(const struct conn *conn)
+{
+    return conn->outq != NULL ? outq_mem_bytes(conn->outq) : 0;
 }
 
 bool conn_paused(const struct conn *conn)
@@ -504,6 +539,6 @@ void conn_resume(struct conn *conn)
     }
     conn->paused = false;
     if (conn_missed(conn)) {
-        loop_defer(conn->loop, &conn->resume);
+        loop_defer(loop_of(conn), &conn->resume);
     }
 }

@@ -6,6 +6,9 @@
  * busy connection costs one recv for many frames and an idle one holds no buffer. Sending: through
  * an outq; the owner appends fragments and calls conn_flush().
  *
+ * A connection with nothing under way holds neither buffer nor queue: ten thousand idle ones are to
+ * cost half a kilobyte each.
+ *
  * The owner decides when to read: conn_pause() stops at once, within a frame too, conn_resume()
  * goes on from there (with bytes already buffered first).
  *
@@ -47,9 +50,16 @@ void conn_free(struct conn *conn);
 
 void *conn_arg(const struct conn *conn);
 struct loop *conn_loop(const struct conn *conn);
-const char *conn_peer(const struct conn *conn);
-const char *conn_peer_host(const struct conn *conn);
+/* The peer's address with and without its port (net.h), as text: written to `out`, which is
+ * returned as a string. */
+const char *conn_peer(const struct conn *conn, struct net_name *out);
+const char *conn_peer_host(const struct conn *conn, struct net_name *out);
+
+/* To append to, then conn_flush(). It is there only while something is queued: ask again after
+ * that. */
 struct outq *conn_outq(struct conn *conn);
+/* Bytes of memory (not of files) that are queued. */
+size_t conn_queued_bytes(const struct conn *conn);
 
 void conn_pause(struct conn *conn);
 void conn_resume(struct conn *conn);

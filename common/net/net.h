@@ -28,6 +28,11 @@ struct net_address {
 
 enum net_ready { NET_READABLE = 1, NET_WRITABLE = 2 };
 
+/* The text of an address. */
+struct net_name {
+    char text[64];
+};
+
 struct net_stream_ops {
     /* Bytes received (> 0), ERR_AGAIN when none are there, ERR_CLOSED at the end or on a reset. */
     enum err (*recv)(struct net_stream *stream, void *data, size_t size, size_t *got);
@@ -42,6 +47,10 @@ struct net_stream_ops {
                           size_t size, size_t *sent);
     /* Which of enum net_ready to be called back for. */
     void (*want)(struct net_stream *stream, int ready);
+    /* Who is at the other end: with its port, "10.0.0.5:51514" or "[::1]:51514", for messages;
+     * without, "10.0.0.5": Java's InetAddress text without its leading slash. Asked for rarely, so
+     * no connection carries the text. */
+    void (*peer)(const struct net_stream *stream, bool with_port, struct net_name *out);
     /* Closes and frees at once; no callback follows. */
     void (*close)(struct net_stream *stream);
 };
@@ -52,17 +61,13 @@ struct net_stream {
     /* After connect() and want(NET_WRITABLE): NET_WRITABLE alone says that it is connected;
      * NET_READABLE that it failed, and recv and send say ERR_CLOSED. */
     void (*on_ready)(struct net_stream *stream, int ready);
-    void *arg;          /* for on_ready */
-    char peer[64];      /* "10.0.0.5:51514" or "[::1]:51514", for messages */
-    char peer_host[64]; /* "10.0.0.5": Java's InetAddress text without its leading slash */
+    void *arg; /* for on_ready */
     uint16_t local_port;
 };
 
 /* A connection that was accepted but belongs to no loop yet; give it to net_ops.adopt(). */
 struct net_accepted {
     struct loop_msg msg; /* for the way to its loop; the accepter's until adopted */
-    char peer[64];
-    char peer_host[64];
 };
 
 typedef void net_accept_fn(void *arg, struct net_accepted *accepted);

@@ -34,17 +34,34 @@ struct net_tcp {
     struct net_tcp_options options;
 };
 
-struct tcp_stream {
-    struct net_stream stream; /* first */
-    int fd;                   /* -1 while a name is being resolved, or when connecting failed */
-    struct event event;
-    int wanted;
-    bool assigned;
-    bool connecting;
-    bool failed;                /* every recv and send says ERR_CLOSED */
+/* An address as short as it goes: every connection has one. */
+struct short_address {
+    uint8_t bytes[sizeof(struct in6_addr)];
+    uint16_t port;
+    uint16_t family; /* 0: not known */
+};
+
+/* Of a stream that we make. */
+struct outgoing {
+    struct tcp_stream *tcp;
     struct loop_task fail_task; /* tells a failed connect outside of connect() */
     struct resolve *resolve;
 };
+
+struct tcp_stream {
+    struct net_stream stream; /* first */
+    int fd;                   /* -1 while a name is being resolved, or when connecting failed */
+    uint8_t wanted;
+    bool assigned;
+    bool connecting;
+    bool failed; /* every recv and send says ERR_CLOSED */
+    struct event event;
+    struct short_address peer;
+    struct outgoing *outgoing; /* NULL: accepted */
+};
+
+_Static_assert(sizeof(struct tcp_stream) <= 208,
+               "every connection pays for this (128 are libevent's)");
 
 struct tcp_listener {
     struct net_tcp *net;
@@ -58,6 +75,7 @@ struct tcp_listener {
 
 struct tcp_accepted {
     struct net_accepted accepted; /* first */
+    struct short_address peer;
     int fd;
 };
 
@@ -66,34 +84,39 @@ static struct tcp_stream *of_stream(struct net_stream *stream)
     return (struct tcp_stream *)stream;
 }
 
-static void format_address(const struct sockaddr_storage *address, char *peer, char *host,
-                           size_t size, uint16_t *port)
+/* An IPv4 address inside of an IPv6 one becomes what it is. */
+static struct short_address shorten(const struct sockaddr_storage *address)
 {
-    char text[INET6_ADDRSTRLEN] = "?";
-    uint16_t number = 0;
-    bool v6 = false;
+    struct short_address out = {.family = address->ss_family};
     if (address->ss_family == AF_INET) {
         const struct sockaddr_in *in = (const void *)address;
-        inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
-        number = ntohs(in->sin_port);
+        memcpy(out.bytes, &in->sin_addr, sizeof(in->sin_addr));
+        out.port = ntohs(in->sin_port);
     } else if (address->ss_family == AF_INET6) {
         const struct sockaddr_in6 *in6 = (const void *)address;
-        number = ntohs(in6->sin6_port);
+        out.port = ntohs(in6->sin6_port);
         if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-            inet_ntop(AF_INET, &in6->sin6_addr.s6_addr[12], text, sizeof(text));
+            out.family = AF_INET;
+            memcpy(out.bytes, &in6->sin6_addr.s6_addr[12], sizeof(struct in_addr));
         } else {
-            inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text));
-            v6 = true;
+            memcpy(out.bytes, &in6->sin6_addr, sizeof(in6->sin6_addr));
         }
     }
-    if (host != NULL) {
-        snprintf(host, size, "%s", text);
+    return out;
+}
+
+static void tcp_peer(const struct net_stream *stream, bool with_port, struct net_name *out)
+{
+    const struct short_address *peer = &((const struct tcp_stream *)stream)->peer;
+    char text[INET6_ADDRSTRLEN] = "?";
+    if (peer->family == AF_INET || peer->family == AF_INET6) {
+        inet_ntop(peer->family, peer->bytes, text, sizeof(text));
     }
-    if (peer != NULL) {
-        snprintf(peer, size, v6 ? "[%s]:%u" : "%s:%u", text, number);
-    }
-    if (port != NULL) {
-        *port = number;
+    if (with_port) {
+        bool v6 = peer->family == AF_INET6;
+        snprintf(out->text, sizeof(out->text), v6 ? "[%s]:%u" : "%s:%u", text, peer->port);
+    } else {
+        snprintf(out->text, sizeof(out->text), "%s", text);
     }
 }
 
@@ -231,7 +254,7 @@ static void tcp_want(struct net_stream *stream, int ready)
     if (tcp->assigned) {
         event_del(&tcp->event);
     }
-    tcp->wanted = ready;
+    tcp->wanted = (uint8_t)ready;
     tcp->assigned = usable && ready != 0;
     if (tcp->assigned) {
         short what = (short)(EV_PERSIST | ((ready & NET_READABLE) != 0 ? EV_READ : 0) |
@@ -241,7 +264,16 @@ static void tcp_want(struct net_stream *stream, int ready)
     }
 }
 
-static void resolve_abandon(struct tcp_stream *tcp);
+static void resolve_abandon(struct resolve *resolve);
+
+static void outgoing_free(struct outgoing *outgoing)
+{
+    if (outgoing != NULL) {
+        loop_task_cancel(&outgoing->fail_task);
+        resolve_abandon(outgoing->resolve);
+        mem_free(outgoing);
+    }
+}
 
 static void tcp_close(struct net_stream *stream)
 {
@@ -252,8 +284,7 @@ static void tcp_close(struct net_stream *stream)
     if (tcp->fd >= 0) {
         close(tcp->fd);
     }
-    loop_task_cancel(&tcp->fail_task);
-    resolve_abandon(tcp);
+    outgoing_free(tcp->outgoing);
     mem_free(tcp);
 }
 
@@ -262,12 +293,13 @@ static const struct net_stream_ops tcp_stream_ops = {
     .send = tcp_send,
     .send_file = tcp_send_file,
     .want = tcp_want,
+    .peer = tcp_peer,
     .close = tcp_close,
 };
 
 static void on_fail_task(struct loop_task *task)
 {
-    struct tcp_stream *tcp = container_of(task, struct tcp_stream, fail_task);
+    struct tcp_stream *tcp = container_of(task, struct outgoing, fail_task)->tcp;
     tcp->stream.on_ready(&tcp->stream, NET_READABLE);
 }
 
@@ -277,7 +309,15 @@ static struct tcp_stream *stream_new(struct loop *loop, int fd)
     tcp->stream.ops = &tcp_stream_ops;
     tcp->stream.loop = loop;
     tcp->fd = fd;
-    loop_task_init(&tcp->fail_task, on_fail_task);
+    return tcp;
+}
+
+static struct tcp_stream *stream_new_outgoing(struct loop *loop)
+{
+    struct tcp_stream *tcp = stream_new(loop, -1);
+    tcp->outgoing = mem_new(struct outgoing);
+    tcp->outgoing->tcp = tcp;
+    loop_task_init(&tcp->outgoing->fail_task, on_fail_task);
     return tcp;
 }
 
@@ -310,9 +350,8 @@ static void resolve_put(struct resolve *resolve)
     }
 }
 
-static void resolve_abandon(struct tcp_stream *tcp)
+static void resolve_abandon(struct resolve *resolve)
 {
-    struct resolve *resolve = tcp->resolve;
     if (resolve == NULL) {
         return;
     }
@@ -341,7 +380,7 @@ static void resolve_post(struct resolve *resolve)
 static void stream_fail(struct tcp_stream *tcp)
 {
     tcp->failed = true;
-    loop_defer(tcp->stream.loop, &tcp->fail_task);
+    loop_defer(tcp->stream.loop, &tcp->outgoing->fail_task);
 }
 
 static void stream_connect(struct net_tcp *net, struct tcp_stream *tcp,
@@ -354,6 +393,7 @@ static void stream_connect(struct net_tcp *net, struct tcp_stream *tcp,
     }
     socket_tune(net, fd);
     tcp->fd = fd;
+    tcp->peer = shorten(address);
     if (connect(fd, (const struct sockaddr *)address, size) != 0 && errno != EINPROGRESS) {
         stream_fail(tcp);
         return;
@@ -393,7 +433,7 @@ static void on_resolved(struct loop_msg *msg)
     struct resolve *resolve = container_of(msg, struct resolve, msg);
     struct tcp_stream *tcp = resolve->tcp;
     if (tcp != NULL) {
-        tcp->resolve = NULL;
+        tcp->outgoing->resolve = NULL;
         if (resolve->found) {
             stream_connect(resolve->net, tcp, &resolve->address, resolve->address_size);
         } else {
@@ -418,7 +458,7 @@ static void resolve_start(struct net_tcp *net, struct tcp_stream *tcp, const str
     resolve->msg.fn = on_resolved;
     atomic_init(&resolve->holders, 2);
     must(pthread_mutex_init(&resolve->lock, NULL) == 0);
-    tcp->resolve = resolve;
+    tcp->outgoing->resolve = resolve;
     if (resolve_now(resolve, AI_NUMERICHOST | AI_NUMERICSERV)) {
         resolve->found = true;
         resolve_post(resolve);
@@ -435,9 +475,7 @@ static void resolve_start(struct net_tcp *net, struct tcp_stream *tcp, const str
 static struct net_stream *tcp_connect(struct net *net, struct loop *loop,
                                       const struct net_address *to)
 {
-    struct tcp_stream *tcp = stream_new(loop, -1);
-    snprintf(tcp->stream.peer, sizeof(tcp->stream.peer), "%.50s:%u", to->host, to->port);
-    snprintf(tcp->stream.peer_host, sizeof(tcp->stream.peer_host), "%.60s", to->host);
+    struct tcp_stream *tcp = stream_new_outgoing(loop);
     resolve_start((struct net_tcp *)net, tcp, to);
     return &tcp->stream;
 }
@@ -478,8 +516,7 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
         socket_tune(listener->net, peer);
         struct tcp_accepted *accepted = mem_new(struct tcp_accepted);
         accepted->fd = peer;
-        format_address(&address, accepted->accepted.peer, accepted->accepted.peer_host,
-                       sizeof(accepted->accepted.peer), NULL);
+        accepted->peer = shorten(&address);
         listener->fn(listener->arg, &accepted->accepted);
     }
 }
@@ -492,10 +529,9 @@ static struct net_stream *tcp_adopt(struct net *net, struct loop *loop,
     struct tcp_stream *tcp = stream_new(loop, tcp_accepted->fd);
     struct sockaddr_storage local = {0};
     socklen_t size = sizeof(local);
-    memcpy(tcp->stream.peer, accepted->peer, sizeof(tcp->stream.peer));
-    memcpy(tcp->stream.peer_host, accepted->peer_host, sizeof(tcp->stream.peer_host));
+    tcp->peer = tcp_accepted->peer;
     if (getsockname(tcp->fd, (struct sockaddr *)&local, &size) == 0) {
-        format_address(&local, NULL, NULL, 0, &tcp->stream.local_port);
+        tcp->stream.local_port = shorten(&local).port;
     }
     mem_free(accepted);
     return &tcp->stream;
@@ -588,7 +624,7 @@ static enum err tcp_listen(struct net *net, struct loop *loop, const struct net_
     struct sockaddr_storage local = {0};
     socklen_t size = sizeof(local);
     must(getsockname(fd, (struct sockaddr *)&local, &size) == 0);
-    format_address(&local, NULL, NULL, 0, port);
+    *port = shorten(&local).port;
     struct tcp_listener *listener = mem_new(struct tcp_listener);
     listener->net = (struct net_tcp *)net;
     listener->loop = loop;

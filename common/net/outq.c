@@ -5,8 +5,9 @@
 
 enum {
     OUTQ_GATHER_MAX = 64, /* memory fragments in one send */
-    OUTQ_INITIAL_FRAGMENTS =
-        8, /* the ring doubles from here; it is bounded by the requests in work */
+    /* The ring doubles from here; it is bounded by the requests in work. Most replies are one
+     * fragment; with a range of a file they are three. */
+    OUTQ_INITIAL_FRAGMENTS = 4,
 };
 
 /* Memory when file is NULL. */
@@ -20,18 +21,27 @@ struct fragment {
 };
 
 struct outq {
-    struct fragment *ring;
-    size_t capacity; /* a power of two */
+    struct fragment *ring; /* `initial` until more are needed */
+    size_t capacity;       /* a power of two */
     size_t head;
     size_t count;
     size_t mem_bytes;
     size_t file_bytes;
     bool flushing;
+    struct fragment initial[OUTQ_INITIAL_FRAGMENTS];
 };
 
 struct outq *outq_new(void)
 {
-    return mem_new(struct outq);
+    struct outq *outq = mem_alloc(sizeof(*outq)); /* what is in `initial` is not looked at */
+    outq->ring = outq->initial;
+    outq->capacity = OUTQ_INITIAL_FRAGMENTS;
+    outq->head = 0;
+    outq->count = 0;
+    outq->mem_bytes = 0;
+    outq->file_bytes = 0;
+    outq->flushing = false;
+    return outq;
 }
 
 static struct fragment *at(const struct outq *outq, size_t i)
@@ -54,6 +64,13 @@ static void pop(struct outq *outq)
     }
 }
 
+static void ring_free(struct outq *outq)
+{
+    if (outq->ring != outq->initial) {
+        mem_free(outq->ring);
+    }
+}
+
 void outq_free(struct outq *outq)
 {
     if (outq == NULL) {
@@ -62,18 +79,18 @@ void outq_free(struct outq *outq)
     while (outq->count > 0) {
         pop(outq);
     }
-    mem_free(outq->ring);
+    ring_free(outq);
     mem_free(outq);
 }
 
 static void grow(struct outq *outq)
 {
-    size_t capacity = outq->capacity > 0 ? outq->capacity * 2 : OUTQ_INITIAL_FRAGMENTS;
+    size_t capacity = outq->capacity * 2;
     struct fragment *ring = mem_zalloc(capacity, sizeof(*ring));
     for (size_t i = 0; i < outq->count; i++) {
         ring[i] = *at(outq, i);
     }
-    mem_free(outq->ring);
+    ring_free(outq);
     outq->ring = ring;
     outq->capacity = capacity;
     outq->head = 0;

@@ -464,11 +464,21 @@ static void end_close(struct net_stream *stream)
     end_maybe_free(end);
 }
 
+static void end_peer(const struct net_stream *stream, bool with_port, struct net_name *out)
+{
+    const struct end *end = (const struct end *)stream;
+    const struct link *link = end->link;
+    int port = end->side == 0 ? link->port : FIRST_EPHEMERAL + (int)(link->number % 20000);
+    snprintf(out->text, sizeof(out->text), with_port ? "%.50s:%d" : "%.50s",
+             link->hosts[1 - end->side]->name, port);
+}
+
 static const struct net_stream_ops end_ops = {
     .recv = end_recv,
     .send = end_send,
     .send_file = end_send_file,
     .want = end_want,
+    .peer = end_peer,
     .close = end_close,
 };
 
@@ -517,10 +527,6 @@ static void link_accept(struct link *link, struct listener *listener)
     accepted->link = link;
     accepted->listener = listener;
     accepted->arrive.fn = accepted_on_arrive;
-    snprintf(accepted->accepted.peer_host, sizeof(accepted->accepted.peer_host), "%.40s",
-             link->hosts[0]->name);
-    snprintf(accepted->accepted.peer, sizeof(accepted->accepted.peer), "%.40s:%d",
-             link->hosts[0]->name, FIRST_EPHEMERAL + (int)(link->number % 20000));
     link->accepted = accepted;
     list_push_back(&listener->arriving, &accepted->in_listener);
     loop_post(listener->loop, &accepted->arrive);
@@ -593,8 +599,6 @@ static struct net_stream *host_connect(struct net *net, struct loop *loop,
     struct sim_net *owner = host->owner;
     struct link *link = link_new(host, host_make(owner, to->host), to->port);
     struct end *end = end_new(link, 0, loop);
-    snprintf(end->stream.peer, sizeof(end->stream.peer), "%.50s:%u", to->host, to->port);
-    snprintf(end->stream.peer_host, sizeof(end->stream.peer_host), "%.60s", to->host);
     link->give_up_ns = owner->time->now_ns + owner->options.connect_timeout_ns;
     sim_time_after(owner->time, &link->connect, delay(owner));
     return &end->stream;
@@ -607,8 +611,6 @@ static struct net_stream *host_adopt(struct net *net, struct loop *loop, struct 
     must(&link->hosts[1]->net == net);
     struct end *end = end_new(link, 1, loop);
     end->connected = true;
-    memcpy(end->stream.peer, from->peer, sizeof(end->stream.peer));
-    memcpy(end->stream.peer_host, from->peer_host, sizeof(end->stream.peer_host));
     end->stream.local_port = link->port;
     link->accepted = NULL;
     mem_free(accepted);

@@ -44,8 +44,10 @@ static void on_accept(void *arg, struct net_accepted *accepted)
 {
     struct world *w = arg;
     struct net *net = sim_net_host(w->net, "server");
-    cr_assert_str_eq(accepted->peer_host, "client");
+    struct net_name name;
     w->ends[1] = net->ops->adopt(net, w->loops[1], accepted);
+    w->ends[1]->ops->peer(w->ends[1], false, &name);
+    cr_assert_str_eq(name.text, "client");
     w->ends[1]->on_ready = on_ready;
     w->ends[1]->arg = w;
     w->reading[1] = true;

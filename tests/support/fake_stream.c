@@ -92,6 +92,12 @@ static void fake_want(struct net_stream *stream, int ready)
     of_stream(stream)->wanted = ready;
 }
 
+static void fake_peer(const struct net_stream *stream, bool with_port, struct net_name *out)
+{
+    (void)stream;
+    *out = with_port ? (struct net_name){"10.0.0.5:1"} : (struct net_name){"10.0.0.5"};
+}
+
 static void fake_close(struct net_stream *stream)
 {
     must(!of_stream(stream)->closed);
@@ -103,6 +109,7 @@ static const struct net_stream_ops fake_ops = {
     .send = fake_send,
     .send_file = fake_send_file,
     .want = fake_want,
+    .peer = fake_peer,
     .close = fake_close,
 };
 
@@ -111,8 +118,6 @@ void fake_stream_init(struct fake_stream *fake, struct loop *loop)
     *fake = (struct fake_stream){.recv_max = SIZE_MAX, .send_max = SIZE_MAX, .send_room = SIZE_MAX};
     fake->stream.ops = &fake_ops;
     fake->stream.loop = loop;
-    memcpy(fake->stream.peer, "10.0.0.5:1", sizeof("10.0.0.5:1"));
-    memcpy(fake->stream.peer_host, "10.0.0.5", sizeof("10.0.0.5"));
 }
 
 void fake_stream_fini(struct fake_stream *fake)

@@ -330,7 +330,7 @@ Test(client, unread_replies_stop_the_reading, .init = world_init, .fini = world_
     }
     settle();
     cr_assert(!is_read(fake));
-    cr_assert_leq(outq_mem_bytes(conn_outq(client_at(0)->conn)), 2 * CLIENT_OUTQ_MAX_BYTES);
+    cr_assert_leq(conn_queued_bytes(client_at(0)->conn), 2 * CLIENT_OUTQ_MAX_BYTES);
     fake->send_room = SIZE_MAX;
     settle();
     cr_assert(is_read(fake));

@@ -176,8 +176,9 @@ Test(conn, frames_that_arrive_together, .init = server, .fini = world_fini)
     expect_frames("3:abc 0: 5:defgh ");
     cr_assert_eq(asked, 3);
     cr_assert_eq(conn_arg(conn), &fake);
-    cr_assert_str_eq(conn_peer(conn), "10.0.0.5:1");
-    cr_assert_str_eq(conn_peer_host(conn), "10.0.0.5");
+    struct net_name name;
+    cr_assert_str_eq(conn_peer(conn, &name), "10.0.0.5:1");
+    cr_assert_str_eq(conn_peer_host(conn, &name), "10.0.0.5");
 }
 
 /* Cut in two at every byte, and into pieces of every size. */

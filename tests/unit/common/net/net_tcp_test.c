@@ -98,14 +98,17 @@ static const struct conn_events server_events = {
     .on_closed = server_on_closed,
 };
 
-static char accepted_peer_host[64];
+static struct net_name accepted_peer_host;
 
 static void on_accept(void *arg, struct net_accepted *accepted)
 {
     (void)arg;
     loop_assert_here(world.server);
-    snprintf(accepted_peer_host, sizeof(accepted_peer_host), "%s", accepted->peer_host);
     struct net_stream *stream = world.net->ops->adopt(world.net, world.server, accepted);
+    struct net_name name;
+    stream->ops->peer(stream, false, &accepted_peer_host);
+    stream->ops->peer(stream, true, &name);
+    cr_assert_eq(strncmp(name.text, "127.0.0.1:", 10), 0, "%s", name.text);
     cr_assert_eq(stream->local_port, world.address.port);
     conn_new(stream, &server_events, NULL);
     world.open++;
@@ -271,7 +274,7 @@ Test(net_tcp, frames_of_every_size_come_back, .init = world_init, .fini = world_
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         echoes("127.0.0.1", sizes[i]);
     }
-    cr_assert_str_eq(accepted_peer_host, "127.0.0.1");
+    cr_assert_str_eq(accepted_peer_host.text, "127.0.0.1");
 }
 
 /* Names are looked up on a thread of their own. */
@@ -392,5 +395,5 @@ Test(net_tcp, an_empty_host_is_every_interface, .init = world_init, .fini = worl
 {
     run_on(world.server, relisten_everywhere, NULL);
     echoes("127.0.0.1", 1000);
-    cr_assert_str_eq(accepted_peer_host, "127.0.0.1");
+    cr_assert_str_eq(accepted_peer_host.text, "127.0.0.1");
 }
