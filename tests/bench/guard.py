@@ -88,7 +88,7 @@ def _watch(pid):
                 return 128 - status if status < 0 else status
         elif told is None:
             told, until = got.si_signo, time.monotonic() + ORDERLY_S
-            os.kill(pid, signal.SIGTERM)
+            os.kill(pid, told)
 
 
 def _kill_rest():
