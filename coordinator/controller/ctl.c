@@ -196,11 +196,11 @@ static void maybe_activate(struct ctl *ctl)
 
 /* ---- Results of writes. */
 
-static void wrote_event(struct ctl *ctl, const struct ctl_event *event)
+static void wrote_event(struct ctl *ctl, const struct ctl_wrote *wrote)
 {
     struct ctl_pending *found = NULL;
-    uint64_t cmd_id = event->u.wrote.cmd_id;
-    enum err err = event->u.wrote.err;
+    uint64_t cmd_id = wrote->cmd_id;
+    enum err err = wrote->err;
     HASH_FIND(hh, ctl->pending, &cmd_id, sizeof(cmd_id), found);
     if (found == NULL) {
         return; /* of an earlier reign, or of a partition that is gone */
@@ -212,7 +212,7 @@ static void wrote_event(struct ctl *ctl, const struct ctl_event *event)
     }
     switch (pending.kind) {
     case CTL_PENDING_STATE:
-        ctl_part_wrote(ctl, pending.part, err, event->u.wrote.version);
+        ctl_part_wrote(ctl, pending.part, err, wrote->version);
         break;
     case CTL_PENDING_ID:
         ctl_topic_wrote(ctl, pending.topic, err);
@@ -221,7 +221,7 @@ static void wrote_event(struct ctl *ctl, const struct ctl_event *event)
         ctl_topic_deleted(ctl, pending.topic, err);
         break;
     case CTL_PENDING_ASSIGN:
-        ctl_reassign_wrote(ctl, pending.topic, err, event->u.wrote.version);
+        ctl_reassign_wrote(ctl, pending.topic, err, wrote->version);
         break;
     case CTL_PENDING_ORDERS:
         ctl_orders_wrote(ctl, err);
@@ -231,6 +231,13 @@ static void wrote_event(struct ctl *ctl, const struct ctl_event *event)
         break;
     case CTL_PENDING_OTHER:
         break;
+    }
+}
+
+static void wrote_many_event(struct ctl *ctl, const struct ctl_event *event)
+{
+    for (int32_t i = 0; i < event->u.wrote_many.count; i++) {
+        wrote_event(ctl, &event->u.wrote_many.items[i]);
     }
 }
 
@@ -280,7 +287,10 @@ static void dispatch_reign(struct ctl *ctl, const struct ctl_event *event)
         ctl_orders_event(ctl, event);
         break;
     case CTL_EV_WROTE:
-        wrote_event(ctl, event);
+        wrote_event(ctl, &event->u.wrote);
+        break;
+    case CTL_EV_WROTE_MANY:
+        wrote_many_event(ctl, event);
         break;
     case CTL_EV_SENT:
         ctl_sent_event(ctl, event);

@@ -72,6 +72,7 @@ enum ctl_event_kind {
     CTL_EV_PREFERRED,  /* CTL_READ_PREFERRED, likewise */
     CTL_EV_LOG_DIRS,   /* brokers that announced a failed log directory */
     CTL_EV_WROTE,      /* result of a write command */
+    CTL_EV_WROTE_MANY, /* likewise, of several */
     CTL_EV_SENT,       /* result of CTL_SEND */
     CTL_EV_ALTER,      /* a leader's AlterPartition; answered by CTL_REPLY */
     CTL_EV_SHUTDOWN,   /* a broker's ControlledShutdown; answered by CTL_REPLY */
@@ -108,6 +109,12 @@ struct ctl_reassign {
     struct znode_ids replicas; /* the target */
 };
 
+struct ctl_wrote {
+    uint64_t cmd_id;
+    enum err err;    /* ERR_OK, ERR_ZK_BAD_VERSION, ERR_NOT_FOUND, ERR_EXISTS, ... */
+    int32_t version; /* of a state node after ERR_OK */
+};
+
 struct ctl_event {
     enum ctl_event_kind kind;
     int64_t now_ms;
@@ -142,11 +149,11 @@ struct ctl_event {
             const int32_t *ids;
             int32_t count;
         } log_dirs;
+        struct ctl_wrote wrote;
         struct {
-            uint64_t cmd_id;
-            enum err err;    /* ERR_OK, ERR_ZK_BAD_VERSION, ERR_NOT_FOUND, ERR_EXISTS, ... */
-            int32_t version; /* of a state node after ERR_OK */
-        } wrote;
+            const struct ctl_wrote *items;
+            int32_t count;
+        } wrote_many;
         struct {
             uint64_t cmd_id;
             enum err err;

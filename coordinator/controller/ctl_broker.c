@@ -240,7 +240,8 @@ static void touch_replicas(struct ctl *ctl, int32_t broker_id, int set_flags, in
 /* What its earlier life said of its replicas. One whose directory failed may lack something now,
  * also if the broker could not write down that it did. */
 enum {
-    NEW_LIFE_CLEARS = CTL_REPLICA_OFFLINE_DIR | CTL_REPLICA_DELETE_FAILED | CTL_REPLICA_UNCLEAN,
+    NEW_LIFE_CLEARS = CTL_REPLICA_OFFLINE_DIR | CTL_REPLICA_DELETE_FAILED | CTL_REPLICA_UNCLEAN |
+                      CTL_REPLICA_RETURNING,
 };
 
 /* A broker that knows nothing: everything is due. */

@@ -143,6 +143,7 @@ static void execute_all(struct ctl_driver *driver, const struct ctl_cmds *cmds)
     if (driver->reign != reign) {
         return;
     }
+    ctl_io_flush(&driver->io);
     if (cmds->wake_ms != INT64_MAX) {
         loop_timer_set(driver->loop, &driver->wake, cmds->wake_ms);
     } else {

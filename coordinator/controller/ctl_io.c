@@ -438,13 +438,12 @@ static void on_log_dirs(void *arg, const struct zk_result *result, bool repeated
 
 /* ---- Writes. */
 
-static struct zk_op fence(const struct ctl_io *io)
+struct zk_op ctl_io_fence(const struct ctl_io *io)
 {
     return (struct zk_op){ZK_OP_CHECK, PATH_CONTROLLER_EPOCH, {NULL, 0}, io->fence, 0};
 }
 
-/* Was it the fence that failed? */
-static enum err write_err(const struct zk_result *result)
+enum err ctl_io_write_err(const struct zk_result *result)
 {
     if (result->err != ERR_OK && result->results_count > 0 && result->results[0].err != ERR_OK) {
         return ERR_CONTROLLER_MOVED;
@@ -454,7 +453,7 @@ static enum err write_err(const struct zk_result *result)
 
 static void on_wrote(void *arg, const struct zk_result *result, bool repeated)
 {
-    enum err err = write_err(result);
+    enum err err = ctl_io_write_err(result);
     (void)repeated;
     task_wrote(arg, err, err == ERR_OK ? result->results[1].stat.version : -1);
 }
@@ -471,7 +470,7 @@ static struct task *write_task(struct ctl_io *io, const struct ctl_cmd *cmd)
 static void on_wrote_topic(void *arg, const struct zk_result *result, bool repeated)
 {
     struct task *task = arg;
-    if (write_err(result) == ERR_OK) {
+    if (ctl_io_write_err(result) == ERR_OK) {
         ctl_seen_note(&task->io->seen, task->topic, result->results[1].stat.mzxid);
     }
     on_wrote(task, result, repeated);
@@ -481,20 +480,10 @@ static void write_node(struct task *task, const char *path, const struct buf *da
                        zk_call_fn *fn)
 {
     struct zk_op ops[] = {
-        fence(task->io),
+        ctl_io_fence(task->io),
         {ZK_OP_SET, path, {data->data, data->size}, version, 0},
     };
     zk_calls_multi(&task->io->calls, ops, 2, fn, task);
-}
-
-static void write_state(struct ctl_io *io, const struct ctl_cmd *cmd)
-{
-    struct task *task = write_task(io, cmd);
-    struct buf data = {0};
-    znode_state_encode(&cmd->state, &data);
-    write_node(task, path_partition_state(&task->arena, cmd->topic, cmd->partition), &data,
-               cmd->version, on_wrote);
-    buf_fini(&data);
 }
 
 static void write_topic(struct ctl_io *io, const struct ctl_cmd *cmd)
@@ -510,7 +499,7 @@ static void delete_node(struct ctl_io *io, const struct ctl_cmd *cmd, const char
                         int32_t version)
 {
     struct task *task = write_task(io, cmd);
-    struct zk_op ops[] = {fence(io), {ZK_OP_DELETE, path, {NULL, 0}, version, 0}};
+    struct zk_op ops[] = {ctl_io_fence(io), {ZK_OP_DELETE, path, {NULL, 0}, version, 0}};
     zk_calls_multi(&io->calls, ops, 2, on_wrote, task);
 }
 
@@ -569,7 +558,7 @@ static void on_state_created(void *arg, const struct zk_result *result, bool rep
 {
     enum { ATTEMPTS_MAX = 8 };
     struct task *task = arg;
-    enum err err = write_err(result);
+    enum err err = ctl_io_write_err(result);
     int32_t above = 1 + (task->with_partitions ? 1 : 0) + (task->with_partition ? 1 : 0);
     (void)repeated;
     bool state_failed = result->results_count > above && result->results[above].err == err;
@@ -599,7 +588,7 @@ static void on_state_created(void *arg, const struct zk_result *result, bool rep
 
 static void try_create(struct task *task)
 {
-    struct zk_op ops[4] = {fence(task->io)};
+    struct zk_op ops[4] = {ctl_io_fence(task->io)};
     int32_t count = 1;
     struct arena *arena = &task->arena;
     task->attempts++;
@@ -658,7 +647,7 @@ static void delete_rest(struct task *task);
 static void on_rest_deleted(void *arg, const struct zk_result *result, bool repeated)
 {
     struct task *task = arg;
-    enum err err = write_err(result);
+    enum err err = ctl_io_write_err(result);
     (void)repeated;
     if (err == ERR_NOT_FOUND && task->with_config && result->results_count > 2 &&
         result->results[2].err == ERR_NOT_FOUND) {
@@ -678,7 +667,7 @@ static void on_rest_deleted(void *arg, const struct zk_result *result, bool repe
 static void delete_rest(struct task *task)
 {
     struct zk_op ops[] = {
-        fence(task->io),
+        ctl_io_fence(task->io),
         {ZK_OP_DELETE, path_delete_topic(&task->arena, task->topic), {NULL, 0}, -1, 0},
         {ZK_OP_DELETE, path_config(&task->arena, "topics", task->topic), {NULL, 0}, -1, 0},
     };
@@ -690,7 +679,7 @@ static void delete_more(struct task *task);
 static void on_deleted(void *arg, const struct zk_result *result, bool repeated)
 {
     struct task *task = arg;
-    enum err err = write_err(result);
+    enum err err = ctl_io_write_err(result);
     (void)repeated;
     if (err != ERR_OK) {
         /* Somebody else deletes or adds below it; or this is our own success, repeated. */
@@ -711,7 +700,7 @@ static void delete_more(struct task *task)
     }
     count = count < DELETES_PER_MULTI ? count : DELETES_PER_MULTI;
     struct zk_op *ops = arena_array(&task->arena, struct zk_op, (size_t)count + 1);
-    ops[0] = fence(task->io);
+    ops[0] = ctl_io_fence(task->io);
     for (int32_t i = 0; i < count; i++) {
         ops[i + 1] = (struct zk_op){ZK_OP_DELETE, task->paths[task->deleted + i], {NULL, 0}, -1, 0};
     }
@@ -763,6 +752,7 @@ void ctl_io_init(struct ctl_io *io, struct loop *loop,
     *io = (struct ctl_io){.on_event = on_event, .fence = -1};
     zk_calls_init(&io->calls, loop);
     list_init(&io->tasks);
+    list_init(&io->states_writes);
 }
 
 static void on_feature(void *arg, const struct zk_result *result, bool repeated)
@@ -788,6 +778,7 @@ void ctl_io_stop(struct ctl_io *io)
     while (!list_empty(&io->tasks)) {
         task_free(container_of(io->tasks.next, struct task, link));
     }
+    ctl_io_drop_states(io);
     io->reading_brokers = false;
     io->read_brokers_again = false;
     io->fence = -1;
@@ -802,9 +793,6 @@ static void execute_write(struct ctl_io *io, const struct ctl_cmd *cmd)
     switch (cmd->kind) {
     case CTL_CREATE_STATE:
         create_state(io, cmd);
-        break;
-    case CTL_WRITE_STATE:
-        write_state(io, cmd);
         break;
     case CTL_WRITE_TOPIC:
         write_topic(io, cmd);
@@ -837,6 +825,11 @@ static void execute_write(struct ctl_io *io, const struct ctl_cmd *cmd)
 
 void ctl_io_execute(struct ctl_io *io, const struct ctl_cmd *cmd)
 {
+    if (cmd->kind == CTL_WRITE_STATE) {
+        ctl_io_gather_state(io, cmd);
+        return;
+    }
+    ctl_io_flush(io); /* calls go out in the order of the commands */
     switch (cmd->kind) {
     case CTL_READ_BROKERS:
         read_brokers(io);

@@ -21,7 +21,9 @@ struct ctl_io {
     bool reading_brokers;
     bool read_brokers_again; /* something changed while they were being read */
     struct ctl_seen seen;
-    struct str created_topic; /* whose parent node the last CREATE_STATE made; own memory */
+    struct str created_topic;  /* whose parent node the last CREATE_STATE made; own memory */
+    struct list states_writes; /* multis of WRITE_STATEs, until they are answered */
+    struct ctl_states_write *gathered; /* the one that ctl_io_flush() sends; NULL: none */
 };
 
 void ctl_io_init(struct ctl_io *io, struct loop *loop,
@@ -29,9 +31,21 @@ void ctl_io_init(struct ctl_io *io, struct loop *loop,
 void ctl_io_start(struct ctl_io *io, struct zk *zk, int32_t fence);
 /* No event comes after this. */
 void ctl_io_stop(struct ctl_io *io);
-/* A command that reads or writes. */
+/* A command that reads or writes. States to be written are gathered until ctl_io_flush(). */
 void ctl_io_execute(struct ctl_io *io, const struct ctl_cmd *cmd);
+/* At the end of a step. */
+void ctl_io_flush(struct ctl_io *io);
 bool ctl_io_on_watch(struct ctl_io *io, enum zk_watch_event event, struct str path);
+
+/* What every write begins with. */
+struct zk_op ctl_io_fence(const struct ctl_io *io);
+/* Was it the fence that failed? Then ERR_CONTROLLER_MOVED. */
+enum err ctl_io_write_err(const struct zk_result *result);
+
+/* ---- ctl_states_io.c */
+
+void ctl_io_gather_state(struct ctl_io *io, const struct ctl_cmd *cmd);
+void ctl_io_drop_states(struct ctl_io *io);
 
 /* ---- ctl_orders_io.c */
 

@@ -138,16 +138,43 @@ static bool eligible_changes(const struct ctl *ctl, const struct ctl_part *part,
     return !same;
 }
 
+/* Here again after a restart, with all that it had: where nobody else is complete it may lead, in
+ * an epoch of its own. */
+static bool replica_back(const struct ctl *ctl, const struct ctl_part *part, int32_t i)
+{
+    int away = CTL_REPLICA_OFFLINE_DIR | CTL_REPLICA_UNCLEAN;
+    const struct ctl_broker *broker = ctl_find_broker(ctl, part->replicas.ids[i]);
+    return (part->flags[i] & CTL_REPLICA_BOUNCED) != 0 && (part->flags[i] & away) == 0 &&
+           broker != NULL && !broker->shutting_down;
+}
+
 enum among { AMONG_ALL, AMONG_ISR, AMONG_ELIGIBLE };
+
+static bool is_among(const struct ctl_part *part, enum among among, int32_t id)
+{
+    return among == AMONG_ALL || (among == AMONG_ISR && ctl_in_isr(&part->now, id)) ||
+           (among == AMONG_ELIGIBLE && ctl_is_eligible(part, id));
+}
 
 /* The first live replica of the assignment that is one of those; -1. */
 static int32_t first_live(const struct ctl *ctl, const struct ctl_part *part, enum among among)
 {
     for (int32_t i = 0; i < part->replicas.count; i++) {
         int32_t id = part->replicas.ids[i];
-        bool fits = among == AMONG_ALL || (among == AMONG_ISR && ctl_in_isr(&part->now, id)) ||
-                    (among == AMONG_ELIGIBLE && ctl_is_eligible(part, id));
-        if (fits && ctl_replica_live(ctl, part, i) && ctl_replica_stays(part, id)) {
+        if (is_among(part, among, id) && ctl_replica_live(ctl, part, i) &&
+            ctl_replica_stays(part, id)) {
+            return id;
+        }
+    }
+    return -1;
+}
+
+static int32_t first_back(const struct ctl *ctl, const struct ctl_part *part, enum among among)
+{
+    for (int32_t i = 0; i < part->replicas.count; i++) {
+        int32_t id = part->replicas.ids[i];
+        if (is_among(part, among, id) && replica_back(ctl, part, i) &&
+            ctl_replica_stays(part, id)) {
             return id;
         }
     }
@@ -204,8 +231,29 @@ static bool propose_leader(const struct ctl *ctl, const struct ctl_part *part, i
     return true;
 }
 
-/* The leader is gone: the next one in sync; else one that was when too few were left. When nobody
- * is complete for sure: with permission anybody, else the best of those that may be. */
+/* Nobody else is complete: one that has restarted leads, again or for the first time, and who has
+ * restarted as well stays in sync. The new epoch is what sets it apart from its earlier life. */
+static bool propose_return(const struct ctl *ctl, const struct ctl_part *part, int32_t leader,
+                           struct ctl_leadership *next)
+{
+    next->leader = leader;
+    for (int32_t i = 0; i < part->now.isr_count; i++) {
+        int32_t id = part->now.isr[i];
+        int32_t replica = ctl_replica_index(part, id);
+        bool here = replica >= 0 && replica_back(ctl, part, replica);
+        if ((here || member_live(ctl, part, id)) && ctl_replica_stays(part, id)) {
+            add_isr(next, id);
+        }
+    }
+    if (!ctl_in_isr(next, leader)) {
+        add_isr(next, leader);
+    }
+    return true;
+}
+
+/* The leader is gone: the next one in sync; else one that was when too few were left; else one of
+ * those that have restarted. When nobody is complete for sure: with permission anybody, else the
+ * best of those that may be. */
 static bool propose_election(const struct ctl *ctl, const struct ctl_part *part,
                              struct ctl_leadership *next)
 {
@@ -215,6 +263,13 @@ static bool propose_election(const struct ctl *ctl, const struct ctl_part *part,
     }
     if (leader >= 0) {
         return propose_leader(ctl, part, leader, next);
+    }
+    leader = first_back(ctl, part, AMONG_ISR);
+    if (leader < 0) {
+        leader = first_back(ctl, part, AMONG_ELIGIBLE);
+    }
+    if (leader >= 0) {
+        return propose_return(ctl, part, leader, next);
     }
     if (part->want_unclean || ctl_unclean_allowed(ctl, part->topic)) {
         leader = ctl_unclean_any(ctl, part);
@@ -347,6 +402,29 @@ static int32_t *arena_ids(struct arena *arena, const int32_t *ids, int32_t count
     return copy;
 }
 
+/* Which restarted replicas a state that is being written takes in. One that restarts once more
+ * meanwhile loses the flag, and stays BOUNCED. */
+static void note_returning(struct ctl_part *part, const struct ctl_leadership *next)
+{
+    for (int32_t i = 0; i < part->replicas.count; i++) {
+        bool in = ctl_in_isr(next, part->replicas.ids[i]);
+        if (in && (part->flags[i] & CTL_REPLICA_BOUNCED) != 0) {
+            part->flags[i] |= CTL_REPLICA_RETURNING;
+        }
+    }
+}
+
+/* The write is over. `written`: as far as we know for sure. */
+static void settle_returning(struct ctl_part *part, bool written)
+{
+    for (int32_t i = 0; i < part->replicas.count; i++) {
+        int over = CTL_REPLICA_RETURNING | (written ? CTL_REPLICA_BOUNCED : 0);
+        if ((part->flags[i] & CTL_REPLICA_RETURNING) != 0) {
+            part->flags[i] = (uint8_t)(part->flags[i] & ~over);
+        }
+    }
+}
+
 void ctl_part_write(struct ctl *ctl, struct ctl_part *part, struct ctl_leadership next,
                     struct ctl_alter_item *alter)
 {
@@ -361,6 +439,9 @@ void ctl_part_write(struct ctl *ctl, struct ctl_part *part, struct ctl_leadershi
     }
     part->creating = !part->exists;
     part->alter = alter;
+    if (alter == NULL) {
+        note_returning(part, &next);
+    }
     struct ctl_cmd *cmd = ctl_emit_pending(ctl, part->creating ? CTL_CREATE_STATE : CTL_WRITE_STATE,
                                            CTL_PENDING_STATE, part, NULL);
     struct arena *arena = &ctl->out->arena;
@@ -431,6 +512,7 @@ static void adopt_next(struct ctl *ctl, struct ctl_part *part, int32_t version)
     part->alter = NULL;
     part->want_unclean = false;
     part->bump = part->bump && alter != NULL;
+    settle_returning(part, true);
     settle_bounced(part);
     ctl_unclean_crowned(ctl, part);
     note_leader(ctl, part, old_leader, was_recovering);
@@ -443,6 +525,7 @@ static void adopt_next(struct ctl *ctl, struct ctl_part *part, int32_t version)
 
 static void forget_next(struct ctl_part *part)
 {
+    settle_returning(part, false);
     ctl_leadership_free(&part->next);
     mem_free(part->next_eligible.ids);
     part->next_eligible = (struct ctl_ids){0};

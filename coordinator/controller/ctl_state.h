@@ -48,10 +48,11 @@ struct ctl_broker {
 
 enum ctl_replica_flag {
     CTL_REPLICA_OFFLINE_DIR = 1,   /* its broker says the log directory failed */
-    CTL_REPLICA_BOUNCED = 2,       /* its broker restarted: out of leadership and ISR once */
+    CTL_REPLICA_BOUNCED = 2,       /* its broker restarted: not again in the same leader epoch */
     CTL_REPLICA_DELETED = 4,       /* files removed */
     CTL_REPLICA_DELETE_FAILED = 8, /* tried again when its broker comes back */
-    CTL_REPLICA_UNCLEAN = 16 /* may lack committed records, and was not out of the ISR since */
+    CTL_REPLICA_UNCLEAN = 16,  /* may lack committed records, and was not out of the ISR since */
+    CTL_REPLICA_RETURNING = 32 /* BOUNCED, and in the state that is being written nevertheless */
 };
 
 struct ctl_ids {

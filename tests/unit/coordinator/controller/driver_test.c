@@ -588,6 +588,38 @@ Test(ctl_driver, leaders_move_off_a_dead_broker)
     }
 }
 
+/* States that change together are written together. One of them is not as the controller believes:
+ * the others are written all the same, and it once it has been read again. */
+Test(ctl_driver, one_state_that_somebody_changed_does_not_hold_up_the_others)
+{
+    static const char path[] = "/brokers/topics/t0/partitions/0/state";
+    struct cluster c;
+    struct buf data = {0};
+    cluster_init(&c, 3, 1);
+    cluster_join(&c);
+    create_topic(&c, "t0");
+    pass(&c.w, 200);
+    cr_assert(zk_mem_peek(c.w.mem, path, &data, NULL));
+    buf_put_byte(&data, 0);
+    zk_mem_poke(c.w.mem, path, (char *)data.data);
+    struct member *dead = active(&c) == &c.members[0] ? &c.members[1] : &c.members[0];
+    zk_mem_expire(c.w.mem, session_of(&dead->client));
+    pass(&c.w, 200);
+    struct arena arena = {0};
+    for (int32_t p = 0; p < 2; p++) {
+        struct znode_state state = read_state(&c, &arena, "t0", p);
+        cr_assert_eq(state.isr.count, 2, "partition %d", p);
+        cr_assert_neq(state.leader, dead == &c.members[0] ? 1 : 2);
+    }
+    arena_fini(&arena);
+    buf_fini(&data);
+    client_close(&dead->client);
+    member_join(dead);
+    pass(&c.w, 200);
+    expect_led(&c, "t0");
+    cluster_fini(&c);
+}
+
 /* A broker that restarts before anybody saw it gone has lost what it knew: it is told everything
  * again, and it does not stay the leader. */
 Test(ctl_driver, a_broker_that_bounces_is_told_everything_again)
