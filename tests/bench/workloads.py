@@ -16,8 +16,10 @@ A report of load_runner.measured(), or of what has a usage.Window around its loa
 "foreign" in it says that others were at work, and such a run may be repeated.
 """
 import clusters
+import neutral
 import streams
 
 ALL = {one.name: one for one in (
     streams.Produce, streams.Consume, streams.Latency, clusters.Failover, clusters.Shutdown, clusters.Partitions,
-    clusters.Restart, clusters.Copies, clusters.Flush)}
+    clusters.Restart, clusters.Copies, clusters.Flush,
+    neutral.Neutral, neutral.NeutralThree)}

@@ -1,0 +1,118 @@
+"""What a client that is not ours makes of it (P2): librdkafka, with its own defaults, produces small records, and every
+one is read back. A run goes through cells: record size, compression, acks; a workload each for one broker and for three.
+"""
+import json
+import os
+import subprocess
+
+import load_runner
+import machine
+import usage
+from kafka_peer import Kafka, KafkaThree
+from machine import MB, prewarm
+from peers import Brokers, Three
+from report import Figure
+
+LOAD_TIMEOUT_S = 300
+PARTITIONS = 6
+SMALL = "<= 0.05; kafka <= 0.125"
+
+
+class Cell:
+    def __init__(self, record_bytes, codec, acks, cpu_goal=None, raw_goal=None):
+        self.record_bytes, self.codec, self.acks = record_bytes, codec, acks
+        self.name = f"{record_bytes}-{codec}-{acks}"
+        self.cpu_goal, self.raw_goal = cpu_goal, raw_goal
+
+    def figures(self):
+        def of(make):
+            return lambda report, name=self.name: make(report["cells"][name])
+
+        yield Figure(f"{self.name}-messages_s", f"{self.name}: messages", "/s", of(lambda r: r["records"] / r["seconds"]),
+                     "kafka >= 1")
+        yield Figure(f"{self.name}-cpu_us", f"{self.name}: CPU per message", "us",
+                     of(lambda r: r["cpu_s"] / r["records"] * 1e6), self.cpu_goal, main=True)
+        yield Figure(f"{self.name}-cpu_per_gb", f"{self.name}: CPU per raw GB", "s",
+                     of(lambda r: r["cpu_s"] / r["bytes"] * 1e9), self.raw_goal)
+        yield Figure(f"{self.name}-client", f"{self.name}: client's busiest thread", "",
+                     of(lambda r: r["generator_core"]))
+        yield Figure(f"{self.name}-loaded_mb", f"{self.name}: resident, a broker", "MB", of(lambda r: r["each_mb"]),
+                     "<= 64")
+
+
+def run_load(options, who, mode, **words):
+    """Run bench_rdkafka to its end; its report. Any loss, refusal or disorder ends the program."""
+    line = [os.path.join(options.build, "bench", "bench_rdkafka"), mode]
+    line += [word for key, value in words.items() for word in ("--" + key.replace("_", "-"), str(value))]
+    if not os.access(line[0], os.X_OK):
+        raise SystemExit(f"bench: no {line[0]}: it is built where librdkafka-dev is installed (scripts/deps test)")
+    done = subprocess.run(line, capture_output=True, text=True, timeout=LOAD_TIMEOUT_S, check=False,
+                          preexec_fn=machine.end_with_parent)
+    if done.returncode != 0:
+        raise SystemExit(f"bench: {who}: {mode} through librdkafka failed\n{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def compare(who, made, read):
+    """Everything that was delivered must be there once."""
+    for key in ("records", "bytes", "checksum"):
+        if read[key] != made[key]:
+            raise SystemExit(f"bench: {who}: {key} read is {read[key]}, delivered {made[key]}")
+
+
+class Neutral:
+    name = "neutral"
+    text = "P2: librdkafka produces 100-byte and 1 KB records, none and lz4 (and zstd), acks=1 and all, to one broker"
+    peers = {"barnabas": Brokers, "kafka": Kafka}
+    config, replicas = {}, 1
+    cells = [Cell(100, "none", "1", SMALL), Cell(100, "none", "all", SMALL),
+             Cell(100, "lz4", "1"), Cell(100, "lz4", "all"), Cell(1000, "none", "1"), Cell(1000, "none", "all"),
+             Cell(1000, "lz4", "1"), Cell(1000, "lz4", "all"), Cell(100, "zstd", "1", raw_goal="<= 0.08")]
+    share = 0.2  # of --mb, for each cell
+
+    def __init__(self, options):
+        self.options = options
+        wanted = options.cells.split(",") if options.cells else None
+        self.wanted = [cell for cell in self.cells if wanted is None or cell.name in wanted]
+        if not self.wanted:
+            raise SystemExit(f"bench: {self.name} has the cells {', '.join(cell.name for cell in self.cells)}")
+        self.figures = [figure for cell in self.wanted for figure in cell.figures()]
+
+    def records(self, cell):
+        return int(self.options.mb * MB * self.share / cell.record_bytes)
+
+    def describe(self):
+        return (f"{self.options.mb * self.share:g} MB of values in each cell, {PARTITIONS} partitions of {self.replicas} "
+                f"replicas, librdkafka's defaults; cells: record bytes, compression, acks")
+
+    def open(self, name, folder):
+        peer = self.peers[name](self.options, folder, self.config)
+        peer.servers = ",".join(broker.address for broker in peer.cluster.brokers)
+        return peer
+
+    def run(self, peer):
+        cells = {cell.name: self.run_cell(peer, cell) for cell in self.wanted}
+        return {"cells": cells, "foreign": max(one.get("foreign", 0) for one in cells.values()),
+                "generator_bound": any(one["generator_core"] > load_runner.GENERATOR_BOUND for one in cells.values()),
+                **{key: sum(one[key] for one in cells.values()) for key in ("cpu_s", "records", "bytes")}}
+
+    def run_cell(self, peer, cell):
+        prewarm(self.options.mb * self.share * self.replicas * 1.3 + 500)
+        topic = peer.new_topic(PARTITIONS, self.replicas)
+        common = {"brokers": peer.servers, "topic": topic, "partitions": PARTITIONS}
+        window = usage.Window(peer)
+        report = window.finish(run_load(self.options, peer.name, "produce", records=self.records(cell),
+                                        record_bytes=cell.record_bytes, codec=cell.codec, acks=cell.acks, **common))
+        compare(peer.name, report, run_load(self.options, peer.name, "consume", **common))
+        peer.drop_topic(topic)
+        report["each_mb"] = report["loaded_mb"] / len(peer.pids)
+        return report
+
+
+class NeutralThree(Neutral):
+    name = "neutral3"
+    text = "P2: the same to three brokers, three replicas, minimum ISR 2"
+    peers = {"barnabas": Three, "kafka": KafkaThree}
+    config, replicas = {"min.insync.replicas": "2"}, 3
+    cells = [Cell(one.record_bytes, one.codec, one.acks) for one in Neutral.cells]
+    share = 0.1
