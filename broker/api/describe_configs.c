@@ -345,11 +345,12 @@ static void answer(struct req *req, const struct topic_values *topics)
     response.results_count = request->resources_count;
     int8_t bad_type;
     bool unknown = has_unknown_type(request, &bad_type);
+    const struct config *config = config_reader_now(&req->netloop->config); /* the same for all */
     for (int32_t i = 0; i < request->resources_count; i++) {
         struct describing d = {
             .req = req,
             .topic = &topics[i],
-            .config = config_reader_now(&req->netloop->config),
+            .config = config,
             .wanted = &request->resources[i],
             .result = &response.results[i],
             .synonyms = request->include_synonyms,

@@ -81,10 +81,10 @@ struct fetch_op {
 
 /* ---- the reply ---- */
 
-static void op_release_reads(struct fetch_op *op)
+static void op_end_reads(struct fetch_op *op)
 {
     for (int32_t i = 0; i < op->count; i++) {
-        fetch_read_release(&op->reads[i]);
+        fetch_read_end(&op->reads[i]);
     }
 }
 
@@ -236,6 +236,7 @@ static void fetch_reply(struct fetch_op *op)
     int32_t files_count = 0;
     note_throttled(op);
     fill_responses(op, &reply, files, &files_count);
+    op_end_reads(op);
     reply.session_id = op->context.session_id;
     fetch_context_end(req->netloop->fetch_sessions, &op->context);
     req->on_cancel = NULL;
@@ -415,12 +416,12 @@ static void fetch_wait_tracked(struct fetch_op *op, int64_t deadline_ms)
 static void fetch_wait_start(struct fetch_op *op, int64_t deadline_ms)
 {
     struct req *req = op->req;
-    op_release_reads(op);
     op->bytes = 0;
     wait_op_init(&op->wait, req->netloop->loop, fetch_waited);
     req->state = op;
     req->on_cancel = fetch_cancel;
     if (op->limits.tracked) {
+        op_end_reads(op);
         fetch_wait_tracked(op, deadline_ms);
         return;
     }
@@ -432,6 +433,7 @@ static void fetch_wait_start(struct fetch_op *op, int64_t deadline_ms)
         fetch->item = op->items[i];
         wait_add(&op->wait, &fetch->wait, &fetch->part->wait, WAIT_ANY, fetch_poll);
     }
+    op_end_reads(op);
     wait_op_start(&op->wait, deadline_ms);
 }
 

@@ -110,6 +110,7 @@ static enum err read_partition(struct req *req, const struct fetch_limits *limit
     if (err != ERR_OK) {
         return err;
     }
+    part_get(out->part);   /* the next one that is looked for may be in a newer table */
     if (limits->tracked) { /* before looking: nothing is missed */
         wait_mark_arm(&out->item->mark, &out->part->wait, req->netloop->loop);
     }
@@ -157,5 +158,14 @@ void fetch_read_release(struct fetch_read *read)
     if (read->view != NULL) {
         view_put(read->view);
         read->view = NULL;
+    }
+}
+
+void fetch_read_end(struct fetch_read *read)
+{
+    fetch_read_release(read);
+    if (read->part != NULL) {
+        part_put(read->part);
+        read->part = NULL;
     }
 }

@@ -22,7 +22,7 @@ struct fetch_limits {
 /* The result for one partition. */
 struct fetch_read {
     struct fetch_item *item;
-    struct part *part; /* borrowed from the table; NULL with an error */
+    struct part *part; /* held until fetch_read_end(); NULL where there is none to read from */
     enum err err;
     int64_t offset_hw; /* -1 with an error */
     int64_t offset_stable;
@@ -41,9 +41,13 @@ struct fetch_read {
 struct part *fetch_read_find(struct req *req, const struct fetch_limits *limits,
                              const struct fetch_want *want);
 
-/* Read one partition: at most `room` bytes, at least one batch when `first`. */
+/* Read one partition: at most `room` bytes, at least one batch when `first`. To be ended. */
 void fetch_read_partition(struct req *req, const struct fetch_limits *limits,
                           struct fetch_item *item, int64_t room, bool first,
                           struct fetch_read *out);
 
+/* What was read is not sent after all. */
 void fetch_read_release(struct fetch_read *read);
+
+/* Nobody looks at it any more. */
+void fetch_read_end(struct fetch_read *read);

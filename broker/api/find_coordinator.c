@@ -6,6 +6,7 @@
 #include "api/broker.h"
 #include "api/client.h"
 #include "api/handlers.h"
+#include "api/locate.h"
 #include "config/config.h"
 #include "groups/groups.h"
 
@@ -52,16 +53,12 @@ static struct found find_group(struct req *req, struct str group_id)
     }
     int32_t index = coordinator_partition(group_id, partitions);
     const struct meta_partition *partition = meta_topic_partition(topic, index);
-    const struct meta_broker *leader = partition != NULL && partition->leader >= 0
-                                           ? meta_find_broker(meta, partition->leader)
-                                           : NULL;
-    const struct meta_endpoint *endpoint =
-        leader != NULL ? meta_broker_endpoint(leader, req->client->listener->name) : NULL;
-    if (endpoint == NULL) {
+    struct locate_node node;
+    int32_t leader = partition != NULL ? partition->leader : -1;
+    if (!locate_node(req, leader, &node)) {
         return not_available();
     }
-    return (struct found){
-        .node_id = leader->id, .host = str_of(endpoint->host), .port = endpoint->port};
+    return (struct found){.node_id = leader, .host = node.host, .port = node.port};
 }
 
 static struct found find(struct req *req, int8_t key_type, struct str key)

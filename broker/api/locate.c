@@ -46,7 +46,7 @@ struct part *locate_leader(struct req *req, struct str topic, int32_t index, enu
 struct str locate_topic_name(struct req *req, struct uuid id)
 {
     const struct meta_topic *topic = meta_find_id(meta_reader_now(&req->netloop->meta), id);
-    return topic != NULL ? topic->name : STR_NULL;
+    return topic != NULL ? arena_str(&req->arena, topic->name) : STR_NULL;
 }
 
 bool topic_is_internal(struct str topic)

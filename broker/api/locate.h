@@ -27,7 +27,7 @@ struct part *locate_replica(struct req *req, const struct locate_wanted *wanted,
 /* The leader, whatever its epoch. */
 struct part *locate_leader(struct req *req, struct str topic, int32_t index, enum err *err);
 
-/* The name of a topic id; a null string when nobody knows it. */
+/* The name of a topic id, in the request's arena; a null string when nobody knows it. */
 struct str locate_topic_name(struct req *req, struct uuid id);
 
 /* __consumer_offsets, __transaction_state: not for clients to write. */

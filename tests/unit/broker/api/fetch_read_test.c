@@ -1,0 +1,139 @@
+/* What a request has found stays until it is done with it, though the cluster's metadata and the
+ * table of partitions become others meanwhile. The sanitizers see what does not. */
+#include "api/fetch_read.h"
+
+#include "../log/log_fixture.h"
+#include "api/broker.h"
+#include "api/locate.h"
+#include "partition/parts.h"
+
+enum { ME = 1 };
+
+static const struct uuid topic_id = {{7}};
+static struct log_world w;
+static struct loop *loop;
+static struct parts parts;
+static struct meta_cell meta;
+static struct netloop netloop;
+static struct req req;
+
+static void tell_metadata(const char *topic)
+{
+    int32_t me[] = {ME};
+    struct meta_partition partition = {
+        .leader = ME, .replicas = me, .replicas_count = 1, .isr = me, .isr_count = 1};
+    struct meta_edit *edit = meta_edit_begin(&meta);
+    meta_edit_partition(edit, str_of(topic), topic_id, &partition);
+    meta_edit_commit(edit);
+}
+
+static void forget_in_metadata(const char *topic)
+{
+    struct meta_edit *edit = meta_edit_begin(&meta);
+    meta_edit_remove(edit, str_of(topic), 0);
+    meta_edit_commit(edit);
+}
+
+static struct part *part; /* for lead(): */
+
+static void lead(struct actor *actor, struct actor_msg *msg)
+{
+    (void)actor, (void)msg;
+    static const int32_t me[] = {ME};
+    struct topic_config config = log_config();
+    struct part_state state = {.leader = ME,
+                               .leader_epoch = 3,
+                               .replicas = me,
+                               .isr = me,
+                               .replicas_count = 1,
+                               .isr_count = 1};
+    part_configure(part, &config);
+    cr_assert_eq(part_apply(part, &state), ERR_OK);
+}
+
+/* Leads; all share one log. */
+static void add_part(const char *topic)
+{
+    struct part_options options = {.topic = str_of(topic),
+                                   .loop_count = 1,
+                                   .clock = &w.clock.clock,
+                                   .home = loop,
+                                   .my_id = ME};
+    struct actor_msg msg = {.fn = lead};
+    part = part_new(&options, w.log, -1);
+    struct parts_change change = {.topic = str_of(topic), .part = part};
+    parts_edit(&parts, &change, 1);
+    part_post(part, &msg);
+    while (loop_turn(loop)) {
+    }
+}
+
+static void drop_part(const char *topic)
+{
+    struct parts_change change = {.topic = str_of(topic)};
+    parts_edit(&parts, &change, 1);
+}
+
+static void begin(void)
+{
+    world_begin(&w, 1);
+    cr_assert_eq(world_open(&w), ERR_OK);
+    loop = loop_new("hand", 0, &w.clock.clock);
+    parts_init(&parts);
+    meta_cell_init(&meta);
+    netloop = (struct netloop){.loop = loop};
+    parts_reader_init(&netloop.parts, &parts);
+    meta_reader_init(&netloop.meta, &meta);
+    req = (struct req){.netloop = &netloop};
+}
+
+static void end(void)
+{
+    arena_fini(&req.arena);
+    parts_reader_fini(&netloop.parts);
+    meta_reader_fini(&netloop.meta);
+    meta_cell_fini(&meta);
+    parts_fini(&parts);
+    while (loop_turn(loop)) {
+    }
+    world_end(&w);
+    loop_free(loop);
+}
+
+TestSuite(fetch_read, .init = begin, .fini = end);
+
+Test(fetch_read, a_topics_name_is_there_after_the_metadata_has_lost_it)
+{
+    tell_metadata("orders");
+    struct str name = locate_topic_name(&req, topic_id);
+    forget_in_metadata("orders");
+    enum err err;
+    cr_assert_null(locate_leader(&req, name, 0, &err), "looks into the metadata of now");
+    cr_assert_eq(err, ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    cr_assert(str_is(name, "orders"));
+    cr_assert_null(locate_topic_name(&req, topic_id).ptr);
+}
+
+Test(fetch_read, a_partition_that_was_read_is_there_after_the_table_has_lost_it)
+{
+    add_part("a");
+    add_part("b");
+    struct fetch_limits limits = {
+        .max_bytes = 1000, .replica_id = -1, .leader_only = true, .zstd_allowed = true};
+    struct fetch_want want = {.current_leader_epoch = -1, .last_fetched_epoch = -1};
+    struct fetch_item items[] = {{.want = want}, {.want = want}};
+    items[0].want.topic = STR("a");
+    items[1].want.topic = STR("b");
+    struct fetch_read reads[2];
+    fetch_read_partition(&req, &limits, &items[0], 1000, true, &reads[0]);
+    cr_assert_eq(reads[0].err, ERR_OK);
+    drop_part("a");
+    fetch_read_partition(&req, &limits, &items[1], 1000, true, &reads[1]);
+    cr_assert_eq(reads[1].err, ERR_OK);
+    while (loop_turn(loop)) {
+    }
+    cr_assert(str_is(reads[0].part->topic, "a"));
+    fetch_read_end(&reads[0]);
+    fetch_read_end(&reads[1]);
+    cr_assert_null(reads[0].part);
+}
