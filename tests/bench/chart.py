@@ -11,6 +11,7 @@ COLOURS = {"barnabas": "#1b6ca8", "floor": "#9a9a9a", "kafka": "#c8553d"}
 MORE_COLOURS = ["#1b6ca8", "#c8553d", "#9a9a9a", "#4c956c", "#8d5a97", "#d9a441"]
 PANEL_WIDTH, PANEL_HEIGHT, HEAD = 330, 290, 60
 COLUMNS_MAX, BARS_MAX = 4, 8
+WHISKER = "heads size graph 0.014,90 fixed lw 1.3"
 DRAW_S = 60
 
 
@@ -92,7 +93,7 @@ def bars_script(panel, names):
         (_, median, least, most), = panel.points[name]
         lines += [f"$bar{i} << EOD", f"{i} {median:.9g} {least:.9g} {most:.9g} \"{short(median)}\"", "EOD"]
         boxes.append(f"$bar{i} using 1:2 with boxes fc rgb {text(colour_of(name, names))}")
-        whiskers.append(f"$bar{i} using 1:2:3:4 with yerrorbars lc rgb '#333333' lw 1.2 pt -1")
+        whiskers.append(f"$bar{i} using 1:3:(0):($4-$3) with vectors {WHISKER} lc rgb '#333333'")
         numbers.append(f"$bar{i} using 1:4:5 with labels center offset 0,0.8 font ',12'")
     return lines + ["plot " + ", ".join(boxes + whiskers + numbers)]
 
@@ -103,7 +104,7 @@ def lines_script(panel, names):
     labels = panel.labels
     lines = [f"set xrange [-0.4:{len(labels) - 0.6:.1f}]", "unset offsets", "set logscale y", "set format y '%.0f'",
              "set yrange [*:*]",
-             "set key top left reverse Left samplen 1.5 spacing 1.1 font ',11'",
+             "set key bottom right reverse Left samplen 1.5 spacing 1.1 font ',11'",
              "set xtics (" + ", ".join(f"{text(label)} {i}" for i, label in enumerate(labels)) + ")"]
     plots = []
     for i, name in enumerate(shown):
@@ -114,7 +115,9 @@ def lines_script(panel, names):
         colour = text(colour_of(name, names))
         lines.append("EOD")
         plots += [f"$line{i} using 1:2 with lines lc rgb {colour} lw 2 notitle",
-                  f"$line{i} using 1:2:3:4 with yerrorbars lc rgb {colour} lw 1.2 pt 7 ps 0.5 title {text(name)}"]
+                  f"$line{i} using 1:3:(0):($4-$3) with vectors {WHISKER} lc rgb {colour} notitle",
+                  f"$line{i} using 1:2 with points lc rgb {colour} pt 7 ps 0.6 notitle",
+                  f"NaN with lines lc rgb {colour} lw 4 title {text(name)}"]
     return lines + ["plot " + ", ".join(plots)]
 
 
@@ -130,8 +133,8 @@ def script(document, path):
     width, height = PANEL_WIDTH * columns, PANEL_HEIGHT * rows + HEAD
     head = f"{document['workload']}: {document.get('text', '')}"
     lines = [f"set terminal svg size {width},{height} enhanced font 'sans-serif,13' background rgb 'white'",
-             f"set output {text(path)}", "set encoding utf8", "set pointintervalbox 0", "set style fill solid 0.9 noborder", "set boxwidth 0.62",
-             "set border 3 lc rgb '#777777'", "set tics nomirror tc rgb '#333333'", "set ytics font ',11'",
+             f"set output {text(path)}", "set encoding utf8", "set style fill solid 0.9 noborder", "set boxwidth 0.62",
+             "set border 3 lc rgb '#777777'", "set tics nomirror tc rgb '#333333'", "set ytics font ',11'", "set xtics scale 0",
              "set grid ytics lc rgb '#dddddd' lw 0.7",
              f"set multiplot layout {rows},{columns} title {text(head)} noenhanced font ',14' margins screen"
              f" {62 / width:.4f}, {1 - 14 / width:.4f}, {34 / height:.4f}, {1 - (HEAD + 34) / height:.4f}"

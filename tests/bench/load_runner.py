@@ -35,4 +35,7 @@ def load(options, mode, who, **words):
 def measured(options, mode, peer, **words):
     """The same, with what the peer's processes used meanwhile: see usage.py."""
     window = usage.Window(peer)
-    return window.finish(load(options, mode, peer.name, **words))
+    try:
+        return window.finish(load(options, mode, peer.name, **words))
+    finally:
+        window.close()

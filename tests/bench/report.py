@@ -4,7 +4,7 @@
      "figures": [{"key", "title", "unit", "goal", "main", "group", "label"}, ...],   goal: "<= 100", ">= 0.5", or null
      "peers": {peer: {"facts": {...}, "openings": [{...}, ...], "runs": [{key: number, ...}, ...],
                       "counted": {key: number}}},
-     "again": the first peer's second self, or null;  "notes": [what a reader must know, ...]}
+     "again": the first peer's second self, or null;  "lost": {peer: what was lost or refused};  "notes": [what a reader must know, ...]}
 
 A run's figures are put together by block (a visit may hold several runs): a ratio is that of two blocks' medians.
 """
@@ -15,7 +15,7 @@ from typing import Callable, Optional
 
 AGAIN_MAX = 0.05  # a peer that differs from itself by more makes every finer ratio worthless
 JUDGES = ("cpu_per_gb", "cpu_per_message", "cpu_per_request")  # the steadiest that a workload has says how steady it was
-TITLE, CELL, RATIO = 34, 26, 24
+TITLE, CELL, RATIO = 34, 26, 24  # columns at least
 
 
 @dataclass
@@ -163,8 +163,12 @@ def goals_text(figure, values, ratios):
 # ------------------------------------------------------------------ the table
 
 
-def head(names, again):
-    line = f"{'':{TITLE}}" + "".join(f"{name:>{CELL}}" for name in names)
+def title_of(figure):
+    return figure.title + (", " + figure.unit if figure.unit else "")
+
+
+def head(names, again, width):
+    line = f"{'':{width}}" + "".join(f"{name:>{CELL}}" for name in names)
     line += "".join(f"{'to ' + name:>{RATIO}}" for name in names[1:])
     return line + (f"{'to itself':>12}" if again else "")
 
@@ -174,13 +178,14 @@ def table(figures, runs, again=None, counted=None):
     counted: {peer: report of the run that counted system calls}. Lines of text."""
     names = [name for name in runs if name != again]
     first, broken = names[0], lost(runs)
-    yield head(names, again)
+    width = max([TITLE, *(len(title_of(figure)) + 1 for figure in figures)])
+    yield head(names, again, width)
     for figure in figures:
         have = {name: [reports] for name, reports in (counted or {}).items()} if figure.counted else runs
         values = {name: values_of(figure, have.get(name, [])) for name in names}
         if not any(values.values()):
             continue
-        line = f"{figure.title + (', ' + figure.unit if figure.unit else ''):{TITLE}}"
+        line = f"{title_of(figure):{width}}"
         line += "".join(f"{spread(values[name]) if values[name] else '-':>{CELL}}" for name in names)
         ratios = {name: [] if first in broken or name in broken else
                   ratios_of(figure, have.get(first, []), have.get(name, [])) for name in names[1:]}
@@ -211,7 +216,7 @@ def document(workload, options, machine, figures, runs, facts, openings=None, co
     return {"workload": workload, "text": text, "options": options, "machine": machine,
             "figures": [{"key": f.key, "title": f.title, "unit": f.unit, "goal": f.goal, "main": f.main,
                          "group": f.group, "label": f.label} for f in figures],
-            "peers": peers, "again": again, "notes": list(notes)}
+            "peers": peers, "again": again, "lost": lost(runs), "notes": list(notes)}
 
 
 def save(path, content):

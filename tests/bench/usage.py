@@ -2,7 +2,7 @@
 
     window = usage.Window(peer)          # peer.pids; peer.cluster.zookeepers, where it has a ZooKeeper
     ... the load ...
-    window.finish(report)                # adds to a run's report:
+    window.finish(report)                # adds to a run's report (or window.close(), when the load failed):
 
     cpu_s             user and system, all threads of all processes of the peer
     switches          context switches
@@ -75,8 +75,9 @@ class Group:
             return int(usage.read()) / 1e9
 
     def close(self):
-        self._move(self.folder)
-        os.rmdir(self.path)
+        if os.path.isdir(self.path):
+            self._move(self.folder)
+            os.rmdir(self.path)
 
 
 class Threads:
@@ -249,6 +250,10 @@ class Window:
         return {"switches": switches(self.pids), "disk_bytes": disk_bytes(self.pids), "busy": busy_seconds(),
                 "kernel_cpu_s": kernel_seconds(), "own": own_seconds() + sum(map(machine.cpu_seconds, self.also)),
                 "zookeeper_cpu_s": sum(map(machine.cpu_seconds, self.zookeepers))}
+
+    def close(self):
+        """Where there will be no finish()."""
+        self.cpu.close()
 
     def finish(self, report):
         report["cpu_s"] = self.cpu.seconds()

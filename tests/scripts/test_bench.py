@@ -122,6 +122,14 @@ def test_when_the_first_peer_lost_something_there_are_no_ratios_at_all():
     assert lines[1].split() == "throughput, MB/s 4.000 2.000 1.000 - -".split()
 
 
+def test_a_figure_of_that_name_is_no_refusal():
+    """scripts/bench --run shutdown once ended with status 1: it counts refusals, which are to be retried."""
+    refusals = Figure("refused", "retriable refusals", "", lambda r: r["gaps"]["refused"])
+    reports = {"a": [{"gaps": {"refused": 3}}]}
+    assert report.document("x", {}, {}, [refusals], reports, {})["lost"] == {}
+    assert report.document("x", {}, {}, [RATE], {"a": [{"rate": 1, "lost": 2}]}, {})["lost"] == {"a": "2 lost"}
+
+
 def test_configurations_that_are_not_alike_are_told():
     configs = {"a": {"segment.bytes": "1", "flush.ms": "9"}, "b": {"segment.bytes": "2", "flush.ms": "9"}}
     assert report.unequal(configs) == ["unequal configuration: segment.bytes is 1 for a, 2 for b"]
