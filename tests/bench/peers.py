@@ -1,6 +1,5 @@
-"""Who is measured: Barnabas, alone or as a cluster of three, and the floor."""
+"""Who is measured: Barnabas, alone or as a cluster of three. The floor is in floors.py, Kafka in kafka_peer.py."""
 import os
-import subprocess
 import time
 
 import cluster as cluster_module
@@ -120,36 +119,3 @@ class Brokers:
 
 class Three(Brokers):
     count = 3
-
-
-class Floor:
-    """tests/bench/floor: receive, check, write; send the file."""
-
-    name = "floor"
-    warm_s = 0
-
-    def __init__(self, options, folder):
-        self.folder = os.path.join(folder, self.name)
-        os.makedirs(self.folder)
-        # In a session of its own, as the broker is: Linux shares processors out by session first, and on a busy
-        # machine a contestant in the load's session was eight times as fast as one beside it.
-        self.process = subprocess.Popen([os.path.join(options.build, "bench", "bench_floor"), self.folder],
-                                        stdout=subprocess.PIPE, text=True, start_new_session=True,
-                                        preexec_fn=machine.end_with_parent)
-        self.port = int(self.process.stdout.readline().split()[1])
-        self.pids = [self.process.pid]
-        self.facts = {"idle_mb": machine.resident_mb(self.process.pid), "idle_pss_mb": machine.pss_mb(self.process.pid)}
-        self.topics = 0
-
-    def new_topic(self, partitions):
-        self.topics += 1
-        return f"bench-{self.topics}"
-
-    def drop_topic(self, name):
-        for entry in os.listdir(self.folder):
-            if entry.startswith(name + "-"):
-                os.truncate(os.path.join(self.folder, entry), 0)
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()

@@ -1,9 +1,10 @@
 """Workloads of one broker next to the floor: produce, consume, latency. Their shape is in the options."""
 import load_runner
 from figures import ANSWERS, COSTS, RATES, REST
+from floors import Floor
 from kafka_peer import Kafka
 from machine import prewarm
-from peers import Brokers, Floor
+from peers import Brokers
 
 
 class Stream:

@@ -17,9 +17,11 @@ A report of load_runner.measured(), or of what has a usage.Window around its loa
 """
 import clusters
 import neutral
+import small
 import streams
 
 ALL = {one.name: one for one in (
     streams.Produce, streams.Consume, streams.Latency, clusters.Failover, clusters.Shutdown, clusters.Partitions,
     clusters.Restart, clusters.Copies, clusters.Flush,
-    neutral.Neutral, neutral.NeutralThree)}
+    neutral.Neutral, neutral.NeutralThree,
+    small.Small, small.OneCore)}
