@@ -308,7 +308,7 @@ static void load_finish(struct group_part *gp)
 {
     gp->loading = false;
     buf_fini(&gp->chunk.bytes);
-    grp_driver_load_done(gp->driver);
+    grp_driver_load_done(gp->driver, gp->load_end);
     size_t groups_count = grp_group_count(grp_driver_coord(gp->driver));
     if (groups_count > 0) {
         log_info(LOGGER, "loaded groups and offsets",

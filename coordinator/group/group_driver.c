@@ -1,5 +1,10 @@
 /* group_driver.c: one event at a time through the machine, and everything that follows from it.
  *
+ * A load ends in two steps: the log has been read, and then the high watermark has reached its end.
+ * Between them the machine still counts as loading. Without the second step a leader would give out
+ * what only its own log has; the next one, that does not have it, would give the same generation
+ * another assignment and take committed offsets back. Kafka serves after the first step.
+ *
  * A turn is: step, append, reply; then the steps that the appends brought about (failed ones,
  * committed ones), until nothing is left; then the timer. The host may call back into
  * grp_driver_hw() and grp_driver_unload() from inside append(): an append of a partition without
@@ -41,8 +46,10 @@ struct grp_driver {
     char *name;
     struct grp_coord *coord;
     struct grp_out out;
-    bool owned;  /* loading or loaded */
-    bool active; /* loaded */
+    bool owned;          /* loading or loaded */
+    bool active;         /* loaded, and all of that committed */
+    int64_t offset_load; /* read up to here, but not all of it committed yet; -1 otherwise */
+    bool waits;          /* somebody was told that it has to wait for that */
     int32_t epoch_seen;
     struct list parked; /* ascending end offsets */
     struct list timely; /* ascending deadlines */
@@ -209,6 +216,8 @@ static void discard(struct grp_driver *driver)
     }
     driver->owned = false;
     driver->active = false;
+    driver->offset_load = -1;
+    driver->waits = false;
     list_for_each_safe (link, &driver->parked) {
         parked_free(container_of(link, struct parked, by_offset));
     }
@@ -246,6 +255,20 @@ static void look_at_hw(struct grp_driver *driver)
     }
 }
 
+/* What was loaded is committed: from now on it is served. */
+static bool tell_loaded(struct grp_driver *driver)
+{
+    if (driver->offset_load < 0 || driver->offset_load > driver->offset_hw) {
+        return false;
+    }
+    driver->offset_load = -1;
+    driver->active = true;
+    step(driver, &(struct grp_event){.kind = GRP_EV_LOADED});
+    log_write(driver->waits ? LOG_INFO : LOG_DEBUG, LOGGER, "serving groups", "tp=%s groups=%zu",
+              driver->name, grp_group_count(driver->coord));
+    return true;
+}
+
 /* Everything that follows, until nothing does. `event` may be NULL. */
 static void turn(struct grp_driver *driver, struct grp_event *event)
 {
@@ -255,7 +278,8 @@ static void turn(struct grp_driver *driver, struct grp_event *event)
         step(driver, event);
     }
     look_at_hw(driver);
-    while (tell_result(driver) || (!driver->lost && tell_committed(driver))) {
+    while (tell_result(driver) ||
+           (!driver->lost && (tell_loaded(driver) || tell_committed(driver)))) {
         look_at_hw(driver);
     }
     if (driver->lost) {
@@ -277,7 +301,7 @@ void grp_driver_hw(struct grp_driver *driver, int64_t offset_hw)
     if (offset_hw > driver->offset_hw) {
         driver->offset_hw = offset_hw;
     }
-    if (!driver->busy && !list_empty(&driver->parked)) {
+    if (!driver->busy && (driver->offset_load >= 0 || !list_empty(&driver->parked))) {
         turn(driver, NULL);
     }
 }
@@ -307,6 +331,7 @@ struct grp_driver *grp_driver_new(struct grp_host *host, const struct grp_config
     driver->config = *config;
     driver->name = mem_strdup(name);
     driver->coord = grp_new(config, seed);
+    driver->offset_load = -1;
     driver->epoch_seen = -1;
     driver->timer_at_ms = -1;
     list_init(&driver->parked);
@@ -423,6 +448,7 @@ enum err grp_driver_load_batch(struct grp_driver *driver, struct bytes batches)
 {
     must(driver->owned);
     must(!driver->active);
+    must(driver->offset_load < 0);
     must(!driver->busy);
     enum err result = ERR_OK;
     struct buf inflated = {0};
@@ -449,12 +475,19 @@ enum err grp_driver_load_batch(struct grp_driver *driver, struct bytes batches)
     return result;
 }
 
-void grp_driver_load_done(struct grp_driver *driver)
+void grp_driver_load_done(struct grp_driver *driver, int64_t offset_end)
 {
     must(driver->owned);
     must(!driver->active);
-    driver->active = true;
-    log_debug(LOGGER, "loaded group metadata", "tp=%s groups=%zu", driver->name,
-              grp_group_count(driver->coord));
-    turn(driver, &(struct grp_event){.kind = GRP_EV_LOADED});
+    must(driver->offset_load < 0);
+    must(offset_end >= 0);
+    driver->offset_load = offset_end;
+    turn(driver, NULL);
+    size_t groups_count = grp_group_count(driver->coord);
+    driver->waits = groups_count > 0 && !driver->active;
+    if (driver->waits) {
+        log_info(LOGGER, "groups wait until what was loaded is committed",
+                 "tp=%s groups=%zu offset_end=%lld offset_hw=%lld", driver->name, groups_count,
+                 (long long)offset_end, (long long)driver->offset_hw);
+    }
 }

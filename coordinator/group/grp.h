@@ -97,7 +97,7 @@ enum grp_event_kind {
     GRP_EV_TOPIC_DELETED, /* a topic was deleted: forget its offsets */
     GRP_EV_RECORD,        /* one record of the log, while loading */
     GRP_EV_TXN_MARKER,    /* a transaction that committed offsets here ended (also while loading) */
-    GRP_EV_LOADED,        /* the log has been read to its end */
+    GRP_EV_LOADED,        /* the log has been read to its end, and all of that is committed */
     GRP_EV_UNLOAD, /* leadership is lost: answer NOT_COORDINATOR to everyone and forget all */
 };
 

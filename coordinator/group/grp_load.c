@@ -4,9 +4,7 @@
  * tombstone removes. Offsets of a transaction wait for its marker. Records that make no sense are
  * left out with a warning: Kafka gives up there and owns the partition with nothing loaded.
  *
- * XXX As in Kafka, what is loaded is served before it is known to be committed. An assignment that
- * only this leader's log has may be given out, and another one in the same generation by the next
- * leader. To be closed by serving only when the high watermark has reached what was loaded. */
+ * What is loaded is served with GRP_EV_LOADED, which the driver sends when it is committed. */
 #include "group/grp_internal.h"
 
 static void load_offset(struct grp_coord *coord, const struct grp_record_key *key,

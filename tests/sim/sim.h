@@ -44,6 +44,7 @@ struct sim_options {
     int producers_count;
     int records_per_producer;
     int members_count;    /* of a consumer group */
+    bool restless;        /* they join again and again */
     int admin_cycles;     /* topics made and deleted meanwhile */
     int lives;            /* of a topic that is made anew under its name, with records in it */
     int moves;            /* of partitions to other brokers, and cancellations of them */
@@ -184,6 +185,9 @@ struct sim_result {
 };
 
 void sim_options_draw(struct sim_options *options, uint64_t seed);
+
+/* Make it a run in which a group rebalances all the time, and little else happens. */
+void sim_options_group(struct sim_options *options);
 
 /* After changes by hand: leave out what does not go together. */
 void sim_options_settle(struct sim_options *options);

@@ -11,6 +11,7 @@
 #include "control/control.h"
 #include "control/strays.h"
 #include "controller/ctl_state.h"
+#include "group/group_driver.h"
 #include "group/grp.h"
 #include "log/batch_reader.h"
 #include "log/plog_internal.h"
@@ -41,6 +42,7 @@ static const char *const names[SIM_BUG_COUNT] = {
     [SIM_BUG_OFF_BY_ONE] = "off-by-one",
     [SIM_BUG_RETRY_SYNC] = "retry-sync",
     [SIM_BUG_EARLY_OFFSETS] = "early-offsets",
+    [SIM_BUG_EARLY_SERVE] = "early-serve",
     [SIM_BUG_STRAYS] = "strays",
     [SIM_BUG_UNCLEAN_START] = "unclean-start",
     [SIM_BUG_ANY_OF_ALL] = "any-of-all",
@@ -303,6 +305,14 @@ void __wrap_grp_step(struct grp_coord *coord, const struct grp_event *event, str
     for (struct grp_append *append = out->appends; append != NULL; append = append->next) {
         append->acks = sim_bug_on(SIM_BUG_EARLY_OFFSETS) ? 0 : append->acks;
     }
+}
+
+void __real_grp_driver_load_done(struct grp_driver *driver, int64_t offset_end);
+void __wrap_grp_driver_load_done(struct grp_driver *driver, int64_t offset_end);
+
+void __wrap_grp_driver_load_done(struct grp_driver *driver, int64_t offset_end)
+{
+    __real_grp_driver_load_done(driver, sim_bug_on(SIM_BUG_EARLY_SERVE) ? 0 : offset_end);
 }
 
 /* ---- strays ---- */

@@ -32,6 +32,7 @@ enum sim_bug {
     SIM_BUG_OFF_BY_ONE,       /* recovery takes a segment for one record longer than it is */
     SIM_BUG_RETRY_SYNC,       /* a sync that failed is tried again, and that one succeeds */
     SIM_BUG_EARLY_OFFSETS,    /* commits of offsets are answered when they are appended */
+    SIM_BUG_EARLY_SERVE,      /* group coordinators serve what they loaded, committed or not */
     SIM_BUG_STRAYS,           /* copies that were moved away while nobody could tell stay */
     SIM_BUG_UNCLEAN_START,    /* who lost power does not say so, and leads as if nothing had been */
     SIM_BUG_ANY_OF_ALL,       /* where all that were complete lost power, any of them leads */

@@ -1,8 +1,7 @@
 /* sim_main.c: runs seeds and reports.
  *
- *   sim --seeds N [--from S] [--twice] [--bug NAME [--until-caught]] [--batch B]
- *   sim --seed S [--trace [--zookeeper] [--ghosts]] [--plain] [--bug NAME]
- *   sim --bugs
+ *   sim --seeds N [--from S] [--twice] [--plain | --groups] [--bug NAME [--until-caught]] [--batch
+ * B] sim --seed S [--trace [--zookeeper] [--ghosts]] [--plain | --groups] [--bug NAME] sim --bugs
  *
  * Seeds run in child processes, a batch in each, so that a broker that aborts ends its batch only:
  * its seed is reported, and the next ones go on. The status is 0 when no seed failed; with
@@ -35,6 +34,7 @@ struct arguments {
     bool twice;
     uint32_t faults;   /* in every run, besides those that it draws */
     bool plain;        /* producers and consumers only */
+    bool groups;       /* a restless group, and little else */
     bool until_caught; /* a broken broker: end with the first failing seed, which is what we want */
 };
 
@@ -51,19 +51,21 @@ struct totals {
 
 static int usage(FILE *to)
 {
-    fprintf(
-        to,
-        "Example:  scripts/sim --seeds 100\n\n"
-        "usage: scripts/sim --seeds N [--from S] [--twice] [--fault NAME]...\n"
-        "                           [--bug NAME [--until-caught]]\n"
-        "       scripts/sim --seed S [--trace [--zookeeper] [--ghosts]] [--plain] [--bug NAME]\n"
-        "       scripts/sim --bugs\n\n"
-        "Each seed is one simulated cluster with its own faults. A seed that fails is\n"
-        "printed with the last lines of its trace; --seed S --trace shows all of them,\n"
-        "and --seed S names its faults; --zookeeper adds what brokers ask ZooKeeper, --ghosts what is left of them after their end. --fault adds one to every run, --plain leaves\n"
-        "groups and operators out. --twice runs every seed twice and compares.\n"
-        "--bug runs a broken broker, to see that it is found; --bugs lists them.\n"
-        "PRESET=release runs without sanitizers, which is faster.\n");
+    fprintf(to,
+            "Example:  scripts/sim --seeds 100\n\n"
+            "usage: scripts/sim --seeds N [--from S] [--twice] [--fault NAME]...\n"
+            "                           [--plain | --groups] [--bug NAME [--until-caught]]\n"
+            "       scripts/sim --seed S [--trace [--zookeeper] [--ghosts]] [--plain | --groups]\n"
+            "                       [--bug NAME]\n"
+            "       scripts/sim --bugs\n\n"
+            "Each seed is one simulated cluster with its own faults. A seed that fails is\n"
+            "printed with the last lines of its trace; --seed S --trace shows all of them,\n"
+            "and --seed S names its faults; --zookeeper adds what brokers ask ZooKeeper,\n"
+            "--ghosts what is left of them after their end. --fault adds one to every run,\n"
+            "--plain leaves groups and operators out, --groups has a group that rebalances\n"
+            "all the time and little else. --twice runs every seed twice and compares.\n"
+            "--bug runs a broken broker, to see that it is found; --bugs lists them.\n"
+            "PRESET=release runs without sanitizers, which is faster.\n");
     return to == stdout ? 0 : EXIT_USAGE;
 }
 
@@ -103,6 +105,8 @@ static int parse(int argc, char **argv, struct arguments *out)
             out->zookeeper = true;
         } else if (strcmp(arg, "--plain") == 0) {
             out->plain = true;
+        } else if (strcmp(arg, "--groups") == 0) {
+            out->groups = true;
         } else if (strcmp(arg, "--twice") == 0) {
             out->twice = true;
         } else if (strcmp(arg, "--until-caught") == 0) {
@@ -187,6 +191,9 @@ static void run_seed(const struct arguments *arguments, uint64_t seed, struct si
     struct sim_options options;
     sim_options_draw(&options, seed);
     options.bug = arguments->bug;
+    if (arguments->groups) {
+        sim_options_group(&options);
+    }
     options.faults |= arguments->faults;
     options.grows = options.grows && !arguments->plain;
     options.lives = arguments->plain ? 0 : options.lives;
@@ -262,7 +269,8 @@ static void on_interrupt(int number)
 /* How to see it again. */
 static void print_command(const struct arguments *arguments, uint64_t seed)
 {
-    printf("    scripts/sim --seed %" PRIu64 "%s", seed, arguments->plain ? " --plain" : "");
+    printf("    scripts/sim --seed %" PRIu64 "%s%s", seed, arguments->plain ? " --plain" : "",
+           arguments->groups ? " --groups" : "");
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if ((arguments->faults & (1u << i)) != 0) {
             printf(" --fault %s", sim_fault_name((enum sim_fault)i));

@@ -183,7 +183,8 @@ static void heartbeat(struct member *member)
 static void active(struct member *member)
 {
     struct sim_client *client = &member->client;
-    if (client->sim->calm_since_ns == 0 && rng_one_in(&client->rng, 40)) {
+    bool faults_go_on = client->sim->calm_since_ns == 0;
+    if (faults_go_on && rng_one_in(&client->rng, client->sim->options.restless ? 4 : 40)) {
         bool dies = rng_one_in(&client->rng, 2);
         sim_trace_line(&client->sim->trace, client->name, "%s", dies ? "dies" : "joins again");
         member->active = false;

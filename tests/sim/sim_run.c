@@ -34,6 +34,7 @@ enum {
     QUIET_MS = 20000,
     STOP_MS = 60000,
     ZK_TICK_MS = 100,
+    GROUP_FAULT_GAP_MS = 500,
 };
 
 static struct sim *running;
@@ -74,6 +75,22 @@ void sim_options_settle(struct sim_options *options)
         options->members_count = 0;
         options->lives = 0;
     }
+}
+
+void sim_options_group(struct sim_options *options)
+{
+    options->faults &= ~(1u << SIM_FAULT_POWER); /* see sim_options_settle() */
+    options->nodes_count = options->nodes_count > 1 ? options->nodes_count : 3;
+    options->replicated = true;
+    options->replicas_count = options->replicas_count > 1 ? options->replicas_count : 2;
+    options->producers_count = 1;
+    options->records_per_producer = 50;
+    options->members_count = 4;
+    options->restless = true;
+    options->moves = 12;
+    options->fault_gap_ns = options->fault_gap_ns < GROUP_FAULT_GAP_MS * SIM_MS
+                                ? options->fault_gap_ns
+                                : GROUP_FAULT_GAP_MS * SIM_MS;
 }
 
 void sim_options_draw(struct sim_options *options, uint64_t seed)

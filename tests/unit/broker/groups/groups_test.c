@@ -113,19 +113,20 @@ struct step {
     struct fixture *f;
     int32_t leader;
     int32_t epoch;
+    int32_t isr_count; /* of brokers 1 and 2 */
 };
 
 static void apply_in_actor(struct actor *actor, struct actor_msg *msg)
 {
     (void)actor;
     struct step *step = container_of(msg, struct step, in_actor);
-    int32_t one = 1;
+    static const int32_t BROKERS[] = {1, 2};
     struct part_state state = {.leader = step->leader,
                                .leader_epoch = step->epoch,
-                               .isr = &one,
-                               .isr_count = 1,
-                               .replicas = &one,
-                               .replicas_count = 1};
+                               .isr = BROKERS,
+                               .isr_count = step->isr_count > 0 ? step->isr_count : 1,
+                               .replicas = BROKERS,
+                               .replicas_count = step->isr_count > 0 ? 2 : 1};
     cr_assert_eq(part_apply(step->f->part, &state), ERR_OK);
 }
 
@@ -154,9 +155,50 @@ static void lead(struct fixture *f, int32_t epoch)
     do_step(&(struct step){.in_actor.fn = apply_in_actor, .f = f, .leader = 1, .epoch = epoch});
 }
 
+/* The partition has two replicas, and so many of them are in sync. */
+static void lead_two(struct fixture *f, int32_t epoch, int32_t isr_count)
+{
+    do_step(&(struct step){.in_actor.fn = apply_in_actor,
+                           .f = f,
+                           .leader = 1,
+                           .epoch = epoch,
+                           .isr_count = isr_count});
+    run(f);
+}
+
 static void follow(struct fixture *f, int32_t epoch)
 {
     do_step(&(struct step){.in_actor.fn = apply_in_actor, .f = f, .leader = 2, .epoch = epoch});
+}
+
+/* Broker 2 has fetched up to our log's end, in that leader epoch. */
+struct fetched {
+    struct loop_msg msg;
+    struct fixture *f;
+    struct part_follow follow;
+};
+
+static void on_followed(struct part_call *call)
+{
+    cr_assert_eq(container_of(call, struct part_follow, call)->err, ERR_OK);
+}
+
+static void fetched_in_loop(struct loop_msg *msg)
+{
+    struct fetched *fetched = container_of(msg, struct fetched, msg);
+    part_follow(fetched->f->part, &fetched->follow);
+}
+
+static void follower_fetches(struct fixture *f, int32_t epoch)
+{
+    int64_t end = plog_offset_end(f->log);
+    struct fetched fetched = {.msg.fn = fetched_in_loop, .f = f};
+    fetched.follow = (struct part_follow){
+        .call = {.loop = f->loop, .done = on_followed},
+        .leader_epoch = epoch,
+        .fetch = {.replica_id = 2, .fetch_offset = end, .flushed_end = -1, .leader_end = end}};
+    loop_post(f->loop, &fetched.msg);
+    run(f);
 }
 
 struct deletion {
@@ -354,6 +396,50 @@ Test(groups, reads_back_from_the_log_what_it_wrote)
     commit(&f, 'F', "t", 13, STR("m"));
     fetch(&f, 'G');
     expect(&f, "E fetch NONE t-0=11 u-0=12\nF commit NONE\nG fetch NONE t-0=13 u-0=12\n");
+    stop(&f);
+}
+
+Test(groups, are_served_when_the_follower_has_what_was_loaded)
+{
+    /* Two replicas in sync: what this log has may be missing in the other one until it fetches in
+     * our epoch. */
+    struct fixture f;
+    start(&f);
+    lead(&f, 1);
+    commit(&f, 'A', "t", 10, STR("m"));
+    follow(&f, 2);
+    atomic_store(&f.part->offset_hw, 0); /* as a follower that has not heard of it */
+    lead_two(&f, 3, 2);
+    fetch(&f, 'B');
+    follower_fetches(&f, 3);
+    fetch(&f, 'C');
+    expect(&f, "A commit NONE\nB fetch COORDINATOR_LOAD_IN_PROGRESS\nC fetch NONE t-0=10\n");
+    stop(&f);
+}
+
+Test(groups, of_a_leader_that_is_alone_are_served_at_once)
+{
+    /* min.insync.replicas=1: the high watermark is at the log's end before anything is loaded. With
+     * 2 it stands where it was until a second replica is there: what lies beyond is not served, as
+     * it is not to consumers. */
+    struct fixture f;
+    start(&f);
+    lead(&f, 1);
+    commit(&f, 'A', "t", 10, STR("m"));
+    follow(&f, 2);
+    atomic_store(&f.part->offset_hw, 0);
+    lead_two(&f, 3, 1);
+    fetch(&f, 'B');
+    follow(&f, 4);
+    atomic_store(&f.part->rules.min_insync_replicas, 2);
+    lead_two(&f, 5, 1);
+    fetch(&f, 'C');
+    follow(&f, 6);
+    atomic_store(&f.part->offset_hw, 0);
+    lead_two(&f, 7, 1);
+    fetch(&f, 'D');
+    expect(&f, "A commit NONE\nB fetch NONE t-0=10\nC fetch NONE t-0=10\n"
+               "D fetch COORDINATOR_LOAD_IN_PROGRESS\n");
     stop(&f);
 }
 
