@@ -43,6 +43,23 @@ bool scan_headers(struct scan *scan, int32_t count)
     return scan->at == scan->end;
 }
 
+bool record_scan_any(struct scan *scan, struct record_raw *out)
+{
+    int32_t size;
+    if (!scan_varint(scan, &size) || size < RECORD_SIZE_MIN - 1 || size > scan->end - scan->at) {
+        return false;
+    }
+    struct scan body = {scan->at + 1, scan->at + size}; /* attributes: none are defined */
+    scan->at += size;
+    if (!scan_varlong(&body, &out->timestamp_delta) || !scan_varint(&body, &out->offset_delta) ||
+        !scan_bytes(&body, &out->key) || !scan_bytes(&body, &out->value) ||
+        !scan_varint(&body, &out->header_count) || out->header_count < 0) {
+        return false;
+    }
+    out->headers = (struct bytes){body.at, (size_t)(body.end - body.at)};
+    return out->header_count == 0 ? body.at == body.end : scan_headers(&body, out->header_count);
+}
+
 bool record_headers_next(struct record *record, struct record_header *out)
 {
     if (record->header_count <= 0) {

@@ -106,24 +106,90 @@ bool scan_header(struct scan *scan, struct record_header *out);
 /* `count` headers, to the end of `scan`. */
 bool scan_headers(struct scan *scan, int32_t count);
 
-/* Read the record at the start of `scan` and step over it. False when it is malformed. Inlined by
- * force: a walk that needs little of it then takes 10 ns a record instead of 15. */
+/* record_scan() for records of any shape. */
+bool record_scan_any(struct scan *scan, struct record_raw *out);
+
+/* ---- the shape that nearly all records have ----
+ *
+ * Varints of at most three bytes, no headers, and enough bytes of the batch behind each place that
+ * one look tells that no varint leaves the batch: 6 ns a record instead of 9. */
+
+enum { SHORT_VARINT_MAX = 3, PREFIX_MAX = 4 * SHORT_VARINT_MAX + 1 }; /* all that is before a key */
+
+/* The zigzag varint in at most three bytes at *at, and step over it. False: it is longer. */
+__attribute__((always_inline)) static inline bool short_varint(const uint8_t **at, int32_t *out)
+{
+    const uint8_t *in = *at;
+    uint32_t bits = in[0];
+    if (bits < 0x80) {
+        *at = in + 1;
+    } else if (in[1] < 0x80) {
+        bits = (bits & 0x7f) | (uint32_t)in[1] << 7;
+        *at = in + 2;
+    } else if (in[2] < 0x80) {
+        bits = (bits & 0x7f) | (in[1] & 0x7fu) << 7 | (uint32_t)in[2] << 14;
+        *at = in + 3;
+    } else {
+        return false;
+    }
+    *out = (int32_t)(bits >> 1 ^ (0 - (bits & 1)));
+    return true;
+}
+
+/* False: it is of another shape, or malformed; nothing has been read then. */
+__attribute__((always_inline)) static inline bool record_scan_plain(struct scan *scan,
+                                                                    struct record_raw *out)
+{
+    const uint8_t *at = scan->at;
+    int32_t size;
+    int32_t timestamp_delta;
+    int32_t key_size;
+    int32_t value_size;
+    if (scan->end - at < PREFIX_MAX || !short_varint(&at, &size) || size < RECORD_SIZE_MIN - 1 ||
+        size > scan->end - at) {
+        return false;
+    }
+    const uint8_t *end = at + size;
+    at++; /* attributes: none are defined */
+    if (!short_varint(&at, &timestamp_delta) || !short_varint(&at, &out->offset_delta) ||
+        !short_varint(&at, &key_size)) {
+        return false;
+    }
+    const uint8_t *key = key_size < 0 ? NULL : at;
+    key_size = key_size < 0 ? 0 : key_size;
+    if (key_size > end - at || scan->end - (at + key_size) < SHORT_VARINT_MAX) {
+        return false;
+    }
+    at += key_size;
+    if (!short_varint(&at, &value_size) || value_size < 0 || value_size != end - at - 1 ||
+        at[value_size] != 0) {
+        return false;
+    }
+    out->timestamp_delta = timestamp_delta;
+    out->key = (struct bytes){key, (size_t)key_size};
+    out->value = (struct bytes){at, (size_t)value_size};
+    out->header_count = 0;
+    out->headers = (struct bytes){end, 0};
+    scan->at = end;
+    return true;
+}
+
+/* Read the record at the start of `scan` and step over it. False when it is malformed. The copies
+ * keep a caller's scan in registers: only what is rare needs it in memory. */
 __attribute__((always_inline)) static inline bool record_scan(struct scan *scan,
                                                               struct record_raw *out)
 {
-    int32_t size;
-    if (!scan_varint(scan, &size) || size < RECORD_SIZE_MIN - 1 || size > scan->end - scan->at) {
+    if (record_scan_plain(scan, out)) {
+        return true;
+    }
+    struct scan rest = *scan;
+    struct record_raw raw;
+    if (!record_scan_any(&rest, &raw)) {
         return false;
     }
-    struct scan body = {scan->at + 1, scan->at + size}; /* attributes: none are defined */
-    scan->at += size;
-    if (!scan_varlong(&body, &out->timestamp_delta) || !scan_varint(&body, &out->offset_delta) ||
-        !scan_bytes(&body, &out->key) || !scan_bytes(&body, &out->value) ||
-        !scan_varint(&body, &out->header_count) || out->header_count < 0) {
-        return false;
-    }
-    out->headers = (struct bytes){body.at, (size_t)(body.end - body.at)};
-    return out->header_count == 0 ? body.at == body.end : scan_headers(&body, out->header_count);
+    *scan = rest;
+    *out = raw;
+    return true;
 }
 
 /* Sums of header fields and deltas wrap instead of overflowing: both may hold anything. */
