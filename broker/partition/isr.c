@@ -40,7 +40,9 @@ static void set_members(struct isr *isr, const int32_t *members, int32_t count)
     isr->members_count = 0;
     for (int32_t i = 0; i < isr->replicas_count; i++) {
         struct isr_replica *replica = &isr->replicas[i];
-        replica->member = listed(members, count, replica->id);
+        bool member = listed(members, count, replica->id);
+        replica->refused = !member && (replica->refused || replica->member);
+        replica->member = member;
         replica->proposed = false;
         isr->members_count += replica->member ? 1 : 0;
     }
@@ -305,7 +307,7 @@ void isr_answered(struct isr *isr, enum err err, const struct isr_state *state)
         /* Nothing was written: what was there stays in force. */
         for (int32_t i = 0; i < isr->replicas_count; i++) {
             struct isr_replica *replica = &isr->replicas[i];
-            replica->refused = replica->proposed && !replica->member;
+            replica->refused = !replica->member && (replica->refused || replica->proposed);
             replica->proposed = false;
         }
         isr->pending = false;

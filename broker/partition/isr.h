@@ -14,8 +14,9 @@
  *
  * A replica that is not a member becomes one when it has reached the high watermark and the offset
  * where this leader's epoch began (R2): before, records that an earlier leader committed may lack
- * on it. It leaves when it has not had everything for lag_ms. One that the controller refuses (its
- * broker is going, or gone) is neither proposed again nor waited for until its next fetch.
+ * on it. It leaves when it has not had everything for lag_ms. One that has left, or that the
+ * controller refuses (its broker is going, or gone), is neither proposed again nor waited for until
+ * its next fetch.
  *
  * Threads: the partition's actor. Source: kafka.cluster.Partition; the rules of replication are in
  * README.md. */
@@ -40,7 +41,7 @@ struct isr_replica {
     int64_t fetched_end;  /* flushed since), and where our log ended then */
     bool member;
     bool proposed;
-    bool refused; /* the controller would not have it, and it has not fetched since */
+    bool refused; /* it left, or the controller would not have it; and it has not fetched since */
 };
 
 struct isr {

@@ -300,6 +300,30 @@ Test(isr, a_refused_replica_is_neither_proposed_again_nor_waited_for_until_it_fe
     isr_fini(&isr);
 }
 
+/* A follower died, left for being slow, and was let in again at once, because it had reached the
+ * high watermark before; and so on, as long as its broker was registered. */
+Test(isr, who_has_left_enters_again_by_a_fetch_only)
+{
+    struct isr isr;
+    struct isr_proposal proposal;
+    struct isr_state two = {
+        .leader_epoch = 5, .partition_epoch = 8, .members = three, .members_count = 2};
+    lead(&isr, 3, 2);
+    cr_assert_eq(fetched(&isr, 2, 120, 120, 10), ERR_OK);
+    cr_assert_eq(fetched(&isr, 3, 110, 110, 10), ERR_OK);
+    cr_assert_eq(fetched(&isr, 2, 120, 120, LAG_MS + 20), ERR_OK);
+    cr_assert(proposes(&isr, 120, 110, true, LAG_MS + 20, &proposal));
+    isr_proposal_fini(&proposal);
+    isr_answered(&isr, ERR_OK, &two);
+    cr_assert_not(isr_is_member(&isr, 3));
+    cr_assert_not(proposes(&isr, 120, 110, false, LAG_MS + 20, &proposal), "it may be dead");
+    cr_assert_eq(fetched(&isr, 3, 110, 120, LAG_MS + 30), ERR_OK);
+    cr_assert(proposes(&isr, 120, 110, false, LAG_MS + 30, &proposal));
+    cr_assert_eq(proposal.count, 3);
+    isr_proposal_fini(&proposal);
+    isr_fini(&isr);
+}
+
 Test(isr, a_consumer_is_sent_to_a_member_that_has_its_record_and_most_behind_it)
 {
     static const int32_t both[] = {2, 3};
