@@ -119,6 +119,13 @@ void ctl_alter_done(struct ctl *ctl, struct ctl_alter_item *item, enum err err,
     }
 }
 
+/* May it be in the ISR? One that is out may enter even if it started uncleanly (ctl_unclean.c). */
+static bool fit(const struct ctl *ctl, const struct ctl_part *part, int32_t replica)
+{
+    bool member = ctl_in_isr(&part->now, part->replicas.ids[replica]);
+    return member ? ctl_replica_live(ctl, part, replica) : ctl_replica_usable(ctl, part, replica);
+}
+
 /* Was it the life that is registered now that the leader saw? Who enters has to be proven to be
  * that; of members, and of the leader itself, the leader need not know. */
 static bool epoch_fits(const struct ctl *ctl, const struct ctl_part *part, int32_t leader,
@@ -149,7 +156,7 @@ static enum err check_isr(const struct ctl *ctl, const struct ctl_part *part, in
         if (replica >= 0 && !ctl_replica_stays(part, ask->isr[i])) {
             return ERR_INELIGIBLE_REPLICA; /* its copy is about to go */
         }
-        if (replica < 0 || !ctl_replica_live(ctl, part, replica)) {
+        if (replica < 0 || !fit(ctl, part, replica)) {
             bool itself_leaving = ask->isr[i] == leader && ctl_in_isr(&part->now, leader);
             if (!itself_leaving) {
                 return ERR_INELIGIBLE_REPLICA;
@@ -210,6 +217,9 @@ static void start_alter(struct ctl *ctl, struct ctl_part *part, struct ctl_alter
     next.isr = mem_zalloc(ask->n_isr + 1, sizeof(int32_t));
     next.isr_count = (int32_t)ask->n_isr;
     memcpy(next.isr, ask->isr, ask->n_isr * sizeof(int32_t));
+    for (size_t i = 0; i < ask->n_isr; i++) {
+        ctl_unclean_enters(part, ask->isr[i]);
+    }
     item->part = part;
     ctl_part_write(ctl, part, next, item);
 }

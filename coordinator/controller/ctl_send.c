@@ -387,8 +387,10 @@ static void leader_answer(struct ctl *ctl, struct ctl_broker *broker, struct ctl
     if (err == ERR_KAFKA_STORAGE_ERROR) {
         part->flags[replica] = old | CTL_REPLICA_OFFLINE_DIR;
     } else if (err == ERR_OK && (old & CTL_REPLICA_OFFLINE_DIR) != 0) {
-        /* Another log than the one that failed, or that one read anew: it may lack something. */
+        /* Another log than the one that failed, or that one read anew: it may lack something. What
+         * the leader knows of it may be of before, and is forgotten in another epoch. */
         part->flags[replica] = (uint8_t)((old & ~CTL_REPLICA_OFFLINE_DIR) | CTL_REPLICA_UNCLEAN);
+        part->bump = true;
     }
     if (part->flags[replica] != old) {
         ctl_note(ctl, err != ERR_OK, "replica %s: tp=%.*s-%d broker=%d",

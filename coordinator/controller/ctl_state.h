@@ -51,7 +51,7 @@ enum ctl_replica_flag {
     CTL_REPLICA_BOUNCED = 2,       /* its broker restarted: not again in the same leader epoch */
     CTL_REPLICA_DELETED = 4,       /* files removed */
     CTL_REPLICA_DELETE_FAILED = 8, /* tried again when its broker comes back */
-    CTL_REPLICA_UNCLEAN = 16,  /* may lack committed records, and was not out of the ISR since */
+    CTL_REPLICA_UNCLEAN = 16,      /* counts as complete, and may lack what was committed */
     CTL_REPLICA_RETURNING = 32 /* BOUNCED, and in the state that is being written nevertheless */
 };
 
@@ -411,6 +411,8 @@ struct ctl_ids ctl_eligible_after(const struct ctl *ctl, const struct ctl_part *
 void ctl_unclean_find(struct ctl *ctl, struct ctl_part *part);
 /* Nobody counts on those outside of ISR and eligible: they are like any other that lags. */
 void ctl_unclean_settle(struct ctl_part *part);
+/* The leader lets it in, and knows it in its present life. */
+void ctl_unclean_enters(struct ctl_part *part, int32_t broker_id);
 /* All that might be complete are back, and none is sure to be: the one with the longest log, once
  * known; else -1. */
 int32_t ctl_unclean_best(const struct ctl *ctl, const struct ctl_part *part);

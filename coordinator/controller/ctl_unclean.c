@@ -1,27 +1,43 @@
 /* ctl_unclean.c: who holds everything that was committed (rule 5 of README.md).
  *
- * Complete are the members of the ISR, and those that are eligible: replicas that left the ISR when
- * it fell below min.insync.replicas. From then on the high watermark stands still (isr.h), so what
- * they have is all there is, until the ISR is large enough again and they are forgotten.
+ * Those that count are the members of the ISR, and the eligible: replicas that left the ISR when it
+ * fell below min.insync.replicas. The invariant of every state that is written, whatever is known
+ * of brokers at that time:
+ *
+ *   U1  A replica that counts and has lost nothing since it began to count has all that was
+ *       committed.
+ *   U2  Who counts goes on to count as long as fewer than min.insync.replicas are in the ISR (or
+ *       than there are replicas).
+ *
+ * So an acknowledged record is there unless every one of those that counted when it was
+ * acknowledged has lost something, or min.insync.replicas of them that went on alone have.
+ *
+ *   - U1 holds for members by the rules of replication. While the ISR is too small the high
+ *     watermark stands still (isr.h), so what the eligible have is all there is.
+ *   - U2 is ctl_eligible_after(), which looks at nobody's health. That a leader is registered does
+ *     not say that it is alive; had it just answered, it could lose its power before the write that
+ *     lets others go because of that. A replica that started uncleanly may still have everything
+ *     (a sync that failed need not have lost anything), and it is let go of no sooner than others.
+ *   - Exceptions: who is to be no replica any more (reassign.c, R1, sees to it that enough stay),
+ *     and an unclean election by permission, which begins anew with its leader.
+ *   - Who is not a member any more, and who never was, counts by entering the ISR only: a leader
+ *     said so that is registered in the life in which it said it, is not UNCLEAN, and has named the
+ *     life that is registered now of who enters. That one has caught up since its start.
  *
  * A broker whose registration says that it started uncleanly (its machine lost power, a directory
- * failed to sync) may have lost what it had acknowledged. Each of its replicas is UNCLEAN, that is:
- * neither in sync nor a candidate, until it is out of the ISR and of the eligible ones (which takes
- * another complete one that leads), or was elected because nobody is better. When none of its
- * replicas is UNCLEAN any more, its registration loses the mark, and the broker forgets it as well.
- * The mark in the registration is all there is to remember: a controller that takes over in between
- * begins again, and at worst sends a replica that had caught up out of the ISR once more.
+ * failed to sync) may have lost what it had acknowledged. Each of its replicas that counts is
+ * UNCLEAN: not in sync and no candidate, though it may go on to count as eligible. It is UNCLEAN
+ * no more when it does not count; when it enters the ISR in this life; or when it was elected
+ * because nobody is better. When none of its replicas is UNCLEAN any more, its registration loses
+ * the mark, and the broker forgets it as well. The mark in the registration is all there is to
+ * remember: a controller that takes over in between begins again, and at worst sends a replica that
+ * had caught up out of the ISR once more.
  *
- * When everybody that may be complete is UNCLEAN, nobody is better than the one with the longest
- * log: the largest epoch, then the largest end. All of them have to be there to be compared. The
- * other replicas that are there compete, too: after a longer log everything that a shorter one has
- * is in it, except what was never committed (epochs order logs as terms do in Raft), and they have
- * not lost power.
- *
- * XXX A leader that is dead but still registered counts as complete. When its machine has lost
- * power, and meanwhile the only other complete replica restarts after a failed sync, that one is no
- * longer eligible; if it is not there when the leader comes back, the leader's log is the longest,
- * however short. To be closed by letting go of it only after the leader has answered since. */
+ * When everybody that counts is UNCLEAN, nobody is better than the one with the longest log: the
+ * largest epoch, then the largest end. All of them have to be there to be compared. The other
+ * replicas that are there compete, too: after a longer log everything that a shorter one has is in
+ * it, except what was never committed (epochs order logs as terms do in Raft), and they have not
+ * lost power. */
 #include "base/mem.h"
 #include "base/must.h"
 #include "controller/ctl_state.h"
@@ -36,7 +52,7 @@ bool ctl_is_eligible(const struct ctl_part *part, int32_t broker_id)
     return false;
 }
 
-/* Complete, as far as the state says. */
+/* As far as the state says. */
 static bool counts(const struct ctl_part *part, int32_t broker_id)
 {
     return ctl_in_isr(&part->now, broker_id) || ctl_is_eligible(part, broker_id);
@@ -52,16 +68,12 @@ bool ctl_replica_usable(const struct ctl *ctl, const struct ctl_part *part, int3
 
 /* ---- Eligible replicas. */
 
-/* Complete now, and not known to have lost anything. One whose directory failed may still have
- * everything, and more than the leader if that turns out to have lost power: when it is back, it is
- * UNCLEAN. */
+/* U2: whatever has become of it, it may have everything, and more than the leader if that turns out
+ * to have lost power. */
 static void keep(const struct ctl_part *part, const struct ctl_leadership *next, int32_t broker_id,
                  struct ctl_ids *kept)
 {
-    int32_t i = ctl_replica_index(part, broker_id);
-    if (i >= 0 && ctl_replica_stays(part, broker_id) &&
-        (next->leader < 0 || (part->flags[i] & CTL_REPLICA_UNCLEAN) == 0) &&
-        !ctl_in_isr(next, broker_id)) {
+    if (ctl_replica_stays(part, broker_id) && !ctl_in_isr(next, broker_id)) {
         kept->ids[kept->count++] = broker_id;
     }
 }
@@ -104,6 +116,16 @@ void ctl_unclean_settle(struct ctl_part *part)
         if (!part->exists || !counts(part, part->replicas.ids[i])) {
             part->flags[i] = (uint8_t)(part->flags[i] & ~CTL_REPLICA_UNCLEAN);
         }
+    }
+}
+
+/* Out of the ISR it has caught up in this life, says a leader that lives: it has everything, and
+ * as long as it counts it will have (U1), whatever comes of the write that lets it in. */
+void ctl_unclean_enters(struct ctl_part *part, int32_t broker_id)
+{
+    int32_t i = ctl_replica_index(part, broker_id);
+    if (i >= 0 && !ctl_in_isr(&part->now, broker_id)) {
+        part->flags[i] = (uint8_t)(part->flags[i] & ~CTL_REPLICA_UNCLEAN);
     }
 }
 

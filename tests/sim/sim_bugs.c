@@ -46,6 +46,7 @@ static const char *const names[SIM_BUG_COUNT] = {
     [SIM_BUG_STRAYS] = "strays",
     [SIM_BUG_UNCLEAN_START] = "unclean-start",
     [SIM_BUG_ANY_OF_ALL] = "any-of-all",
+    [SIM_BUG_EARLY_FORGET] = "early-forget",
     [SIM_BUG_EARLY_DURABLE] = "early-durable",
 };
 
@@ -332,6 +333,29 @@ __wrap_strays_find(struct arena *arena, struct logs *logs, int32_t broker_id,
 }
 
 /* ---- who leads where nobody is complete ---- */
+
+struct ctl_ids __real_ctl_eligible_after(const struct ctl *ctl, const struct ctl_part *part,
+                                         const struct ctl_leadership *next);
+struct ctl_ids __wrap_ctl_eligible_after(const struct ctl *ctl, const struct ctl_part *part,
+                                         const struct ctl_leadership *next);
+
+struct ctl_ids __wrap_ctl_eligible_after(const struct ctl *ctl, const struct ctl_part *part,
+                                         const struct ctl_leadership *next)
+{
+    struct ctl_ids all = __real_ctl_eligible_after(ctl, part, next);
+    int32_t kept = 0;
+    if (!sim_bug_on(SIM_BUG_EARLY_FORGET) || next->leader < 0) {
+        return all;
+    }
+    for (int32_t i = 0; i < all.count; i++) {
+        int32_t at = ctl_replica_index(part, all.ids[i]);
+        if (at >= 0 && (part->flags[at] & CTL_REPLICA_UNCLEAN) == 0) {
+            all.ids[kept++] = all.ids[i];
+        }
+    }
+    all.count = kept;
+    return all;
+}
 
 int32_t __real_ctl_unclean_best(const struct ctl *ctl, const struct ctl_part *part);
 int32_t __wrap_ctl_unclean_best(const struct ctl *ctl, const struct ctl_part *part);

@@ -36,6 +36,7 @@ enum sim_bug {
     SIM_BUG_STRAYS,           /* copies that were moved away while nobody could tell stay */
     SIM_BUG_UNCLEAN_START,    /* who lost power does not say so, and leads as if nothing had been */
     SIM_BUG_ANY_OF_ALL,       /* where all that were complete lost power, any of them leads */
+    SIM_BUG_EARLY_FORGET,     /* who started uncleanly is not remembered while somebody leads */
     SIM_BUG_EARLY_DURABLE,    /* in flush mode, what is not on the leader's disk yet counts */
     SIM_BUG_COUNT,
 };

@@ -16,6 +16,8 @@ struct promise {
 struct sim_complete {
     struct sim *sim;
     struct promise parts[SIM_PARTS_MAX];
+    /* The registration that each broker had when its machine last lost its power; 0: none. */
+    int64_t lost[SIM_NODES_MAX + 1];
 };
 
 struct sim_complete *sim_complete_new(struct sim *sim)
@@ -44,17 +46,53 @@ static uint32_t set_of(struct znode_ids ids)
     return set;
 }
 
-/* In sync, and complete by name. */
-static void read_sets(struct bytes data, uint32_t *isr, uint32_t *named)
+/* What a state node says. Without one: nobody. */
+struct said {
+    uint32_t isr;
+    uint32_t named; /* complete by name: in sync, or eligible */
+    int32_t leader;
+    int32_t leader_epoch;
+};
+
+static struct said read_state(struct bytes data)
 {
     struct arena arena = {0};
     struct znode_state state;
-    *isr = *named = 0;
+    struct said said = {.leader = -1, .leader_epoch = -1};
     if (data.size > 0 && znode_state_decode(&arena, data, &state, NULL) == ERR_OK) {
-        *isr = set_of(state.isr);
-        *named = *isr | set_of(state.eligible);
+        said.isr = set_of(state.isr);
+        said.named = said.isr | set_of(state.eligible);
+        said.leader = state.leader;
+        said.leader_epoch = state.leader_epoch;
     }
     arena_fini(&arena);
+    return said;
+}
+
+static int64_t registration(const struct sim_complete *complete, int32_t id)
+{
+    char path[32];
+    struct zk_stat stat = {0};
+    snprintf(path, sizeof(path), "/brokers/ids/%d", id);
+    (void)zk_mem_peek(complete->sim->zk, path, NULL, &stat);
+    return stat.czxid;
+}
+
+/* Those that have caught up. Of who was named already only the leader can say so: where it is the
+ * controller that wrote, which begins another epoch, it has merely been elected. The life that has
+ * caught up is the one that is registered; it may have ended since. */
+static uint32_t entrants(const struct sim_complete *complete, const struct said *old,
+                         const struct said *now)
+{
+    bool asked = old->leader == now->leader && old->leader_epoch == now->leader_epoch;
+    uint32_t set = now->isr & ~(asked ? old->isr : old->named);
+    for (int32_t id = 1; id <= SIM_NODES_MAX; id++) {
+        int64_t lost = complete->lost[id];
+        if ((set & bit(id)) != 0 && lost != 0 && registration(complete, id) == lost) {
+            set &= ~bit(id);
+        }
+    }
+    return set;
 }
 
 static void become_hollow(struct sim_complete *complete, int number)
@@ -90,17 +128,16 @@ void sim_complete_written(struct sim_complete *complete, int number, struct byte
                           struct bytes new_)
 {
     struct promise *promise = &complete->parts[number];
-    uint32_t old_isr, old_named, isr, named;
-    read_sets(old, &old_isr, &old_named);
-    read_sets(new_, &isr, &named);
+    struct said before = read_state(old);
+    struct said now = read_state(new_);
     uint32_t replicas = replicas_of(complete, number);
-    uint32_t entered = isr & ~old_named;
-    bool enough =
-        size_of(isr) >= complete->sim->options.min_insync || size_of(isr) >= size_of(replicas);
-    uint32_t stays = promise->complete & (enough ? named : replicas | isr);
+    uint32_t entered = entrants(complete, &before, &now);
+    bool enough = size_of(now.isr) >= complete->sim->options.min_insync ||
+                  size_of(now.isr) >= size_of(replicas);
+    uint32_t stays = promise->complete & (enough ? now.named : replicas | now.isr);
     promise->excused &= ~entered;
     if (promise->hollow) {
-        promise->rivals = old_named;
+        promise->rivals = before.named;
     }
     if (!promise->hollow && (stays | entered) != 0) {
         promise->complete = stays | entered;
@@ -111,6 +148,7 @@ void sim_complete_written(struct sim_complete *complete, int number, struct byte
 
 void sim_complete_power(struct sim_complete *complete, const struct sim_node *node)
 {
+    complete->lost[node->id] = registration(complete, node->id);
     for (int i = 0; i < SIM_PARTS_MAX; i++) {
         struct promise *promise = &complete->parts[i];
         uint32_t before = promise->complete;

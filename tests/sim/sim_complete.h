@@ -4,7 +4,8 @@
  * its power before another one became complete. Complete is:
  *
  *   - at first, who is in the ISR of the state node that is created
- *   - who enters an ISR afterwards, when the write that says so is accepted
+ *   - who enters an ISR afterwards, when the write that says so is accepted; who was eligible, if
+ *     its leader asked for it. Not in a life that has lost its power before that
  *   - no longer, who leaves the ISR while min.insync.replicas are left in it (or as many as there
  *     are replicas): the others may go on to acknowledge. When fewer are left nobody may, so all
  *     that were complete still are, whatever the controller makes of it
