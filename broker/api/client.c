@@ -18,7 +18,7 @@ struct client_waiter {
     struct client *client;
 };
 
-_Static_assert(sizeof(struct client) <= 120, "every connection pays for this");
+_Static_assert(sizeof(struct client) <= 104, "every connection pays for this");
 
 static struct budget_lease *client_lease(struct client *client)
 {
@@ -318,6 +318,7 @@ void client_release(struct client *client)
 
 void client_append_begin(struct client *client)
 {
+    must(client->appending < CLIENT_REQUESTS_MAX);
     client->appending++;
 }
 

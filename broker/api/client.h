@@ -20,17 +20,17 @@ struct client {
     struct conn *conn; /* NULL once closed */
     struct netloop *netloop;
     const struct listener *listener;
-    struct list requests; /* of struct req, oldest first; the head is the next to be answered */
-    int requests_count;
+    struct list requests;  /* of struct req, oldest first; the head is the next to be answered */
     struct loop_task turn; /* at its end: sends what was answered during it, begins `held` */
-    struct req
-        *held;     /* decoded, but must wait: the broker is not ready, or for appends before it */
-    int appending; /* produce requests whose appends are under way */
+    /* Decoded, but must wait: the broker is not ready, or for appends before it. */
+    struct req *held;
     struct client_waiter *waiter; /* for the budget; NULL: not waiting */
     int32_t granted_bytes;        /* reserved for the frame that is being read; 0: none */
-    bool blocked;                 /* a single-stage request is in work */
-    bool closing;
-    bool freed;
+    int16_t requests_count;
+    uint8_t appending; /* produce requests whose appends are under way */
+    bool blocked : 1;  /* a single-stage request is in work */
+    bool closing : 1;
+    bool freed : 1;
 };
 
 /* Take an accepted connection over. */

@@ -41,26 +41,26 @@ struct short_address {
     uint16_t family; /* 0: not known */
 };
 
-/* Of a stream that we make. */
-struct outgoing {
-    struct tcp_stream *tcp;
-    struct loop_task fail_task; /* tells a failed connect outside of connect() */
-    struct resolve *resolve;
-};
-
 struct tcp_stream {
     struct net_stream stream; /* first */
     int fd;                   /* -1 while a name is being resolved, or when connecting failed */
     uint8_t wanted;
     bool assigned;
     bool connecting;
-    bool failed; /* every recv and send says ERR_CLOSED */
+    bool failed : 1;   /* every recv and send says ERR_CLOSED */
+    bool outgoing : 1; /* it is part of a struct outgoing */
     struct event event;
     struct short_address peer;
-    struct outgoing *outgoing; /* NULL: accepted */
 };
 
-_Static_assert(sizeof(struct tcp_stream) <= 208,
+/* A stream that we make. */
+struct outgoing {
+    struct tcp_stream tcp;      /* first */
+    struct loop_task fail_task; /* tells a failed connect outside of connect() */
+    struct resolve *resolve;
+};
+
+_Static_assert(sizeof(struct tcp_stream) <= 200,
                "every connection pays for this (128 are libevent's)");
 
 struct tcp_listener {
@@ -266,13 +266,10 @@ static void tcp_want(struct net_stream *stream, int ready)
 
 static void resolve_abandon(struct resolve *resolve);
 
-static void outgoing_free(struct outgoing *outgoing)
+static struct outgoing *outgoing_of(struct tcp_stream *tcp)
 {
-    if (outgoing != NULL) {
-        loop_task_cancel(&outgoing->fail_task);
-        resolve_abandon(outgoing->resolve);
-        mem_free(outgoing);
-    }
+    must(tcp->outgoing);
+    return (struct outgoing *)tcp;
 }
 
 static void tcp_close(struct net_stream *stream)
@@ -284,7 +281,10 @@ static void tcp_close(struct net_stream *stream)
     if (tcp->fd >= 0) {
         close(tcp->fd);
     }
-    outgoing_free(tcp->outgoing);
+    if (tcp->outgoing) {
+        loop_task_cancel(&outgoing_of(tcp)->fail_task);
+        resolve_abandon(outgoing_of(tcp)->resolve);
+    }
     mem_free(tcp);
 }
 
@@ -299,26 +299,24 @@ static const struct net_stream_ops tcp_stream_ops = {
 
 static void on_fail_task(struct loop_task *task)
 {
-    struct tcp_stream *tcp = container_of(task, struct outgoing, fail_task)->tcp;
+    struct tcp_stream *tcp = &container_of(task, struct outgoing, fail_task)->tcp;
     tcp->stream.on_ready(&tcp->stream, NET_READABLE);
 }
 
-static struct tcp_stream *stream_new(struct loop *loop, int fd)
+static void stream_init(struct tcp_stream *tcp, struct loop *loop, int fd)
 {
-    struct tcp_stream *tcp = mem_new(struct tcp_stream);
     tcp->stream.ops = &tcp_stream_ops;
     tcp->stream.loop = loop;
     tcp->fd = fd;
-    return tcp;
 }
 
 static struct tcp_stream *stream_new_outgoing(struct loop *loop)
 {
-    struct tcp_stream *tcp = stream_new(loop, -1);
-    tcp->outgoing = mem_new(struct outgoing);
-    tcp->outgoing->tcp = tcp;
-    loop_task_init(&tcp->outgoing->fail_task, on_fail_task);
-    return tcp;
+    struct outgoing *outgoing = mem_new(struct outgoing);
+    stream_init(&outgoing->tcp, loop, -1);
+    outgoing->tcp.outgoing = true;
+    loop_task_init(&outgoing->fail_task, on_fail_task);
+    return &outgoing->tcp;
 }
 
 /* ---- connecting: the name is looked up on a thread of its own, connections are few ---- */
@@ -380,7 +378,7 @@ static void resolve_post(struct resolve *resolve)
 static void stream_fail(struct tcp_stream *tcp)
 {
     tcp->failed = true;
-    loop_defer(tcp->stream.loop, &tcp->outgoing->fail_task);
+    loop_defer(tcp->stream.loop, &outgoing_of(tcp)->fail_task);
 }
 
 static void stream_connect(struct net_tcp *net, struct tcp_stream *tcp,
@@ -433,7 +431,7 @@ static void on_resolved(struct loop_msg *msg)
     struct resolve *resolve = container_of(msg, struct resolve, msg);
     struct tcp_stream *tcp = resolve->tcp;
     if (tcp != NULL) {
-        tcp->outgoing->resolve = NULL;
+        outgoing_of(tcp)->resolve = NULL;
         if (resolve->found) {
             stream_connect(resolve->net, tcp, &resolve->address, resolve->address_size);
         } else {
@@ -458,7 +456,7 @@ static void resolve_start(struct net_tcp *net, struct tcp_stream *tcp, const str
     resolve->msg.fn = on_resolved;
     atomic_init(&resolve->holders, 2);
     must(pthread_mutex_init(&resolve->lock, NULL) == 0);
-    tcp->outgoing->resolve = resolve;
+    outgoing_of(tcp)->resolve = resolve;
     if (resolve_now(resolve, AI_NUMERICHOST | AI_NUMERICSERV)) {
         resolve->found = true;
         resolve_post(resolve);
@@ -526,9 +524,10 @@ static struct net_stream *tcp_adopt(struct net *net, struct loop *loop,
 {
     (void)net;
     struct tcp_accepted *tcp_accepted = (struct tcp_accepted *)accepted;
-    struct tcp_stream *tcp = stream_new(loop, tcp_accepted->fd);
+    struct tcp_stream *tcp = mem_new(struct tcp_stream);
     struct sockaddr_storage local = {0};
     socklen_t size = sizeof(local);
+    stream_init(tcp, loop, tcp_accepted->fd);
     tcp->peer = tcp_accepted->peer;
     if (getsockname(tcp->fd, (struct sockaddr *)&local, &size) == 0) {
         tcp->stream.local_port = shorten(&local).port;

@@ -16,6 +16,7 @@ A report of load_runner.measured(), or of what has a usage.Window around its loa
 "foreign" in it says that others were at work, and such a run may be repeated.
 """
 import clusters
+import consumers
 import neutral
 import small
 import streams
@@ -23,5 +24,6 @@ import streams
 ALL = {one.name: one for one in (
     streams.Produce, streams.Consume, streams.Latency, clusters.Failover, clusters.Shutdown, clusters.Partitions,
     clusters.Restart, clusters.Copies, clusters.Flush,
+    consumers.Tail, consumers.Tail8, consumers.Polls, consumers.Cold, consumers.Crowd,
     neutral.Neutral, neutral.NeutralThree,
     small.Small, small.OneCore)}

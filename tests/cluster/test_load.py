@@ -133,3 +133,97 @@ def test_gaps_tells_how_long_each_partition_could_not_be_written(one_broker, top
     for one in report["partitions"]:
         assert one["gap_end_ns"] > continued
         assert one["gap_end_ns"] - one["gap_start_ns"] >= 100e6
+
+
+def test_followers_each_get_everything_that_is_produced_meanwhile(one_broker, load, topic):
+    """Five consumers of two partitions: three of one, two of the other."""
+    create(one_broker, topic, 2)
+    address = one_broker.broker(1).address
+    status, report, text = load("follow", address, topic, partitions=2, connections=5, rate=200, seconds=1, records=3,
+                                record_bytes=64)
+    assert status == 0, text
+    assert report["answer_us"]["count"] == 200
+    assert report["end_to_end_us"]["count"] == 100 * 3 + 100 * 2
+    assert report["records"] == 3 * (100 * 3 + 100 * 2)
+
+
+def test_followers_of_more_partitions_than_there_are_consumers(one_broker, load, topic):
+    create(one_broker, topic, 5)
+    status, report, text = load("follow", one_broker.broker(1).address, topic, partitions=5, connections=2, rate=100,
+                                seconds=1, records=1, record_bytes=64)
+    assert status == 0, text
+    assert report["end_to_end_us"]["count"] == 100
+
+
+def test_followers_notice_records_of_somebody_else(one_broker, load, topic):
+    """What another producer writes meanwhile is not what was sent."""
+    create(one_broker, topic, 1)
+    address = one_broker.broker(1).address
+    program = os.path.join(os.path.dirname(clusters.default_binary()), "bench", "bench_load")
+    host, port = address.rsplit(":", 1)
+    follow = subprocess.Popen([program, "follow", "--host", host, "--port", port, "--topic", topic, "--rate", "100",
+                               "--seconds", "3", "--records", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def begun():
+        end = one_broker.broker(1).call("ListOffsets", {"topics": [{"name": topic, "partitions": [
+            {"partition_index": 0, "timestamp": -1}]}]})
+        return end["topics"][0]["partitions"][0]["offset"] > 0
+
+    one_broker.wait(begun, "the first record")
+    status, _, text = load("produce", address, topic, requests=1, records=2)
+    assert status == 0, text
+    _, err = follow.communicate(timeout=60)
+    assert follow.returncode == 1
+    assert "another size" in err or "not what was sent" in err
+
+
+class Crowd:
+    """bench_load crowd, step by step."""
+
+    def __init__(self, address, topic, **options):
+        program = os.path.join(os.path.dirname(clusters.default_binary()), "bench", "bench_load")
+        host, port = address.rsplit(":", 1)
+        words = [w for k, v in options.items() for w in ("--" + k.replace("_", "-"), str(v))]
+        self.process = subprocess.Popen([program, "crowd", "--host", host, "--port", port, "--topic", topic, *words],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def line(self):
+        return self.process.stdout.readline()
+
+    def go_on(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def end(self):
+        _, err = self.process.communicate(timeout=60)
+        return self.process.returncode, err
+
+
+def test_a_crowd_is_probed_alone_idle_and_active(one_broker, load, topic):
+    create(one_broker, topic, 2)
+    crowd = Crowd(one_broker.broker(1).address, topic, partitions=2, connections=30, active=10, rate=100, seconds=0.5,
+                  records=1)
+    assert crowd.line() == "ready\n"
+    crowd.go_on()
+    assert crowd.line() == "open\n"
+    crowd.go_on()
+    report = json.loads(crowd.line())
+    crowd.go_on()
+    assert crowd.end() == (0, "")
+    assert report["answer_us"]["count"] == 50
+    for key in ("probe_alone_us", "probe_idle_us", "probe_active_us"):
+        assert report[key]["count"] == 100
+
+
+def test_a_crowd_notices_that_its_connections_are_closed(needs_cluster, load, topic, tmp_path):
+    with clusters.Cluster(str(tmp_path / "cluster"), brokers=1, config={"offsets.topic.replication.factor": "1"}) as one:
+        create(one, topic, 1)
+        crowd = Crowd(one.broker(1).address, topic, connections=3, active=1, seconds=0.5, records=1)
+        assert crowd.line() == "ready\n"
+        crowd.go_on()
+        assert crowd.line() == "open\n"
+        one.kill(1)
+        crowd.go_on()
+        status, err = crowd.end()
+        assert status == 1
+        assert "broke" in err.lower()

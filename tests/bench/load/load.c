@@ -126,7 +126,7 @@ void load_clock_start(struct load_clock *clock)
     clock->start_cpu_ns = cpu_ns();
 }
 
-static void print_hist(const char *name, const struct hist *hist)
+void load_report_times(const char *name, const struct hist *hist)
 {
     if (hist != NULL && hist->total > 0) {
         printf(", \"%s\": {\"count\": %" PRIu64 ", \"p50\": %.1f, \"p99\": %.1f, \"p99.9\": %.1f"
@@ -137,8 +137,8 @@ static void print_hist(const char *name, const struct hist *hist)
     }
 }
 
-void load_report(const char *mode, const struct load_clock *clock, const struct load_counts *counts,
-                 const struct hist *hist, const struct hist *end_to_end)
+void load_report_begin(const char *mode, const struct load_clock *clock,
+                       const struct load_counts *counts)
 {
     double seconds = (double)(now_ns() - clock->start_ns) / 1e9;
     double cpu = (double)(cpu_ns() - clock->start_cpu_ns) / 1e9;
@@ -146,8 +146,12 @@ void load_report(const char *mode, const struct load_clock *clock, const struct 
            ", \"bytes\": %" PRId64 ", \"checksum\": %" PRIu64 ", \"generator_core\": %.3f",
            mode, seconds, counts->requests, counts->records, counts->bytes, counts->checksum,
            cpu / seconds);
-    print_hist("answer_us", hist);
-    print_hist("end_to_end_us", end_to_end);
+}
+
+void load_report_end(const struct load_clock *clock)
+{
+    double seconds = (double)(now_ns() - clock->start_ns) / 1e9;
+    double cpu = (double)(cpu_ns() - clock->start_cpu_ns) / 1e9;
     printf("}\n");
     if (cpu > 0.8 * seconds) {
         fprintf(
@@ -155,4 +159,13 @@ void load_report(const char *mode, const struct load_clock *clock, const struct 
             "load: the generator itself used %.0f %% of its core: it may be what was measured\n",
             100 * cpu / seconds);
     }
+}
+
+void load_report(const char *mode, const struct load_clock *clock, const struct load_counts *counts,
+                 const struct hist *hist, const struct hist *end_to_end)
+{
+    load_report_begin(mode, clock, counts);
+    load_report_times("answer_us", hist);
+    load_report_times("end_to_end_us", end_to_end);
+    load_report_end(clock);
 }

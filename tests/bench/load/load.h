@@ -4,6 +4,8 @@
  *   consume   reads every partition from its start to its end
  *   latency   sends batches by a fixed schedule, whether or not answers come (an open loop: waiting
  *             counts from when a batch was due), and reads them back by long poll
+ *   follow    consumers in long polls at the end of the log, while it is produced by a schedule
+ *   crowd     a probe alone, among many idle connections, and while some of them are active
  *   await     looks at a cluster until all partitions of some topics are served
  *   gaps      one small producer per partition, and how long each could not write
  *
@@ -25,6 +27,7 @@ struct load_options {
     const char *topic;
     int32_t partitions;
     int32_t connections;
+    int32_t active; /* crowd: of the connections */
     int32_t depth;
     int16_t acks;
     int32_t batch_records;
@@ -67,7 +70,13 @@ struct load_clock {
 
 void load_clock_start(struct load_clock *clock);
 
-/* Print the report. `hist` and `end_to_end` (in ns) may be NULL. */
+/* Print the report, times (in ns) of any name in between; those that are NULL or empty are not. */
+void load_report_begin(const char *mode, const struct load_clock *clock,
+                       const struct load_counts *counts);
+void load_report_times(const char *name, const struct hist *hist);
+void load_report_end(const struct load_clock *clock);
+
+/* All of it, where times of answers and from end to end are all there is. */
 void load_report(const char *mode, const struct load_clock *clock, const struct load_counts *counts,
                  const struct hist *hist, const struct hist *end_to_end);
 
@@ -79,3 +88,5 @@ int load_consume(const struct load_options *options);
 int load_latency(const struct load_options *options);
 int load_await(const struct load_options *options);
 int load_gaps(const struct load_options *options);
+int load_follow(const struct load_options *options);
+int load_crowd(const struct load_options *options);

@@ -12,20 +12,22 @@ static int usage(FILE *to)
 {
     fprintf(to,
             "Example:  bench_load produce --port 9092 --topic t --requests 10000\n\n"
-            "usage: bench_load produce|consume|latency|await|gaps --port N --topic NAME [options]\n"
+            "usage: bench_load MODE --port N --topic NAME [options]\n"
+            "  MODE               produce, consume, latency, follow, crowd, await or gaps\n"
             "  --host H           (127.0.0.1)\n"
             "  --brokers ID=PORT,..  of a cluster, instead of --port: produce, await, gaps\n"
             "  --replicas N       await: an ISR of so many at least (1)\n"
             "  --partitions N     of the topic (1)\n"
-            "  --connections N    (1)\n"
+            "  --connections N    (1); follow: consumers; crowd: beside the probe\n"
+            "  --active N         crowd: of the connections (1)\n"
             "  --depth N          produce: requests under way per connection (5)\n"
             "  --acks 0|1|-1      (1)\n"
             "  --records N        per batch (64)\n"
             "  --record-bytes N   (1000)\n"
             "  --requests N       produce: in all (10000)\n"
-            "  --fetch-bytes N    consume: at most, per answer (1048576)\n"
-            "  --rate N           latency: batches a second (1000); gaps: of each partition\n"
-            "  --seconds S        latency: for so long (5); await: at most\n");
+            "  --fetch-bytes N    consume, follow: at most, per answer (1048576)\n"
+            "  --rate N           latency, follow, crowd: batches a second (1000); gaps: of each\n"
+            "  --seconds S        latency, follow, crowd: for so long (5); await: at most\n");
     return to == stdout ? 0 : 2;
 }
 
@@ -37,6 +39,7 @@ enum option_id {
     OPTION_TOPIC,
     OPTION_PARTITIONS,
     OPTION_CONNECTIONS,
+    OPTION_ACTIVE,
     OPTION_DEPTH,
     OPTION_ACKS,
     OPTION_RECORDS,
@@ -56,6 +59,7 @@ static const struct option long_options[] = {
     {"topic", required_argument, NULL, OPTION_TOPIC},
     {"partitions", required_argument, NULL, OPTION_PARTITIONS},
     {"connections", required_argument, NULL, OPTION_CONNECTIONS},
+    {"active", required_argument, NULL, OPTION_ACTIVE},
     {"depth", required_argument, NULL, OPTION_DEPTH},
     {"acks", required_argument, NULL, OPTION_ACKS},
     {"records", required_argument, NULL, OPTION_RECORDS},
@@ -102,6 +106,9 @@ static void take_option(struct load_options *out, int id, const char *value)
     case OPTION_CONNECTIONS:
         out->connections = (int32_t)number(value, 1, 100000);
         break;
+    case OPTION_ACTIVE:
+        out->active = (int32_t)number(value, 1, 100000);
+        break;
     case OPTION_DEPTH:
         out->depth = (int32_t)number(value, 1, 1000);
         break;
@@ -138,6 +145,7 @@ int main(int argc, char **argv)
         .partitions = 1,
         .replicas = 1,
         .connections = 1,
+        .active = 1,
         .depth = 5,
         .acks = 1,
         .batch_records = 64,
@@ -162,10 +170,8 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(const struct load_options *options);
-    } modes[] = {{"produce", load_produce},
-                 {"consume", load_consume},
-                 {"latency", load_latency},
-                 {"await", load_await},
+    } modes[] = {{"produce", load_produce}, {"consume", load_consume}, {"latency", load_latency},
+                 {"follow", load_follow},   {"crowd", load_crowd},     {"await", load_await},
                  {"gaps", load_gaps}};
     for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
         if (strcmp(argv[optind], modes[i].name) == 0) {
