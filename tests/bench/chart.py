@@ -1,7 +1,8 @@
 """One picture of a workload, from its document (see report.py), by gnuplot: an SVG that is read at a glance.
 
 Each main figure is a panel with a bar for each peer: the median, with its number, and whiskers from the least to the
-most. Each group of figures, as the percentiles of a latency are, is a panel with a line for each peer.
+most. A group of main figures is one panel with such bars side by side; any other group, as the percentiles of a latency
+are, is a panel with a line for each peer.
 """
 import shutil
 import statistics
@@ -9,7 +10,7 @@ import subprocess
 
 COLOURS = {"barnabas": "#1b6ca8", "floor": "#9a9a9a", "kafka": "#c8553d"}
 MORE_COLOURS = ["#1b6ca8", "#c8553d", "#9a9a9a", "#4c956c", "#8d5a97", "#d9a441"]
-PANEL_WIDTH, PANEL_HEIGHT, HEAD = 330, 290, 60
+PANEL_WIDTH, PANEL_HEIGHT, HEAD, FOOT, CROWD_FOOT = 330, 290, 60, 34, 60
 COLUMNS_MAX, BARS_MAX = 4, 8
 WHISKER = "heads size graph 0.014,90 fixed lw 1.3"
 DRAW_S = 60
@@ -20,25 +21,31 @@ def text(words):
     return "'" + str(words).replace("'", "''") + "'"
 
 
-def short(value):
+def broken(words):
+    """The same with a line for each part of a name like 100-lz4-all: many names stand side by side."""
+    return '"' + str(words).replace("-", "\\n").replace('"', "'") + '"'
+
+
+def short(value, digits=3):
     if value >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.3g}"
+    return f"{value:.{digits}g}"
 
 
 class Panel:
     """title; points: {peer: [(label, median, least, most), ...]}"""
 
-    def __init__(self, title, points):
-        self.title, self.points = title, points
+    def __init__(self, title, points, is_line=False):
+        self.title, self.points, self.is_line = title, points, is_line
 
     @property
     def labels(self):
         return list(dict.fromkeys(label for rows in self.points.values() for label, *_ in rows))
 
     @property
-    def is_line(self):
-        return len(self.labels) > 1
+    def is_crowd(self):
+        """Bars side by side under labels, whose parts stand one below another."""
+        return not self.is_line and len(self.labels) > 1
 
 
 def peers_of(document):
@@ -63,17 +70,20 @@ def title_of(figure, title=None):
 
 def panels(document):
     """What there is to be drawn: bars first, then lines."""
-    bars, groups = [], {}
-    plain = [f for f in document["figures"] if not f.get("group")]
-    for figure in [f for f in plain if f.get("main")] or plain:
+    found = {}
+    figures = document["figures"]
+    alone = any(one.get("main") for one in figures)  # else whatever has no group is a bar
+    for figure in figures:
+        grouped, is_main = bool(figure.get("group")), figure.get("main", False)
         points = points_of(document, figure)
-        if points and any(median > 0 for median, _, _ in points.values()):
-            bars.append(Panel(title_of(figure), {name: [("", *one)] for name, one in points.items()}))
-    for figure in (f for f in document["figures"] if f.get("group")):
-        for name, one in points_of(document, figure).items():
-            rows = groups.setdefault(title_of(figure, figure["group"]), {})
-            rows.setdefault(name, []).append((figure["label"], *one))
-    return bars[:BARS_MAX] + [Panel(title, points) for title, points in groups.items()]
+        if (not grouped and alone and not is_main) or not any(median > 0 for median, _, _ in points.values()):
+            continue
+        key = (grouped and not is_main, figure["group"] if grouped else figure["key"])
+        panel = found.setdefault(key, Panel(title_of(figure, figure.get("group")), {}, grouped and not is_main))
+        for name, one in points.items():
+            panel.points.setdefault(name, []).append((figure.get("label") or "", *one))
+    bars = [panel for panel in found.values() if not panel.is_line]
+    return bars[:BARS_MAX] + [panel for panel in found.values() if panel.is_line]
 
 
 def colour_of(name, names):
@@ -83,18 +93,27 @@ def colour_of(name, names):
 
 
 def bars_script(panel, names):
-    """A bar for each peer, its number above the whisker."""
-    shown = [name for name in names if name in panel.points]
-    lines = ["unset logscale", "set format y '%.4g'", "unset key", f"set xrange [-0.7:{len(shown) - 0.3:.1f}]", "set yrange [0:*]",
-             "set offsets 0, 0, graph 0.14, 0",
-             "set xtics (" + ", ".join(f"{text(name)} {i}" for i, name in enumerate(shown)) + ")"]
+    """A bar for each peer, its number above the whisker; side by side for each label, where there are several."""
+    shown, labels = [name for name in names if name in panel.points], panel.labels
+    several = panel.is_crowd
+    step = 0.84 / len(shown) if several else 1
+    ends = [label if several else name for label in labels for name in ([""] if several else shown)]
+    lines = ["unset logscale", "set format y '%.4g'", "set key top right horizontal reverse Left samplen 1.5 font ',11'"
+             if several else "unset key", f"set xrange [-0.7:{len(ends) - 0.3:.1f}]", "set yrange [0:*]",
+             f"set offsets 0, 0, graph {0.3 if several else 0.14}, 0", f"set boxwidth {step * 0.92 if several else 0.62:.3f}",
+             f"set xtics font ',{9 if several else 12}' ("
+             + ", ".join(f"{broken(end) if several else text(end)} {i}" for i, end in enumerate(ends)) + ")"]
     boxes, whiskers, numbers = [], [], []
+    size, digits = (12, 3) if len(labels) * len(shown) <= 4 else (8, 2)
     for i, name in enumerate(shown):
-        (_, median, least, most), = panel.points[name]
-        lines += [f"$bar{i} << EOD", f"{i} {median:.9g} {least:.9g} {most:.9g} \"{short(median)}\"", "EOD"]
-        boxes.append(f"$bar{i} using 1:2 with boxes fc rgb {text(colour_of(name, names))}")
-        whiskers.append(f"$bar{i} using 1:3:(0):($4-$3) with vectors {WHISKER} lc rgb '#333333'")
-        numbers.append(f"$bar{i} using 1:4:5 with labels center offset 0,0.8 font ',12'")
+        lines.append(f"$bar{i} << EOD")
+        for label, median, least, most in panel.points[name]:
+            x = labels.index(label) + (i - (len(shown) - 1) / 2) * step if several else i
+            lines.append(f"{x:.3f} {median:.9g} {least:.9g} {most:.9g} \"{short(median, digits)}\"")
+        lines.append("EOD")
+        boxes.append(f"$bar{i} using 1:2 with boxes fc rgb {text(colour_of(name, names))} title {text(name)}")
+        whiskers.append(f"$bar{i} using 1:3:(0):($4-$3) with vectors {WHISKER} lc rgb '#333333' notitle")
+        numbers.append(f"$bar{i} using 1:4:5 with labels center offset 0,0.8 font ',{size}' notitle")
     return lines + ["plot " + ", ".join(boxes + whiskers + numbers)]
 
 
@@ -105,7 +124,7 @@ def lines_script(panel, names):
     lines = [f"set xrange [-0.4:{len(labels) - 0.6:.1f}]", "unset offsets", "set logscale y", "set format y '%.0f'",
              "set yrange [*:*]",
              "set key bottom right reverse Left samplen 1.5 spacing 1.1 font ',11'",
-             "set xtics (" + ", ".join(f"{text(label)} {i}" for i, label in enumerate(labels)) + ")"]
+             "set xtics font ',12' (" + ", ".join(f"{text(label)} {i}" for i, label in enumerate(labels)) + ")"]
     plots = []
     for i, name in enumerate(shown):
         lines.append(f"$line{i} << EOD")
@@ -130,15 +149,16 @@ def script(document, path):
     if len(found) > COLUMNS_MAX and -(-len(found) // (COLUMNS_MAX - 1)) == -(-len(found) // COLUMNS_MAX):
         columns = COLUMNS_MAX - 1  # as many rows, and they are fuller
     rows = -(-len(found) // columns)
-    width, height = PANEL_WIDTH * columns, PANEL_HEIGHT * rows + HEAD
+    foot = CROWD_FOOT if any(panel.is_crowd for panel in found) else FOOT
+    width, height = PANEL_WIDTH * columns, (PANEL_HEIGHT + foot - FOOT) * rows + HEAD
     head = f"{document['workload']}: {document.get('text', '')}"
     lines = [f"set terminal svg size {width},{height} enhanced font 'sans-serif,13' background rgb 'white'",
-             f"set output {text(path)}", "set encoding utf8", "set style fill solid 0.9 noborder", "set boxwidth 0.62",
+             f"set output {text(path)}", "set encoding utf8", "set style fill solid 0.9 noborder",
              "set border 3 lc rgb '#777777'", "set tics nomirror tc rgb '#333333'", "set ytics font ',11'", "set xtics scale 0",
              "set grid ytics lc rgb '#dddddd' lw 0.7",
              f"set multiplot layout {rows},{columns} title {text(head)} noenhanced font ',14' margins screen"
-             f" {62 / width:.4f}, {1 - 14 / width:.4f}, {34 / height:.4f}, {1 - (HEAD + 34) / height:.4f}"
-             f" spacing screen {72 / width:.4f}, {78 / height:.4f}"]
+             f" {62 / width:.4f}, {1 - 14 / width:.4f}, {foot / height:.4f}, {1 - (HEAD + 34) / height:.4f}"
+             f" spacing screen {72 / width:.4f}, {(foot + 44) / height:.4f}"]
     for panel in found:
         lines.append(f"set title {text(panel.title)} noenhanced font ',13'")
         lines += lines_script(panel, names) if panel.is_line else bars_script(panel, names)

@@ -49,6 +49,9 @@ def descendants(pid):
 
 
 def _child(work, folder):
+    """In a session of its own: a signal comes once, from the parent, and the load's share of the processors is that of
+    a session, as each contestant's is."""
+    os.setsid()
     machine.end_with_parent(signal.SIGTERM)
     for one in SIGNALS:
         signal.signal(one, _end)

@@ -29,9 +29,10 @@ class Cell:
             return lambda report, name=self.name: make(report["cells"][name])
 
         yield Figure(f"{self.name}-messages_s", f"{self.name}: messages", "/s", of(lambda r: r["records"] / r["seconds"]),
-                     "kafka >= 1")
+                     "kafka >= 1", main=True, group="messages", label=self.name)
         yield Figure(f"{self.name}-cpu_us", f"{self.name}: CPU per message", "us",
-                     of(lambda r: r["cpu_s"] / r["records"] * 1e6), self.cpu_goal, main=True)
+                     of(lambda r: r["cpu_s"] / r["records"] * 1e6), self.cpu_goal, main=True, group="CPU per message",
+                     label=self.name)
         yield Figure(f"{self.name}-cpu_per_gb", f"{self.name}: CPU per raw GB", "s",
                      of(lambda r: r["cpu_s"] / r["bytes"] * 1e9), self.raw_goal)
         yield Figure(f"{self.name}-client", f"{self.name}: client's busiest thread", "",

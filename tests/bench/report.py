@@ -23,7 +23,8 @@ class Figure:
     """One line of the table. `of` makes it from a run's report; a report without it (KeyError) has no such figure.
     `goal` binds the first peer: "<= 100" on the value, "ratio <= 1.25" on its ratio to the last peer, "kafka <= 0.5"
     on that to the peer named; several with semicolons.
-    `main`: a bar in the chart. `group` and `label`: a line through all figures of that group, as percentiles are.
+    `main`: a bar in the chart. `group` and `label`: a panel of the chart has all figures of that group, in main ones as
+    bars side by side, else as a line through them, as percentiles are.
     `counted`: only a run that counts system calls has it."""
     key: str
     title: str
@@ -90,7 +91,8 @@ def judge(figures, runs):
     """The figure by which a peer is compared with itself: the steadiest that these runs have."""
     able = [figure for figure in figures if not figure.counted and values_of(figure, runs)]
     by_key = {figure.key: figure for figure in able}
-    return next((by_key[key] for key in JUDGES if key in by_key), able[0] if able else None)
+    found = [by_key[key] for key in JUDGES if key in by_key] + [figure for figure in able if figure.main] + able
+    return found[0] if found else None
 
 
 def against_itself(figures, name, first, again):

@@ -8,12 +8,14 @@ import shutil
 import time
 
 import load_runner
+import machine
 import order
 import report
 import usage
 
 AGAIN = " again"
 AGAIN_PAIRS = 3  # of fewer pairs, a median says nothing about a peer against itself
+WARM_MESSAGES, WARM_MORE = 5e6, 3  # a JVM needs so many messages, too; then it may take so many times as long
 FILES_MANY, FILES_REST_S = 2000, 5.0  # ext4 goes slowly around inodes that were freed in the last 5 s
 
 
@@ -58,6 +60,8 @@ class Runner:
         peer = None
         try:
             peer = self.workload.open(name.removesuffix(AGAIN), folder)
+            if self.workload.options.first:
+                self.put_first(peer)
             cold = self.warm(name, peer)
             for _ in range(count):
                 self.runs[name].append({**self.measure(name, peer), "block": len(self.runs[name]) // self.each})
@@ -75,12 +79,22 @@ class Runner:
                 peer.close()
             remove(folder)
 
+    def put_first(self, peer):
+        zookeepers = getattr(getattr(peer, "cluster", None), "zookeepers", [])
+        if not machine.put_first([os.getpid(), *getattr(peer, "pids", []), *(one.pid for one in zookeepers)]):
+            self.notes.append("--first cannot be had here: it needs root and a kernel with autogroups")
+            self.workload.options.first = False
+
     def warm(self, name, peer):
         """Run it until it is as fast as it will be; what that cost, for its facts."""
         seconds = getattr(peer, "warm_s", 0) if getattr(self.workload, "warms", True) else 0
+        wanted = 0 if getattr(self.workload, "open_loop", False) or self.workload.options.quick else WARM_MESSAGES
         reports, begin = [], time.monotonic()
-        while time.monotonic() - begin < seconds:
-            self.tell(name, f"warms up, {time.monotonic() - begin:.0f} of {seconds} s")
+        while seconds:
+            took, messages = time.monotonic() - begin, sum(one.get("records", 0) for one in reports)
+            if took >= seconds and (messages >= wanted or took >= WARM_MORE * seconds):
+                break
+            self.tell(name, f"warms up, {took:.0f} of {seconds} s, {messages / 1e6:.1f} million messages")
             reports.append(self.workload.run(peer))
         if not reports or not all("cpu_s" in one and one.get("bytes") for one in reports):
             return {}

@@ -70,6 +70,7 @@ class Consume(Stream):
 
 class Latency(Stream):
     name = "latency"
+    open_loop = True
     text = "an open loop: --rate batches a second whether or not answers come, read back by long poll"
     figures = COSTS + ANSWERS + REST
 

@@ -163,7 +163,7 @@ class Workload:
     peers = {"a": Peer, "b": Peer}
 
     def __init__(self, pairs, rate=lambda name: {"rate": 1}, each=1):
-        self.options = types.SimpleNamespace(runs=pairs, each=each, quick=True, patience=0)
+        self.options = types.SimpleNamespace(runs=pairs, each=each, quick=True, patience=0, first=False)
         self.log, self.rate = [], rate
 
     def open(self, name, folder):
@@ -246,6 +246,15 @@ def test_without_main_figures_all_plain_ones_are_bars():
     for figure in made["figures"]:
         figure["main"] = False
     assert [panel.title for panel in chart.panels(made)] == ["throughput, MB/s", "not to be drawn", "answer, us"]
+
+
+def test_a_group_of_main_figures_is_one_panel_of_bars():
+    figures = [Figure(f"cpu-{cell}", f"{cell}: CPU", "s", lambda r, c=cell: r[c], group="CPU", label=cell, main=True)
+               for cell in ("small", "large")]
+    runs = {"a": [{"small": 1, "large": 2}], "b": [{"small": 3, "large": 4}]}
+    panel, = chart.panels(report.document("x", {}, {}, figures, runs, {}))
+    assert (panel.title, panel.is_line, panel.labels) == ("CPU, s", False, ["small", "large"])
+    assert panel.points["b"] == [("small", 3, 3, 3), ("large", 4, 4, 4)]
 
 
 def test_without_figures_there_is_no_chart(tmp_path):
