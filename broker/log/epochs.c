@@ -31,6 +31,10 @@ void epochs_load(struct epochs *epochs, const struct epoch_entry *entries, int32
 {
     pthread_mutex_lock(&epochs->lock);
     epochs->count = 0;
+    if (count > epochs->capacity) { /* not more: most logs stay as they are */
+        epochs->capacity = count;
+        epochs->entries = mem_realloc(epochs->entries, (size_t)count * sizeof(*epochs->entries));
+    }
     for (int32_t i = 0; i < count; i++) {
         const struct epoch_entry *last =
             epochs->count > 0 ? &epochs->entries[epochs->count - 1] : NULL;

@@ -287,14 +287,19 @@ enum err logdir_open(struct logdir *dir, struct fs *fs, const char *path, const 
     return err;
 }
 
+void logdir_loaded(struct logdir *dir)
+{
+    checkpoint_fini(&dir->recovery_points);
+    checkpoint_fini(&dir->log_starts);
+    checkpoint_fini(&dir->high_watermarks);
+}
+
 void logdir_close(struct logdir *dir)
 {
     flusher_stop(dir->flusher);
     flusher_release(dir->flusher);
     fs_close(dir->lock);
-    checkpoint_fini(&dir->recovery_points);
-    checkpoint_fini(&dir->log_starts);
-    checkpoint_fini(&dir->high_watermarks);
+    logdir_loaded(dir);
     mem_free(dir->path);
 }
 

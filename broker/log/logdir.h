@@ -37,7 +37,7 @@ struct logdir {
     /* Told once, when it goes offline: from any thread. May be NULL. */
     void (*on_failed)(void *arg, const char *path);
     void *arg;
-    struct checkpoint recovery_points; /* as read at start */
+    struct checkpoint recovery_points; /* as read at start; empty once the logs are loaded */
     struct checkpoint log_starts;
     struct checkpoint high_watermarks;
     int32_t stored_broker_id; /* of meta.properties; -1: none */
@@ -55,6 +55,9 @@ struct logdir {
 MUST_USE enum err logdir_open(struct logdir *dir, struct fs *fs, const char *path,
                               const char *boot_id, struct errmsg *msg);
 void logdir_close(struct logdir *dir);
+
+/* The logs are loaded: what was read for that is not needed any more. */
+void logdir_loaded(struct logdir *dir);
 
 /* Write meta.properties, unless it says so already. */
 MUST_USE enum err logdir_set_identity(struct logdir *dir, int32_t broker_id,

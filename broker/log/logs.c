@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/arena.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -300,6 +301,8 @@ struct loading {
     struct errmsg *msg;
     int32_t loaded;
     struct list found; /* of struct found */
+    /* Holds them: between the logs' own memory they would leave holes that nobody can use. */
+    struct arena arena;
 };
 
 /* A log that is to be opened, by one of several threads. */
@@ -314,7 +317,7 @@ struct found {
     struct plog *log; /* NULL: it could not be opened, or has been taken */
     struct uuid topic_id;
     enum err err;
-    struct errmsg msg;
+    char *why; /* own memory; NULL: nothing is wrong */
 };
 
 enum err logs_open_log(struct logs *logs, struct logdir *dir, const char *name, struct str topic,
@@ -394,21 +397,23 @@ static void found_open(struct work *work)
 {
     struct found *found = container_of(work, struct found, work);
     struct loading *loading = found->loading;
+    struct errmsg msg = {""};
     found->err =
         logs_open_log(loading->logs, loading->dir, found->name, found->topic, found->partition,
-                      &found->config, LOGS_OPEN_LOADED, &found->log, &found->msg);
+                      &found->config, LOGS_OPEN_LOADED, &found->log, &msg);
     if (found->err == ERR_OK) {
         found->err = logs_read_topic_id(loading->dir->fs, plog_dir(found->log), &found->topic_id);
     } else {
         found->log = NULL;
+        found->why = mem_strdup(msg.text);
     }
 }
 
 static struct found *found_new(struct loading *loading, const char *name)
 {
-    struct found *found = mem_new(struct found);
+    struct found *found = arena_new(&loading->arena, struct found);
     found->loading = loading;
-    found->name = mem_strdup(name);
+    found->name = arena_cstr(&loading->arena, str_of(name));
     found->work.run = found_open;
     must(logdir_parse_name(found->name, &found->topic, &found->partition));
     loading->config_of(loading->arg, found->topic, &found->config);
@@ -419,15 +424,14 @@ static struct found *found_new(struct loading *loading, const char *name)
 static void found_free(struct found *found)
 {
     plog_abandon(found->log);
-    mem_free(found->name);
-    mem_free(found);
+    mem_free(found->why);
 }
 
 /* Enter an opened log. */
 static enum err found_enter(struct loading *loading, struct found *found)
 {
     if (found->err != ERR_OK) {
-        *loading->msg = found->msg;
+        errmsg_set(loading->msg, "%s", found->why != NULL ? found->why : "");
         return found->err;
     }
     struct plog *log = found->log;
@@ -519,7 +523,8 @@ enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg, stru
 {
     for (int32_t i = 0; i < logs->dirs_count; i++) {
         struct logdir *dir = &logs->dirs[i];
-        struct loading loading = {logs, dir, config_of, arg, msg, 0, {NULL, NULL}};
+        struct loading loading = {
+            .logs = logs, .dir = dir, .config_of = config_of, .arg = arg, .msg = msg};
         if (logdir_offline(dir)) {
             continue;
         }
@@ -527,6 +532,7 @@ enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg, stru
         list_init(&loading.found);
         enum err err = fs_list(dir->fs, dir->path, on_dir_entry, &loading);
         err = load_found(&loading, err);
+        arena_fini(&loading.arena);
         if (err == ERR_INVALID || err == ERR_EXISTS) {
             return err;
         }
@@ -545,6 +551,9 @@ enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg, stru
         if (logs->dirs[i].rewrite && !logdir_offline(&logs->dirs[i])) {
             sync_rewritten(logs, &logs->dirs[i]);
         }
+    }
+    for (int32_t i = 0; i < logs->dirs_count; i++) {
+        logdir_loaded(&logs->dirs[i]);
     }
     return err;
 }

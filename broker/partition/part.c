@@ -69,6 +69,7 @@ static void part_free(struct part *part)
         part->hooks->on_free(part->hooks_arg);
     }
     isr_fini(&part->isr);
+    mem_free(part->syncs);
     plog_release(part->log);
     wait_source_fini(&part->wait);
     actor_fini(&part->actor);

@@ -124,10 +124,10 @@ struct part {
     struct part_append *gathered; /* appends of this turn, oldest first */
     struct part_append **gathered_end;
     int gathered_count;
-    bool hw_moved; /* and the hooks have not been told */
-    bool wake;     /* something was published in this turn */
-    bool deleted;  /* the log is gone; everything is refused */
-    struct part_sync syncs[PART_SYNCS];
+    bool hw_moved;               /* and the hooks have not been told */
+    bool wake;                   /* something was published in this turn */
+    bool deleted;                /* the log is gone; everything is refused */
+    struct part_sync *syncs;     /* PART_SYNCS of them, from the first one in flush mode on */
     struct part_replicate *held; /* steps whose records are not on the disk yet */
 
     int32_t fetched_from; /* the control loop's: whose fetcher has it; -1: none */

@@ -9,6 +9,7 @@
  *
  * Appends never wait for a sync: what comes while one is under way is for the next. Two notes, one
  * with the sync under way and one with the next, keep the flusher busy. */
+#include "base/mem.h"
 #include "base/must.h"
 #include "partition/part_internal.h"
 
@@ -94,6 +95,9 @@ static void on_note(struct flush_note *note)
 
 static struct part_sync *idle_sync(struct part *part)
 {
+    if (part->syncs == NULL) {
+        part->syncs = mem_zalloc(PART_SYNCS, sizeof(*part->syncs));
+    }
     for (int i = 0; i < PART_SYNCS; i++) {
         if (!part->syncs[i].busy) {
             return &part->syncs[i];

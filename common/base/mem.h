@@ -23,5 +23,9 @@ char *mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2), r
 
 void mem_free(void *ptr);
 
+/* Give what was freed back to the machine, also from between what is in use: for the end of work
+ * that needed much more memory than what stays. Walks the whole heap, so not on a loop. */
+void mem_trim(void);
+
 /* A zeroed object of a type. */
 #define mem_new(type) ((type *)mem_zalloc(1, sizeof(type)))

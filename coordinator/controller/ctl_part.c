@@ -583,7 +583,11 @@ static struct ctl_leadership copy_state(const struct znode_state *state)
 /* Whoever is named as in sync as well (by hand) is in sync. */
 static struct ctl_ids copy_eligible(const struct znode_state *state)
 {
-    struct ctl_ids copy = {mem_zalloc((size_t)state->eligible.count + 1, sizeof(int32_t)), 0};
+    struct ctl_ids copy = {0};
+    if (state->eligible.count == 0) {
+        return copy;
+    }
+    copy.ids = mem_zalloc((size_t)state->eligible.count, sizeof(int32_t));
     struct ctl_leadership isr = {.isr = (int32_t *)state->isr.ids, .isr_count = state->isr.count};
     for (int32_t i = 0; i < state->eligible.count; i++) {
         if (!ctl_in_isr(&isr, state->eligible.ids[i])) {

@@ -65,12 +65,14 @@ static void topic_maybe_free(struct ctl_topic *topic)
     }
 }
 
+/* Of tens of thousands of partitions most are not on the move: empty lists take no memory. */
 static struct znode_ids copy_ids(struct znode_ids ids)
 {
-    int32_t *copy = mem_zalloc((size_t)ids.count + 1, sizeof(*copy));
-    if (ids.count > 0) {
-        memcpy(copy, ids.ids, (size_t)ids.count * sizeof(*copy));
+    if (ids.count == 0) {
+        return (struct znode_ids){NULL, 0};
     }
+    int32_t *copy = mem_zalloc((size_t)ids.count, sizeof(*copy));
+    memcpy(copy, ids.ids, (size_t)ids.count * sizeof(*copy));
     return (struct znode_ids){copy, ids.count};
 }
 
