@@ -18,6 +18,7 @@ A report of load_runner.measured(), or of what has a usage.Window around its loa
 """
 import clusters
 import consumers
+import groups
 import neutral
 import small
 import streams
@@ -27,4 +28,5 @@ ALL = {one.name: one for one in (
     clusters.Restart, clusters.Copies, clusters.Flush,
     consumers.Tail, consumers.Tail8, consumers.Polls, consumers.Cold, consumers.Crowd,
     neutral.Neutral, neutral.NeutralThree,
-    small.Small, small.OneCore)}
+    small.Small, small.OneCore,
+    groups.Group100, groups.Group500)}

@@ -126,6 +126,12 @@ void load_clock_start(struct load_clock *clock)
     clock->start_cpu_ns = cpu_ns();
 }
 
+void load_clock_used(const struct load_clock *clock, double *seconds, double *cpu_seconds)
+{
+    *seconds = (double)(now_ns() - clock->start_ns) / 1e9;
+    *cpu_seconds = (double)(cpu_ns() - clock->start_cpu_ns) / 1e9;
+}
+
 void load_report_times(const char *name, const struct hist *hist)
 {
     if (hist != NULL && hist->total > 0) {
@@ -140,8 +146,8 @@ void load_report_times(const char *name, const struct hist *hist)
 void load_report_begin(const char *mode, const struct load_clock *clock,
                        const struct load_counts *counts)
 {
-    double seconds = (double)(now_ns() - clock->start_ns) / 1e9;
-    double cpu = (double)(cpu_ns() - clock->start_cpu_ns) / 1e9;
+    double seconds, cpu;
+    load_clock_used(clock, &seconds, &cpu);
     printf("{\"mode\": \"%s\", \"seconds\": %.6f, \"requests\": %" PRId64 ", \"records\": %" PRId64
            ", \"bytes\": %" PRId64 ", \"checksum\": %" PRIu64 ", \"generator_core\": %.3f",
            mode, seconds, counts->requests, counts->records, counts->bytes, counts->checksum,

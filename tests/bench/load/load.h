@@ -1,4 +1,4 @@
-/* load.h: what the three loads share: options, batches made beforehand, the report.
+/* load.h: what the loads share: options, batches made beforehand, the report.
  *
  *   produce   keeps `depth` requests in flight on each connection until `requests` are answered
  *   consume   reads every partition from its start to its end
@@ -8,6 +8,8 @@
  *   crowd     a probe alone, among many idle connections, and while some of them are active
  *   await     looks at a cluster until all partitions of some topics are served
  *   gaps      one small producer per partition, and how long each could not write
+ *   members   a consumer group of `connections` members joins, and `requests` of them leave, one
+ *             after another
  *
  * The report is one line of JSON. The status is 0 only when every record was acknowledged, or
  * read, exactly once, in order, with the checksum it was made with. */
@@ -69,6 +71,7 @@ struct load_clock {
 };
 
 void load_clock_start(struct load_clock *clock);
+void load_clock_used(const struct load_clock *clock, double *seconds, double *cpu_seconds);
 
 /* Print the report, times (in ns) of any name in between; those that are NULL or empty are not. */
 void load_report_begin(const char *mode, const struct load_clock *clock,
@@ -90,3 +93,4 @@ int load_await(const struct load_options *options);
 int load_gaps(const struct load_options *options);
 int load_follow(const struct load_options *options);
 int load_crowd(const struct load_options *options);
+int load_members(const struct load_options *options);

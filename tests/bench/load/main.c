@@ -10,24 +10,26 @@
 
 static int usage(FILE *to)
 {
-    fprintf(to,
-            "Example:  bench_load produce --port 9092 --topic t --requests 10000\n\n"
-            "usage: bench_load MODE --port N --topic NAME [options]\n"
-            "  MODE               produce, consume, latency, follow, crowd, await or gaps\n"
-            "  --host H           (127.0.0.1)\n"
-            "  --brokers ID=PORT,..  of a cluster, instead of --port: produce, await, gaps\n"
-            "  --replicas N       await: an ISR of so many at least (1)\n"
-            "  --partitions N     of the topic (1)\n"
-            "  --connections N    (1); follow: consumers; crowd: beside the probe\n"
-            "  --active N         crowd: of the connections (1)\n"
-            "  --depth N          produce: requests under way per connection (5)\n"
-            "  --acks 0|1|-1      (1)\n"
-            "  --records N        per batch (64)\n"
-            "  --record-bytes N   (1000)\n"
-            "  --requests N       produce: in all (10000)\n"
-            "  --fetch-bytes N    consume, follow: at most, per answer (1048576)\n"
-            "  --rate N           latency, follow, crowd: batches a second (1000); gaps: of each\n"
-            "  --seconds S        latency, follow, crowd: for so long (5); await: at most\n");
+    fprintf(
+        to,
+        "Example:  bench_load produce --port 9092 --topic t --requests 10000\n\n"
+        "usage: bench_load MODE --port N --topic NAME [options]\n"
+        "  MODE               produce, consume, latency, follow, crowd, await, gaps or members\n"
+        "  --host H           (127.0.0.1)\n"
+        "  --brokers ID=PORT,..  of a cluster, instead of --port: produce, await, gaps\n"
+        "  --replicas N       await: an ISR of so many at least (1)\n"
+        "  --partitions N     of the topic (1)\n"
+        "  --connections N    (1); follow: consumers; crowd: beside the probe;\n"
+        "                     members: so many\n"
+        "  --active N         crowd: of the connections (1)\n"
+        "  --depth N          produce: requests under way per connection (5)\n"
+        "  --acks 0|1|-1      (1)\n"
+        "  --records N        per batch (64)\n"
+        "  --record-bytes N   (1000)\n"
+        "  --requests N       produce: in all (10000); members: so many leave\n"
+        "  --fetch-bytes N    consume, follow: at most, per answer (1048576)\n"
+        "  --rate N           latency, follow, crowd: batches a second (1000); gaps: of each\n"
+        "  --seconds S        latency, follow, crowd: for so long (5); await: at most\n");
     return to == stdout ? 0 : 2;
 }
 
@@ -172,7 +174,7 @@ int main(int argc, char **argv)
         int (*run)(const struct load_options *options);
     } modes[] = {{"produce", load_produce}, {"consume", load_consume}, {"latency", load_latency},
                  {"follow", load_follow},   {"crowd", load_crowd},     {"await", load_await},
-                 {"gaps", load_gaps}};
+                 {"gaps", load_gaps},       {"members", load_members}};
     for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
         if (strcmp(argv[optind], modes[i].name) == 0) {
             return modes[i].run(&options);
