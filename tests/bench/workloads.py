@@ -19,6 +19,7 @@ A report of load_runner.measured(), or of what has a usage.Window around its loa
 import clusters
 import consumers
 import groups
+import latencies
 import neutral
 import small
 import streams
@@ -27,6 +28,6 @@ ALL = {one.name: one for one in (
     streams.Produce, streams.Consume, streams.Latency, clusters.Failover, clusters.Shutdown, clusters.Partitions,
     clusters.Restart, clusters.Copies, clusters.Flush,
     consumers.Tail, consumers.Tail8, consumers.Polls, consumers.Cold, consumers.Crowd,
-    neutral.Neutral, neutral.NeutralThree,
+    neutral.Neutral, neutral.NeutralThree, latencies.LatencyThree, latencies.LatencyOne,
     small.Small, small.OneCore,
     groups.Group100, groups.Group500)}

@@ -79,6 +79,27 @@ def test_latency_reads_back_what_it_sent(one_broker, load, topic):
     assert report["answer_us"]["count"] == report["end_to_end_us"]["count"] == 200
 
 
+def test_latency_of_a_cluster_goes_to_the_leaders(needs_cluster, load, topic, tmp_path):
+    """Partitions of three leaders; each broker's are sent to it and read back from it."""
+    with clusters.Cluster(str(tmp_path / "cluster"), brokers=3) as three:
+        answer = three.broker(three.controller()).call("CreateTopics", {"timeout_ms": 30000, "topics": [
+            {"name": topic, "num_partitions": 6, "replication_factor": 3}]})
+        assert answer["topics"][0]["error_code"] == 0
+
+        def led():
+            told = [b.call("Metadata", {"topics": [{"name": topic}]})["topics"][0]["partitions"] for b in three.brokers]
+            return all(len(one) == 6 and {p["leader_id"] for p in one} == {1, 2, 3} for one in told)
+
+        three.wait(led, f"leaders of {topic}")
+        status, report, text = load("latency", three.broker(1).address, topic, partitions=6, rate=300, seconds=1, records=2,
+                                    record_bytes=64, acks=-1,
+                                    brokers=",".join(f"{b.id}={b.port}" for b in three.brokers))
+        assert status == 0, text
+        assert report["records"] == 600
+        assert report["answer_us"]["count"] == report["end_to_end_us"]["count"] == 300
+        assert three.reports() == []
+
+
 def test_an_error_code_ends_the_load(one_broker, load, topic):
     create(one_broker, topic, 1)
     status, _, text = load("produce", one_broker.broker(1).address, topic, requests=3, records=2000)

@@ -3,10 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "codec/api.h"
 #include "codec/codec.h"
 
-enum { CORRELATION = 11 };
+enum { CORRELATION = 11, LEADERS_MS = 10000 };
 
 static void add(struct broker_list *list, int32_t id, long port)
 {
@@ -103,4 +104,30 @@ bool brokers_metadata(struct broker_list *list, int32_t place, const char *topic
     request.allow_auto_topic_creation = false;
     return brokers_call(list, place, API_METADATA, LOAD_METADATA_VERSION, &request, timeout_ms,
                         arena, out);
+}
+
+int32_t *brokers_leaders(struct broker_list *list, const struct load_options *options)
+{
+    struct arena arena = {0};
+    struct metadata_response metadata;
+    int32_t *leaders = mem_zalloc((size_t)options->partitions, sizeof(*leaders));
+    if (options->brokers == NULL) {
+        return leaders; /* the one broker leads all */
+    }
+    if (!brokers_metadata(list, 0, options->topic, LEADERS_MS, &arena, &metadata) ||
+        metadata.topics_count != 1 || metadata.topics[0].partitions_count != options->partitions) {
+        die("%s has not %d partitions", options->topic, options->partitions);
+    }
+    for (int32_t i = 0; i < options->partitions; i++) {
+        const struct metadata_response_metadata_response_partition *part =
+            &metadata.topics[0].partitions[i];
+        int32_t place = brokers_find(list, part->leader_id);
+        if (place < 0) {
+            die("%s-%d is led by broker %d", options->topic, part->partition_index,
+                part->leader_id);
+        }
+        leaders[part->partition_index] = place;
+    }
+    arena_fini(&arena);
+    return leaders;
 }

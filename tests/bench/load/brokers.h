@@ -33,3 +33,7 @@ bool brokers_metadata(struct broker_list *list, int32_t place, const char *topic
 /* Ask anything; as above. */
 bool brokers_call(struct broker_list *list, int32_t place, int16_t api_key, int16_t version,
                   const void *body, int timeout_ms, struct arena *arena, void *reply);
+
+/* The place in the list of each partition's leader; mem_free() it. Dies where a partition has none
+ * there, or the topic has not so many. */
+int32_t *brokers_leaders(struct broker_list *list, const struct load_options *options);

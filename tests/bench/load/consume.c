@@ -62,7 +62,7 @@ int load_consume(const struct load_options *options)
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     for (int32_t i = 0; i < options->connections; i++) {
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = &readers[i]};
-        reader_open(&readers[i], options);
+        reader_open(&readers[i], options, options->port);
         add_parts(&readers[i], i);
         if (epoll_ctl(epoll, EPOLL_CTL_ADD, readers[i].peer.fd, &event) != 0) {
             die("epoll_ctl: %m");

@@ -67,7 +67,7 @@ static void add_parts(struct follow_run *run, struct reader *reader, int32_t ind
 static void open_reader(struct follow_run *run, int32_t index)
 {
     struct reader *reader = &run->readers[index];
-    reader_open(reader, run->options);
+    reader_open(reader, run->options, run->options->port);
     reader->on_batch = on_batch;
     reader->arg = run;
     add_parts(run, reader, index);

@@ -1,7 +1,7 @@
-/* The latency load: an open loop. Batch i is due at start + i / rate, on connection i and partition
- * i modulo their numbers, whether or not earlier ones have been answered; what is measured begins
- * when it was due. Every record carries that time, so the consumer that reads them back by long
- * poll can tell how long the whole way took. */
+/* The latency load: an open loop. Batch i is due at start + i / rate, for partition i modulo their
+ * number and on the next connection to its leader, whether or not earlier ones have been answered;
+ * what is measured begins when it was due. Every record carries that time, so the consumers that
+ * read them back by long poll, one for each broker, can tell how long the whole way took. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "bench/load/brokers.h"
 #include "bench/load/load.h"
 #include "bench/load/reader.h"
 #include "record/crc32c.h"
@@ -22,10 +23,14 @@ enum {
     DRAIN_TIMES = 30,
 };
 
+struct flight {
+    uint64_t due;
+    int32_t partition;
+};
+
 struct sender {
     struct peer peer;
-    uint64_t *due; /* ring of FLIGHTS_MAX */
-    uint32_t *crcs;
+    struct flight *flights; /* ring of FLIGHTS_MAX */
     int64_t head;
     int64_t tail;
     struct buf pending; /* what the socket did not take */
@@ -35,10 +40,13 @@ struct sender {
 
 struct latency_run {
     const struct load_options *options;
-    struct sender *senders;
+    struct broker_list brokers;
+    int32_t *leaders;       /* of each partition: a place in that list */
+    struct sender *senders; /* options->connections for each broker that leads something */
+    int64_t turns[BROKERS_MAX];
     struct load_frame *frames; /* one per partition; times and checksum are written into it */
     size_t *values;            /* where in a frame each record's value begins */
-    struct reader reader;
+    struct reader readers[BROKERS_MAX]; /* without partitions: not connected */
     int epoll;
     int64_t batches; /* to be sent */
     int64_t sent;
@@ -111,14 +119,16 @@ static void flush_pending(struct latency_run *run, struct sender *sender)
 static void send_batch(struct latency_run *run, uint64_t due)
 {
     const struct load_options *options = run->options;
-    struct sender *sender = &run->senders[run->sent % options->connections];
-    struct load_frame *frame = &run->frames[run->sent % options->partitions];
+    int32_t partition = (int32_t)(run->sent % options->partitions);
+    int32_t place = run->leaders[partition];
+    struct sender *sender =
+        &run->senders[place * options->connections + run->turns[place]++ % options->connections];
+    struct load_frame *frame = &run->frames[partition];
     if (sender->tail - sender->head >= FLIGHTS_MAX) {
         die("the broker is %d batches behind: the rate is too high for it", FLIGHTS_MAX);
     }
     stamp(run, frame, due);
-    sender->due[sender->tail % FLIGHTS_MAX] = due;
-    sender->tail++;
+    sender->flights[sender->tail++ % FLIGHTS_MAX] = (struct flight){due, partition};
     run->sent++;
     run->produced.requests++;
     run->produced.records += options->batch_records;
@@ -140,10 +150,9 @@ static void take_answers(struct latency_run *run, struct sender *sender)
         if (sender->head == sender->tail) {
             die("an answer that nobody waits for");
         }
-        int64_t index = (sender - run->senders) + sender->head * run->options->connections;
-        (void)load_produce_answer(frame, &run->frames[index % run->options->partitions]);
-        hist_add(&run->answers, now - sender->due[sender->head % FLIGHTS_MAX]);
-        sender->head++;
+        const struct flight *flight = &sender->flights[sender->head++ % FLIGHTS_MAX];
+        (void)load_produce_answer(frame, &run->frames[flight->partition]);
+        hist_add(&run->answers, now - flight->due);
         run->answered++;
     }
 }
@@ -159,10 +168,64 @@ static void on_batch(void *arg, const struct batch_header *header, struct bytes 
     hist_add(&run->end_to_end, now_ns() - be64_get(batch.data + run->values[0]));
 }
 
+/* What all readers together have read. */
+static struct load_counts read_back(const struct latency_run *run)
+{
+    struct load_counts sum = {0};
+    for (int32_t i = 0; i < run->brokers.count; i++) {
+        sum.records += run->readers[i].counts.records;
+        sum.checksum += run->readers[i].counts.checksum;
+    }
+    return sum;
+}
+
 static bool all_back(const struct latency_run *run)
 {
     return run->sent == run->batches && run->answered == run->batches &&
-           run->reader.counts.records == run->produced.records;
+           read_back(run).records == run->produced.records;
+}
+
+/* A reader for what the broker at that place leads; false when it leads nothing. */
+static bool open_reader(struct latency_run *run, int32_t place)
+{
+    const struct load_options *options = run->options;
+    struct reader *reader = &run->readers[place];
+    struct reader_part *parts = mem_zalloc((size_t)options->partitions, sizeof(*parts));
+    int32_t count = 0;
+    for (int32_t i = 0; i < options->partitions; i++) {
+        if (run->leaders[i] == place) {
+            parts[count++] = (struct reader_part){.partition = i, .end = INT64_MAX, .news = true};
+        }
+    }
+    if (count == 0) {
+        mem_free(parts);
+        return false;
+    }
+    reader_open(reader, options, run->brokers.ports[place]);
+    for (int32_t i = 0; i < count; i++) {
+        parts[i].offset = peer_end_offset(&reader->peer, options->topic, parts[i].partition);
+    }
+    reader->on_batch = on_batch;
+    reader->arg = run;
+    reader->parts = parts;
+    reader->parts_count = count;
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = reader};
+    epoll_ctl(run->epoll, EPOLL_CTL_ADD, reader->peer.fd, &event);
+    return true;
+}
+
+static void open_broker(struct latency_run *run, int32_t place)
+{
+    const struct load_options *options = run->options;
+    if (!open_reader(run, place)) {
+        return;
+    }
+    for (int32_t i = 0; i < options->connections; i++) {
+        struct sender *sender = &run->senders[place * options->connections + i];
+        peer_connect(&sender->peer, options->host, run->brokers.ports[place]);
+        sender->flights = mem_zalloc(FLIGHTS_MAX, sizeof(*sender->flights));
+        watch(run, EPOLL_CTL_ADD, sender, false);
+    }
 }
 
 static void run_open(struct latency_run *run)
@@ -171,46 +234,59 @@ static void run_open(struct latency_run *run)
     run->epoll = epoll_create1(EPOLL_CLOEXEC);
     run->batches = (int64_t)(options->seconds * options->rate);
     run->frames = mem_zalloc((size_t)options->partitions, sizeof(*run->frames));
-    reader_open(&run->reader, options);
-    run->reader.on_batch = on_batch;
-    run->reader.arg = run;
-    run->reader.parts_count = options->partitions;
-    run->reader.parts = mem_zalloc((size_t)options->partitions, sizeof(*run->reader.parts));
     for (int32_t i = 0; i < options->partitions; i++) {
         load_frame_make(options, i, 0, &run->frames[i]);
-        run->reader.parts[i] =
-            (struct reader_part){.partition = i,
-                                 .offset = peer_end_offset(&run->reader.peer, options->topic, i),
-                                 .end = INT64_MAX,
-                                 .news = true};
     }
     find_values(run);
-    run->senders = mem_zalloc((size_t)options->connections, sizeof(*run->senders));
-    for (int32_t i = 0; i < options->connections; i++) {
-        struct sender *sender = &run->senders[i];
-        peer_connect(&sender->peer, options->host, options->port);
-        sender->due = mem_zalloc(FLIGHTS_MAX, sizeof(*sender->due));
-        watch(run, EPOLL_CTL_ADD, sender, false);
+    brokers_init(&run->brokers, options);
+    run->leaders = brokers_leaders(&run->brokers, options);
+    run->senders =
+        mem_zalloc((size_t)(run->brokers.count * options->connections), sizeof(*run->senders));
+    for (int32_t place = 0; place < run->brokers.count; place++) {
+        open_broker(run, place);
     }
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
-    epoll_ctl(run->epoll, EPOLL_CTL_ADD, run->reader.peer.fd, &event);
+}
+
+static void close_broker(struct latency_run *run, int32_t place)
+{
+    struct reader *reader = &run->readers[place];
+    if (reader->parts_count == 0) {
+        return;
+    }
+    for (int32_t i = 0; i < run->options->connections; i++) {
+        struct sender *sender = &run->senders[place * run->options->connections + i];
+        peer_close(&sender->peer);
+        mem_free(sender->flights);
+        buf_fini(&sender->pending);
+    }
+    mem_free(reader->parts);
+    reader_close(reader);
 }
 
 static void run_close(struct latency_run *run)
 {
-    for (int32_t i = 0; i < run->options->connections; i++) {
-        peer_close(&run->senders[i].peer);
-        mem_free(run->senders[i].due);
-        buf_fini(&run->senders[i].pending);
+    for (int32_t place = 0; place < run->brokers.count; place++) {
+        close_broker(run, place);
     }
     for (int32_t i = 0; i < run->options->partitions; i++) {
         load_frame_free(&run->frames[i]);
     }
-    mem_free(run->reader.parts);
-    reader_close(&run->reader);
+    brokers_fini(&run->brokers);
+    mem_free(run->leaders);
     mem_free(run->senders);
     mem_free(run->frames);
     mem_free(run->values);
+}
+
+/* The reader that an event belongs to, or NULL: it is a sender's. */
+static struct reader *reader_of(struct latency_run *run, void *owner)
+{
+    for (int32_t i = 0; i < run->brokers.count; i++) {
+        if (owner == &run->readers[i]) {
+            return &run->readers[i];
+        }
+    }
+    return NULL;
 }
 
 /* Wait for sockets until the next batch is due. */
@@ -223,13 +299,14 @@ static void turn(struct latency_run *run, uint64_t until)
                             .tv_nsec = (long)(left % 1000000000u)};
     int ready = epoll_pwait2(run->epoll, events, 64, &wait, NULL);
     for (int i = 0; i < ready; i++) {
-        struct sender *sender = events[i].data.ptr;
-        if (sender == NULL) {
-            if (reader_take(&run->reader)) {
-                reader_ask(&run->reader);
+        struct reader *reader = reader_of(run, events[i].data.ptr);
+        if (reader != NULL) {
+            if (reader_take(reader)) {
+                reader_ask(reader);
             }
             continue;
         }
+        struct sender *sender = events[i].data.ptr;
         if ((events[i].events & EPOLLOUT) != 0) {
             flush_pending(run, sender);
         }
@@ -256,7 +333,7 @@ static void run_schedule(struct latency_run *run)
         if (now_ns() > deadline) {
             die("sent %" PRId64 " records, %" PRId64 " batches answered of %" PRId64 ", %" PRId64
                 " records came back",
-                run->produced.records, run->answered, run->batches, run->reader.counts.records);
+                run->produced.records, run->answered, run->batches, read_back(run).records);
         }
         turn(run, now_ns() + DRAIN_NS);
     }
@@ -272,14 +349,18 @@ int load_latency(const struct load_options *options)
     run->options = options;
     prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL); /* the default of 50 us would be measured too */
     run_open(run);
-    reader_ask(&run->reader);
+    for (int32_t i = 0; i < run->brokers.count; i++) {
+        if (run->readers[i].parts_count > 0) {
+            reader_ask(&run->readers[i]);
+        }
+    }
     load_clock_start(&clock);
     run_schedule(run);
     load_report("latency", &clock, &run->produced, &run->answers, &run->end_to_end);
     fprintf(stderr, "load: the generator sent late by p50 %.0f p99 %.0f max %.0f us\n",
             (double)hist_at(&run->late, 0.5) / 1e3, (double)hist_at(&run->late, 0.99) / 1e3,
             (double)run->late.max / 1e3);
-    bool same = run->reader.counts.checksum == run->produced.checksum;
+    bool same = read_back(run).checksum == run->produced.checksum;
     run_close(run);
     mem_free(run);
     if (!same) {

@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "bench/load/brokers.h"
 
-enum { VARIANTS = 4, GATHER_MAX = 64, IDLE_MS = 30000, CALL_MS = 5000 };
+enum { VARIANTS = 4, GATHER_MAX = 64, IDLE_MS = 30000 };
 
 struct produce_run;
 
@@ -188,34 +188,6 @@ static void run_loop(struct produce_run *run)
     }
 }
 
-/* Who leads each partition; without --brokers the one broker does. */
-static void find_leaders(struct produce_run *run)
-{
-    const struct load_options *options = run->options;
-    struct arena arena = {0};
-    struct metadata_response metadata;
-    brokers_init(&run->brokers, options);
-    run->leaders = mem_zalloc((size_t)options->partitions, sizeof(*run->leaders));
-    if (options->brokers == NULL) {
-        return;
-    }
-    if (!brokers_metadata(&run->brokers, 0, options->topic, CALL_MS, &arena, &metadata) ||
-        metadata.topics_count != 1 || metadata.topics[0].partitions_count != options->partitions) {
-        die("%s has not %d partitions", options->topic, options->partitions);
-    }
-    for (int32_t i = 0; i < options->partitions; i++) {
-        const struct metadata_response_metadata_response_partition *part =
-            &metadata.topics[0].partitions[i];
-        int32_t place = brokers_find(&run->brokers, part->leader_id);
-        if (place < 0) {
-            die("%s-%d is led by broker %d", options->topic, part->partition_index,
-                part->leader_id);
-        }
-        run->leaders[part->partition_index] = place;
-    }
-    arena_fini(&arena);
-}
-
 /* Connection number i of the broker at that place; false when it leads nothing. */
 static bool open_producer(struct produce_run *run, struct producer *producer, int32_t place,
                           int32_t i)
@@ -309,7 +281,8 @@ int load_produce(const struct load_options *options)
     struct load_clock clock;
     int64_t *before = mem_zalloc((size_t)options->partitions, sizeof(*before));
     run->options = options;
-    find_leaders(run);
+    brokers_init(&run->brokers, options);
+    run->leaders = brokers_leaders(&run->brokers, options);
     for (int32_t i = 0; i < options->partitions; i++) {
         before[i] = end_offset(run, i);
     }

@@ -8,10 +8,10 @@
 
 enum { MAX_WAIT_MS = 500 };
 
-void reader_open(struct reader *reader, const struct load_options *options)
+void reader_open(struct reader *reader, const struct load_options *options, uint16_t port)
 {
     *reader = (struct reader){.options = options};
-    peer_connect(&reader->peer, options->host, options->port);
+    peer_connect(&reader->peer, options->host, port);
 }
 
 void reader_close(struct reader *reader)

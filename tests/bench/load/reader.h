@@ -31,7 +31,7 @@ struct reader {
 };
 
 /* Connects. Add parts (memory of the caller's), then ask, take, ask, take. */
-void reader_open(struct reader *reader, const struct load_options *options);
+void reader_open(struct reader *reader, const struct load_options *options, uint16_t port);
 void reader_close(struct reader *reader);
 
 /* Send the next fetch. */
