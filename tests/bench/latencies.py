@@ -2,9 +2,10 @@
 and until its consumer has it. Three brokers with acks=all; one broker; and one request at a time.
 """
 import load_runner
+from floors import Floor, FloorThree
 from kafka_peer import Kafka, KafkaThree
 from machine import prewarm
-from peers import Brokers, Floor, Three
+from peers import Brokers, Three
 from report import Figure
 
 TOO_SLOW = "the rate is too high for it"
@@ -79,7 +80,7 @@ class Latencies:
         return f"{self.options.seconds / 2:g} s at each rate, acks {self.acks}, {self.replicas} replicas"
 
     def open(self, name, folder):
-        return self.peers[name](self.options, folder, *([self.config] if self.config else []))
+        return self.peers[name](self.options, folder, *([self.config] if name != "floor" else []))
 
     def run(self, peer):
         cells = {cell.name: self.run_cell(peer, cell) for cell in self.wanted}
@@ -90,9 +91,8 @@ class Latencies:
 
     def run_cell(self, peer, cell):
         prewarm(cell.mb_s * self.options.seconds / 2 * self.replicas + 300)
-        topic = peer.new_topic(cell.partitions, *([self.replicas] if self.replicas > 1 else []))
-        where = {"brokers": peer.bootstrap} if self.replicas > 1 else {"port": peer.port}
-        report = cell.measure(self.options, peer, topic=topic, acks=self.acks, **where)
+        topic = peer.new_topic(cell.partitions, self.replicas)
+        report = cell.measure(self.options, peer, topic=topic, acks=self.acks, brokers=peer.bootstrap)
         peer.drop_topic(topic)
         return report
 
@@ -104,7 +104,7 @@ def tenth():
 class LatencyThree(Latencies):
     name = "latency3"
     text = "L1: end-to-end latency at 1,000, 10,000 and 50,000 records/s, three brokers, acks=all; and one at a time"
-    peers = {"barnabas": Three, "kafka": KafkaThree}
+    peers = {"barnabas": Three, "kafka": KafkaThree, "floor": FloorThree}
     config, replicas, acks = {"min.insync.replicas": "2"}, 3, -1
     cells = [Rate("1000", 1000, tenth(), partitions=6), Rate("10000", 10000, tenth(), partitions=6),
              Rate("50000", 10000, tenth(), partitions=6, records=5),
@@ -118,7 +118,7 @@ class LatencyOne(Latencies):
     name = "latency1"
     text = "L1: end-to-end latency of one replica, acks=1, at 1,000 records/s and at 200 MB/s"
     peers = {"barnabas": Brokers, "kafka": Kafka, "floor": Floor}
-    config, replicas, acks = None, 1, 1
+    config, replicas, acks = {}, 1, 1
     cells = [Rate("1000", 1000, {("end_to_end_us", "p50"): "<= 60", **tenth()}),
              Rate("200MB", 20000, {("answer_us", "p99"): "<= 400", ("answer_us", "p99.9"): "<= 1500", **tenth()},
                   records=10, record_bytes=1000)]

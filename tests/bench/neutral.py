@@ -8,6 +8,7 @@ import subprocess
 import load_runner
 import machine
 import usage
+from floors import Floor, FloorThree
 from kafka_peer import Kafka, KafkaThree
 from machine import MB, prewarm
 from peers import Brokers, Three
@@ -29,7 +30,7 @@ class Cell:
             return lambda report, name=self.name: make(report["cells"][name])
 
         yield Figure(f"{self.name}-messages_s", f"{self.name}: messages", "/s", of(lambda r: r["records"] / r["seconds"]),
-                     "kafka >= 1", main=True, group="messages", label=self.name)
+                     "kafka >= 1; floor >= 0.95", main=True, group="messages", label=self.name)
         yield Figure(f"{self.name}-cpu_us", f"{self.name}: CPU per message", "us",
                      of(lambda r: r["cpu_s"] / r["records"] * 1e6), self.cpu_goal, main=True, group="CPU per message",
                      label=self.name)
@@ -64,7 +65,7 @@ def compare(who, made, read):
 class Neutral:
     name = "neutral"
     text = "P2: librdkafka produces 100-byte and 1 KB records, none and lz4 (and zstd), acks=1 and all, to one broker"
-    peers = {"barnabas": Brokers, "kafka": Kafka}
+    peers = {"barnabas": Brokers, "kafka": Kafka, "floor": Floor}
     config, replicas = {}, 1
     cells = [Cell(100, "none", "1", SMALL), Cell(100, "none", "all", SMALL),
              Cell(100, "lz4", "1"), Cell(100, "lz4", "all"), Cell(1000, "none", "1"), Cell(1000, "none", "all"),
@@ -87,9 +88,7 @@ class Neutral:
                 f"replicas, librdkafka's defaults; cells: record bytes, compression, acks")
 
     def open(self, name, folder):
-        peer = self.peers[name](self.options, folder, self.config)
-        peer.servers = ",".join(broker.address for broker in peer.cluster.brokers)
-        return peer
+        return self.peers[name](self.options, folder, *([self.config] if name != "floor" else []))
 
     def run(self, peer):
         cells = {cell.name: self.run_cell(peer, cell) for cell in self.wanted}
@@ -100,7 +99,8 @@ class Neutral:
     def run_cell(self, peer, cell):
         prewarm(self.options.mb * self.share * self.replicas * 1.3 + 500)
         topic = peer.new_topic(PARTITIONS, self.replicas)
-        common = {"brokers": peer.servers, "topic": topic, "partitions": PARTITIONS}
+        servers = ",".join("127.0.0.1:" + pair.split("=")[1] for pair in peer.bootstrap.split(","))
+        common = {"brokers": servers, "topic": topic, "partitions": PARTITIONS}
         window = usage.Window(peer)
         report = window.finish(run_load(self.options, peer.name, "produce", records=self.records(cell),
                                         record_bytes=cell.record_bytes, codec=cell.codec, acks=cell.acks, **common))
@@ -113,7 +113,7 @@ class Neutral:
 class NeutralThree(Neutral):
     name = "neutral3"
     text = "P2: the same to three brokers, three replicas, minimum ISR 2"
-    peers = {"barnabas": Three, "kafka": KafkaThree}
+    peers = {"barnabas": Three, "kafka": KafkaThree, "floor": FloorThree}
     config, replicas = {"min.insync.replicas": "2"}, 3
     cells = [Cell(one.record_bytes, one.codec, one.acks) for one in Neutral.cells]
     share = 0.1
