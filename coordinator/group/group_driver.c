@@ -24,6 +24,11 @@
 /* A compressed batch of the log that holds more is skipped as corrupt; Kafka has no bound. */
 enum { LOAD_INFLATED_MAX = 256 << 20 };
 
+/* Topics whose deletion waits for the end of a load. Offsets of further ones stay until they
+ * expire.
+ */
+enum { DELETED_MAX = 10000 };
+
 /* An append on its way to being committed. */
 struct parked {
     struct list by_offset;   /* of grp_driver.parked */
@@ -40,6 +45,12 @@ struct result {
     struct grp_appended appended;
 };
 
+/* A topic that was deleted while its offsets were still being loaded. */
+struct deleted {
+    struct list link;
+    struct str name; /* owned */
+};
+
 struct grp_driver {
     struct grp_host *host;
     struct grp_config config;
@@ -54,6 +65,8 @@ struct grp_driver {
     struct list parked; /* ascending end offsets */
     struct list timely; /* ascending deadlines */
     struct list results;
+    struct list deleted; /* oldest first; empty unless a load is under way */
+    size_t deleted_count;
     int64_t offset_hw;
     int64_t timer_at_ms; /* -1: the host's timer is not set */
     bool busy;           /* a turn is under way */
@@ -205,6 +218,14 @@ static bool tell_committed(struct grp_driver *driver)
     return true;
 }
 
+static void deleted_free(struct grp_driver *driver, struct deleted *deleted)
+{
+    list_remove(&deleted->link);
+    driver->deleted_count--;
+    mem_free((void *)(uintptr_t)deleted->name.ptr);
+    mem_free(deleted);
+}
+
 static void discard(struct grp_driver *driver)
 {
     driver->lost = false;
@@ -220,6 +241,9 @@ static void discard(struct grp_driver *driver)
     driver->waits = false;
     list_for_each_safe (link, &driver->parked) {
         parked_free(container_of(link, struct parked, by_offset));
+    }
+    list_for_each_safe (link, &driver->deleted) {
+        deleted_free(driver, container_of(link, struct deleted, link));
     }
     struct list *link;
     while ((link = list_pop_front(&driver->results)) != NULL) {
@@ -255,6 +279,18 @@ static void look_at_hw(struct grp_driver *driver)
     }
 }
 
+/* The oldest deletion that has waited for the load. */
+static bool tell_deleted(struct grp_driver *driver)
+{
+    if (!driver->active || list_empty(&driver->deleted)) {
+        return false;
+    }
+    struct deleted *first = container_of(driver->deleted.next, struct deleted, link);
+    step(driver, &(struct grp_event){.kind = GRP_EV_TOPIC_DELETED, .topic = first->name});
+    deleted_free(driver, first);
+    return true;
+}
+
 /* What was loaded is committed: from now on it is served. */
 static bool tell_loaded(struct grp_driver *driver)
 {
@@ -278,8 +314,8 @@ static void turn(struct grp_driver *driver, struct grp_event *event)
         step(driver, event);
     }
     look_at_hw(driver);
-    while (tell_result(driver) ||
-           (!driver->lost && (tell_loaded(driver) || tell_committed(driver)))) {
+    while (tell_result(driver) || (!driver->lost && (tell_loaded(driver) || tell_deleted(driver) ||
+                                                     tell_committed(driver)))) {
         look_at_hw(driver);
     }
     if (driver->lost) {
@@ -289,10 +325,25 @@ static void turn(struct grp_driver *driver, struct grp_event *event)
     arm_timer(driver);
 }
 
+/* The machine knows nothing yet that it could forget. */
+static void keep_deleted(struct grp_driver *driver, struct str topic)
+{
+    if (driver->deleted_count < DELETED_MAX) {
+        struct deleted *deleted = mem_new(struct deleted);
+        deleted->name = (struct str){str_dup(topic), topic.size};
+        list_push_back(&driver->deleted, &deleted->link);
+        driver->deleted_count++;
+    }
+}
+
 void grp_driver_submit(struct grp_driver *driver, struct grp_event *event)
 {
     must(event->kind <= GRP_EV_GONE || event->kind == GRP_EV_TOPIC_DELETED ||
          event->kind == GRP_EV_EXPIRE || event->kind == GRP_EV_TXN_MARKER);
+    if (event->kind == GRP_EV_TOPIC_DELETED && driver->owned && !driver->active) {
+        keep_deleted(driver, event->topic);
+        return;
+    }
     turn(driver, event);
 }
 
@@ -337,6 +388,7 @@ struct grp_driver *grp_driver_new(struct grp_host *host, const struct grp_config
     list_init(&driver->parked);
     list_init(&driver->timely);
     list_init(&driver->results);
+    list_init(&driver->deleted);
     grp_out_init(&driver->out);
     turn(driver, &(struct grp_event){.kind = GRP_EV_UNLOAD});
     return driver;

@@ -394,6 +394,38 @@ Test(driver, that_waits_for_its_load_to_be_committed_can_lose_the_leadership)
     stop(&h);
 }
 
+static void topic_deleted(struct memory_host *h, const char *name)
+{
+    struct grp_event event = {.kind = GRP_EV_TOPIC_DELETED, .topic = str_of(name)};
+    grp_driver_submit(h->driver, &event);
+}
+
+Test(driver, forgets_the_offsets_of_a_topic_that_was_deleted_while_it_loaded)
+{
+    /* They were there again when the load was over, for a topic that was made anew. Those of an
+     * earlier leadership are no business of a later one. */
+    struct memory_host h = {0};
+    start_loaded(&h);
+    commit(&h, 'A', 0, 10);
+    cr_assert(grp_driver_unload(h.driver, 2));
+    load(&h, 3, (struct bytes){h.log.data, h.log.size}, 1, 0);
+    topic_deleted(&h, "t");
+    cr_assert(grp_driver_unload(h.driver, 4));
+    topic_deleted(&h, "t");
+    load(&h, 5, (struct bytes){h.log.data, h.log.size}, 1, 1);
+    fetch_all(&h);
+    cr_assert(grp_driver_unload(h.driver, 6));
+    h.said.size = 0;
+    load(&h, 7, (struct bytes){h.log.data, h.log.size}, 1, 0);
+    topic_deleted(&h, "u");
+    topic_deleted(&h, "t");
+    h.offset_hw = 1;
+    grp_driver_hw(h.driver, 1);
+    fetch_all(&h);
+    expect(&h, "append acks=0 records=1 codec=0 time=1000000 end=2\nF fetch NONE\n");
+    stop(&h);
+}
+
 Test(driver, ignores_epochs_that_are_past)
 {
     /* Loads and unloads share one register, as in Kafka. */
