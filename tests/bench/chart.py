@@ -123,7 +123,7 @@ def lines_script(panel, names):
     labels = panel.labels
     lines = [f"set xrange [-0.4:{len(labels) - 0.6:.1f}]", "unset offsets", "set logscale y", "set format y '%.0f'",
              "set yrange [*:*]",
-             "set key bottom right reverse Left samplen 1.5 spacing 1.1 font ',11'",
+             "set key bottom right opaque reverse Left samplen 1.5 spacing 1.1 font ',11'",
              "set xtics font ',12' (" + ", ".join(f"{text(label)} {i}" for i, label in enumerate(labels)) + ")"]
     plots = []
     for i, name in enumerate(shown):

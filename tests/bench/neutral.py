@@ -64,6 +64,7 @@ def compare(who, made, read):
 
 class Neutral:
     name = "neutral"
+    warm_run = False
     text = "P2: librdkafka produces 100-byte and 1 KB records, none and lz4 (and zstd), acks=1 and all, to one broker"
     peers = {"barnabas": Brokers, "kafka": Kafka, "floor": Floor}
     config, replicas = {}, 1

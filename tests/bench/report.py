@@ -15,7 +15,6 @@ from typing import Callable, Optional
 
 AGAIN_MAX = 0.05  # a peer that differs from itself by more makes every finer ratio worthless
 JUDGES = ("cpu_per_gb", "cpu_per_message", "cpu_per_request")  # the steadiest that a workload has says how steady it was
-TITLE, CELL, RATIO = 34, 26, 24  # columns at least
 
 
 @dataclass
@@ -169,33 +168,34 @@ def title_of(figure):
     return figure.title + (", " + figure.unit if figure.unit else "")
 
 
-def head(names, again, width):
-    line = f"{'':{width}}" + "".join(f"{name:>{CELL}}" for name in names)
-    line += "".join(f"{'to ' + name:>{RATIO}}" for name in names[1:])
-    return line + (f"{'to itself':>12}" if again else "")
+def cells_of(figure, runs, names, again, broken):
+    """The figure's line in the table, cell by cell, and the text of its goals; None when nobody has it."""
+    values = {name: values_of(figure, runs.get(name, [])) for name in names}
+    if not any(values.values()):
+        return None
+    first = names[0]
+    ratios = {name: [] if first in broken or name in broken else
+              ratios_of(figure, runs.get(first, []), runs.get(name, [])) for name in names[1:]}
+    cells = [title_of(figure), *(spread(values[name]) if values[name] else "-" for name in names),
+             *(spread(ratios[name]) if ratios[name] else "-" for name in names[1:])]
+    if again:
+        itself = ratios_of(figure, runs.get(first, []), runs.get(again, []))
+        cells.append(f"{statistics.median(itself):.3f}" if itself and not broken else "-")
+    return cells, goals_text(figure, values[first], ratios)
 
 
 def table(figures, runs, again=None, counted=None):
     """runs: {peer: [report, ...]}; again: the first peer's second self, which has no column but the last;
     counted: {peer: report of the run that counted system calls}. Lines of text."""
     names = [name for name in runs if name != again]
-    first, broken = names[0], lost(runs)
-    width = max([TITLE, *(len(title_of(figure)) + 1 for figure in figures)])
-    yield head(names, again, width)
-    for figure in figures:
-        have = {name: [reports] for name, reports in (counted or {}).items()} if figure.counted else runs
-        values = {name: values_of(figure, have.get(name, [])) for name in names}
-        if not any(values.values()):
-            continue
-        line = f"{title_of(figure):{width}}"
-        line += "".join(f"{spread(values[name]) if values[name] else '-':>{CELL}}" for name in names)
-        ratios = {name: [] if first in broken or name in broken else
-                  ratios_of(figure, have.get(first, []), have.get(name, [])) for name in names[1:]}
-        line += "".join(f"{spread(ratios[name]) if ratios[name] else '-':>{RATIO}}" for name in names[1:])
-        if again:
-            itself = ratios_of(figure, have.get(first, []), have.get(again, []))
-            line += f"{statistics.median(itself):>12.3f}" if itself and not broken else f"{'':12}"
-        yield line + goals_text(figure, values[first], ratios)
+    broken = lost(runs)
+    counts = {name: [one] for name, one in (counted or {}).items()}
+    lines = [(["", *names, *("to " + name for name in names[1:]), *(["to itself"] if again else [])], "")]
+    lines += filter(None, (cells_of(figure, counts if figure.counted else runs, names, again, broken) for figure in figures))
+    widths = [max(len(cells[i]) for cells, _ in lines) for i in range(len(lines[0][0]))]
+    for cells, goals in lines:
+        title, *rest = (f"{cell:{'>' if i else '<'}{widths[i]}}" for i, cell in enumerate(cells))
+        yield "   ".join([title, *rest]).rstrip() + goals
     for name, what in broken.items():
         yield f"no ratio with {name}: {what}"
 

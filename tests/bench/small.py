@@ -29,6 +29,7 @@ class Small:
     count, opens its files."""
 
     name = "p3"
+    warm_run = False
     text = "P3: 500 connections, one 100-byte record per request, 1,000 partitions, acks=1"
     peers = {"barnabas": Brokers, "kafka": Kafka, "floor": Floor}
     figures = [CPU_PER_REQUEST, PER_CORE, requests_per_second(), *PER_REQUEST, *ANSWERS[:4], *REST]

@@ -13,6 +13,7 @@ and may have
     again = False        the first peer is not measured against itself (it is, so that it shows how far to trust ratios)
     open_loop = True     its rate is given: a JVM is warm after its minute, however few messages that were
     warms = False        a peer that is slow to warm up (.warm_s, a JVM) is not warmed up: it is killed in each run
+    warm_run = False     a fresh peer's first run counts: it is long, or warms the peer up itself (else one goes before it)
 A report of load_runner.measured(), or of what has a usage.Window around its load, has what figures.py makes figures of;
 "foreign" in it says that others were at work, and such a run may be repeated.
 """

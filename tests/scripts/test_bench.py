@@ -36,8 +36,12 @@ def test_every_second_pair_is_the_mirror_image_of_the_first():
     assert flat(order.visits("AKF", 4)) == "AKF" "FKA" "AKF" "FKA"
 
 
-def test_neighbours_of_one_name_are_one_visit():
-    assert order.visits("AF", 3) == [("A", 1), ("F", 2), ("A", 2), ("F", 1)]
+def test_each_run_is_a_visit_of_its_own_so_that_nobody_is_fresher_than_another():
+    """Where neighbours were put together, a peer's second self, which never is its own neighbour, was always fresh."""
+    assert order.visits("AF", 3) == [("A", 1), ("F", 1), ("F", 1), ("A", 1), ("A", 1), ("F", 1)]
+
+
+def test_who_is_alone_is_visited_once():
     assert order.visits("A", 5) == [("A", 5)]
 
 
@@ -193,8 +197,19 @@ def test_only_one_peer_is_there_at_a_time_and_the_first_is_measured_against_itse
         there += {"open": 1, "close": -1, "run": 0}[what]
         assert there in (0, 1)
     assert {name: len(reports) for name, reports in run.runs.items()} == {"a": 3, "a again": 3, "b": 3}
-    assert [what for what in workload.log if what[0] == "open"] == [("open", n) for n in "aabaaab"]
+    assert [what for what in workload.log if what[0] == "open"] == [("open", n) for n in "aab" "baa" "aab"]
     assert any(note.startswith("a against itself") for note in run.notes)
+
+
+def test_the_first_run_after_a_start_does_not_count(go):
+    rates = iter(range(1, 100))
+    workload = Workload(1, lambda name: {"rate": next(rates)})
+    workload.options.quick = False
+    run = go(workload, ["a", "b"])
+    assert {name: [one["rate"] for one in reports] for name, reports in run.runs.items()} == {"a": [2], "b": [4]}
+    workload.warm_run = False
+    run = go(workload, ["a", "b"])
+    assert {name: [one["rate"] for one in reports] for name, reports in run.runs.items()} == {"a": [5], "b": [6]}
 
 
 def test_of_few_pairs_nothing_is_measured_against_itself(go):
@@ -215,12 +230,13 @@ def test_a_peer_that_cannot_be_had_is_left_out_with_its_reason(go):
 
 
 def test_runs_beside_which_others_were_at_work_are_done_again_but_not_for_ever(go):
-    shares = iter([0.5, 0.0, 0.5, 0.5])
-    workload = Workload(2, lambda name: {"rate": 1, "foreign": next(shares)})
+    shares = iter([0.5, 0.0] + [0.5] * 3 + [0.4] * 4)
+    workload = Workload(3, lambda name: {"rate": 1, "foreign": next(shares)}, each=2)
+    workload.again = False
     workload.options.quick = False
     run = go(workload, ["a"])
-    assert [one["foreign"] for one in run.runs["a"]] == [0.0, 0.5]
-    assert "a: 1 runs were done again, because others used more than 15 % of the machine" in run.notes
+    assert [one["foreign"] for one in run.runs["a"]] == [0.0, 0.5, 0.4, 0.4, 0.4, 0.4]
+    assert "a: 3 runs were done again, because others used more than 15 % of the machine" in run.notes
 
 
 # ------------------------------------------------------------------ charts
