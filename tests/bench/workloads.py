@@ -17,11 +17,13 @@ and may have
 A report of load_runner.measured(), or of what has a usage.Window around its load, has what figures.py makes figures of;
 "foreign" in it says that others were at work, and such a run may be repeated.
 """
+import batches
 import clusters
 import consumers
 import groups
 import latencies
 import neutral
+import replicas
 import small
 import streams
 
@@ -31,4 +33,5 @@ ALL = {one.name: one for one in (
     consumers.Tail, consumers.Tail8, consumers.Polls, consumers.Cold, consumers.Crowd,
     neutral.Neutral, neutral.NeutralThree, latencies.LatencyThree, latencies.LatencyOne,
     small.Small, small.OneCore,
+    batches.Batches, replicas.Replicas,
     groups.Group100, groups.Group500)}

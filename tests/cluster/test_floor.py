@@ -13,6 +13,7 @@ import wire
 
 sys.path.append(os.path.join(wire.ROOT, "tests", "bench"))
 import floors  # noqa: E402  pylint: disable=wrong-import-position
+import replicas  # noqa: E402  pylint: disable=wrong-import-position
 
 BUILD = os.path.dirname(clusters.default_binary())
 CORRUPT_MESSAGE, UNKNOWN_TOPIC, OFFSET_OUT_OF_RANGE = 2, 3, 1
@@ -151,6 +152,18 @@ def test_acks_all_waits_for_both_followers_and_consumers_see_nothing_before(floo
         assert producer.receive()["responses"][0]["partition_responses"][0]["base_offset"] == 0
         assert producer.receive(behind)["brokers"]
     assert fetched(connection.call("Fetch", fetch_body(topic, 0, max_wait_ms=30000)))[2][0] == (0, b"all")
+
+
+def test_the_sum_of_floors_is_of_work_that_was_done(floor):
+    """What a late follower copies is everything, and both sides' processor time is of that."""
+    one = floor(replicas.Floors)
+    topic = one.new_topic(3)
+    made = load("produce", one, topic, partitions=3, requests=300, records=100, record_bytes=1000)
+    ends = one.leader.end_offsets(topic, 3)
+    assert sum(ends) == made["records"]
+    sending, writing = one.copy(topic, 3, ends)
+    assert sending["cpu_s"] > 0 and writing["cpu_s"] > 0
+    assert os.listdir(one.folder) == ["1"]
 
 
 @pytest.mark.parametrize("acks", ["1", "all"])

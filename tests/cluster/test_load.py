@@ -59,6 +59,25 @@ def test_what_is_produced_is_consumed(one_broker, load, topic, acks):
     assert {k: read[k] for k in ("records", "bytes", "checksum")} == {k: made[k] for k in ("records", "bytes", "checksum")}
 
 
+def test_a_cluster_is_written_and_read_by_way_of_all_leaders(shared_cluster, load, topic):
+    controller = shared_cluster.broker(shared_cluster.controller())
+    answer = controller.call("CreateTopics", {"timeout_ms": 30000, "topics": [
+        {"name": topic, "num_partitions": 6, "replication_factor": 3}]})
+    assert answer["topics"][0]["error_code"] == 0
+    brokers = ",".join(f"{one.id}={one.port}" for one in shared_cluster.brokers)
+    address = shared_cluster.broker(1).address
+    status, _, text = load("await", address, topic, brokers=brokers, partitions=6, replicas=3, seconds=30)
+    assert status == 0, text
+    status, made, text = load("produce", address, topic, brokers=brokers, partitions=6, connections=2, requests=60,
+                              records=5, acks=-1)
+    assert status == 0, text
+    status, read, text = load("consume", address, topic, brokers=brokers, partitions=6, connections=2)
+    assert status == 0, text
+    assert {k: read[k] for k in ("records", "bytes", "checksum")} == {k: made[k] for k in ("records", "bytes", "checksum")}
+    status, _, text = load("consume", address, topic, brokers=f"1={shared_cluster.broker(1).port}", partitions=6)
+    assert status == 1 and "is led by broker" in text
+
+
 def test_batches_beyond_the_fetch_size_come_one_by_one(one_broker, load, topic):
     create(one_broker, topic, 1)
     address = one_broker.broker(1).address

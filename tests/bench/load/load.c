@@ -37,10 +37,11 @@ static void make_batch(const struct load_options *options, uint32_t variant, str
     struct batch_builder builder;
     size_t size = (size_t)options->record_bytes;
     uint8_t *value = mem_alloc(size);
+    int64_t now_ms = wall_ms(); /* one for all: another second would make larger records of some */
     batch_builder_init(&builder, &batch_options);
     for (int32_t i = 0; i < options->batch_records; i++) {
         fill_value(value, size, variant * 1000003u + (uint32_t)i);
-        batch_builder_add(&builder, wall_ms(), (struct bytes){0}, (struct bytes){value, size}, NULL,
+        batch_builder_add(&builder, now_ms, (struct bytes){0}, (struct bytes){value, size}, NULL,
                           0);
     }
     if (batch_builder_finish(&builder, out) != ERR_OK) {

@@ -1,0 +1,36 @@
+"""Workloads of several cells: what is the same for all of a run, and that a loss ends it."""
+import argparse
+import os
+import sys
+
+import pytest
+import wire
+
+sys.path.append(os.path.join(wire.ROOT, "tests", "bench"))
+import batches  # noqa: E402  pylint: disable=wrong-import-position
+import cells  # noqa: E402  pylint: disable=wrong-import-position
+import report  # noqa: E402  pylint: disable=wrong-import-position
+
+MESSAGE_MAX, BATCH_HEADER, RECORD = 1048588, 61, 1010  # a record of 1000 bytes with offsets of two bytes
+
+
+def test_a_batch_of_one_mebibyte_is_as_large_as_brokers_take_one():
+    load = batches.Batches.cells[0].load(argparse.Namespace(mb=2000))
+    assert 0.99 * MESSAGE_MAX < BATCH_HEADER + load["records"] * RECORD <= MESSAGE_MAX
+    assert load["requests"] * load["records"] * RECORD == pytest.approx(2e9, rel=0.01)
+
+
+def test_each_cell_has_figures_of_its_own_and_a_run_what_is_worst_in_them():
+    cell = {"bytes": 1e9, "cpu_s": 0.5, "foreign": 0.1, "loaded_mb": 5, "generator_bound": False}
+    run = cells.together({"1m-1": cell, "64k-1": {**cell, "cpu_s": 0.7, "foreign": 0.2, "generator_bound": True}})
+    assert (run["foreign"], run["loaded_mb"], run["generator_bound"]) == (0.2, 5, True)
+    values = {figure.key: report.value_of(figure, run) for figure in batches.Batches.figures}
+    assert (values["1m-1-cpu_per_gb"], values["64k-1-cpu_per_gb"], values["1m-16-cpu_per_gb"]) == (0.5, 0.7, None)
+
+
+@pytest.mark.parametrize("key", cells.CHECKED)
+def test_a_run_ends_when_what_is_read_is_not_what_was_produced(key):
+    made = {"records": 10, "bytes": 1000, "checksum": 7}
+    cells.compare("somebody", made, dict(made))
+    with pytest.raises(SystemExit, match=f"somebody: {key} read is"):
+        cells.compare("somebody", made, {**made, key: made[key] + 1})
