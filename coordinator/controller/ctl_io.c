@@ -46,6 +46,8 @@ struct task {
     int32_t paths_count;
     int32_t paths_capacity;
     int32_t deleted;
+    bool with_mark; /* remove the mark that asks for it, of this version, as well */
+    int32_t mark_version;
     bool with_config; /* remove the configuration as well */
 };
 
@@ -625,8 +627,14 @@ static void create_state(struct ctl_io *io, const struct ctl_cmd *cmd)
     try_create(task);
 }
 
-/* ---- Deleting a topic: find all nodes, delete children before parents, then the configuration and
- * the mark that asked for it. Whatever fails, the machine has it done again from the start. */
+/* ---- Deleting a topic: find all nodes, delete children before parents; in the last multi, with
+ * the topic's own node, the configuration and the mark that asked for it. Whatever fails, the
+ * machine has it done again from the start.
+ *
+ * A multi whose reply was lost is repeated, and must not hit what belongs to a new topic of the
+ * same name. There can be none before the last multi has succeeded; then that one's repetition
+ * fails, because it names the mark by a version of its own: ours is written once more before it is
+ * deleted, and one that somebody makes begins with version 0. */
 
 struct tree_item {
     struct task *task;
@@ -642,36 +650,54 @@ static void add_path(struct task *task, char *path)
     task->paths[task->paths_count++] = path;
 }
 
-static void delete_rest(struct task *task);
+static void delete_last(struct task *task);
+static void raise_mark(struct task *task);
 
-static void on_rest_deleted(void *arg, const struct zk_result *result, bool repeated)
+static void on_last_deleted(void *arg, const struct zk_result *result, bool repeated)
 {
     struct task *task = arg;
     enum err err = ctl_io_write_err(result);
-    (void)repeated;
-    if (err == ERR_NOT_FOUND && task->with_config && result->results_count > 2 &&
-        result->results[2].err == ERR_NOT_FOUND) {
+    bool judged = err != ERR_CONTROLLER_MOVED && result->results_count > 1;
+    enum err mark = judged && task->with_mark ? result->results[1].err : ERR_OK;
+    enum err config = judged && task->with_config ? result->results[2].err : ERR_OK;
+    if (err == ERR_OK) {
+        task_wrote(task, ERR_OK, 0);
+    } else if (mark == ERR_NOT_FOUND || mark == ERR_ZK_BAD_VERSION) {
+        if (repeated) {
+            task_wrote(task, ERR_OK, 0); /* our own success, repeated */
+        } else {
+            raise_mark(task); /* somebody took it away, or wrote it */
+        }
+    } else if (config == ERR_NOT_FOUND) {
         task->with_config = false;
-        delete_rest(task);
-        return;
+        delete_last(task);
+    } else {
+        /* Somebody else deletes or adds below it. */
+        task_wrote(task, err == ERR_NOT_FOUND ? ERR_ZK_OTHER : err, 0);
     }
-    task_wrote(task, err == ERR_NOT_FOUND ? ERR_OK : err, 0);
 }
 
-/* The mark and the configuration, or neither: where the mark is gone, the configuration may be that
- * of a new topic.
- * XXX A removal whose reply was lost is repeated, and would hit a mark that somebody made in that
- * tenth of a second for a new topic of the same name: that deletion has to be asked for again.
- * ZooKeeper has no way to say which of two nodes without a version is meant; Kafka does the same.
- */
-static void delete_rest(struct task *task)
+/* What is left of the nodes, at most DELETES_PER_MULTI. Where the mark is gone, the configuration
+ * may be that of a new topic. */
+static void delete_last(struct task *task)
 {
-    struct zk_op ops[] = {
-        ctl_io_fence(task->io),
-        {ZK_OP_DELETE, path_delete_topic(&task->arena, task->topic), {NULL, 0}, -1, 0},
-        {ZK_OP_DELETE, path_config(&task->arena, "topics", task->topic), {NULL, 0}, -1, 0},
-    };
-    zk_calls_multi(&task->io->calls, ops, task->with_config ? 3 : 2, on_rest_deleted, task);
+    int32_t nodes = task->paths_count - task->deleted;
+    struct zk_op *ops = arena_array(&task->arena, struct zk_op, (size_t)nodes + 3);
+    int32_t count = 0;
+    ops[count++] = ctl_io_fence(task->io);
+    if (task->with_mark) {
+        const char *path = path_delete_topic(&task->arena, task->topic);
+        ops[count++] = (struct zk_op){ZK_OP_DELETE, path, {NULL, 0}, task->mark_version, 0};
+    }
+    if (task->with_config) {
+        const char *path = path_config(&task->arena, "topics", task->topic);
+        ops[count++] = (struct zk_op){ZK_OP_DELETE, path, {NULL, 0}, -1, 0};
+    }
+    for (int32_t i = 0; i < nodes; i++) {
+        ops[count++] =
+            (struct zk_op){ZK_OP_DELETE, task->paths[task->deleted + i], {NULL, 0}, -1, 0};
+    }
+    zk_calls_multi(&task->io->calls, ops, count, on_last_deleted, task);
 }
 
 static void delete_more(struct task *task);
@@ -689,23 +715,41 @@ static void on_deleted(void *arg, const struct zk_result *result, bool repeated)
     delete_more(task);
 }
 
-/* The nodes that were found; then, or when there were none, what belongs to the topic elsewhere. */
+/* The nodes that were found, children first. */
 static void delete_more(struct task *task)
 {
-    int32_t count = task->paths_count - task->deleted;
-    if (count == 0) {
-        task->with_config = true;
-        delete_rest(task);
+    if (task->paths_count - task->deleted <= DELETES_PER_MULTI) {
+        delete_last(task);
         return;
     }
-    count = count < DELETES_PER_MULTI ? count : DELETES_PER_MULTI;
-    struct zk_op *ops = arena_array(&task->arena, struct zk_op, (size_t)count + 1);
+    struct zk_op *ops = arena_array(&task->arena, struct zk_op, DELETES_PER_MULTI + 1);
     ops[0] = ctl_io_fence(task->io);
-    for (int32_t i = 0; i < count; i++) {
+    for (int32_t i = 0; i < DELETES_PER_MULTI; i++) {
         ops[i + 1] = (struct zk_op){ZK_OP_DELETE, task->paths[task->deleted + i], {NULL, 0}, -1, 0};
     }
-    task->deleted += count;
-    zk_calls_multi(&task->io->calls, ops, count + 1, on_deleted, task);
+    task->deleted += DELETES_PER_MULTI;
+    zk_calls_multi(&task->io->calls, ops, DELETES_PER_MULTI + 1, on_deleted, task);
+}
+
+static void on_mark_raised(void *arg, const struct zk_result *result, bool repeated)
+{
+    struct task *task = arg;
+    enum err err = ctl_io_write_err(result);
+    (void)repeated; /* written twice it has a version of ours, too */
+    if (err != ERR_OK && err != ERR_NOT_FOUND) {
+        task_wrote(task, err, 0);
+        return;
+    }
+    task->with_mark = err == ERR_OK;
+    task->with_config = task->with_mark;
+    task->mark_version = task->with_mark ? result->results[1].stat.version : -1;
+    delete_more(task);
+}
+
+static void raise_mark(struct task *task)
+{
+    write_node(task, path_delete_topic(&task->arena, task->topic), &(struct buf){0}, -1,
+               on_mark_raised);
 }
 
 /* Longer paths of one prefix sort behind it, so backwards is children first. */
@@ -732,7 +776,7 @@ static void on_tree(void *arg, const struct zk_result *result, bool repeated)
         if (task->paths_count > 0) {
             qsort(task->paths, (size_t)task->paths_count, sizeof(*task->paths), compare_backwards);
         }
-        delete_more(task);
+        raise_mark(task);
     }
 }
 
@@ -803,7 +847,7 @@ static void execute_write(struct ctl_io *io, const struct ctl_cmd *cmd)
         break;
     }
     case CTL_DELETE_LEFTOVER:
-        delete_more(write_task(io, cmd));
+        raise_mark(write_task(io, cmd));
         break;
     case CTL_DELETE_MARK:
         delete_node(io, cmd, path_delete_topic(&arena, cmd->topic), -1);

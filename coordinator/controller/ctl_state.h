@@ -158,6 +158,7 @@ struct ctl_topic {
     struct list deleting_link;
     uint64_t delete_cmd; /* DELETE_TOPIC under way */
     bool listed; /* in the last list of topics that came meanwhile: maybe made anew already */
+    bool marked; /* in a list of marks that came meanwhile: maybe to be deleted anew, too */
     int64_t delete_retry_ms;
     int32_t version;            /* of its node, as read or written last */
     uint64_t assign_cmd;        /* WRITE_TOPIC under way, for reassignments */

@@ -594,6 +594,10 @@ void ctl_deletions_event(struct ctl *ctl, const struct ctl_event *event)
 {
     ctl->have_deletions = true;
     for (int32_t i = 0; i < event->u.names.count; i++) {
+        struct ctl_topic *topic = ctl_find_topic(ctl, event->u.names.names[i]);
+        if (topic != NULL) {
+            topic->marked = topic->delete_cmd != 0;
+        }
         add_stray(ctl, event->u.names.names[i]);
     }
     ctl_strays_apply(ctl);
@@ -636,6 +640,7 @@ void ctl_deletions_advance(struct ctl *ctl)
             cmd->topic = arena_str(&ctl->out->arena, topic->name);
             topic->delete_cmd = cmd->id;
             topic->listed = false;
+            topic->marked = false;
         }
     }
 }
@@ -647,6 +652,9 @@ void ctl_topic_deleted(struct ctl *ctl, struct ctl_topic *topic, enum err err)
         ctl_note(ctl, false, "topic deleted: topic=%.*s", STR_ARG(topic->name));
         if (topic->listed) {
             ctl_emit(ctl, CTL_READ_TOPICS);
+        }
+        if (topic->marked) {
+            ctl_emit(ctl, CTL_READ_DELETIONS);
         }
         topic_gone(ctl, topic);
     } else {

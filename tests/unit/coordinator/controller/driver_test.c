@@ -560,6 +560,35 @@ Test(ctl_driver, every_operation_may_be_lost, .timeout = 120)
     }
 }
 
+/* A topic was deleted, the reply got lost, and before it was asked for again somebody made another
+ * topic of that name and marked it as well: the repetition took the new mark away. */
+Test(ctl_driver, a_lost_reply_does_not_cost_a_new_topic_its_deletion, .timeout = 120)
+{
+    bool hit = false;
+    for (int32_t k = 0; k < OPERATIONS_MAX; k++) {
+        struct cluster c;
+        bool remade = false;
+        cluster_init(&c, 2, 1);
+        cluster_join(&c);
+        create_topic(&c, "t0");
+        pass(&c.w, 300);
+        zk_mem_lose(c.w.mem, session_of(&active(&c)->client), ZK_MEM_LOSE_REPLY, k);
+        delete_topic(&c, "t0");
+        for (int ms = 0; ms < QUIET_MS; ms++) {
+            pass(&c.w, 1);
+            if (!remade && !node_exists(&c, PATH_DELETE_TOPICS, "t0")) {
+                remade = true;
+                create_topic(&c, "t0");
+                delete_topic(&c, "t0");
+            }
+        }
+        hit = hit || remade;
+        expect_gone(&c, "t0");
+        cluster_fini(&c);
+    }
+    cr_assert(hit);
+}
+
 /* The leader's broker dies: the next one in sync leads, with a larger epoch, also when the dead one
  * was the controller. */
 Test(ctl_driver, leaders_move_off_a_dead_broker)
