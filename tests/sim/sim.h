@@ -158,6 +158,9 @@ void sim_node_start(struct sim_node *node);
 void sim_node_crash(struct sim_node *node, bool power);
 void sim_node_crash_later(struct sim_node *node, bool power, int64_t after_changes);
 
+/* It is down, and starts again after so long, unless the run is at its end. */
+void sim_node_return(struct sim_node *node, int64_t after_ms);
+
 /* A clean stop: state is NODE_DOWN when it is through. */
 void sim_node_stop(struct sim_node *node);
 

@@ -23,6 +23,7 @@ struct undoing {
     char to[24];
     int64_t session_id;
     struct sim_node *node;
+    struct sim_node *other; /* RELAY: who lost power */
     bool used;
 };
 
@@ -48,7 +49,7 @@ static const char *const names[SIM_FAULT_COUNT] = {
     [SIM_FAULT_HUNG_DISK] = "hung-disk", [SIM_FAULT_ZK_DOWN] = "zk-down",
     [SIM_FAULT_SLOW_HOST] = "slow-host", [SIM_FAULT_KILL_ALL] = "kill-all",
     [SIM_FAULT_BROADCAST] = "broadcast", [SIM_FAULT_LATE] = "late",
-    [SIM_FAULT_DIRS] = "dirs",
+    [SIM_FAULT_DIRS] = "dirs",           [SIM_FAULT_RELAY] = "relay",
 };
 
 const char *sim_fault_name(enum sim_fault fault)
@@ -121,6 +122,28 @@ static void zk_up(struct sim *sim)
     }
 }
 
+/* Whoever looks after the broker restarts it. */
+static void mend_disk(struct sim_node *node)
+{
+    fs_sim_fail_sync(node->image, INT64_MAX / 2);
+    node->disk.fails_in = -1;
+    node->disk_is_bad = false;
+    fs_sim_set_capacity(node->image, INT64_MAX);
+    sim_node_stop(node);
+}
+
+static void relay_next(struct sim_faults *faults, struct sim_node *node, struct sim_node *other);
+
+/* The watchdog ends the process. What happens at its end may use this struct undoing again. */
+static void end_hung(struct undoing *undoing)
+{
+    struct sim_faults *faults = undoing->faults;
+    struct sim_node *node = undoing->node;
+    faults->crashes++;
+    sim_node_crash(node, false);
+    sim_node_return(node, between_ms(faults, 10, 3000));
+}
+
 static void undo(struct undoing *undoing)
 {
     struct sim *sim = undoing->faults->sim;
@@ -156,8 +179,7 @@ static void undo(struct undoing *undoing)
         break;
     case SIM_FAULT_HUNG_DISK:
         if (!undoing->faults->stopped) {
-            undoing->faults->crashes++;
-            sim_node_crash(undoing->node, false);
+            end_hung(undoing);
         }
         break;
     case SIM_FAULT_LATE:
@@ -167,11 +189,10 @@ static void undo(struct undoing *undoing)
         remove_controller(undoing->faults);
         break;
     case SIM_FAULT_BAD_DISK:
-        fs_sim_fail_sync(undoing->node->image, INT64_MAX / 2);
-        undoing->node->disk.fails_in = -1;
-        undoing->node->disk_is_bad = false;
-        fs_sim_set_capacity(undoing->node->image, INT64_MAX);
-        sim_node_stop(undoing->node);
+        mend_disk(undoing->node);
+        break;
+    case SIM_FAULT_RELAY:
+        relay_next(undoing->faults, undoing->node, undoing->other);
         break;
     default:
         must_not_get_here();
@@ -203,6 +224,16 @@ static struct undoing *undo_later(struct sim_faults *faults, enum sim_fault faul
 
 /* ---- kinds ---- */
 
+/* At once; who looks after the broker starts it again, soon or when the faults are over. */
+static void crash_now(struct sim_faults *faults, struct sim_node *node, bool power)
+{
+    faults->crashes++;
+    sim_node_crash(node, power);
+    if (!rng_one_in(&faults->rng, 3)) {
+        sim_node_return(node, between_ms(faults, 10, 8000));
+    }
+}
+
 static void crash(struct sim_faults *faults, enum sim_fault fault)
 {
     struct sim_node *node = any_node(faults);
@@ -213,14 +244,14 @@ static void crash(struct sim_faults *faults, enum sim_fault fault)
     if (node->server == NULL) {
         return;
     }
-    faults->crashes++;
     if (fault == SIM_FAULT_MID_WRITE) {
+        faults->crashes++;
         int64_t after = between_ms(faults, 0, rng_one_in(&faults->rng, 2) ? 5 : 60);
         sim_trace_line(&faults->sim->trace, "faults", "%s is to die after %lld more changes",
                        node->name, (long long)after);
         sim_node_crash_later(node, power, after);
     } else {
-        sim_node_crash(node, power);
+        crash_now(faults, node, power);
     }
 }
 
@@ -364,6 +395,51 @@ static void bad_disk(struct sim_faults *faults)
     } else {
         fs_sim_fail_sync(node->image, between_ms(faults, 0, 3));
     }
+}
+
+static void relay_later(struct sim_faults *faults, struct sim_node *node, struct sim_node *other,
+                        int64_t after_ms)
+{
+    struct undoing *undoing = undo_later(faults, SIM_FAULT_RELAY, after_ms);
+    if (undoing != NULL) {
+        undoing->node = node;
+        undoing->other = other;
+    } else if (node->disk_is_bad) {
+        mend_disk(node);
+    }
+}
+
+/* The broker whose sync failed is restarted; some seconds later it dies, and the one that had lost
+ * its power is back first. */
+static void relay_next(struct sim_faults *faults, struct sim_node *node, struct sim_node *other)
+{
+    if (node->disk_is_bad) {
+        mend_disk(node);
+        if (!faults->stopped) {
+            relay_later(faults, node, other, between_ms(faults, 3000, 9000));
+        }
+    } else if (!faults->stopped) {
+        faults->crashes++;
+        sim_node_crash(node, false);
+        sim_node_return(node, between_ms(faults, 1000, 8000));
+        sim_node_return(other, 10);
+    }
+}
+
+static void relay(struct sim_faults *faults)
+{
+    struct sim *sim = faults->sim;
+    struct sim_node *other = any_node(faults);
+    struct sim_node *node = &sim->nodes[other->id % sim->options.nodes_count];
+    if (other == node || other->server == NULL || node->disk_is_bad) {
+        return;
+    }
+    sim_trace_line(&sim->trace, "faults", "relay: from %s to %s", other->name, node->name);
+    faults->crashes++;
+    sim_node_crash(other, true);
+    node->disk_is_bad = true;
+    fs_sim_fail_sync(node->image, 0);
+    relay_later(faults, node, other, between_ms(faults, 200, 2500));
 }
 
 static void jump_clock(struct sim_faults *faults)
@@ -536,8 +612,7 @@ static void kill_all(struct sim_faults *faults)
     bool everywhere = power && rng_one_in(&faults->rng, 2);
     for (int i = 0; i < sim->options.nodes_count; i++) {
         if (sim->nodes[i].server != NULL) {
-            faults->crashes++;
-            sim_node_crash(&sim->nodes[i], everywhere || (power && rng_one_in(&faults->rng, 2)));
+            crash_now(faults, &sim->nodes[i], everywhere || (power && rng_one_in(&faults->rng, 2)));
         }
     }
 }
@@ -605,6 +680,9 @@ static void happen(struct sim_faults *faults, enum sim_fault fault)
         break;
     case SIM_FAULT_BAD_DISK:
         bad_disk(faults);
+        break;
+    case SIM_FAULT_RELAY:
+        relay(faults);
         break;
     case SIM_FAULT_CLOCK:
         jump_clock(faults);

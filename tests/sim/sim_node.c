@@ -274,6 +274,13 @@ void sim_node_crash(struct sim_node *node, bool power)
     lay_ghost(node);
 }
 
+void sim_node_return(struct sim_node *node, int64_t after_ms)
+{
+    if (!node->sim->ending && !sim_time_pending(&node->again)) {
+        sim_time_after(&node->sim->time, &node->again, after_ms * SIM_MS);
+    }
+}
+
 void sim_node_crash_later(struct sim_node *node, bool power, int64_t after_changes)
 {
     node->disk.dies_in = after_changes;
@@ -315,8 +322,7 @@ void sim_node_settle(struct sim_node *node)
     } else {
         return;
     }
-    if (node->state == NODE_DOWN && !sim->ending && !sim_time_pending(&node->again)) {
-        sim_time_after(&sim->time, &node->again,
-                       (int64_t)rng_below(&sim->rng, 3000) * SIM_MS + 10 * SIM_MS);
+    if (node->state == NODE_DOWN) {
+        sim_node_return(node, 10 + (int64_t)rng_below(&sim->rng, 3000));
     }
 }

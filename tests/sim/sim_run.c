@@ -71,7 +71,8 @@ void sim_options_settle(struct sim_options *options)
         options->moves = 0; /* the model follows the one disk */
     }
     /* A group whose coordinator may forget what it has acknowledged promises nothing. */
-    if ((options->faults & (1u << SIM_FAULT_POWER)) != 0 && !options->flush) {
+    const uint32_t power = 1u << SIM_FAULT_POWER | 1u << SIM_FAULT_RELAY;
+    if ((options->faults & power) != 0 && !options->flush) {
         options->members_count = 0;
         options->lives = 0;
     }
@@ -79,7 +80,8 @@ void sim_options_settle(struct sim_options *options)
 
 void sim_options_group(struct sim_options *options)
 {
-    options->faults &= ~(1u << SIM_FAULT_POWER); /* see sim_options_settle() */
+    /* See sim_options_settle(). */
+    options->faults &= ~(1u << SIM_FAULT_POWER | 1u << SIM_FAULT_RELAY);
     options->nodes_count = options->nodes_count > 1 ? options->nodes_count : 3;
     options->replicated = true;
     options->replicas_count = options->replicas_count > 1 ? options->replicas_count : 2;
