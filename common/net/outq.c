@@ -170,55 +170,55 @@ static bool bytes_follow(const struct outq *outq, size_t i)
     return i < outq->count;
 }
 
-/* Send the run of memory fragments at the front, and a small file range behind it, in one call. */
-static enum err send_memory(struct outq *outq, struct net_stream *stream, size_t *sent)
+/* Read a file's fragment into memory. */
+static enum err read_small(const struct fragment *small, uint8_t *copy)
+{
+    size_t got;
+    enum err err = fs_pread(small->file, copy, small->size, small->offset, &got);
+    return err == ERR_OK && got < small->size ? ERR_CORRUPT : err;
+}
+
+/* Send the run of memory and of small file ranges at the front in one call: a range below the price
+ * of a sendfile is read and copied. */
+static enum err send_gathered(struct outq *outq, struct net_stream *stream, size_t *sent)
 {
     struct iovec parts[OUTQ_GATHER_MAX];
+    uint8_t copies[OUTQ_COPY_BYTES];
+    size_t copied = 0;
     int count = 0;
     size_t i = 0;
-    for (; i < outq->count && count < OUTQ_GATHER_MAX && at(outq, i)->file == NULL; i++) {
-        if (at(outq, i)->size > 0) {
-            parts[count].iov_base = (void *)(uintptr_t)at(outq, i)->data;
-            parts[count].iov_len = at(outq, i)->size;
+    *sent = 0;
+    for (; i < outq->count && count < OUTQ_GATHER_MAX; i++) {
+        const struct fragment *next = at(outq, i);
+        const uint8_t *data = next->data;
+        if (next->file != NULL && next->size > 0) {
+            if (next->size > sizeof(copies) - copied) {
+                break;
+            }
+            enum err err = read_small(next, copies + copied);
+            if (err != ERR_OK) {
+                return err;
+            }
+            data = copies + copied;
+            copied += next->size;
+        }
+        if (next->size > 0) {
+            parts[count].iov_base = (void *)(uintptr_t)data;
+            parts[count].iov_len = next->size;
             count++;
         }
     }
-    *sent = 0;
     if (count == 0) {
         return ERR_OK; /* only empty fragments: advance() releases them */
     }
     return stream->ops->send(stream, parts, count, bytes_follow(outq, i), sent);
 }
 
-/* A range too small for the price of a sendfile: read it and send the copy. */
-static enum err send_small_file(const struct fragment *first, bool more, struct net_stream *stream,
-                                size_t *sent)
-{
-    uint8_t copy[OUTQ_COPY_BYTES];
-    size_t got;
-    enum err err = fs_pread(first->file, copy, first->size, first->offset, &got);
-    if (err != ERR_OK) {
-        return err;
-    }
-    if (got < first->size) {
-        return ERR_CORRUPT;
-    }
-    struct iovec part = {copy, first->size};
-    return stream->ops->send(stream, &part, 1, more, sent);
-}
-
 static enum err send_front(struct outq *outq, struct net_stream *stream, size_t room, size_t *sent)
 {
     const struct fragment *first = at(outq, 0);
-    if (first->file == NULL) {
-        return send_memory(outq, stream, sent);
-    }
-    if (first->size == 0) {
-        *sent = 0; /* advance() releases it */
-        return ERR_OK;
-    }
-    if (first->size <= OUTQ_COPY_BYTES) {
-        return send_small_file(first, bytes_follow(outq, 1), stream, sent);
+    if (first->file == NULL || first->size <= OUTQ_COPY_BYTES) {
+        return send_gathered(outq, stream, sent);
     }
     size_t size = first->size < room ? first->size : room;
     return stream->ops->send_file(stream, first->file, first->offset, size, sent);

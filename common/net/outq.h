@@ -1,8 +1,8 @@
 /* outq.h: what a connection still has to send: a ring of fragments of memory and of files.
  *
- * Runs of memory leave in one gathered send, with "more follows" before a file; a file range below
- * OUTQ_COPY_BYTES is read and copied, a larger one goes by send_file. At most OUTQ_TURN_BYTES leave
- * per turn, so that one fast reader cannot keep a loop to itself.
+ * Runs of memory and of small file ranges, OUTQ_COPY_BYTES of these together, leave in one gathered
+ * send, with "more follows" before a larger range, which goes by send_file. At most OUTQ_TURN_BYTES
+ * leave per turn, so that one fast reader cannot keep a loop to itself.
  *
  * Ownership: each fragment has a release callback, called exactly once: when its last byte has been
  * taken by the stream, or when the queue is freed. Threads: the connection's loop. */
