@@ -21,6 +21,7 @@ import batches
 import clusters
 import consumers
 import groups
+import kafka_tools
 import latencies
 import neutral
 import replicas
@@ -31,7 +32,7 @@ ALL = {one.name: one for one in (
     streams.Produce, streams.Consume, streams.Latency, clusters.Failover, clusters.Shutdown, clusters.Partitions,
     clusters.Restart, clusters.Copies, clusters.Flush,
     consumers.Tail, consumers.Tail8, consumers.Polls, consumers.Cold, consumers.Crowd,
-    neutral.Neutral, neutral.NeutralThree, latencies.LatencyThree, latencies.LatencyOne,
+    neutral.Neutral, neutral.NeutralThree, latencies.LatencyThree, latencies.LatencyOne, kafka_tools.Tools,
     small.Small, small.OneCore,
     batches.Batches, replicas.Replicas,
     groups.Group100, groups.Group500)}
