@@ -224,14 +224,19 @@ enum err epoch_checkpoint_read(struct fs *fs, const char *path, struct epoch_ent
     return err;
 }
 
+void epoch_checkpoint_text(const struct epoch_entry *entries, int32_t count, struct buf *out)
+{
+    buf_printf(out, "0\n%" PRId32 "\n", count);
+    for (int32_t i = 0; i < count; i++) {
+        buf_printf(out, "%" PRId32 " %" PRId64 "\n", entries[i].epoch, entries[i].start_offset);
+    }
+}
+
 enum err epoch_checkpoint_write(struct fs *fs, const char *path, const struct epoch_entry *entries,
                                 int32_t count)
 {
     struct buf text = {0};
-    buf_printf(&text, "0\n%" PRId32 "\n", count);
-    for (int32_t i = 0; i < count; i++) {
-        buf_printf(&text, "%" PRId32 " %" PRId64 "\n", entries[i].epoch, entries[i].start_offset);
-    }
+    epoch_checkpoint_text(entries, count, &text);
     enum err err = fs_replace(fs, path, text.data, text.size);
     buf_fini(&text);
     return err;

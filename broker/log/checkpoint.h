@@ -50,5 +50,6 @@ struct epoch_entry {
 /* Entries into fresh memory (mem_free). */
 MUST_USE enum err epoch_checkpoint_read(struct fs *fs, const char *path,
                                         struct epoch_entry **entries, int32_t *count);
+void epoch_checkpoint_text(const struct epoch_entry *entries, int32_t count, struct buf *out);
 MUST_USE enum err epoch_checkpoint_write(struct fs *fs, const char *path,
                                          const struct epoch_entry *entries, int32_t count);

@@ -24,7 +24,13 @@ static void push(struct epochs *epochs, int32_t epoch, int64_t offset)
             mem_realloc(epochs->entries, (size_t)epochs->capacity * sizeof(*epochs->entries));
     }
     epochs->entries[epochs->count++] = (struct epoch_entry){epoch, offset};
-    epochs->dirty = true;
+}
+
+/* With the lock held: only so many are left. */
+static void shorten(struct epochs *epochs, int32_t count)
+{
+    epochs->count = count;
+    epochs->same_count = epochs->same_count < count ? epochs->same_count : count;
 }
 
 void epochs_load(struct epochs *epochs, const struct epoch_entry *entries, int32_t count)
@@ -43,7 +49,8 @@ void epochs_load(struct epochs *epochs, const struct epoch_entry *entries, int32
             push(epochs, entries[i].epoch, entries[i].start_offset);
         }
     }
-    epochs->dirty = epochs->count != count;
+    epochs->file_count = count;
+    epochs->same_count = epochs->count == count ? count : 0;
     pthread_mutex_unlock(&epochs->lock);
 }
 
@@ -57,7 +64,7 @@ void epochs_assign(struct epochs *epochs, int32_t epoch, int64_t offset)
     if (last == NULL || epoch != last->epoch || offset < last->start_offset) {
         while (epochs->count > 0 && (epochs->entries[epochs->count - 1].epoch >= epoch ||
                                      epochs->entries[epochs->count - 1].start_offset >= offset)) {
-            epochs->count--;
+            shorten(epochs, epochs->count - 1);
         }
         push(epochs, epoch, offset);
     }
@@ -68,8 +75,7 @@ void epochs_truncate_end(struct epochs *epochs, int64_t offset)
 {
     pthread_mutex_lock(&epochs->lock);
     while (epochs->count > 0 && epochs->entries[epochs->count - 1].start_offset >= offset) {
-        epochs->count--;
-        epochs->dirty = true;
+        shorten(epochs, epochs->count - 1);
     }
     pthread_mutex_unlock(&epochs->lock);
 }
@@ -85,11 +91,11 @@ void epochs_truncate_start(struct epochs *epochs, int64_t offset)
         epochs->count -= drop;
         memmove(epochs->entries, epochs->entries + drop,
                 (size_t)epochs->count * sizeof(*epochs->entries));
-        epochs->dirty = true;
+        epochs->same_count = 0;
     }
     if (epochs->count > 0 && epochs->entries[0].start_offset < offset) {
         epochs->entries[0].start_offset = offset;
-        epochs->dirty = true;
+        epochs->same_count = 0;
     }
     pthread_mutex_unlock(&epochs->lock);
 }
@@ -141,15 +147,39 @@ int32_t epochs_latest(struct epochs *epochs)
     return epoch;
 }
 
+static bool differs(const struct epochs *epochs)
+{
+    return epochs->same_count != epochs->count || epochs->file_count != epochs->count;
+}
+
+/* Only the actor changes entries, and it is the actor that calls: no lock. */
+bool epochs_content(const struct epochs *epochs, struct buf *out)
+{
+    if (!differs(epochs)) {
+        return false;
+    }
+    epoch_checkpoint_text(epochs->entries, epochs->count, out);
+    return true;
+}
+
+void epochs_saved(struct epochs *epochs)
+{
+    epochs->file_count = epochs->count;
+    epochs->same_count = epochs->count;
+}
+
 enum err epochs_save(struct epochs *epochs, struct fs *fs, const char *path)
 {
-    /* Only the actor changes entries, and it is the actor that calls: no lock around the write. */
-    if (!epochs->dirty) {
+    struct buf text = {0};
+    if (!epochs_content(epochs, &text)) {
         return ERR_OK;
     }
-    enum err err = epoch_checkpoint_write(fs, path, epochs->entries, epochs->count);
+    enum err err = fs_replace(fs, path, text.data, text.size);
+    buf_fini(&text);
     if (err == ERR_OK) {
-        epochs->dirty = false;
+        epochs_saved(epochs);
+    } else {
+        epochs->file_count = -1; /* the new one may be there or not */
     }
     return err;
 }

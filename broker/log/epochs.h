@@ -18,7 +18,9 @@ struct epochs {
     struct epoch_entry *entries;
     int32_t count;
     int32_t capacity;
-    bool dirty; /* differs from the file */
+    /* What the file holds: so many entries, of which the first so many are those above. */
+    int32_t file_count;
+    int32_t same_count;
 };
 
 void epochs_init(struct epochs *epochs);
@@ -50,3 +52,7 @@ int32_t epochs_latest(struct epochs *epochs);
 
 /* Write the file if it differs. */
 MUST_USE enum err epochs_save(struct epochs *epochs, struct fs *fs, const char *path);
+
+/* The file's new content; false: it does not differ. Whoever writes it says so. */
+bool epochs_content(const struct epochs *epochs, struct buf *out);
+void epochs_saved(struct epochs *epochs);

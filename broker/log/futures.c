@@ -86,7 +86,7 @@ static enum err make_in(struct logs *logs, struct logs_entry *entry, struct logd
     enum err err = logs_renew_checkpoints(logs, dir);
     if (err == ERR_OK) {
         err = logs_open_log(logs, dir, name, plog_topic(entry->log), plog_partition(entry->log),
-                            config, LOGS_OPEN_FUTURE, &future.log, &msg);
+                            config, LOGS_OPEN_FUTURE, NULL, &future.log, &msg);
     }
     if (err == ERR_OK && !uuid_is_zero(entry->topic_id)) {
         err = logs_set_topic_id(&future, entry->topic_id);
@@ -205,7 +205,7 @@ static enum err promote(struct future_start *start, const char *path, const char
     if (err == ERR_OK) {
         start->config_of(start->arg, topic, &config);
         err = logs_open_log(start->logs, dir, name, topic, partition, &config, LOGS_OPEN_LOADED,
-                            &log, start->msg);
+                            NULL, &log, start->msg);
     }
     if (err == ERR_OK) {
         struct logs_item *item = logs_add_item(start->logs, name, log, dir);
@@ -238,7 +238,7 @@ static enum err resume(struct future_start *start, const char *path, const char 
     }
     start->config_of(start->arg, topic, &config);
     err = logs_open_log(start->logs, dir, name, topic, plog_partition(item->entry.log), &config,
-                        LOGS_OPEN_FUTURE, &log, start->msg);
+                        LOGS_OPEN_FUTURE, NULL, &log, start->msg);
     if (err == ERR_OK) {
         item->entry.future = log;
         item->entry.future_dir = dir;

@@ -189,17 +189,30 @@ static enum err take_lock(struct logdir *dir, struct errmsg *msg)
     return err;
 }
 
-/* The mark counts once: a crash from now on is a crash. */
+/* -1: it is not there. */
+static int64_t clean_mark_ms(const struct logdir *dir)
+{
+    struct fs_stat st;
+    char *path = in_dir(dir, CLEAN_NAME);
+    bool there = fs_stat(dir->fs, path, &st) == ERR_OK;
+    mem_free(path);
+    return there ? st.mtime_ms : -1;
+}
+
+/* The mark counts once, and so does the manifest: a crash from now on is a crash. */
 static enum err take_clean_mark(struct logdir *dir)
 {
+    bool removed;
+    enum err err = manifest_take(dir->fs, dir->path, clean_mark_ms(dir), &dir->manifest, &removed);
+    if (err != ERR_OK) {
+        return err;
+    }
     char *path = in_dir(dir, CLEAN_NAME);
-    enum err err = fs_unlink(dir->fs, path);
+    err = fs_unlink(dir->fs, path);
     mem_free(path);
     dir->clean = err == ERR_OK;
-    if (err == ERR_OK) {
-        err = fs_sync_dir(dir->fs, dir->path);
-    }
-    return err == ERR_NOT_FOUND ? ERR_OK : err;
+    err = err == ERR_NOT_FOUND ? ERR_OK : err;
+    return err == ERR_OK && (dir->clean || removed) ? fs_sync_dir(dir->fs, dir->path) : err;
 }
 
 /* Where none can be written: its absence says the same as suspect. */
@@ -292,6 +305,8 @@ void logdir_loaded(struct logdir *dir)
     checkpoint_fini(&dir->recovery_points);
     checkpoint_fini(&dir->log_starts);
     checkpoint_fini(&dir->high_watermarks);
+    manifest_free(dir->manifest);
+    dir->manifest = NULL;
 }
 
 void logdir_close(struct logdir *dir)
@@ -360,6 +375,12 @@ enum err logdir_mark_clean(struct logdir *dir)
     enum err err = fs_replace(dir->fs, path, text, sizeof(text) - 1);
     mem_free(path);
     return err;
+}
+
+enum err logdir_write_manifest(struct logdir *dir, int32_t count, const struct buf *lines)
+{
+    int64_t mark_ms = clean_mark_ms(dir);
+    return mark_ms >= 0 ? manifest_write(dir->fs, dir->path, mark_ms, count, lines) : ERR_OK;
 }
 
 bool logdir_offline(const struct logdir *dir)

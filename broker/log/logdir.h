@@ -6,6 +6,7 @@
  *   .kafka_cleanshutdown  {"version":0,"brokerEpoch":-1}; present only while the broker is stopped
  *                         after a clean stop. Only its presence counts.
  *   .barnabas_start       see start_mark.h
+ *   .barnabas_manifest    see manifest.h
  *   *-checkpoint          recovery points, log start offsets, high watermarks: see checkpoint.h
  *
  * Failure: the first write or sync that fails takes the whole directory offline until the broker is
@@ -19,6 +20,7 @@
 
 #include "log/checkpoint.h"
 #include "log/flusher.h"
+#include "log/manifest.h"
 #include "log/plog.h"
 #include "log/start_mark.h"
 
@@ -40,7 +42,8 @@ struct logdir {
     struct checkpoint recovery_points; /* as read at start; empty once the logs are loaded */
     struct checkpoint log_starts;
     struct checkpoint high_watermarks;
-    int32_t stored_broker_id; /* of meta.properties; -1: none */
+    struct manifest *manifest; /* likewise; NULL: there is none that counts */
+    int32_t stored_broker_id;  /* of meta.properties; -1: none */
     char stored_cluster_id[64];
     char stored_directory_id[32]; /* kept when meta.properties is rewritten */
     int32_t logs_count;
@@ -67,6 +70,8 @@ MUST_USE enum err logdir_set_identity(struct logdir *dir, int32_t broker_id,
 MUST_USE enum err logdir_write_checkpoint(struct logdir *dir, const char *name,
                                           const struct checkpoint *checkpoint);
 MUST_USE enum err logdir_mark_clean(struct logdir *dir);
+/* Then. ERR_NO_SPACE does not matter. */
+MUST_USE enum err logdir_write_manifest(struct logdir *dir, int32_t count, const struct buf *lines);
 
 bool logdir_offline(const struct logdir *dir);
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "log/manifest.h"
 #include "log/reaper.h"
 #include "log/settle.h"
 
@@ -64,7 +65,7 @@ enum err logs_open(const struct logs_options *options, struct logs **out, struct
     return ERR_OK;
 }
 
-static void item_free(struct logs *logs, struct logs_item *item)
+void logs_item_free(struct logs *logs, struct logs_item *item)
 {
     HASH_DEL(logs->by_name, item);
     mem_free(item->name);
@@ -81,7 +82,7 @@ void logs_free(struct logs *logs)
     HASH_ITER (hh, logs->by_name, item, next) {
         plog_abandon(item->entry.future);
         plog_abandon(item->entry.log);
-        item_free(logs, item);
+        logs_item_free(logs, item);
     }
     logs_forget_preference(logs, NULL);
     for (int32_t i = 0; i < logs->dirs_count; i++) {
@@ -322,7 +323,8 @@ struct found {
 
 enum err logs_open_log(struct logs *logs, struct logdir *dir, const char *name, struct str topic,
                        int32_t partition, const struct topic_config *config,
-                       enum logs_open_kind kind, struct plog **out, struct errmsg *msg)
+                       enum logs_open_kind kind, const struct manifest_log *known,
+                       struct plog **out, struct errmsg *msg)
 {
     char *path = mem_printf("%s/%s", dir->path, name);
     struct plog_options options = {
@@ -340,6 +342,7 @@ enum err logs_open_log(struct logs *logs, struct logdir *dir, const char *name, 
         .log_start_offset =
             kind == LOGS_OPEN_LOADED ? checkpoint_find(&dir->log_starts, topic, partition) : -1,
         .clean = dir->clean,
+        .known = known,
         .rewrite = dir->rewrite,
         .producer_expiration_ms = logs->options.producer_expiration_ms,
         .on_failure = on_log_failure,
@@ -379,7 +382,7 @@ static enum err load_twin(struct loading *loading, struct logs_item *twin, struc
     } else if (never_used(twin->entry.log)) {
         bury_unused(loading->logs, twin->entry.dir, twin->entry.log, topic, partition);
         twin->entry.dir->logs_count--;
-        item_free(loading->logs, twin);
+        logs_item_free(loading->logs, twin);
         *again = true;
     } else {
         errmsg_set(loading->msg,
@@ -397,12 +400,16 @@ static void found_open(struct work *work)
 {
     struct found *found = container_of(work, struct found, work);
     struct loading *loading = found->loading;
+    struct logdir *dir = loading->dir;
     struct errmsg msg = {""};
-    found->err =
-        logs_open_log(loading->logs, loading->dir, found->name, found->topic, found->partition,
-                      &found->config, LOGS_OPEN_LOADED, &found->log, &msg);
-    if (found->err == ERR_OK) {
-        found->err = logs_read_topic_id(loading->dir->fs, plog_dir(found->log), &found->topic_id);
+    const struct manifest_log *known =
+        manifest_find(dir->manifest, dir->fs, dir->path, found->name);
+    found->err = logs_open_log(loading->logs, dir, found->name, found->topic, found->partition,
+                               &found->config, LOGS_OPEN_LOADED, known, &found->log, &msg);
+    if (found->err == ERR_OK && known != NULL) {
+        found->topic_id = known->topic_id;
+    } else if (found->err == ERR_OK) {
+        found->err = logs_read_topic_id(dir->fs, plog_dir(found->log), &found->topic_id);
     } else {
         found->log = NULL;
         found->why = mem_strdup(msg.text);
@@ -508,13 +515,11 @@ static enum err on_dir_entry(void *arg, const char *name, bool is_dir)
     return ERR_OK;
 }
 
-static bool flush_dir(struct logs *logs, struct logdir *dir);
-
 /* Only when all that was written again is on the disk there is nothing to write again after the
  * next crash. */
 static void sync_rewritten(struct logs *logs, struct logdir *dir)
 {
-    if (!flush_dir(logs, dir) || logdir_rewritten(dir) != ERR_OK) {
+    if (!logs_flush_dir(logs, dir) || logdir_rewritten(dir) != ERR_OK) {
         logdir_fail(dir);
     }
 }
@@ -542,7 +547,10 @@ enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg, stru
             logdir_fail(dir);
         } else if (loading.loaded > 0) {
             log_info(LOGGER, "loaded logs", "dir=%s count=%d after=%s ms=%" PRId64, dir->path,
-                     loading.loaded, dir->clean ? "clean stop" : "crash",
+                     loading.loaded,
+                     !dir->clean             ? "crash"
+                     : dir->manifest != NULL ? "clean stop, with its manifest"
+                                             : "clean stop",
                      clock_mono_ms(logs->options.clock) - begin_ms);
         }
     }
@@ -576,12 +584,9 @@ static struct logdir *choose_dir(struct logs *logs, const char *name)
     return best;
 }
 
-static enum err write_checkpoints(struct logs *logs, struct logdir *dir, logs_hw_fn *hw_of,
-                                  void *arg);
-
 enum err logs_renew_checkpoints(struct logs *logs, struct logdir *dir)
 {
-    return dir->checkpoints_stale ? write_checkpoints(logs, dir, logs->hw_of, logs->hw_arg)
+    return dir->checkpoints_stale ? logs_write_checkpoints(logs, dir, logs->hw_of, logs->hw_arg)
                                   : ERR_OK;
 }
 
@@ -610,7 +615,8 @@ static enum err create_in(struct logs *logs, struct logdir *dir, const char *nam
         err = metadata_write_new(dir, name, topic_id);
     }
     if (err == ERR_OK) {
-        err = logs_open_log(logs, dir, name, topic, partition, config, LOGS_OPEN_NEW, &log, &msg);
+        err = logs_open_log(logs, dir, name, topic, partition, config, LOGS_OPEN_NEW, NULL, &log,
+                            &msg);
     }
     if (err != ERR_OK) {
         log_error(LOGGER, "cannot make a log", "dir=%s name=%s error=%s %s", dir->path, name,
@@ -685,7 +691,7 @@ void logs_delete(struct logs *logs, struct str topic, int32_t partition)
     }
     dir->logs_count--;
     dir->checkpoints_stale = true;
-    item_free(logs, item);
+    logs_item_free(logs, item);
     mem_free(path);
 }
 
@@ -697,8 +703,7 @@ struct checkpoints {
     struct checkpoint high_watermarks;
 };
 
-static enum err write_checkpoints(struct logs *logs, struct logdir *dir, logs_hw_fn *hw_of,
-                                  void *arg)
+enum err logs_write_checkpoints(struct logs *logs, struct logdir *dir, logs_hw_fn *hw_of, void *arg)
 {
     struct checkpoints all = {0};
     struct logs_item *item;
@@ -741,95 +746,8 @@ void logs_checkpoint(struct logs *logs, logs_hw_fn *hw_of, void *arg)
     logs->hw_arg = arg;
     for (int32_t i = 0; i < logs->dirs_count; i++) {
         struct logdir *dir = &logs->dirs[i];
-        if (!logdir_offline(dir) && write_checkpoints(logs, dir, hw_of, arg) != ERR_OK) {
+        if (!logdir_offline(dir) && logs_write_checkpoints(logs, dir, hw_of, arg) != ERR_OK) {
             logdir_fail(dir);
         }
     }
-}
-
-/* Flush every log, so that the recovery points written next are the ends. */
-static bool flush_dir(struct logs *logs, struct logdir *dir)
-{
-    bool good = true;
-    struct logs_item *item;
-    struct logs_item *next;
-    HASH_ITER (hh, logs->by_name, item, next) {
-        if (item->entry.dir == dir && plog_flush(item->entry.log) != ERR_OK) {
-            good = false;
-        }
-    }
-    return good;
-}
-
-static bool close_dir(struct logs *logs, struct logdir *dir)
-{
-    bool good = true;
-    struct logs_item *item;
-    struct logs_item *next;
-    HASH_ITER (hh, logs->by_name, item, next) {
-        if (item->entry.dir != dir) {
-            continue;
-        }
-        if (plog_close(item->entry.log) != ERR_OK) {
-            good = false;
-        }
-        item_free(logs, item);
-    }
-    return good;
-}
-
-/* The next start goes on with them. One that fails takes its directory along. */
-static void close_futures(struct logs *logs)
-{
-    struct logs_item *item;
-    struct logs_item *next;
-    HASH_ITER (hh, logs->by_name, item, next) {
-        if (item->entry.future != NULL && plog_close(item->entry.future) != ERR_OK) {
-            logdir_fail(item->entry.future_dir);
-        }
-        item->entry.future = NULL;
-    }
-}
-
-/* One sync instead of several for each log, where there is such a call: the logs' own find little
- * left to do. Nothing is written meanwhile. */
-static void sync_together(struct logs *logs, struct logdir *dir)
-{
-    struct logs_item *item;
-    struct logs_item *next;
-    enum err err = logdir_offline(dir) ? ERR_KAFKA_STORAGE_ERROR : ERR_OK;
-    HASH_ITER (hh, logs->by_name, item, next) {
-        if (item->entry.dir == dir && err == ERR_OK) {
-            err = plog_write_indexes(item->entry.log);
-        }
-    }
-    err = err == ERR_OK ? fs_sync_all(dir->lock) : err;
-    HASH_ITER (hh, logs->by_name, item, next) {
-        if (item->entry.dir == dir && err == ERR_OK) {
-            plog_all_synced(item->entry.log);
-        }
-    }
-    if (err != ERR_OK && err != ERR_UNSUPPORTED_VERSION) {
-        logdir_fail(dir);
-    }
-}
-
-bool logs_close(struct logs *logs, logs_hw_fn *hw_of, void *arg)
-{
-    bool all = true;
-    close_futures(logs);
-    for (int32_t i = 0; i < logs->dirs_count; i++) {
-        struct logdir *dir = &logs->dirs[i];
-        sync_together(logs, dir);
-        bool good = !logdir_offline(dir) && flush_dir(logs, dir) &&
-                    write_checkpoints(logs, dir, hw_of, arg) == ERR_OK;
-        good = close_dir(logs, dir) && good;
-        good = good && logdir_mark_clean(dir) == ERR_OK && !logdir_offline(dir);
-        if (!good) {
-            log_error(LOGGER, "no clean stop", "dir=%s; it will be recovered at the next start",
-                      dir->path);
-        }
-        all = all && good;
-    }
-    return all;
 }

@@ -38,17 +38,26 @@ struct logs_item *logs_find_item(struct logs *logs, struct str topic, int32_t pa
 struct logs_item *logs_add_item(struct logs *logs, const char *name, struct plog *log,
                                 struct logdir *dir);
 
+void logs_item_free(struct logs *logs, struct logs_item *item);
+MUST_USE enum err logs_write_checkpoints(struct logs *logs, struct logdir *dir, logs_hw_fn *hw_of,
+                                         void *arg);
+
+/* ---- logs_close.c */
+
+bool logs_flush_dir(struct logs *logs, struct logdir *dir);
+
 enum logs_open_kind {
     LOGS_OPEN_LOADED, /* it is there already, and the checkpoints are about it */
     LOGS_OPEN_NEW,
     LOGS_OPEN_FUTURE, /* who fills it syncs it, too: what else does might hide an error */
 };
 
-/* Open, or make, the log in dir/name. */
+/* Open, or make, the log in dir/name. `known`: what the manifest says of it; may be NULL. */
 MUST_USE enum err logs_open_log(struct logs *logs, struct logdir *dir, const char *name,
                                 struct str topic, int32_t partition,
                                 const struct topic_config *config, enum logs_open_kind kind,
-                                struct plog **out, struct errmsg *msg);
+                                const struct manifest_log *known, struct plog **out,
+                                struct errmsg *msg);
 
 /* The id in partition.metadata; zero: none. */
 MUST_USE enum err logs_read_topic_id(struct fs *fs, const char *dir, struct uuid *id);

@@ -211,7 +211,7 @@ static void take_over_fini(struct take_over *take)
 static void take_epochs(struct plog *to, const struct plog *from)
 {
     epochs_load(&to->epochs, from->epochs.entries, from->epochs.count);
-    to->epochs.dirty = true;
+    to->epochs.file_count = -1; /* its file says something else */
 }
 
 /* `to` may lack epochs without a record, and producers whose batches were deleted. */

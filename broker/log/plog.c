@@ -71,38 +71,6 @@ enum err plog_open(const struct plog_options *options, struct plog **out, struct
     return ERR_OK;
 }
 
-/* Indexes and what describes the whole; the batches have been synced. */
-enum err plog_save_all(struct plog *log)
-{
-    enum err err = plog_write_indexes(log);
-    for (int32_t i = 0; i < log->segs_count && err == ERR_OK; i++) {
-        struct seg *seg = log->segs[i];
-        if (atomic_load(&seg->index_synced) != atomic_load(&seg->index_written)) {
-            err = seg_sync(seg);
-        }
-    }
-    if (err == ERR_OK) {
-        err = plog_write_snapshot(log);
-    }
-    if (err == ERR_OK) {
-        err = plog_save_epochs(log);
-    }
-    return err == ERR_OK ? plog_sync_names(log) : err; /* the others have synced theirs */
-}
-
-enum err plog_close(struct plog *log)
-{
-    enum err err = plog_flush(log);
-    if (err == ERR_OK) {
-        err = plog_save_all(log);
-        if (err != ERR_OK) {
-            err = plog_fail(log, err, "close");
-        }
-    }
-    plog_release(log);
-    return err;
-}
-
 void plog_abandon(struct plog *log)
 {
     if (log != NULL) {

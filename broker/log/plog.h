@@ -25,6 +25,8 @@ struct plog;
 struct flusher;
 struct reaper;
 
+struct manifest_log;
+
 struct plog_options {
     struct fs *fs;
     struct clock *clock;
@@ -37,8 +39,9 @@ struct plog_options {
     int64_t recovery_point;   /* from the checkpoint; -1: unknown, so everything is recovered */
     int64_t log_start_offset; /* from the checkpoint; -1: the first segment's */
     bool clean;               /* the broker had stopped cleanly */
-    bool rewrite;             /* what is read behind the recovery point may not be on the disk,
-                                 although the kernel thinks so: write it again (start_mark.h) */
+    const struct manifest_log *known; /* what the manifest says of it; NULL: nothing */
+    bool rewrite; /* what is read behind the recovery point may not be on the disk,
+                     although the kernel thinks so: write it again (start_mark.h) */
     int64_t producer_expiration_ms;
     /* A write or a sync has failed. On the thread where it happened. */
     void (*on_failure)(void *arg, enum err err);
@@ -53,10 +56,17 @@ MUST_USE enum err plog_open(const struct plog_options *options, struct plog **ou
 /* Flush, write indexes and a producer snapshot. The log is closed whatever happens. */
 MUST_USE enum err plog_close(struct plog *log);
 
-/* Before many logs are closed: write the indexes, without a sync; then, when one sync of the whole
- * file system has succeeded and nobody has written meanwhile, say so to each. Closing has little
- * left to sync then. */
-MUST_USE enum err plog_write_indexes(struct plog *log);
+/* What is left to do before many logs can be closed together. */
+struct plog_closing {
+    bool sync;   /* something is not on the disk */
+    bool beside; /* something was written beside what it is to replace */
+};
+
+/* Before many logs are closed, and while nobody writes: write what closing writes, without a sync;
+ * when one sync of the whole file system has succeeded, put in place what was written beside; after
+ * another one say so. Closing finds nothing left to sync then. */
+MUST_USE enum err plog_write_closing(struct plog *log, struct plog_closing *closing);
+MUST_USE enum err plog_place_closing(struct plog *log);
 void plog_all_synced(struct plog *log);
 
 /* Whoever may still look at a closed log holds it: a partition, which readers hold. Released from

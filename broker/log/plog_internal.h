@@ -63,7 +63,8 @@ static inline struct seg *plog_active(struct plog *log)
     return log->segs[log->segs_count - 1];
 }
 
-/* Write what a log that is closed cleanly has on disk besides its batches, which are synced. */
+/* close.c: write what a log that is closed cleanly has on disk besides its batches, which are
+ * synced. */
 MUST_USE enum err plog_save_all(struct plog *log);
 
 /* Remember that the log has failed, and tell the host, once. Returns ERR_KAFKA_STORAGE_ERROR. */
@@ -80,6 +81,8 @@ char *plog_epochs_path(const struct plog *log);
 MUST_USE enum err plog_save_epochs(struct plog *log);
 
 /* ---- flush.c ---- */
+
+MUST_USE enum err plog_write_indexes(struct plog *log);
 
 /* Finished segments are to be synced soon. */
 void plog_flush_finished(struct plog *log);
@@ -126,6 +129,9 @@ char *plog_snapshot_path(const struct plog *log, int64_t offset);
 /* Write the producer state that belongs to offset_end, unless there is one on disk. */
 MUST_USE enum err plog_write_snapshot(struct plog *log);
 
+/* What it would write; false: nothing. */
+bool plog_snapshot_content(const struct plog *log, struct buf *out);
+
 /* Remove, durably, the snapshots of more than `offset`. */
 MUST_USE enum err plog_remove_snapshots_behind(struct plog *log, int64_t offset);
 
@@ -133,6 +139,9 @@ MUST_USE enum err plog_remove_snapshots_behind(struct plog *log, int64_t offset)
  * batches between. */
 MUST_USE enum err plog_rebuild_producers(struct plog *log, int64_t offset);
 MUST_USE enum err plog_load_producers(struct plog *log, bool clean);
+/* The same after a clean stop of which is known that the newest one is of `snapshot` (-1: there is
+ * none), and how many producers are in it: nothing is listed. */
+MUST_USE enum err plog_load_known_producers(struct plog *log, int64_t snapshot, int32_t count);
 
 /* ---- recover.c, leftovers.c ---- */
 

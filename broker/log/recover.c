@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "log/batch_reader.h"
+#include "log/manifest.h"
 #include "log/plog_internal.h"
 
 #define LOGGER "kafka.log.LogLoader"
@@ -257,7 +258,10 @@ static enum err settle_bounds(struct plog *log, const struct plog_options *optio
 static enum err load_files(struct plog *log, const struct plog_options *options)
 {
     struct listing listing = {0};
-    enum err err = plog_clear_leftovers(log);
+    enum err err = fs_mkdir_all(log->fs, log->dir); /* durable before anything in it is */
+    if (err == ERR_OK) {
+        err = plog_clear_leftovers(log);
+    }
     if (err == ERR_OK) {
         err = load_epochs(log);
     }
@@ -274,8 +278,10 @@ static enum err load_files(struct plog *log, const struct plog_options *options)
 enum err plog_load(struct plog *log, const struct plog_options *options, struct errmsg *msg)
 {
     log->snapshot_newest = -1;
-    enum err err = fs_mkdir_all(log->fs, log->dir); /* durable before anything in it is */
-    if (err == ERR_OK) {
+    bool known = options->known != NULL && options->clean;
+    enum err err = known ? manifest_load(options->known, log) : ERR_NOT_FOUND;
+    if (err == ERR_NOT_FOUND) {
+        known = false;
         err = load_files(log, options);
     }
     if (err == ERR_OK && log->segs_count == 0) {
@@ -285,7 +291,10 @@ enum err plog_load(struct plog *log, const struct plog_options *options, struct 
     if (err == ERR_OK) {
         err = settle_bounds(log, options);
     }
-    if (err == ERR_OK) {
+    if (err == ERR_OK && known) {
+        err = plog_load_known_producers(log, options->known->snapshot_newest,
+                                        options->known->producers_count);
+    } else if (err == ERR_OK) {
         err = plog_load_producers(log, options->clean);
     }
     if (err != ERR_OK) {

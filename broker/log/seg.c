@@ -182,6 +182,7 @@ void seg_note(struct seg *seg, const struct batch_header *header, int64_t positi
 {
     int64_t last_offset = batch_last_offset(header);
     pthread_mutex_lock(&seg->lock);
+    seg_load_index(seg); /* of one that was opened as a manifest had it */
     if (seg->first_timestamp_ms < 0) {
         seg->first_timestamp_ms = header->max_timestamp_ms;
     }

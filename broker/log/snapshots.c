@@ -123,15 +123,24 @@ static enum err prune(struct plog *log)
 
 /* ---- writing ---- */
 
-enum err plog_write_snapshot(struct plog *log)
+bool plog_snapshot_content(const struct plog *log, struct buf *out)
 {
     int64_t end = plog_offset_end(log);
     bool empty = end == log->segs[0]->base_offset && producers_count(log->producers) == 0;
     if (end <= log->snapshot_newest || empty) {
+        return false;
+    }
+    producers_snapshot_write(log->producers, out);
+    return true;
+}
+
+enum err plog_write_snapshot(struct plog *log)
+{
+    struct buf content = {0};
+    int64_t end = plog_offset_end(log);
+    if (!plog_snapshot_content(log, &content)) {
         return ERR_OK;
     }
-    struct buf content = {0};
-    producers_snapshot_write(log->producers, &content);
     char *path = plog_snapshot_path(log, end);
     enum err err = fs_replace(log->fs, path, content.data, content.size);
     mem_free(path);
@@ -263,4 +272,23 @@ enum err plog_load_producers(struct plog *log, bool clean)
         err = plog_write_snapshot(log);
     }
     return err == ERR_OK ? prune(log) : err;
+}
+
+enum err plog_load_known_producers(struct plog *log, int64_t snapshot, int32_t count)
+{
+    enum err err = ERR_OK;
+    if (count > 0 && snapshot != plog_offset_end(log)) {
+        return plog_load_producers(log, true);
+    }
+    if (count > 0) {
+        err = read_snapshot(log, snapshot);
+    }
+    if (err == ERR_CORRUPT || err == ERR_NOT_FOUND) {
+        return plog_load_producers(log, true);
+    }
+    if (err == ERR_OK) {
+        log->snapshot_newest = snapshot;
+        recall(log, snapshot);
+    }
+    return err;
 }

@@ -114,12 +114,14 @@ static enum err find_place(const struct fs_sim *sim, const char *path, struct pl
 static void add_name(struct fs_sim *sim, const struct place *place, struct disk_node *node)
 {
     touch(sim, node);
+    touch(sim, place->dir);
     disk_change_names(&sim->disk, &(struct disk_change){
                                       .node = node, .to_dir = place->dir, .to_name = place->name});
 }
 
 static void remove_name(struct fs_sim *sim, const struct place *place)
 {
+    touch(sim, place->dir);
     disk_change_names(&sim->disk, &(struct disk_change){.node = place->node,
                                                         .from_dir = place->dir,
                                                         .from_name = place->name});
@@ -378,6 +380,8 @@ static enum err sim_rename(struct fs *fs, const char *from_path, const char *to_
         err = may_rename(&from, &to);
     }
     if (err == ERR_OK && to.node != from.node) {
+        touch(sim, from.dir);
+        touch(sim, to.dir);
         disk_change_names(&sim->disk, &(struct disk_change){.node = from.node,
                                                             .from_dir = from.dir,
                                                             .from_name = from.name,

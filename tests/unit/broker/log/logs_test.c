@@ -537,6 +537,7 @@ Test(logs, damaged_partition_metadata_is_as_good_as_none)
     open_ok(&d);
     cr_assert_eq(append(create(&d, "orders", 0), 3), ERR_OK);
     cr_assert(close_dirs(&d));
+    put(&d, "/a/.barnabas_manifest", ""); /* it would know better */
     put(&d, "/a/orders-0/partition.metadata", "version: 0\ntopic_id: ???");
     open_ok(&d);
     struct logs_entry *entry = logs_find(d.logs, STR("orders"), 0);
