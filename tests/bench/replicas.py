@@ -60,8 +60,8 @@ class Replicas:
         self.options = options
 
     def describe(self):
-        return (f"{self.options.mb} MB of each cell, {PARTITIONS} partitions with three replicas, a connection to each "
-                f"broker that leads, {DEPTH} requests under way on it, records of 1000 B, acks all")
+        return (f"{self.options.mb} MB of each cell, {PARTITIONS} partitions with three replicas, three "
+                f"connections to those who lead, {DEPTH} requests under way on each, records of 1000 B, acks all")
 
     def open(self, name, folder):
         made = self.peers[name]
@@ -73,8 +73,10 @@ class Replicas:
         return cells.together({cell.name: step(peer, cell) for cell in self.cells})
 
     def produce(self, peer, cell, topic, acks):
-        return load_runner.measured(self.options, "produce", peer, brokers=peer.bootstrap, topic=topic, connections=1,
-                                    depth=DEPTH, acks=acks, **cell.load(self.options))
+        """Three connections to whoever leads: one leads all partitions of the floor, three those of others."""
+        connections = COPIES if isinstance(peer, Floor) else 1
+        return load_runner.measured(self.options, "produce", peer, brokers=peer.bootstrap, topic=topic,
+                                    connections=connections, depth=DEPTH, acks=acks, **cell.load(self.options))
 
     def check(self, peer, cell, topic, made):
         read = load_runner.load(self.options, "consume", peer.name, brokers=peer.bootstrap, topic=topic,
