@@ -110,6 +110,8 @@ struct broker {
     struct config_changes *config_changes; /* the control loop's */
     struct loop *control;
     struct worker_pool *workers;
+    struct worker_pool
+        *readers; /* for what must be read from a disk to answer fetches: may take long */
     struct netloop *netloops;
     int netloops_count;
     struct listener *listeners;

@@ -248,7 +248,8 @@ static void on_warm(struct fetch_warm *warm)
     fetch_reply(container_of(warm, struct fetch_op, warm));
 }
 
-/* Everything to send has been read; see that it is in memory before the loop sends it. */
+/* Everything to send has been found, or is left to be found by a worker; see that it is in memory
+ * before the loop sends it. */
 static void fetch_finish(struct fetch_op *op)
 {
     op->req->on_cancel = NULL;
@@ -277,7 +278,7 @@ static void fetch_read_all(struct fetch_op *op)
         fetch_read_partition(op->req, &op->limits, op->items[i], op->limits.max_bytes - op->bytes,
                              op->bytes == 0, read);
         if (read->view != NULL) {
-            op->bytes += (int64_t)read->range.size_bytes;
+            op->bytes += read->bytes;
         }
         op->must_answer = op->must_answer || read->err != ERR_OK || read->diverging;
     }
@@ -295,7 +296,7 @@ static void hold_back(struct fetch_op *op, int32_t i)
 {
     struct fetch_read *read = &op->reads[i];
     if (read->view != NULL && held_back(op, read->part, read->item->noted.out_of_sync)) {
-        op->bytes -= (int64_t)read->range.size_bytes;
+        op->bytes -= read->bytes;
         fetch_read_release(read);
     }
 }
@@ -319,9 +320,10 @@ static int64_t measure(const struct fetch_op *op, struct part *part, const struc
     }
     struct view *view = plog_view_get(part->log);
     struct view_range range;
-    enum err err = view_read(view, from, bound, (size_t)limits->min_bytes, true, &range);
+    enum err err = view_read_cached(view, from, bound, (size_t)limits->min_bytes, true, &range);
     view_put(view);
-    /* A failure is news: the read that follows reports it. */
+    /* A failure is news: the read that follows reports it. What is not in memory is no fresh data
+     * and most likely much. */
     return err == ERR_OK ? (int64_t)range.size_bytes : limits->min_bytes;
 }
 

@@ -63,6 +63,41 @@ static enum err check_divergence(struct part *part, const struct fetch_want *wan
     return ERR_OK;
 }
 
+/* It has been looked for: keep the view, or not. */
+static enum err take_range(struct fetch_read *out, enum err err)
+{
+    out->bytes = (int64_t)out->range.size_bytes;
+    if (err != ERR_OK || out->range.size_bytes == 0) {
+        fetch_read_release(out);
+    }
+    if (err == ERR_IO) {
+        plog_unreadable(out->part->log, err);
+    }
+    return err;
+}
+
+static void mark_error(struct fetch_read *out)
+{
+    out->offset_hw = -1;
+    out->offset_stable = -1;
+    out->log_start = -1;
+}
+
+void fetch_read_cold(struct fetch_read *read)
+{
+    read->cold_err = view_read(read->view, read->item->want.fetch_offset, read->bound,
+                               read->max_bytes, read->min_one, &read->range);
+}
+
+void fetch_read_settle(struct fetch_read *read)
+{
+    read->cold = false;
+    read->err = take_range(read, read->cold_err);
+    if (read->err != ERR_OK) {
+        mark_error(read);
+    }
+}
+
 static enum err read_records(const struct fetch_limits *limits, const struct fetch_want *want,
                              int64_t room, bool first, struct fetch_read *out)
 {
@@ -89,17 +124,18 @@ static enum err read_records(const struct fetch_limits *limits, const struct fet
         view_put(view);
         return ERR_OK;
     }
-    enum err err = view_read(view, want->fetch_offset, bound, max > 0 ? (size_t)max : 0,
-                             first && !limits->hard_limit_first, &out->range);
-    if (err != ERR_OK || out->range.size_bytes == 0) {
-        view_put(view);
-        if (err == ERR_IO) {
-            plog_unreadable(part->log, err);
-        }
-        return err;
-    }
     out->view = view;
-    return ERR_OK;
+    out->bound = bound;
+    out->max_bytes = max > 0 ? (size_t)max : 0;
+    out->min_one = first && !limits->hard_limit_first;
+    enum err err = view_read_cached(view, want->fetch_offset, bound, out->max_bytes, out->min_one,
+                                    &out->range);
+    out->cold = err == ERR_AGAIN;
+    if (out->cold) {
+        out->bytes = max > 0 ? max : 1;
+        return ERR_OK;
+    }
+    return take_range(out, err);
 }
 
 static enum err read_partition(struct req *req, const struct fetch_limits *limits, int64_t room,
@@ -147,9 +183,7 @@ void fetch_read_partition(struct req *req, const struct fetch_limits *limits,
         .item = item, .diverging_epoch = -1, .diverging_end = -1, .preferred = -1};
     out->err = read_partition(req, limits, room, first, out);
     if (out->err != ERR_OK) {
-        out->offset_hw = -1;
-        out->offset_stable = -1;
-        out->log_start = -1;
+        mark_error(out);
     }
 }
 

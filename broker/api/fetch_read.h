@@ -1,6 +1,9 @@
 /* fetch_read.h: what one fetch finds in one partition right now.
  *
- * Threads: the client's loop. */
+ * Nothing waits for a disk: where records stand is looked up in memory, and what takes reading is
+ * left to a worker (fetch_warm.h).
+ *
+ * Threads: the client's loop, but for fetch_read_cold(). */
 #pragma once
 
 #include "api/req.h"
@@ -31,7 +34,14 @@ struct fetch_read {
     int32_t leader_epoch; /* in force before it was read */
     struct view *view;    /* held while `range` is used; NULL when there is nothing to send */
     struct view_range range;
-    bool diverging; /* the client's log differs: see epoch and end */
+    int64_t bytes;     /* what it counts for: the range's size, or at most that much */
+    bool cold;         /* there is something, but to find it the disk must be read first: what to
+                        * look for follows */
+    bool min_one;      /* at least one batch ... */
+    size_t max_bytes;  /* ... at most so many bytes ... */
+    int64_t bound;     /* ... before this offset */
+    enum err cold_err; /* how that ended */
+    bool diverging;    /* the client's log differs: see epoch and end */
     int32_t diverging_epoch;
     int64_t diverging_end;
     int32_t preferred; /* the consumer should rather read from this replica; -1 */
@@ -47,6 +57,11 @@ void fetch_read_partition(struct req *req, const struct fetch_limits *limits,
                           struct fetch_read *out);
 
 /* What was read is not sent after all. */
+/* @in any: look for what is cold, waiting for the disk. Only `range` and `cold_err` change. Then,
+ * on the loop, it is as if it had been found at once. */
+void fetch_read_cold(struct fetch_read *read);
+void fetch_read_settle(struct fetch_read *read);
+
 void fetch_read_release(struct fetch_read *read);
 
 /* Nobody looks at it any more. */

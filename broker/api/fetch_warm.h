@@ -1,9 +1,10 @@
 /* fetch_warm.h: bring file ranges into memory before a loop sends them.
  *
  * sendfile of pages that are not in the page cache would stop the loop, and every connection on it,
- * for a disk's time. So ranges are probed first (fs_cached, a quarter of a microsecond); cold ones
- * are read once by a worker, whose pool is thus also what keeps a lagging consumer from slowing the
- * others.
+ * for a disk's time. So ranges are probed first (fs_cached, half a microsecond); cold ones
+ * are read once by a thread of the broker's readers, and so is what had to be left unfound
+ * (fetch_read.h). The readers do nothing else: a consumer far behind slows neither loops nor what
+ * waits for syncs.
  *
  * Threads: started on the client's loop; `done` is called there. */
 #pragma once

@@ -116,6 +116,11 @@ void seg_bounds(struct seg *seg, int64_t *size_bytes, int64_t *next_offset);
 MUST_USE enum err seg_find(struct seg *seg, int64_t offset, int64_t *position,
                            struct batch_header *header);
 
+/* The same out of memory only, for threads that must not wait for a disk. ERR_AGAIN: what has to be
+ * read for it is not there. */
+MUST_USE enum err seg_find_cached(struct seg *seg, int64_t offset, int64_t *position,
+                                  struct batch_header *header);
+
 /* The offset and timestamp of the first record at or after `timestamp_ms`, not below `offset_min`.
  * ERR_NOT_FOUND: none here. */
 MUST_USE enum err seg_find_time(struct seg *seg, int64_t timestamp_ms, int64_t offset_min,

@@ -7,6 +7,19 @@
 
 #define LOGGER "kafka.log.LogSegment"
 
+enum {
+    SEG_SCAN_MIN_BYTES = 512,
+    SEG_NEAR_BYTES = 8 * 1024, /* a way that is not longer is read rather than jumped over */
+};
+
+/* Where to look, in the file. */
+struct start {
+    int64_t position;   /* a batch at or before the one wanted begins here */
+    int64_t next;       /* the next batch that is known */
+    int64_t end;        /* of the segment */
+    size_t piece_bytes; /* to be read first */
+};
+
 /* The largest position known to be at or before the batch that holds `offset`. */
 static int64_t index_floor(const struct seg *seg, int64_t offset)
 {
@@ -60,19 +73,37 @@ enum err seg_header_at(struct seg *seg, int64_t position, struct batch_header *h
     return err == ERR_AGAIN ? ERR_CORRUPT : err;
 }
 
-/* Walk headers from `position` on, reading the file in pieces: small batches come many to a read.
+/* How to read: `cached` says ERR_AGAIN rather than to wait for a disk. */
+static enum err read_at(const struct seg *seg, bool cached, void *to, size_t size, int64_t position,
+                        size_t *got)
+{
+    return cached ? fs_pread_cached(seg->file, to, size, position, got)
+                  : fs_pread(seg->file, to, size, position, got);
+}
+
+/* Read a piece of the file that begins with a header. A part of one may be all that is in memory.
  */
-static enum err scan(struct seg *seg, int64_t position, int64_t end, int64_t offset, int64_t *found,
-                     struct batch_header *header)
+static enum err read_piece(const struct seg *seg, bool cached, uint8_t *piece, size_t size,
+                           int64_t position, int64_t end, size_t *got)
+{
+    enum err err = read_at(seg, cached, piece, size, position, got);
+    bool torn = *got < BATCH_HEADER_SIZE && position + BATCH_HEADER_SIZE <= end;
+    return err == ERR_OK && cached && torn ? ERR_AGAIN : err;
+}
+
+/* Walk headers from `position` on, reading the file in pieces: small batches come many to a read.
+ * The first piece is as large as the way to the next index entry, if that is near. */
+static enum err scan(const struct seg *seg, bool cached, struct start start, int64_t offset,
+                     int64_t *found, struct batch_header *header)
 {
     uint8_t piece[SEG_SCAN_BYTES];
+    int64_t position = start.position;
     int64_t piece_at = 0;
     size_t piece_size = 0;
-    /* The first read is short: the batch looked for is often the first. */
-    size_t want = 512;
-    while (position < end) {
+    size_t want = start.piece_bytes;
+    while (position < start.end) {
         if (position < piece_at || position + BATCH_HEADER_SIZE > piece_at + (int64_t)piece_size) {
-            enum err err = fs_pread(seg->file, piece, want, position, &piece_size);
+            enum err err = read_piece(seg, cached, piece, want, position, start.end, &piece_size);
             if (err != ERR_OK) {
                 return err;
             }
@@ -93,19 +124,50 @@ static enum err scan(struct seg *seg, int64_t position, int64_t end, int64_t off
     return ERR_NOT_FOUND;
 }
 
-/* Where to begin looking for `offset`; ERR_NOT_FOUND when the segment ends before. */
-static enum err find_start(struct seg *seg, int64_t offset, int64_t *start, int64_t *end)
+/* The entry behind the last one at or before `offset`, or where the index ends: `offset` is most
+ * likely in that batch, or in one between the two. */
+static int64_t index_ceiling(const struct seg *seg, int64_t floor)
 {
+    uint32_t low = 0;
+    uint32_t high = seg->index_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (seg->index[middle].position <= floor) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < seg->index_count ? seg->index[low].position : seg->size_bytes;
+}
+
+/* Where to begin looking for `offset`; ERR_NOT_FOUND when the segment ends before, ERR_AGAIN when
+ * the index would have to be read first. */
+static enum err find_start(struct seg *seg, bool cached, int64_t offset, struct start *start)
+{
+    enum err err = ERR_OK;
     pthread_mutex_lock(&seg->lock);
-    seg_load_index(seg);
-    *end = seg->size_bytes;
-    bool past = offset >= seg->next_offset;
-    *start = index_floor(seg, offset);
-    if (offset >= seg->hint_offset && seg->hint_position > *start) {
-        *start = seg->hint_position;
+    if (cached && !seg->index_loaded) {
+        err = ERR_AGAIN;
+    } else {
+        seg_load_index(seg);
+    }
+    if (err == ERR_OK) {
+        start->end = seg->size_bytes;
+        start->position = index_floor(seg, offset);
+        if (offset >= seg->hint_offset && seg->hint_position > start->position) {
+            start->position = seg->hint_position;
+        }
+        start->next = index_ceiling(seg, start->position);
+        err = offset >= seg->next_offset ? ERR_NOT_FOUND : ERR_OK;
     }
     pthread_mutex_unlock(&seg->lock);
-    return past ? ERR_NOT_FOUND : ERR_OK;
+    int64_t gap = start->next - start->position + BATCH_HEADER_SIZE;
+    start->piece_bytes = SEG_SCAN_MIN_BYTES;
+    if (err == ERR_OK && gap > SEG_SCAN_MIN_BYTES && gap <= SEG_SCAN_BYTES) {
+        start->piece_bytes = (size_t)gap;
+    }
+    return err;
 }
 
 /* The whole batch at `position`, in memory. */
@@ -151,22 +213,56 @@ static void forget_index(struct seg *seg)
     pthread_mutex_unlock(&seg->lock);
 }
 
-enum err seg_find(struct seg *seg, int64_t offset, int64_t *position, struct batch_header *header)
+/* Large batches each have an entry, and `offset` is mostly the first of one: the batch at the next
+ * entry then, which saves the way through the one before. Is it so? */
+static bool found_at_next(const struct seg *seg, bool cached, const struct start *start,
+                          int64_t offset, int64_t *position, struct batch_header *header)
 {
-    int64_t start;
-    int64_t end;
-    enum err err = find_start(seg, offset, &start, &end);
-    if (err != ERR_OK) {
+    uint8_t bytes[BATCH_HEADER_SIZE];
+    size_t got;
+    if (start->next - start->position <= SEG_NEAR_BYTES || start->next >= start->end ||
+        read_at(seg, cached, bytes, sizeof(bytes), start->next, &got) != ERR_OK ||
+        entry_read_header((struct bytes){bytes, got}, header) != ERR_OK) {
+        return false;
+    }
+    *position = start->next;
+    return header->magic == 2 && header->base_offset == offset;
+}
+
+static enum err find(struct seg *seg, bool cached, int64_t offset, int64_t *position,
+                     struct batch_header *header)
+{
+    struct start start = {0};
+    enum err err = find_start(seg, cached, offset, &start);
+    if (err != ERR_OK || found_at_next(seg, cached, &start, offset, position, header)) {
         return err;
     }
-    err = scan(seg, start, end, offset, position, header);
+    err = scan(seg, cached, start, offset, position, header);
     bool astray = err == ERR_CORRUPT || err == ERR_NOT_FOUND ||
                   (err == ERR_OK && (header->base_offset > offset || header->magic < 2));
-    if (start > 0 && astray && !seg_index_is_right(seg, start, offset)) {
+    if (start.position == 0 || !astray) {
+        return err;
+    }
+    if (cached) {
+        return ERR_AGAIN; /* to look into it takes reading */
+    }
+    if (!seg_index_is_right(seg, start.position, offset)) {
         forget_index(seg);
-        err = scan(seg, 0, end, offset, position, header);
+        start.position = 0;
+        err = scan(seg, false, start, offset, position, header);
     }
     return err;
+}
+
+enum err seg_find(struct seg *seg, int64_t offset, int64_t *position, struct batch_header *header)
+{
+    return find(seg, false, offset, position, header);
+}
+
+enum err seg_find_cached(struct seg *seg, int64_t offset, int64_t *position,
+                         struct batch_header *header)
+{
+    return find(seg, true, offset, position, header);
 }
 
 /* A position at or before the first batch whose max timestamp can reach `timestamp_ms`. */

@@ -48,9 +48,12 @@ static int32_t find_seg(const struct view *view, int64_t offset)
     return low - 1;
 }
 
+typedef enum err find_fn(struct seg *seg, int64_t offset, int64_t *position,
+                         struct batch_header *header);
+
 /* Where reading has to end: at the segment's end, or at the first batch that begins at the limit.
  */
-static enum err find_end(struct seg *seg, int64_t offset_limit, int64_t *end)
+static enum err find_end(struct seg *seg, find_fn *find, int64_t offset_limit, int64_t *end)
 {
     int64_t next_offset;
     seg_bounds(seg, end, &next_offset);
@@ -58,12 +61,12 @@ static enum err find_end(struct seg *seg, int64_t offset_limit, int64_t *end)
         return ERR_OK;
     }
     struct batch_header header;
-    enum err err = seg_find(seg, offset_limit, end, &header);
+    enum err err = find(seg, offset_limit, end, &header);
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
-enum err view_read(struct view *view, int64_t offset, int64_t offset_limit, size_t max_bytes,
-                   bool min_one, struct view_range *out)
+static enum err read_with(struct view *view, find_fn *find, int64_t offset, int64_t offset_limit,
+                          size_t max_bytes, bool min_one, struct view_range *out)
 {
     *out = (struct view_range){0};
     int32_t at = find_seg(view, offset);
@@ -75,7 +78,7 @@ enum err view_read(struct view *view, int64_t offset, int64_t offset_limit, size
     enum err err = ERR_NOT_FOUND;
     /* A segment may end before the next begins (compaction, an emptied one): look in the next. */
     for (; at < view->segs_count && err == ERR_NOT_FOUND; at++) {
-        err = seg_find(view->segs[at], offset, &start, &header);
+        err = find(view->segs[at], offset, &start, &header);
     }
     if (err == ERR_NOT_FOUND) {
         return ERR_OK; /* at the end of the log */
@@ -85,7 +88,7 @@ enum err view_read(struct view *view, int64_t offset, int64_t offset_limit, size
     }
     struct seg *seg = view->segs[at - 1];
     int64_t end;
-    err = find_end(seg, offset_limit, &end);
+    err = find_end(seg, find, offset_limit, &end);
     if (err != ERR_OK || end <= start) {
         return err;
     }
@@ -97,4 +100,16 @@ enum err view_read(struct view *view, int64_t offset, int64_t offset_limit, size
     }
     *out = (struct view_range){seg->file, start, size, header.base_offset};
     return ERR_OK;
+}
+
+enum err view_read(struct view *view, int64_t offset, int64_t offset_limit, size_t max_bytes,
+                   bool min_one, struct view_range *out)
+{
+    return read_with(view, seg_find, offset, offset_limit, max_bytes, min_one, out);
+}
+
+enum err view_read_cached(struct view *view, int64_t offset, int64_t offset_limit, size_t max_bytes,
+                          bool min_one, struct view_range *out)
+{
+    return read_with(view, seg_find_cached, offset, offset_limit, max_bytes, min_one, out);
 }

@@ -34,3 +34,8 @@ struct view_range {
  * the first segment. ERR_CORRUPT, ERR_IO. */
 MUST_USE enum err view_read(struct view *view, int64_t offset, int64_t offset_limit,
                             size_t max_bytes, bool min_one, struct view_range *out);
+
+/* The same for threads that must not wait for a disk. ERR_AGAIN: finding the bytes takes reading
+ * what is not in memory. (The bytes themselves may be there or not.) */
+MUST_USE enum err view_read_cached(struct view *view, int64_t offset, int64_t offset_limit,
+                                   size_t max_bytes, bool min_one, struct view_range *out);

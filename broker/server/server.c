@@ -17,7 +17,7 @@
 
 #define LOGGER "kafka.server.KafkaServer"
 
-enum { WORKERS_MIN = 2, WORKERS_MAX = 8, IDLE_CHECK_MS = 10000 };
+enum { WORKERS_MIN = 2, WORKERS_MAX = 8, READERS = 2, IDLE_CHECK_MS = 10000 };
 
 /* ---- network loops ---- */
 
@@ -133,6 +133,7 @@ struct server *server_new(const struct env *env, const struct config *config)
     int workers = broker->netloops_count / 4;
     workers = workers < WORKERS_MIN ? WORKERS_MIN : workers > WORKERS_MAX ? WORKERS_MAX : workers;
     broker->workers = worker_pool_new("worker", env->threads ? workers : 0);
+    broker->readers = worker_pool_new("reader", env->threads ? READERS : 0);
     broker->netloops = mem_zalloc((size_t)broker->netloops_count, sizeof(*broker->netloops));
     for (int i = 0; i < broker->netloops_count; i++) {
         netloop_init(server, i);
@@ -163,6 +164,7 @@ void server_free(struct server *server)
         loop_stop(broker->netloops[i].loop);
     }
     loop_stop(broker->control);
+    worker_pool_free(broker->readers);
     worker_pool_free(broker->workers);
     watchdog_end(server->watchdog);
     logs_free(broker->logs);

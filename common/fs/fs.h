@@ -48,6 +48,10 @@ struct fs_ops {
     void (*close)(struct fs_file *file);
     /* Reads up to `size` bytes; *got < size only at the end of the file. */
     enum err (*pread)(struct fs_file *file, void *data, size_t size, int64_t offset, size_t *got);
+    /* As pread, of what is in memory only: never waits for a disk. ERR_AGAIN: the first byte is not
+     * there; *got may be less than there is in the file. Who cannot tell reads as pread does. */
+    enum err (*pread_cached)(struct fs_file *file, void *data, size_t size, int64_t offset,
+                             size_t *got);
     /* Writes all of it or fails; after a failure any prefix may have been written. */
     enum err (*pwritev)(struct fs_file *file, const struct iovec *parts, int count, int64_t offset);
     enum err (*size)(struct fs_file *file, int64_t *size_bytes);
@@ -58,7 +62,8 @@ struct fs_ops {
     enum err (*sync_all)(struct fs_file *file);
     enum err (*truncate)(struct fs_file *file, int64_t size_bytes);
     enum err (*allocate)(struct fs_file *file, int64_t size_bytes);
-    /* Would a read of [offset, offset+size) be served from memory now? True when it cannot tell. */
+    /* Would a read of [offset, offset+size) be served from memory now, all of it? True when it
+     * cannot tell. */
     bool (*cached)(struct fs_file *file, int64_t offset, size_t size);
     /* The descriptor for sendfile, or -1: then callers copy through pread. */
     int (*fd)(struct fs_file *file);
@@ -101,6 +106,12 @@ static inline MUST_USE enum err fs_pread(struct fs_file *file, void *data, size_
                                          int64_t offset, size_t *got)
 {
     return file->fs->ops->pread(file, data, size, offset, got);
+}
+
+static inline MUST_USE enum err fs_pread_cached(struct fs_file *file, void *data, size_t size,
+                                                int64_t offset, size_t *got)
+{
+    return file->fs->ops->pread_cached(file, data, size, offset, got);
 }
 
 static inline MUST_USE enum err fs_pwritev(struct fs_file *file, const struct iovec *parts,

@@ -16,6 +16,7 @@ struct fs_fault {
     int64_t passed;       /* calls that the plan counted and let pass */
     int64_t hits;
     _Atomic int64_t calls[FS_OP_COUNT];
+    _Atomic bool cold;
     fs_fault_hook *hook;
     void *arg;
 };
@@ -99,6 +100,17 @@ static enum err fault_pread(struct fs_file *file, void *data, size_t size, int64
     return err == ERR_OK ? fs_pread(inner_of(file), data, size, offset, got) : err;
 }
 
+static enum err fault_pread_cached(struct fs_file *file, void *data, size_t size, int64_t offset,
+                                   size_t *got)
+{
+    *got = 0;
+    if (atomic_load(&of(file->fs)->cold)) {
+        return ERR_AGAIN;
+    }
+    enum err err = file_turn(file, FS_OP_PREAD);
+    return err == ERR_OK ? fs_pread_cached(inner_of(file), data, size, offset, got) : err;
+}
+
 /* The beginning of a write that fails. */
 static void write_short(struct fs_file *file, const struct iovec *parts, int count, int64_t offset)
 {
@@ -165,7 +177,7 @@ static enum err fault_allocate(struct fs_file *file, int64_t size_bytes)
 
 static bool fault_cached(struct fs_file *file, int64_t offset, size_t size)
 {
-    return fs_cached(inner_of(file), offset, size);
+    return !atomic_load(&of(file->fs)->cold) && fs_cached(inner_of(file), offset, size);
 }
 
 static int fault_fd(struct fs_file *file)
@@ -241,6 +253,7 @@ static const struct fs_ops fault_ops = {
     .open = fault_open,
     .close = fault_close,
     .pread = fault_pread,
+    .pread_cached = fault_pread_cached,
     .pwritev = fault_pwritev,
     .size = fault_size,
     .sync = fault_sync,
@@ -327,4 +340,9 @@ const char *fs_op_name(enum fs_op op)
         "rmdir",    "sync_dir", "list",      "space",  "lock",   "sync_all"};
     must(op < FS_OP_COUNT);
     return names[op];
+}
+
+void fs_fault_set_cold(struct fs_fault *fault, bool cold)
+{
+    atomic_store(&fault->cold, cold);
 }

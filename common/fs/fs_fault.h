@@ -70,6 +70,10 @@ void fs_fault_set(struct fs_fault *fault, const struct fs_fault_plan *plan);
 /* Nothing fails any more. What was hit stays known until the next plan. */
 void fs_fault_clear(struct fs_fault *fault);
 
+/* From now on, nothing of any file is in memory for those who will not wait (fs_pread_cached,
+ * fs_cached); or again what the file system below says. */
+void fs_fault_set_cold(struct fs_fault *fault, bool cold);
+
 /* Calls that failed by the present plan. */
 int64_t fs_fault_hits(const struct fs_fault *fault);
 

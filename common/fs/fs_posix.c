@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -15,7 +16,13 @@
 #include "base/must.h"
 #include "fs/fs.h"
 
-enum { FILE_MODE = 0644, DIR_MODE = 0755 };
+enum {
+    FILE_MODE = 0644,
+    DIR_MODE = 0755,
+    PAGE_BYTES =
+        4096, /* or more: then more is asked for than there is, and all of it counts as cold */
+    SYS_CACHESTAT = 451,
+};
 
 struct posix_file {
     struct fs_file file; /* first */
@@ -73,6 +80,23 @@ static enum err posix_pread(struct fs_file *file, void *data, size_t size, int64
         }
         *got += (size_t)n;
     }
+    return ERR_OK;
+}
+
+/* A file system that cannot tell whether it would wait is read as ever. */
+static enum err posix_pread_cached(struct fs_file *file, void *data, size_t size, int64_t offset,
+                                   size_t *got)
+{
+    struct iovec part = {data, size};
+    ssize_t n = preadv2(fd_of(file), &part, 1, offset, RWF_NOWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        *got = 0;
+        return ERR_AGAIN;
+    }
+    if (n < 0) {
+        return posix_pread(file, data, size, offset, got);
+    }
+    *got = (size_t)n;
     return ERR_OK;
 }
 
@@ -174,10 +198,44 @@ static bool byte_cached(int fd, int64_t offset)
     return n >= 0 || errno != EAGAIN;
 }
 
+/* The C library knows neither yet. */
+struct range_of_pages {
+    uint64_t offset;
+    uint64_t size;
+};
+
+struct pages_in_cache {
+    uint64_t cached;
+    uint64_t dirty;
+    uint64_t written_back;
+    uint64_t evicted;
+    uint64_t evicted_lately;
+};
+
+/* Are there pages in memory for all of it? They may still be on their way from the disk. */
+static bool pages_cached(int fd, int64_t offset, size_t size)
+{
+    static _Atomic bool missing; /* the kernel is older than 6.5 */
+    struct range_of_pages range = {(uint64_t)offset, size};
+    struct pages_in_cache pages = {0};
+    if (atomic_load_explicit(&missing, memory_order_relaxed)) {
+        return true;
+    }
+    if (syscall(SYS_CACHESTAT, fd, &range, &pages, 0) != 0) {
+        atomic_store_explicit(&missing, errno == ENOSYS, memory_order_relaxed);
+        return true;
+    }
+    uint64_t first = range.offset / PAGE_BYTES;
+    uint64_t last = (range.offset + range.size - 1) / PAGE_BYTES;
+    return pages.cached >= last - first + 1;
+}
+
+/* The pages are there, and the first and the last have arrived: a disk is read in order. */
 static bool posix_cached(struct fs_file *file, int64_t offset, size_t size)
 {
-    return size == 0 || (byte_cached(fd_of(file), offset) &&
-                         byte_cached(fd_of(file), offset + (int64_t)size - 1));
+    int fd = fd_of(file);
+    return size == 0 || (pages_cached(fd, offset, size) &&
+                         byte_cached(fd, offset + (int64_t)size - 1) && byte_cached(fd, offset));
 }
 
 static int posix_fd(struct fs_file *file)
@@ -297,6 +355,7 @@ static const struct fs_ops posix_ops = {
     .open = posix_open,
     .close = posix_close,
     .pread = posix_pread,
+    .pread_cached = posix_pread_cached,
     .pwritev = posix_pwritev,
     .size = posix_size,
     .sync = posix_sync,

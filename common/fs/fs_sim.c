@@ -499,6 +499,7 @@ static const struct fs_ops sim_ops = {
     .open = sim_open,
     .close = sim_close,
     .pread = sim_pread,
+    .pread_cached = sim_pread,
     .pwritev = sim_pwritev,
     .size = sim_size,
     .sync = sim_sync,

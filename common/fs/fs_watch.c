@@ -206,6 +206,13 @@ static enum err watch_allocate(struct fs_file *file, int64_t size_bytes)
     return leave(slot, fs_allocate(inner_of(file), size_bytes));
 }
 
+/* It never waits for the disk, so there is nothing to watch. */
+static enum err watch_pread_cached(struct fs_file *file, void *data, size_t size, int64_t offset,
+                                   size_t *got)
+{
+    return fs_pread_cached(inner_of(file), data, size, offset, got);
+}
+
 static bool watch_cached(struct fs_file *file, int64_t offset, size_t size)
 {
     return fs_cached(inner_of(file), offset, size);
@@ -291,6 +298,7 @@ static const struct fs_ops watch_ops = {
     .sync_all = watch_sync_all,
     .truncate = watch_truncate,
     .allocate = watch_allocate,
+    .pread_cached = watch_pread_cached,
     .cached = watch_cached,
     .fd = watch_fd,
     .stat = watch_stat,

@@ -220,7 +220,7 @@ static enum err send_front(struct outq *outq, struct net_stream *stream, size_t 
     if (first->file == NULL || first->size <= OUTQ_COPY_BYTES) {
         return send_gathered(outq, stream, sent);
     }
-    size_t size = first->size < room ? first->size : room;
+    size_t size = first->size <= room + OUTQ_REST_BYTES ? first->size : room;
     return stream->ops->send_file(stream, first->file, first->offset, size, sent);
 }
 
@@ -235,11 +235,11 @@ static enum err flush_some(struct outq *outq, struct net_stream *stream, bool *y
             return err;
         }
         advance(outq, sent);
-        if (sent >= room && outq->count > 0) {
+        room -= sent < room ? sent : room;
+        if (room == 0 && outq_total_bytes(outq) > OUTQ_REST_BYTES) {
             *yielded = true;
             return ERR_AGAIN;
         }
-        room -= sent < room ? sent : room;
     }
     return ERR_OK;
 }

@@ -2,7 +2,8 @@
  *
  * Runs of memory and of small file ranges, OUTQ_COPY_BYTES of these together, leave in one gathered
  * send, with "more follows" before a larger range, which goes by send_file. At most OUTQ_TURN_BYTES
- * leave per turn, so that one fast reader cannot keep a loop to itself.
+ * leave per turn, and what would be left if it is little (OUTQ_REST_BYTES), so that one fast reader
+ * cannot keep a loop to itself.
  *
  * Ownership: each fragment has a release callback, called exactly once: when its last byte has been
  * taken by the stream, or when the queue is freed. Threads: the connection's loop. */
@@ -10,7 +11,7 @@
 
 #include "net/net.h"
 
-enum { OUTQ_COPY_BYTES = 4096, OUTQ_TURN_BYTES = 1024 * 1024 };
+enum { OUTQ_COPY_BYTES = 4096, OUTQ_TURN_BYTES = 1024 * 1024, OUTQ_REST_BYTES = 64 * 1024 };
 
 struct outq;
 

@@ -230,16 +230,28 @@ struct part *__wrap_part_new(const struct part_options *options, struct plog *lo
 
 /* ---- broker/log */
 
-enum err __real_view_read(struct view *view, int64_t offset, int64_t offset_limit, size_t max_bytes,
-                          bool min_one, struct view_range *out);
-enum err __wrap_view_read(struct view *view, int64_t offset, int64_t offset_limit, size_t max_bytes,
-                          bool min_one, struct view_range *out);
+typedef enum err read_fn(struct view *view, int64_t offset, int64_t offset_limit, size_t max_bytes,
+                         bool min_one, struct view_range *out);
+read_fn __real_view_read;
+read_fn __wrap_view_read;
+read_fn __real_view_read_cached;
+read_fn __wrap_view_read_cached;
+
+static int64_t read_limit(int64_t offset_limit)
+{
+    return sim_bug_on(SIM_BUG_BEYOND_HW) ? INT64_MAX : offset_limit;
+}
 
 enum err __wrap_view_read(struct view *view, int64_t offset, int64_t offset_limit, size_t max_bytes,
                           bool min_one, struct view_range *out)
 {
-    return __real_view_read(view, offset, sim_bug_on(SIM_BUG_BEYOND_HW) ? INT64_MAX : offset_limit,
-                            max_bytes, min_one, out);
+    return __real_view_read(view, offset, read_limit(offset_limit), max_bytes, min_one, out);
+}
+
+enum err __wrap_view_read_cached(struct view *view, int64_t offset, int64_t offset_limit,
+                                 size_t max_bytes, bool min_one, struct view_range *out)
+{
+    return __real_view_read_cached(view, offset, read_limit(offset_limit), max_bytes, min_one, out);
 }
 
 void __real_batch_reader_init(struct batch_reader *reader, struct seg *seg, int64_t position,

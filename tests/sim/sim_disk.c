@@ -144,6 +144,19 @@ static enum err disk_pread(struct fs_file *file, void *data, size_t size, int64_
                                       : fs_pread(file_of(file)->under, data, size, offset, got);
 }
 
+/* What is in memory and what is not, nobody can know. */
+static bool is_cold(struct sim_disk *disk)
+{
+    return disk->cold && !disk->watched && rng_one_in(&disk->rng, 3);
+}
+
+static enum err disk_pread_cached(struct fs_file *file, void *data, size_t size, int64_t offset,
+                                  size_t *got)
+{
+    *got = 0;
+    return is_cold(file_of(file)->disk) ? ERR_AGAIN : disk_pread(file, data, size, offset, got);
+}
+
 static void remember_buffered(struct disk_file *file)
 {
     size_t size = strlen(file->path);
@@ -194,7 +207,7 @@ static enum err disk_allocate(struct fs_file *file, int64_t size_bytes)
 
 static bool disk_cached(struct fs_file *file, int64_t offset, size_t size)
 {
-    return fs_cached(file_of(file)->under, offset, size);
+    return !is_cold(file_of(file)->disk) && fs_cached(file_of(file)->under, offset, size);
 }
 
 static int disk_fd(struct fs_file *file)
@@ -258,6 +271,7 @@ static const struct fs_ops disk_ops = {
     .open = disk_open,
     .close = disk_close,
     .pread = disk_pread,
+    .pread_cached = disk_pread_cached,
     .pwritev = disk_pwritev,
     .size = disk_size,
     .sync = disk_sync,

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "base/list.h"
+#include "base/rng.h"
 #include "fs/fs.h"
 #include "fs/fs_sim.h"
 #include "sim_time.h"
@@ -29,6 +30,8 @@ struct sim_disk {
     int64_t cost_ns;
     int64_t hangs_until_ns;
     int64_t owed_ns;
+    bool cold; /* a third of what is read is not in memory: loops must not wait for it */
+    struct rng rng;
     bool watched;     /* the simulator itself reads: that costs nothing and does not fail */
     int64_t fails_in; /* writes and reads until one says ERR_IO; -1: none is planned */
     /* A broken broker (sim_bugs.h): it acknowledges what is still in its own memory. */

@@ -164,6 +164,8 @@ void sim_node_start(struct sim_node *node)
     node->gave_up = false;
     sim_time_cancel(&sim->time, &node->again);
     sim_disk_init(&node->disk, node->image, &sim->time);
+    node->disk.cold = sim->options.seed % 4 == 3;
+    rng_seed(&node->disk.rng, sim->options.seed + (uint64_t)node->lives);
     node->disk.on_end = on_disk_end;
     node->disk.arg = node;
     node->disk.buffered_ns = sim_bug_on(SIM_BUG_EARLY_ACK) ? 20 * SIM_MS : 0;
@@ -205,6 +207,7 @@ static bool ghost_turn(struct sim_node *node)
     for (int i = 0; i < broker->netloops_count; i++) {
         any = loop_turn(broker->netloops[i].loop) || any;
     }
+    any = worker_pool_step(broker->readers) || any;
     return worker_pool_step(broker->workers) || any;
 }
 

@@ -17,7 +17,8 @@ enum {
     ACTORS_MAX = 160,
     STEP_NS_MAX = 20000,
     TAG_EVENTS = 0,
-    TAG_NODE = 1,    /* + 16 * node: control loop, pool, network loops */
+    TAG_NODE = 1, /* + 16 * node: control loop, pool, network loops; at last the readers */
+    READERS = 15,
     TAG_CLIENT = 128 /* + client */
 };
 
@@ -65,6 +66,14 @@ static void look_at_loop(struct sim *sim, struct choice *choice, struct loop *lo
     }
 }
 
+static void look_at_pool(struct sim *sim, struct choice *choice, struct worker_pool *pool,
+                         struct sim_node *node, uint32_t tag)
+{
+    if (worker_pool_busy(pool) && !paused(sim, choice, tag)) {
+        offer(sim, choice, &(struct sim_actor){.pool = pool, .node = node, .tag = tag});
+    }
+}
+
 static void look_at_node(struct sim *sim, struct choice *choice, struct sim_node *node)
 {
     uint32_t tag = TAG_NODE + 16 * (uint32_t)(node->id - 1);
@@ -76,10 +85,8 @@ static void look_at_node(struct sim *sim, struct choice *choice, struct sim_node
     for (int i = 0; i < broker->netloops_count; i++) {
         look_at_loop(sim, choice, broker->netloops[i].loop, node, tag + 2 + (uint32_t)i);
     }
-    if (worker_pool_busy(broker->workers) && !paused(sim, choice, tag + 1)) {
-        offer(sim, choice,
-              &(struct sim_actor){.pool = broker->workers, .node = node, .tag = tag + 1});
-    }
+    look_at_pool(sim, choice, broker->workers, node, tag + 1);
+    look_at_pool(sim, choice, broker->readers, node, tag + READERS);
 }
 
 static void look(struct sim *sim, struct choice *choice)

@@ -275,6 +275,67 @@ Test(view, reads_whole_batches_within_its_limits)
     world_end(&w);
 }
 
+static void expect_same_reading(struct view *view, int64_t offset, int64_t limit, size_t max)
+{
+    struct view_range range;
+    struct view_range cached;
+    cr_assert_eq(view_read(view, offset, limit, max, true, &range), ERR_OK);
+    cr_assert_eq(view_read_cached(view, offset, limit, max, true, &cached), ERR_OK);
+    cr_assert_eq(range.file, cached.file);
+    cr_assert_eq(range.position, cached.position, "from %lld to %lld", (long long)offset,
+                 (long long)limit);
+    cr_assert_eq(range.size_bytes, cached.size_bytes);
+    cr_assert_eq(range.base_offset, cached.base_offset);
+    cr_assert_leq(range.base_offset, offset);
+}
+
+/* Batches below, around and far above the distance of index entries: each is found by every offset
+ * in it, whether the way goes through the batch before or straight to the next entry. */
+Test(view, finds_every_offset_among_batches_of_all_sizes)
+{
+    static const int sizes[] = {10, 1000, 4000, 9000, 30000, 70000, 100, 20000};
+    struct log_world w;
+    begin(&w);
+    for (int i = 0; i < 64; i++) {
+        int size = sizes[(i * 5 + i / 9) % 8];
+        log_append_ok(&w, (struct batch_want){.records = 1 + i % 3, .value_bytes = size}, 0);
+    }
+    struct view *view = plog_view_get(w.log);
+    for (int32_t i = 0; i < w.model.count; i++) {
+        const struct batch_header *header = &w.model.batches[i].header;
+        for (int64_t at = header->base_offset; at <= batch_last_offset(header); at++) {
+            struct view_range range;
+            cr_assert_eq(view_read(view, at, INT64_MAX, 1, true, &range), ERR_OK);
+            cr_assert_eq(range.base_offset, header->base_offset);
+            expect_same_reading(view, at, at + 2, 1 << 20);
+            expect_same_reading(view, at, INT64_MAX, 100000);
+        }
+    }
+    view_put(view);
+    world_end(&w);
+}
+
+/* Who must not wait for the disk is told so, also where an index would have to be read first. */
+Test(view, says_again_rather_than_to_wait_for_the_disk)
+{
+    struct log_world w;
+    struct view_range range;
+    begin(&w);
+    log_fill(&w, 30, 5000);
+    world_reopen(&w, true);
+    struct view *view = plog_view_get(w.log);
+    fs_fault_set_cold(w.fault, true);
+    cr_assert_eq(view_read_cached(view, 7, INT64_MAX, 1 << 20, true, &range), ERR_AGAIN);
+    cr_assert_eq(range.size_bytes, 0);
+    cr_assert_eq(view_read(view, 7, INT64_MAX, 1 << 20, true, &range), ERR_OK);
+    cr_assert_eq(range.base_offset, 7);
+    cr_assert_eq(view_read_cached(view, 7, INT64_MAX, 1 << 20, true, &range), ERR_AGAIN);
+    fs_fault_set_cold(w.fault, false);
+    expect_same_reading(view, 7, INT64_MAX, 1 << 20);
+    view_put(view);
+    world_end(&w);
+}
+
 Test(view, keeps_deleted_segments_readable)
 {
     struct log_world w;

@@ -1,8 +1,11 @@
 /* One suite of behaviour, run against the operating system's files and those in memory: what the
  * fake promises must be what the real one does. */
 #include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -366,4 +369,80 @@ BOTH(mkdir_all_makes_parents_and_takes_what_is_there)
     cr_assert_eq(fs_remove_tree(w->fs, path_of(w, "d")), ERR_OK);
     cr_assert(!exists(w, "d"));
     cr_assert_eq(fs_remove_tree(w->fs, path_of(w, "d")), ERR_OK, "absent is fine");
+}
+
+BOTH(what_is_in_memory_is_read_without_waiting)
+{
+    uint8_t data[8];
+    size_t got;
+    struct fs_file *file = make(w, "a", "abcdef");
+    cr_assert_eq(fs_pread_cached(file, data, 3, 1, &got), ERR_OK);
+    cr_assert_eq(got, 3);
+    cr_assert_eq(memcmp(data, "bcd", 3), 0);
+    cr_assert_eq(fs_pread_cached(file, data, sizeof(data), 4, &got), ERR_OK);
+    cr_assert_eq(got, 2, "the end of the file");
+    cr_assert_eq(fs_pread_cached(file, data, sizeof(data), 6, &got), ERR_OK);
+    cr_assert_eq(got, 0);
+    fs_close(file);
+}
+
+enum { COLD_BYTES = 4 << 20, HOLE_AT = 1 << 20, HOLE_BYTES = 2 << 20 };
+
+/* A synced file, of which a part has been dropped from the page cache. */
+static struct fs_file *make_cold(struct world *w, int64_t from, int64_t size)
+{
+    struct fs_file *file;
+    uint8_t *data = mem_zalloc(COLD_BYTES, 1);
+    cr_assert_eq(fs_open(w->fs, path_of(w, "a"), FS_WRITE | FS_CREATE, &file), ERR_OK);
+    cr_assert_eq(fs_pwrite(file, data, COLD_BYTES, 0), ERR_OK);
+    cr_assert_eq(fs_sync(file), ERR_OK);
+    mem_free(data);
+    cr_assert_eq(posix_fadvise(fs_fd(file), from, size, POSIX_FADV_DONTNEED), 0);
+    return file;
+}
+
+static void what_is_cold(struct world *w)
+{
+    static uint8_t data[COLD_BYTES];
+    size_t got;
+    struct fs_file *file = make_cold(w, 0, COLD_BYTES);
+    if (fs_pread_cached(file, data, 1, 0, &got) == ERR_OK) {
+        fs_close(file);
+        cr_skip_test("files in /tmp are always in memory");
+    }
+    cr_assert(!fs_cached(file, 0, COLD_BYTES));
+    cr_assert(!fs_cached(file, HOLE_AT, 1));
+    cr_assert_eq(fs_pread_cached(file, data, 100, HOLE_AT, &got), ERR_AGAIN);
+    cr_assert_eq(got, 0);
+    cr_assert_eq(fs_pread(file, data, COLD_BYTES, 0, &got), ERR_OK);
+    cr_assert(fs_cached(file, 0, COLD_BYTES));
+    cr_assert_eq(fs_pread_cached(file, data, 100, HOLE_AT, &got), ERR_OK);
+    cr_assert_eq(got, 100);
+    fs_close(file);
+}
+
+Test(fs_posix, what_is_cold_is_known)
+{
+    run_posix(what_is_cold);
+}
+
+/* Both ends are in memory, the middle is not: a loop that sent this would stand still. */
+static void a_cold_middle(struct world *w)
+{
+    uint8_t byte;
+    size_t got;
+    struct fs_file *file = make_cold(w, HOLE_AT, HOLE_BYTES);
+    cr_assert_eq(fs_pread_cached(file, &byte, 1, 0, &got), ERR_OK);
+    bool tells = fs_pread_cached(file, &byte, 1, HOLE_AT + HOLE_BYTES / 2, &got) == ERR_AGAIN;
+    bool cached = fs_cached(file, 0, COLD_BYTES);
+    fs_close(file);
+    if (!tells || syscall(451, -1, NULL, NULL, 0) != -1 || errno == ENOSYS) {
+        cr_skip_test("files in /tmp are always in memory, or the kernel has no cachestat()");
+    }
+    cr_assert(!cached);
+}
+
+Test(fs_posix, a_cold_middle_is_seen)
+{
+    run_posix(a_cold_middle);
 }

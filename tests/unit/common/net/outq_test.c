@@ -7,7 +7,7 @@
 #include "net/outq.h"
 #include "support/fake_stream.h"
 
-enum { FILE_BYTES = 1 << 20 };
+enum { FILE_BYTES = 3 << 20 };
 
 static struct loop *loop;
 static struct fake_stream fake;
@@ -204,14 +204,39 @@ Test(outq, a_turn_is_bounded, .init = world_init, .fini = world_fini)
     bool yielded;
     put_file(0, FILE_BYTES);
     put_text("tail");
-    for (int turn = 0; turn < FILE_BYTES / OUTQ_TURN_BYTES; turn++) {
+    for (int turn = 1; turn < FILE_BYTES / OUTQ_TURN_BYTES; turn++) {
         cr_assert_eq(outq_flush(outq, &fake.stream, &yielded), ERR_AGAIN);
         cr_assert(yielded);
-        cr_assert_eq(fake.out.size, (size_t)(turn + 1) * OUTQ_TURN_BYTES);
+        cr_assert_eq(fake.out.size, (size_t)turn * OUTQ_TURN_BYTES);
     }
     cr_assert_eq(outq_flush(outq, &fake.stream, &yielded), ERR_OK);
     cr_assert(!yielded);
     cr_assert_eq(memcmp(fake.out.data, content, FILE_BYTES), 0);
+}
+
+/* The answer to a fetch of one megabyte is a little more than one: it takes one turn, and of system
+ * calls one for its head, one for the file and one for its end. */
+Test(outq, a_turn_is_not_split_for_a_small_rest, .init = world_init, .fini = world_fini)
+{
+    bool yielded;
+    put_text("head");
+    put_file(0, OUTQ_TURN_BYTES);
+    put_text("end");
+    cr_assert_eq(outq_flush(outq, &fake.stream, &yielded), ERR_OK);
+    cr_assert_str_eq(fake_stream_trace(&fake),
+                     "send 4 more -> 4; file 1048576 -> 1048576; send 3 -> 3; ");
+    cr_assert_eq(fake.out.size, OUTQ_TURN_BYTES + 7);
+}
+
+/* A rest that is just too large waits for the next turn. */
+Test(outq, a_turn_ends_before_a_large_rest, .init = world_init, .fini = world_fini)
+{
+    bool yielded;
+    put_file(0, OUTQ_TURN_BYTES + OUTQ_REST_BYTES + 1);
+    cr_assert_eq(outq_flush(outq, &fake.stream, &yielded), ERR_AGAIN);
+    cr_assert(yielded);
+    cr_assert_eq(fake.out.size, OUTQ_TURN_BYTES);
+    cr_assert_eq(outq_flush(outq, &fake.stream, &yielded), ERR_OK);
 }
 
 /* More fragments than one send gathers: several sends, all but the last say that more follows. */

@@ -1,0 +1,106 @@
+"""Records that are on the disk and not in memory: read by the broker's readers, so that its loops go on meanwhile."""
+import json
+import os
+import subprocess
+
+import cluster as clusters
+import pytest
+
+
+@pytest.fixture(scope="module")
+def one_broker(needs_cluster, tmp_path_factory):
+    with clusters.Cluster(str(tmp_path_factory.mktemp("cold") / "cluster"), brokers=1,
+                          config={"offsets.topic.replication.factor": "1", "log.segment.bytes": "4000000"}) as one:
+        yield one
+        assert one.reports() == []
+
+
+def bench_load(broker, mode, topic, **options):
+    program = os.path.join(os.path.dirname(clusters.default_binary()), "bench", "bench_load")
+    if not os.access(program, os.X_OK):
+        pytest.skip(f"no {program} (build it first)")
+    words = [w for k, v in options.items() for w in ("--" + k.replace("_", "-"), str(v))]
+    done = subprocess.run([program, mode, "--host", broker.host, "--port", str(broker.port), "--topic", topic, *words],
+                          capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def create(one, topic, partitions):
+    answer = one.broker(1).call("CreateTopics", {"timeout_ms": 30000, "topics": [
+        {"name": topic, "num_partitions": partitions, "replication_factor": 1}]})
+    assert answer["topics"][0]["error_code"] == 0
+
+    def led():
+        described = one.broker(1).call("Metadata", {"topics": [{"name": topic}]})["topics"][0]["partitions"]
+        return len(described) == partitions and all(p["leader_id"] == 1 for p in described)
+
+    one.wait(led, f"leaders of {topic}")
+
+
+def log_files(broker, topic):
+    return [os.path.join(folder, name) for folder, _, names in os.walk(broker.folder)
+            if os.path.basename(folder).startswith(f"{topic}-") for name in names if name.endswith(".log")]
+
+
+def drop_cached(paths):
+    """Write them out, then out of the page cache; skips where that cannot be."""
+    for path in paths:
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            try:
+                os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT)
+            except BlockingIOError:
+                continue
+            pytest.skip("files in this folder are always in memory")
+
+
+def reader_switches(broker):
+    """How often the broker's readers have waited."""
+    total, found = 0, 0
+    for task in os.listdir(f"/proc/{broker.pid}/task"):
+        with open(f"/proc/{broker.pid}/task/{task}/status", encoding="ascii") as file:
+            lines = file.read().splitlines()
+        if lines[0].split()[1] == "reader":
+            found += 1
+            total += sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt"))
+    assert found > 0
+    return total
+
+
+@pytest.mark.parametrize("fetch_bytes", [1 << 20, 20000, 100])
+def test_what_is_cold_is_read_whole_by_the_readers(one_broker, topic, fetch_bytes):
+    """Several segments of two partitions; fetches above and below the size of a batch."""
+    broker = one_broker.broker(1)
+    create(one_broker, topic, 2)
+    made = bench_load(broker, "produce", topic, partitions=2, requests=300 if fetch_bytes > 100 else 50)
+    files = log_files(broker, topic)
+    assert len(files) >= 2
+    drop_cached(files)
+    before = reader_switches(broker)
+    read = bench_load(broker, "consume", topic, partitions=2, connections=2, fetch_bytes=fetch_bytes)
+    for key in ("records", "bytes", "checksum"):
+        assert read[key] == made[key]
+    assert reader_switches(broker) > before
+
+
+def test_after_a_restart_cold_indexes_are_read_by_the_readers(one_broker, topic):
+    """The indexes of closed segments are read when first needed, which is a wait for the disk, too."""
+    broker = one_broker.broker(1)
+    create(one_broker, topic, 1)
+    made = bench_load(broker, "produce", topic, requests=300)
+    one_broker.stop(1)
+    drop_cached(log_files(broker, topic))
+    one_broker.start(1)
+
+    def led():
+        described = broker.call("Metadata", {"topics": [{"name": topic}]})["topics"][0]["partitions"]
+        return len(described) == 1 and described[0]["leader_id"] == 1
+
+    one_broker.wait(led, f"the leader of {topic}")
+    drop_cached(log_files(broker, topic))
+    before = reader_switches(broker)
+    read = bench_load(broker, "consume", topic)
+    assert read["checksum"] == made["checksum"]
+    assert reader_switches(broker) > before
