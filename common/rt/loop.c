@@ -121,7 +121,9 @@ void loop_post(struct loop *loop, struct loop_msg *msg)
     pthread_mutex_lock(&loop->lock);
     *loop->inbox_end = msg;
     loop->inbox_end = &msg->next;
-    bool wake = loop->asleep;
+    /* In a callback of a socket the flag is still set, though we are not asleep: who posts to
+     * itself comes to its inbox anyway, before it waits again. */
+    bool wake = loop->asleep && current_loop != loop;
     loop->asleep = false;
     pthread_mutex_unlock(&loop->lock);
     if (wake) {

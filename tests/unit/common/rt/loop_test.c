@@ -1,7 +1,9 @@
 /* Loops with a thread and loops driven by hand: messages, tasks, timers, and waking up. */
 #include <criterion/criterion.h>
+#include <event2/event.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/mem.h"
@@ -267,6 +269,60 @@ Test(loop, a_sleeping_loop_is_woken, .timeout = 60)
         loop_free(ball.loops[i]);
     }
     sem_destroy(&ball.done);
+}
+
+/* What the callback of a socket posts to its own loop runs although nothing else wakes that. */
+struct echo {
+    struct loop_msg watch;
+    struct loop_msg msg;
+    struct loop *loop;
+    struct event *event;
+    int fds[2];
+    sem_t done;
+};
+
+static void on_echo(struct loop_msg *msg)
+{
+    struct echo *echo = container_of(msg, struct echo, msg);
+    event_free(echo->event);
+    sem_post(&echo->done);
+}
+
+static void on_byte(evutil_socket_t fd, short what, void *arg)
+{
+    struct echo *echo = arg;
+    char byte;
+    (void)what;
+    cr_assert_eq(read((int)fd, &byte, 1), 1);
+    loop_post(echo->loop, &echo->msg);
+}
+
+static void on_watch(struct loop_msg *msg)
+{
+    struct echo *echo = container_of(msg, struct echo, watch);
+    echo->event =
+        event_new(loop_event_base(echo->loop), echo->fds[0], EV_READ | EV_PERSIST, on_byte, echo);
+    cr_assert_eq(event_add(echo->event, NULL), 0);
+}
+
+Test(loop, what_a_socket_posts_to_its_own_loop_runs, .timeout = 60)
+{
+    struct echo echo = {.loop = loop_new("net", 0, clock_system())};
+    echo.watch.fn = on_watch;
+    echo.msg.fn = on_echo;
+    sem_init(&echo.done, 0, 0);
+    cr_assert_eq(pipe(echo.fds), 0);
+    cr_assert_eq(loop_start(echo.loop), ERR_OK);
+    for (int i = 0; i < 100; i++) {
+        loop_post(echo.loop, &echo.watch);
+        cr_assert_eq(write(echo.fds[1], "x", 1), 1);
+        sem_wait(&echo.done);
+    }
+    loop_stop(echo.loop);
+    loop_free(echo.loop);
+    close(echo.fds[0]);
+    close(echo.fds[1]);
+    sem_destroy(&echo.done);
 }
 
 /* A timer on a sleeping loop, which has nothing else to wake it. */
