@@ -1,6 +1,7 @@
 """P3: many small producers. What a request costs when there is nothing in it: parsing, a write of 170 bytes, an answer."""
 import os
 
+import cells
 import load_runner
 from figures import ANSWERS, COSTS, REST
 from floors import Floor
@@ -10,6 +11,7 @@ from peers import Brokers
 from report import Figure
 
 CONNECTIONS, PARTITIONS, RECORD_BYTES = 500, 1000, 100
+READERS = 10  # that read everything back
 REQUESTS, REQUESTS_QUICK = 1_000_000, 50_000
 TOUCHED_MB = 1000
 
@@ -45,6 +47,7 @@ class Small:
     def open(self, name, folder):
         peer = self.make(name, folder)
         peer.topic = peer.new_topic(PARTITIONS)
+        peer.made = dict.fromkeys(cells.CHECKED, 0)
         self.measure(peer, REQUESTS_QUICK)
         return peer
 
@@ -53,12 +56,19 @@ class Small:
 
     def run(self, peer):
         prewarm(TOUCHED_MB)
-        return self.measure(peer, self.requests)
+        report = self.measure(peer, self.requests)
+        read = load_runner.load(self.options, "consume", peer.name, port=peer.port, topic=peer.topic, partitions=PARTITIONS,
+                                connections=READERS)
+        cells.compare(peer.name, peer.made, read)
+        return report
 
     def measure(self, peer, requests):
-        return load_runner.measured(self.options, "produce", peer, port=peer.port, topic=peer.topic, depth=1,
-                                    partitions=PARTITIONS, connections=CONNECTIONS, requests=requests, records=1,
-                                    record_bytes=RECORD_BYTES, acks=1)
+        report = load_runner.measured(self.options, "produce", peer, port=peer.port, topic=peer.topic, depth=1,
+                                      partitions=PARTITIONS, connections=CONNECTIONS, requests=requests, records=1,
+                                      record_bytes=RECORD_BYTES, acks=1)
+        for key in cells.CHECKED:
+            peer.made[key] += report[key]
+        return report
 
 
 def pin(pid, cpus):

@@ -1,6 +1,7 @@
-"""Workloads of several cells: what is the same for all of a run, and that a loss ends it."""
+"""Workloads next to the floor: what is the same for all cells of a run, that a loss ends it, and who runs where."""
 import argparse
 import os
+import subprocess
 import sys
 
 import pytest
@@ -10,6 +11,7 @@ sys.path.append(os.path.join(wire.ROOT, "tests", "bench"))
 import batches  # noqa: E402  pylint: disable=wrong-import-position
 import cells  # noqa: E402  pylint: disable=wrong-import-position
 import report  # noqa: E402  pylint: disable=wrong-import-position
+import small  # noqa: E402  pylint: disable=wrong-import-position
 
 MESSAGE_MAX, BATCH_HEADER, RECORD = 1048588, 61, 1010  # a record of 1000 bytes with offsets of two bytes
 
@@ -34,3 +36,14 @@ def test_a_run_ends_when_what_is_read_is_not_what_was_produced(key):
     cells.compare("somebody", made, dict(made))
     with pytest.raises(SystemExit, match=f"somebody: {key} read is"):
         cells.compare("somebody", made, {**made, key: made[key] + 1})
+
+
+def test_a_pinned_process_and_its_threads_have_one_processor():
+    program = "import sys, threading; threading.Thread(target=sys.stdin.read).start(); print('started', flush=True)"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as one:
+        assert one.stdout.readline() == "started\n"
+        last = max(os.sched_getaffinity(0))
+        small.pin(one.pid, {last})
+        tasks = os.listdir(f"/proc/{one.pid}/task")
+        assert len(tasks) == 2 and all(os.sched_getaffinity(int(task)) == {last} for task in tasks)
+        one.stdin.close()
