@@ -23,6 +23,7 @@ import consumers
 import groups
 import kafka_tools
 import latencies
+import many
 import neutral
 import replicas
 import small
@@ -33,6 +34,6 @@ ALL = {one.name: one for one in (
     clusters.Restart, clusters.Copies, clusters.Flush,
     consumers.Tail, consumers.Tail8, consumers.Polls, consumers.Cold, consumers.Crowd,
     neutral.Neutral, neutral.NeutralThree, latencies.LatencyThree, latencies.LatencyOne, kafka_tools.Tools,
-    small.Small, small.OneCore,
+    small.Small, small.OneCore, many.Many10000, many.Many1000,
     batches.Batches, replicas.Replicas,
     groups.Group100, groups.Group500)}
