@@ -90,6 +90,18 @@ def test_frames_larger_than_its_buffer_and_answers_smaller_than_a_batch(floor):
     assert read["requests"] == 20  # a whole batch at least, and no more than asked for
 
 
+def test_an_answer_that_ends_with_a_file_goes_on_where_the_socket_was_full(floor):
+    """Behind the records of Fetch before version 12 comes nothing. What was sent of memory had been forgotten, and the
+    rest of the file with it: a consumer that was slow waited for ever."""
+    one = floor()
+    topic = one.new_topic(1)
+    made = load("produce", one, topic, requests=40, records=900, record_bytes=1000)
+    asked = fetch_body(topic, 0)
+    asked["max_bytes"] = asked["topics"][0]["partitions"][0]["partition_max_bytes"] = 1 << 30
+    part = one.leader.connection.call("Fetch", asked, version=11)["responses"][0]["partitions"][0]
+    assert (part["error_code"], len(part["records"])) == (0, made["bytes"])
+
+
 def test_a_wrong_checksum_is_refused_and_not_written(floor):
     one = floor()
     topic, connection = one.new_topic(1), one.leader.connection

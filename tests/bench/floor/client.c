@@ -124,7 +124,7 @@ static void compact(struct client *client)
 
 void client_flush(struct server *server, struct client *client)
 {
-    if (client->out.size == 0) {
+    if (client->out.size == 0 && client->ranges_from == client->ranges_count) {
         return;
     }
     bool blocked = !send_ready(client);
