@@ -18,6 +18,9 @@ struct topic_configs {
     struct config_cell *config;
     pthread_mutex_t lock;
     struct topic_entry *by_name;
+    /* What topics without values of their own have, which are most of tens of thousands. */
+    struct topic_config plain;
+    const struct config *plain_from; /* made from; counted; NULL: not made yet */
 };
 
 struct topic_configs *topic_configs_new(struct config_cell *config)
@@ -43,6 +46,7 @@ void topic_configs_free(struct topic_configs *configs)
     HASH_ITER (hh, configs->by_name, entry, next) {
         entry_free(configs, entry);
     }
+    config_put(configs->plain_from);
     pthread_mutex_destroy(&configs->lock);
     mem_free(configs);
 }
@@ -160,9 +164,31 @@ void topic_configs_each(struct topic_configs *configs, topic_configs_fn *fn, voi
     pthread_mutex_unlock(&configs->lock);
 }
 
+/* False: it has values of its own. */
+static bool get_plain(struct topic_configs *configs, struct str topic, struct topic_config *out)
+{
+    const struct config *config = config_cell_get(configs->config);
+    const struct config *old = config;
+    pthread_mutex_lock(&configs->lock);
+    const struct topic_entry *entry = find(configs, topic);
+    bool plain = entry == NULL || entry->count == 0;
+    if (plain && configs->plain_from != config) {
+        old = configs->plain_from;
+        topic_config_build(config, NULL, 0, &configs->plain);
+        configs->plain_from = config;
+    }
+    *out = configs->plain;
+    pthread_mutex_unlock(&configs->lock);
+    config_put(old);
+    return plain;
+}
+
 void topic_configs_get(struct topic_configs *configs, struct str topic, struct topic_config *out)
 {
     int count;
+    if (get_plain(configs, topic, out)) {
+        return;
+    }
     struct config_pair *pairs = topic_configs_pairs(configs, topic, &count);
     const struct config *config = config_cell_get(configs->config);
     topic_config_build(config, pairs, count, out);
