@@ -12,7 +12,7 @@ from report import Figure
 
 CONNECTIONS, PARTITIONS, RECORD_BYTES = 500, 1000, 100
 READERS = 10  # that read everything back
-REQUESTS, REQUESTS_QUICK = 1_000_000, 50_000
+REQUESTS, REQUESTS_QUICK = 500_000, 50_000
 TOUCHED_MB = 1000
 
 CPU_PER_REQUEST = Figure("cpu_per_request", "CPU per request", "us", lambda r: r["cpu_s"] / r["requests"] * 1e6,

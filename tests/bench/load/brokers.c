@@ -131,3 +131,53 @@ int32_t *brokers_leaders(struct broker_list *list, const struct load_options *op
     arena_fini(&arena);
     return leaders;
 }
+
+/* Of the partitions that this broker leads. */
+static void ends_of(struct broker_list *list, int32_t place, const struct load_options *options,
+                    const int32_t *leaders, int64_t *ends)
+{
+    enum { VERSION = 5, LATEST = -1 };
+    struct arena arena = {0};
+    struct list_offsets_request request;
+    struct list_offsets_request_list_offsets_topic topic;
+    struct list_offsets_response reply;
+    codec_init(&list_offsets_request_desc, &request);
+    codec_init(&list_offsets_request_list_offsets_topic_desc, &topic);
+    topic.name = str_of(options->topic);
+    topic.partitions =
+        codec_array(&list_offsets_request_list_offsets_partition_desc, &arena, options->partitions);
+    for (int32_t i = 0; i < options->partitions; i++) {
+        if (leaders[i] == place) {
+            topic.partitions[topic.partitions_count].partition_index = i;
+            topic.partitions[topic.partitions_count++].timestamp = LATEST;
+        }
+    }
+    request.replica_id = -1;
+    request.topics = &topic;
+    request.topics_count = 1;
+    if (topic.partitions_count > 0 &&
+        (!brokers_call(list, place, API_LIST_OFFSETS, VERSION, &request, LEADERS_MS, &arena,
+                       &reply) ||
+         reply.topics_count != 1 || reply.topics[0].partitions_count != topic.partitions_count)) {
+        die("ListOffsets of %s: no answer", options->topic);
+    }
+    for (int32_t i = 0; i < topic.partitions_count; i++) {
+        const struct list_offsets_response_list_offsets_partition_response *part =
+            &reply.topics[0].partitions[i];
+        int32_t index = topic.partitions[i].partition_index;
+        if (part->error_code != 0 || part->partition_index != index) {
+            die("ListOffsets of %s-%d failed with error %d", options->topic, index,
+                part->error_code);
+        }
+        ends[index] = part->offset;
+    }
+    arena_fini(&arena);
+}
+
+void brokers_ends(struct broker_list *list, const struct load_options *options,
+                  const int32_t *leaders, int64_t *ends)
+{
+    for (int32_t place = 0; place < list->count; place++) {
+        ends_of(list, place, options, leaders, ends);
+    }
+}

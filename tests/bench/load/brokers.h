@@ -30,6 +30,10 @@ int32_t brokers_find(const struct broker_list *list, int32_t id);
 bool brokers_metadata(struct broker_list *list, int32_t place, const char *topic, int timeout_ms,
                       struct arena *arena, struct metadata_response *out);
 
+/* The log's end of each partition, one question to each broker. */
+void brokers_ends(struct broker_list *list, const struct load_options *options,
+                  const int32_t *leaders, int64_t *ends);
+
 /* Ask anything; as above. */
 bool brokers_call(struct broker_list *list, int32_t place, int16_t api_key, int16_t version,
                   const void *body, int timeout_ms, struct arena *arena, void *reply);

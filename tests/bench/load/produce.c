@@ -248,31 +248,24 @@ static void run_close(struct produce_run *run)
     mem_free(run->leaders);
 }
 
-static int64_t end_offset(struct produce_run *run, int32_t partition)
-{
-    struct peer peer;
-    peer_connect(&peer, run->options->host, run->brokers.ports[run->leaders[partition]]);
-    int64_t end = peer_end_offset(&peer, run->options->topic, partition);
-    peer_close(&peer);
-    return end;
-}
-
 /* The log has grown by exactly what was acknowledged (with acks=0: does so before long). */
 static void check_ends(struct produce_run *run, const int64_t *before)
 {
     const struct load_options *options = run->options;
     uint64_t deadline = now_ns() + (uint64_t)IDLE_MS * 1000000u;
+    int64_t *ends = mem_zalloc((size_t)options->partitions, sizeof(*ends));
+    brokers_ends(&run->brokers, options, run->leaders, ends);
     for (int32_t i = 0; i < options->partitions; i++) {
         int64_t wanted = before[i] + run->records[i];
-        int64_t end = end_offset(run, i);
-        while (options->acks == 0 && end < wanted && now_ns() < deadline) {
-            end = end_offset(run, i);
+        while (options->acks == 0 && ends[i] < wanted && now_ns() < deadline) {
+            brokers_ends(&run->brokers, options, run->leaders, ends);
         }
-        if (end != wanted) {
-            die("%s-%d ends at %" PRId64 " where %" PRId64 " is due", options->topic, i, end,
+        if (ends[i] != wanted) {
+            die("%s-%d ends at %" PRId64 " where %" PRId64 " is due", options->topic, i, ends[i],
                 wanted);
         }
     }
+    mem_free(ends);
 }
 
 int load_produce(const struct load_options *options)
@@ -283,9 +276,7 @@ int load_produce(const struct load_options *options)
     run->options = options;
     brokers_init(&run->brokers, options);
     run->leaders = brokers_leaders(&run->brokers, options);
-    for (int32_t i = 0; i < options->partitions; i++) {
-        before[i] = end_offset(run, i);
-    }
+    brokers_ends(&run->brokers, options, run->leaders, before);
     run_open(run);
     load_clock_start(&clock);
     run_loop(run);
