@@ -86,6 +86,7 @@ static struct grp_reply_offsets delete_offsets(struct grp_group *group,
     struct grp_coord *coord = group->coord;
     struct arena *arena = &coord->out->arena;
     struct tombstones tombs = {.coord = coord};
+    size_t deletable = 0;
     struct grp_reply_topic *topics =
         arena_array(arena, struct grp_reply_topic, request->topic_count);
     for (size_t i = 0; i < request->topic_count; i++) {
@@ -93,6 +94,7 @@ static struct grp_reply_offsets delete_offsets(struct grp_group *group,
         struct grp_reply_partition *partitions =
             arena_array(arena, struct grp_reply_partition, from->partition_count);
         enum err err = may_delete(group, from->topic);
+        deletable += err == ERR_OK ? from->partition_count : 0;
         for (size_t j = 0; j < from->partition_count; j++) {
             partitions[j].partition = from->partitions[j];
             partitions[j].err = err;
@@ -105,7 +107,9 @@ static struct grp_reply_offsets delete_offsets(struct grp_group *group,
         topics[i] = (struct grp_reply_topic){grp_out_str(coord, from->topic), partitions,
                                              from->partition_count};
     }
-    finish(group, &tombs);
+    if (deletable > 0) { /* else this was a question only */
+        finish(group, &tombs);
+    }
     return (struct grp_reply_offsets){
         .err = ERR_OK, .topics = topics, .topic_count = request->topic_count};
 }

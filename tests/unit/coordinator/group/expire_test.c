@@ -97,6 +97,23 @@ Test(offset_delete, without_readable_subscriptions_spares_everything)
     trace_end(&t);
 }
 
+Test(offset_delete, of_nothing_that_exists_leaves_the_group_alone)
+{
+    /* A request whose partitions are all unknown took a group away whose first member had just got
+     * its id. */
+    struct trace t = {0};
+    trace_start(&t);
+    join(&t, 'A', .version = 9, .id = "");
+    struct grp_event event = {.kind = GRP_EV_OFFSET_DELETE, .token = token_of('Z')};
+    event.offset_delete = (struct grp_offset_delete){.group_id = STR("g")};
+    step(&t, &event);
+    group_event(&t, 'D', GRP_EV_DESCRIBE, "g");
+    EXPECT(&t, "A join MEMBER_ID_REQUIRED gen=-1 type=null proto=null leader= id=c#1\n"
+               "Z offset delete NONE\n"
+               "D describe NONE group=g state=Empty type= proto=\n");
+    trace_end(&t);
+}
+
 Test(offset_delete, takes_pending_commits_along)
 {
     /* The commit is in the log before the tombstone: it must not come back when it is committed. */
