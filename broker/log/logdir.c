@@ -361,6 +361,20 @@ enum err logdir_write_checkpoint(struct logdir *dir, const char *name,
     return err;
 }
 
+enum err logdir_remove_checkpoints(struct logdir *dir)
+{
+    static const char *const names[] = {LOGDIR_RECOVERY_POINTS, LOGDIR_HIGH_WATERMARKS};
+    enum err err = ERR_OK;
+    for (size_t i = 0; i < 2 && err == ERR_OK; i++) {
+        char *path = in_dir(dir, names[i]);
+        err = fs_unlink(dir->fs, path);
+        err = err == ERR_NOT_FOUND ? ERR_OK : err;
+        mem_free(path);
+        *written_of(dir, names[i]) = 0;
+    }
+    return err == ERR_OK ? fs_sync_dir(dir->fs, dir->path) : err;
+}
+
 enum err logdir_mark_clean(struct logdir *dir)
 {
     static const char text[] = "{\"version\":0,\"brokerEpoch\":-1}";

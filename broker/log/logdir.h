@@ -49,7 +49,7 @@ struct logdir {
     int32_t logs_count;
     uint64_t
         written[LOGDIR_CHECKPOINTS]; /* what each checkpoint last said, as a hash; 0: unknown */
-    bool checkpoints_stale; /* the files name a log that was deleted since they were written */
+    bool checkpoints_stale; /* the files say something of a log that is gone, or more than it has */
 };
 
 /* Make the directory if it is absent, lock it, read what it says. The clean-shutdown mark is
@@ -69,6 +69,9 @@ MUST_USE enum err logdir_set_identity(struct logdir *dir, int32_t broker_id,
 /* Nothing is written when the file says so already. */
 MUST_USE enum err logdir_write_checkpoint(struct logdir *dir, const char *name,
                                           const struct checkpoint *checkpoint);
+/* The recovery points and high watermarks: the next start after a crash reads all, and finds out.
+ */
+MUST_USE enum err logdir_remove_checkpoints(struct logdir *dir);
 MUST_USE enum err logdir_mark_clean(struct logdir *dir);
 /* Then. ERR_NO_SPACE does not matter. */
 MUST_USE enum err logdir_write_manifest(struct logdir *dir, int32_t count, const struct buf *lines);

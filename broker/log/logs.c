@@ -434,6 +434,17 @@ static void found_free(struct found *found)
     mem_free(found->why);
 }
 
+/* The high watermark as checkpointed, at most the end. A log may have lost more than that: then the
+ * file must not speak of other records with the same offsets after the next crash. */
+static int64_t checked_hw(struct logdir *dir, const struct found *found, const struct plog *log)
+{
+    int64_t end = plog_offset_end(log);
+    int64_t offset_hw = checkpoint_find(&dir->high_watermarks, found->topic, found->partition);
+    int64_t synced = checkpoint_find(&dir->recovery_points, found->topic, found->partition);
+    dir->checkpoints_stale = dir->checkpoints_stale || offset_hw > end || synced > end;
+    return offset_hw < end ? offset_hw : end;
+}
+
 /* Enter an opened log. */
 static enum err found_enter(struct loading *loading, struct found *found)
 {
@@ -450,8 +461,7 @@ static enum err found_enter(struct loading *loading, struct found *found)
         return err;
     }
     struct logs_item *item = logs_add_item(loading->logs, found->name, log, loading->dir);
-    item->entry.offset_hw =
-        checkpoint_find(&loading->dir->high_watermarks, found->topic, found->partition);
+    item->entry.offset_hw = checked_hw(loading->dir, found, log);
     item->entry.topic_id = found->topic_id;
     loading->loaded++;
     return ERR_OK;
@@ -524,6 +534,19 @@ static void sync_rewritten(struct logs *logs, struct logdir *dir)
     }
 }
 
+/* Before anything is appended. Where there is no space for that, without a checkpoint high
+ * watermarks are found out anew. */
+static void correct_checkpoints(struct logs *logs, struct logdir *dir)
+{
+    enum err err = logdir_offline(dir) ? ERR_OK : logs_renew_checkpoints(logs, dir);
+    if (err == ERR_NO_SPACE) {
+        err = logdir_remove_checkpoints(dir);
+    }
+    if (err != ERR_OK) {
+        logdir_fail(dir);
+    }
+}
+
 enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg, struct errmsg *msg)
 {
     for (int32_t i = 0; i < logs->dirs_count; i++) {
@@ -556,6 +579,7 @@ enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg, stru
     }
     enum err err = logs_load_futures(logs, config_of, arg, msg);
     for (int32_t i = 0; i < logs->dirs_count && err == ERR_OK; i++) {
+        correct_checkpoints(logs, &logs->dirs[i]);
         if (logs->dirs[i].rewrite && !logdir_offline(&logs->dirs[i])) {
             sync_rewritten(logs, &logs->dirs[i]);
         }
