@@ -110,6 +110,58 @@ static int64_t wheel_find_next(const struct timer_wheel *wheel)
     return INT64_MAX;
 }
 
+/* The tick of the first timer in a coarse slot; INT64_MAX when it is empty. */
+static int64_t slot_first(const struct list *slot)
+{
+    int64_t first = INT64_MAX;
+    list_for_each (link, slot) {
+        int64_t due = tick_of(container_of(link, struct loop_timer, link)->deadline_ms);
+        first = due < first ? due : first;
+    }
+    return first;
+}
+
+/* Of the timers that the coarse wheels hold for this tick and later, as far as they are cascaded at
+ * it, the first one's. Those beyond are only looked at then. */
+static int64_t cascade_first(const struct timer_wheel *wheel, int64_t tick)
+{
+    int64_t round = tick / WHEEL_SLOTS;
+    if (!wheel_cascades_at(wheel, tick)) {
+        return INT64_MAX;
+    }
+    if (round % WHEEL_SLOTS == 0 && !list_empty(&wheel->beyond)) {
+        return tick;
+    }
+    int64_t first = slot_first(&wheel->far[round % WHEEL_SLOTS]);
+    return first > tick ? first : tick;
+}
+
+/* When somebody has to be woken: a cascade is no reason, it can be done together with the first
+ * timer that comes out of it. */
+static int64_t wheel_wake_tick(const struct timer_wheel *wheel)
+{
+    int64_t first = INT64_MAX;
+    int64_t tick = wheel->tick + 1;
+    for (; tick < wheel->tick + WHEEL_SLOTS && tick < first; tick++) {
+        int64_t cascaded = cascade_first(wheel, tick);
+        first = cascaded < first ? cascaded : first;
+        if (!list_empty(&wheel->near[tick % WHEEL_SLOTS])) {
+            first = tick < first ? tick : first;
+        }
+    }
+    int64_t round = wheel->tick / WHEEL_SLOTS;
+    for (int64_t i = 1; i <= WHEEL_SLOTS && first == INT64_MAX; i++) {
+        first = cascade_first(wheel, (round + i) * WHEEL_SLOTS);
+    }
+    return first;
+}
+
+static int64_t wheel_wake_ms(const struct timer_wheel *wheel)
+{
+    int64_t tick = wheel_wake_tick(wheel);
+    return tick == INT64_MAX ? INT64_MAX : tick * WHEEL_SLOT_MS;
+}
+
 bool timer_wheel_run(struct timer_wheel *wheel, int64_t now_ms)
 {
     int64_t now_tick = now_ms / WHEEL_SLOT_MS;
@@ -137,7 +189,7 @@ bool timer_wheel_run(struct timer_wheel *wheel, int64_t now_ms)
             timer->fn(timer);
         }
     }
-    wheel->next_ms = wheel_find_next(wheel);
+    wheel->next_ms = wheel_wake_ms(wheel);
     return any;
 }
 

@@ -110,6 +110,26 @@ Test(timer_wheel, a_late_run_fires_all_that_is_due)
     }
 }
 
+/* An idle loop with one timer a few seconds away is woken once for it, not on the way. */
+Test(timer_wheel, a_far_timer_takes_one_wake_up)
+{
+    for (int64_t distance_ms = 10; distance_ms < 600000; distance_ms += 777) {
+        struct alarm alarm;
+        struct alarm earlier;
+        alarm_init(&alarm);
+        alarm_init(&earlier);
+        start(1000 + distance_ms * 7 % 5000);
+        set(&earlier, now_ms);
+        set(&alarm, now_ms + 20 + distance_ms);
+        now_ms = timer_wheel_next(&wheel);
+        timer_wheel_run(&wheel, now_ms);
+        cr_assert_eq(earlier.fired, 1);
+        now_ms = timer_wheel_next(&wheel);
+        timer_wheel_run(&wheel, now_ms);
+        cr_assert_eq(alarm.fired, 1, "distance %ld", (long)distance_ms);
+    }
+}
+
 /* The time of the next run is a promise to a sleeping loop: with timers it is never too late. */
 Test(timer_wheel, next_is_never_later_than_the_earliest_timer)
 {
