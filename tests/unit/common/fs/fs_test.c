@@ -412,10 +412,13 @@ static void what_is_cold(struct world *w)
     }
     cr_assert(!fs_cached(file, 0, COLD_BYTES));
     cr_assert(!fs_cached(file, HOLE_AT, 1));
+    cr_assert(!fs_cached(file, HOLE_AT - 1, 2)); /* of two pages */
+    cr_assert(!fs_cached(file, HOLE_AT - 1, 10000));
     cr_assert_eq(fs_pread_cached(file, data, 100, HOLE_AT, &got), ERR_AGAIN);
     cr_assert_eq(got, 0);
     cr_assert_eq(fs_pread(file, data, COLD_BYTES, 0, &got), ERR_OK);
     cr_assert(fs_cached(file, 0, COLD_BYTES));
+    cr_assert(fs_cached(file, HOLE_AT - 1, 2));
     cr_assert_eq(fs_pread_cached(file, data, 100, HOLE_AT, &got), ERR_OK);
     cr_assert_eq(got, 100);
     fs_close(file);
