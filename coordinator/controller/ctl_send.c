@@ -3,7 +3,12 @@
  * One request per broker is under way. What comes first, when several are due: the list of live
  * brokers (a follower must know its leader's address), LeaderAndIsr, UpdateMetadata, StopReplica. A
  * partition whose state is being written is held back, so that brokers hear of the result only. A
- * request that failed is due again after CTL_RETRY_MS, as long as the broker is registered. */
+ * request that failed is due again after CTL_RETRY_MS, as long as the broker is registered.
+ *
+ * So others may hear of a new leader before that one has heard of it, as with Kafka; who asks it
+ * then is told to ask again. Metadata does not wait for the leader's answer: that comes when it has
+ * applied all of a request, up to CTL_SEND_PARTITIONS_MAX partitions, long after it leads the first
+ * of them; and a broker that starts would wait for leaders that are dead but still registered. */
 #include "base/must.h"
 #include "controller/ctl_state.h"
 
