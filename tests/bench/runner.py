@@ -151,7 +151,7 @@ class Runner:
         for name, count in self.discarded.items():
             notes.append(f"{name}: {count} runs were done again, because others used more than"
                          f" {usage.FOREIGN_MAX * 100:.0f} % of the machine")
-        if self.gate.timeouts and not self.workload.options.quick:
+        if self.gate.timeouts and self.workload.options.patience and not self.workload.options.quick:
             notes.append(f"before {self.gate.timeouts} runs the machine did not become idle in time")
         notes += report.disturbed(self.runs, usage.FOREIGN_MAX)
         notes += report.generator_bound(self.runs)
