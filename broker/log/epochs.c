@@ -147,15 +147,15 @@ int32_t epochs_latest(struct epochs *epochs)
     return epoch;
 }
 
-static bool differs(const struct epochs *epochs)
+/* Only the actor changes entries, and it is the actor that asks and saves: no lock. */
+bool epochs_changed(const struct epochs *epochs)
 {
     return epochs->same_count != epochs->count || epochs->file_count != epochs->count;
 }
 
-/* Only the actor changes entries, and it is the actor that calls: no lock. */
 bool epochs_content(const struct epochs *epochs, struct buf *out)
 {
-    if (!differs(epochs)) {
+    if (!epochs_changed(epochs)) {
         return false;
     }
     epoch_checkpoint_text(epochs->entries, epochs->count, out);

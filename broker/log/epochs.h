@@ -50,6 +50,9 @@ int32_t epochs_at(struct epochs *epochs, int64_t offset);
 /* -1: none. */
 int32_t epochs_latest(struct epochs *epochs);
 
+/* Does the file differ? */
+bool epochs_changed(const struct epochs *epochs);
+
 /* Write the file if it differs. */
 MUST_USE enum err epochs_save(struct epochs *epochs, struct fs *fs, const char *path);
 

@@ -233,6 +233,9 @@ char *plog_epochs_path(const struct plog *log)
 
 enum err plog_save_epochs(struct plog *log)
 {
+    if (!epochs_changed(&log->epochs)) { /* asked before each batch: no path is made for nothing */
+        return ERR_OK;
+    }
     char *path = plog_epochs_path(log);
     enum err err = epochs_save(&log->epochs, log->fs, path);
     mem_free(path);

@@ -75,7 +75,7 @@ static void cycle_end(struct fetcher *fetcher)
 {
     mem_free(fetcher->frame);
     fetcher->frame = NULL;
-    arena_fini(&fetcher->arena);
+    arena_reset(&fetcher->arena);
     fetcher_run(fetcher);
 }
 
@@ -373,6 +373,8 @@ struct fetcher *fetcher_new(const struct fetcher_options *options)
 {
     struct fetcher *fetcher = mem_new(struct fetcher);
     fetcher->options = *options;
+    snprintf(fetcher->client_id, sizeof(fetcher->client_id), "broker-%d-fetcher-%d", options->my_id,
+             options->number);
     fetcher->connect_backoff_ms = FETCHER_BACKOFF_MIN_MS;
     list_init(&fetcher->changes);
     list_init(&fetcher->news);
@@ -411,5 +413,6 @@ void fetcher_free(struct fetcher *fetcher)
     must(fetcher->by_key == NULL);
     must(fetcher->conn == NULL);
     buf_fini(&fetcher->out);
+    arena_fini(&fetcher->arena);
     mem_free(fetcher);
 }

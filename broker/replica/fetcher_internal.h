@@ -73,6 +73,7 @@ struct fetcher {
     int64_t connect_ms; /* not before */
     int32_t connect_backoff_ms;
     int32_t correlation_id;
+    char client_id[48];
     struct buf out; /* the request under way */
 
     enum fetcher_request in_flight;

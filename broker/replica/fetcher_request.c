@@ -1,6 +1,5 @@
 /* fetcher_request.c: what a fetcher asks its leader: fetches in a session, and, for partitions that
  * are out of range, where the leader's log ends or begins. */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -107,13 +106,10 @@ static void put_request(struct fetcher *fetcher, int16_t api, int16_t version,
                         const struct msg_desc *desc, const void *body)
 {
     struct buf *out = &fetcher->out;
-    char client_id[48];
-    int size = snprintf(client_id, sizeof(client_id), "broker-%d-fetcher-%d",
-                        fetcher->options.my_id, fetcher->options.number);
     fetcher->correlation_id = (fetcher->correlation_id + 1) & INT32_MAX;
     buf_put_be32(out, 0);
-    codec_encode_request_header(api, version, fetcher->correlation_id,
-                                (struct str){client_id, (size_t)size}, out);
+    codec_encode_request_header(api, version, fetcher->correlation_id, str_of(fetcher->client_id),
+                                out);
     enum err err = codec_encode(desc, version, body, out);
     must(err == ERR_OK);
     be32_put(out->data, (uint32_t)(out->size - 4));

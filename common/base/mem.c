@@ -8,6 +8,18 @@
 
 #include "base/must.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#define MEM_POISON 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MEM_POISON 1
+#endif
+#endif
+
+#if defined(MEM_POISON)
+#include <sanitizer/asan_interface.h>
+#endif
+
 __attribute__((noreturn, cold)) static void mem_gone(size_t size)
 {
     fprintf(stderr, "barnabas: out of memory (%zu bytes wanted)\n", size);
@@ -77,3 +89,29 @@ void mem_trim(void)
 {
     malloc_trim(0);
 }
+
+#if defined(MEM_POISON)
+
+void mem_unwanted(void *ptr, size_t size)
+{
+    __asan_poison_memory_region(ptr, size);
+}
+
+void mem_wanted(void *ptr, size_t size)
+{
+    __asan_unpoison_memory_region(ptr, size);
+}
+
+#else
+
+void mem_unwanted(void *ptr, size_t size)
+{
+    (void)ptr, (void)size;
+}
+
+void mem_wanted(void *ptr, size_t size)
+{
+    (void)ptr, (void)size;
+}
+
+#endif

@@ -27,5 +27,10 @@ void mem_free(void *ptr);
  * that needed much more memory than what stays. Walks the whole heap, so not on a loop. */
 void mem_trim(void);
 
+/* For memory that is kept for its next use: until mem_wanted() nobody may touch it. The sanitizers
+ * see to that; elsewhere these do nothing. */
+void mem_unwanted(void *ptr, size_t size);
+void mem_wanted(void *ptr, size_t size);
+
 /* A zeroed object of a type. */
 #define mem_new(type) ((type *)mem_zalloc(1, sizeof(type)))
