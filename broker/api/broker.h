@@ -11,6 +11,8 @@
 #include <stdint.h>
 
 #include "admin/meta_wait.h"
+#include "api/balance.h"
+#include "api/limits.h"
 #include "base/bytes.h"
 #include "base/rng.h"
 #include "base/uuid.h"
@@ -33,6 +35,7 @@ struct groups;
 struct moves;
 struct producer_ids;
 struct replicator;
+struct req;
 struct topic_configs;
 
 /* `response` is a packed control message, borrowed for the call. */
@@ -59,6 +62,8 @@ struct listener {
     struct broker *broker;
 };
 
+enum { NETLOOP_IDLE_CHECK_MS = 10000 };
+
 /* One network loop and what belongs to it. */
 struct netloop {
     struct loop *loop;
@@ -73,11 +78,24 @@ struct netloop {
     struct fetch_sessions *fetch_sessions;
     struct budget_lease client_memory;
     struct budget_lease internal_memory;
+    struct req *spare_requests[CLIENT_SPARE_REQUESTS_MAX]; /* client.c */
+    int spare_requests_count;
+    struct balance balance;    /* connections come and go as loops have more or less to do */
+    bool closed;               /* the broker stops: whoever comes now is closed */
     struct loop_msg ready_msg; /* the broker is ready: runs what was held */
     _Atomic bool ready_posted;
     struct loop_timer idle_timer; /* closes connections after connections.max.idle.ms */
     struct rng rng;
 };
+
+/* Look for connections that are idle for too long, from now on. */
+static inline void netloop_watch_idle(struct netloop *netloop)
+{
+    if (!loop_timer_pending(&netloop->idle_timer)) {
+        loop_timer_set(netloop->loop, &netloop->idle_timer,
+                       loop_now_ms(netloop->loop) + NETLOOP_IDLE_CHECK_MS);
+    }
+}
 
 /* Flows of bytes between replicas that may be limited while a broker runs. */
 struct broker_throttles {

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "session/fetch_session.h"
 
 #define LOGGER "kafka.network.Processor"
 
@@ -16,6 +17,13 @@
 struct client_waiter {
     struct budget_waiter waiter;
     struct client *client;
+};
+
+/* On its way to another loop. */
+struct client_move {
+    struct loop_msg msg;
+    struct client *client;
+    struct fetch_session *session; /* its own; NULL: it has none */
 };
 
 _Static_assert(sizeof(struct client) <= 104, "every connection pays for this");
@@ -26,16 +34,57 @@ static struct budget_lease *client_lease(struct client *client)
                                       : &client->netloop->client_memory;
 }
 
-static void req_free(struct req *req)
+/* One that was kept, or a fresh one. */
+static struct req *req_make(struct client *client)
 {
-    struct client *client = req->client;
-    if (req->charged_bytes > 0) {
-        budget_release(client_lease(client), req->charged_bytes);
+    struct netloop *netloop = client->netloop;
+    struct req *req;
+    if (netloop->spare_requests_count > 0) {
+        req = netloop->spare_requests[--netloop->spare_requests_count];
+        mem_wanted(req, sizeof(*req));
+        *req = (struct req){.arena = req->arena, .out = req->out};
+    } else {
+        req = mem_new(struct req);
     }
-    mem_free(req->frame);
+    req->client = client;
+    req->netloop = netloop;
+    req->broker = netloop->broker;
+    return req;
+}
+
+static void req_end(struct req *req)
+{
     buf_fini(&req->out);
     arena_fini(&req->arena);
     mem_free(req);
+}
+
+static void req_free(struct req *req)
+{
+    struct netloop *netloop = req->netloop;
+    if (req->charged_bytes > 0) {
+        budget_release(client_lease(req->client), req->charged_bytes);
+    }
+    mem_free(req->frame);
+    bool small = arena_size(&req->arena) <= CLIENT_SPARE_ARENA_BYTES &&
+                 req->out.capacity <= CLIENT_SPARE_REPLY_BYTES;
+    if (!small || netloop->spare_requests_count == CLIENT_SPARE_REQUESTS_MAX) {
+        req_end(req);
+        return;
+    }
+    arena_reset(&req->arena);
+    buf_clear(&req->out);
+    mem_unwanted(req, sizeof(*req));
+    netloop->spare_requests[netloop->spare_requests_count++] = req;
+}
+
+void client_drop_spare(struct netloop *netloop)
+{
+    while (netloop->spare_requests_count > 0) {
+        struct req *req = netloop->spare_requests[--netloop->spare_requests_count];
+        mem_wanted(req, sizeof(*req));
+        req_end(req);
+    }
 }
 
 /* The client's memory goes when nothing refers to it: no connection, no request. */
@@ -145,12 +194,27 @@ static void client_send(struct client *client, struct req *req)
     outq_put_mem(outq, req->out.data + from, req->out.size - from, release_reply, req);
 }
 
+/* May another request begin beside those in work? */
+static bool client_has_room(const struct client *client)
+{
+    int64_t work_bytes = 0;
+    int64_t free_bytes = 0;
+    if (client->requests_count < CLIENT_REQUESTS_MIN) {
+        return true;
+    }
+    list_for_each (link, &client->requests) {
+        const struct req *req = container_of(link, struct req, link);
+        work_bytes += (int64_t)req->frame_bytes + CLIENT_REQUEST_BYTES;
+        free_bytes += (req->frame_charged ? 0 : (int64_t)req->frame_bytes) + CLIENT_REQUEST_BYTES;
+    }
+    return work_bytes < CLIENT_WORK_MAX_BYTES && free_bytes < CLIENT_FREE_MAX_BYTES;
+}
+
 /* May the next request be read? */
 static bool client_may_read(const struct client *client)
 {
-    return !client->blocked && !client->closing && client->waiter == NULL &&
-           client->requests_count < CLIENT_REQUESTS_MAX &&
-           conn_queued_bytes(client->conn) <= CLIENT_OUTQ_MAX_BYTES;
+    return !client->blocked && !client->closing && client->waiter == NULL && !client->moving &&
+           client_has_room(client) && conn_queued_bytes(client->conn) <= CLIENT_OUTQ_MAX_BYTES;
 }
 
 static void client_regulate(struct client *client)
@@ -160,6 +224,80 @@ static void client_regulate(struct client *client)
         conn_resume(client->conn);
     } else if (!may && !conn_paused(client->conn)) {
         conn_pause(client->conn);
+    }
+}
+
+/* ---- to another loop ---- */
+
+static void client_on_moved(struct loop_msg *msg)
+{
+    struct client_move *move = container_of(msg, struct client_move, msg);
+    struct client *client = move->client;
+    struct netloop *netloop = client->netloop;
+    list_push_back(&netloop->clients, &client->link);
+    netloop->clients_count++;
+    client->moving = false;
+    if (move->session != NULL) {
+        fetch_sessions_give(netloop->fetch_sessions, move->session);
+    }
+    mem_free(move);
+    if (client->granted_bytes > 0) {
+        budget_charge(client_lease(client), client->granted_bytes);
+    }
+    if (netloop->closed) {
+        client_close(client);
+        return;
+    }
+    netloop_watch_idle(netloop);
+    client_regulate(client);
+}
+
+/* Everything has been answered, and nothing of it is left here but the connection, perhaps with a
+ * frame of which a part has come. */
+static bool client_can_move(const struct client *client)
+{
+    return client->requests_count == 0 && client->waiter == NULL && !client->closing &&
+           conn_queued_bytes(client->conn) == 0;
+}
+
+/* From a task of the loop's, so that no callback of the connection is under way. Afterwards the
+ * client is another thread's. */
+static void client_go(struct client *client)
+{
+    struct netloop *from = client->netloop;
+    struct netloop *to = from->balance.to;
+    struct client_move *move = mem_new(struct client_move);
+    must(client->held == NULL);
+    must(client->appending == 0);
+    if (client->granted_bytes > 0) {
+        budget_release(client_lease(client), client->granted_bytes);
+    }
+    loop_task_cancel(&client->turn);
+    list_remove(&client->link);
+    from->clients_count--;
+    atomic_fetch_sub(&from->placed, 1);
+    atomic_fetch_add(&to->placed, 1);
+    client->netloop = to;
+    move->msg.fn = client_on_moved;
+    move->client = client;
+    move->session = fetch_sessions_take(from->fetch_sessions, client);
+    conn_move(client->conn, to->loop);
+    loop_post(to->loop, &move->msg);
+}
+
+/* It has just been served. */
+static void client_settle(struct client *client)
+{
+    if (!client->moving && !client->stays && !client->closing) {
+        client->moving = balance_leaves(client->netloop);
+    }
+    if (client->moving && client->netloop->balance.to == client->netloop) {
+        client->moving = false; /* no loop has less to do any more */
+    }
+    bool go = client->moving && client_can_move(client);
+    client_regulate(client);
+    if (go) {
+        client_go(client);
     }
 }
 
@@ -188,10 +326,11 @@ static void client_flush(struct client *client)
     client->requests_count++; /* the flush may find the peer gone */
     conn_flush(client->conn);
     client->requests_count--;
-    if (client->conn != NULL) {
-        client_regulate(client);
+    if (client->conn == NULL) {
+        client_maybe_free(client);
+    } else {
+        client_settle(client);
     }
-    client_maybe_free(client);
 }
 
 void client_answered(struct req *req)
@@ -356,13 +495,11 @@ static void client_charge_decoded(struct client *client, struct req *req)
 static void client_on_frame(struct conn *conn, uint8_t *frame, size_t size)
 {
     struct client *client = conn_arg(conn);
-    struct req *req = mem_new(struct req);
-    req->client = client;
-    req->netloop = client->netloop;
-    req->broker = client->netloop->broker;
+    struct req *req = req_make(client);
     req->frame = frame;
     req->frame_bytes = size;
     req->charged_bytes = client->granted_bytes;
+    req->frame_charged = client->granted_bytes > 0;
     req->received_ms = loop_now_ms(client->netloop->loop);
     client->granted_bytes = 0;
     list_push_back(&client->requests, &req->link);
@@ -389,7 +526,11 @@ static void client_on_frame(struct conn *conn, uint8_t *frame, size_t size)
 
 static void client_on_drained(struct conn *conn)
 {
-    client_regulate(conn_arg(conn));
+    struct client *client = conn_arg(conn);
+    client_regulate(client);
+    if (client->moving) {
+        loop_defer(client->netloop->loop, &client->turn);
+    }
 }
 
 static void client_on_closed(struct conn *conn, enum err why)

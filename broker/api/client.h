@@ -6,6 +6,9 @@
  * holds its connection until it is answered. What a client has written it then reads: while an
  * append is under way only further produces begin, the next other request waits for it.
  *
+ * A connection may go on on another loop (api/balance.h) when all that it asked has been answered
+ * and the answers have left. A consumer's fetch session goes with it.
+ *
  * Threads: everything on the connection's loop. Limits: api/limits.h. */
 #pragma once
 
@@ -31,6 +34,8 @@ struct client {
     bool blocked : 1;  /* a single-stage request is in work */
     bool closing : 1;
     bool freed : 1;
+    bool stays : 1;  /* a follower's: its fetch session is its loop's, and what it waits for, too */
+    bool moving : 1; /* nothing more is read until it is on another loop */
 };
 
 /* Take an accepted connection over. */
@@ -42,6 +47,9 @@ void client_release(struct client *client);
 
 /* Close now; requests in work are cancelled or orphaned. */
 void client_close(struct client *client);
+
+/* Free the requests that the loop keeps; when it ends. */
+void client_drop_spare(struct netloop *netloop);
 
 /* A produce request has begun to append, and has appended: see above. */
 void client_append_begin(struct client *client);

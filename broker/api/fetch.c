@@ -529,6 +529,7 @@ static enum err context_begin(struct fetch_op *op)
         .session_epoch = request->session_epoch,
         .uses_ids = req->version >= IDS_VERSION_MIN,
         .follower = op->limits.replica_id >= 0,
+        .owner = req->client,
     };
     session.wants = collect_wants(req, &session.wants_count);
     session.forgotten = collect_forgotten(req, &session.forgotten_count);
@@ -661,6 +662,7 @@ void api_fetch(struct req *req)
         return;
     }
     op->live = is_live_follower(req, &op->limits);
+    req->client->stays = req->client->stays || op->live;
     op->limits.tracked = op->live && op->context.session != NULL;
     take_items(op, !op->limits.tracked ||
                        fetch_context_look(&op->context, loop_now_ms(req->netloop->loop)));

@@ -5,13 +5,28 @@
 #pragma once
 
 enum {
-    /* Requests of one connection in work at once; at the limit the connection is not read. */
-    CLIENT_REQUESTS_MAX = 8,
+    /* Requests of one connection in work at once, however large; at the limit the connection is not
+     * read. Where answers wait (acks=all, flush mode) a producer of small ones would be held to
+     * this many for each wait, so more are begun as long as all of them together stay below
+     * CLIENT_WORK_MAX_BYTES, and what of that no budget counts below CLIENT_FREE_MAX_BYTES: about
+     * what that many of the largest uncounted frames take. */
+    CLIENT_REQUESTS_MIN = 8,
+    CLIENT_WORK_MAX_BYTES = 1024 * 1024,
+    CLIENT_FREE_MAX_BYTES = 96 * 1024,
+    /* What a request takes besides its frame: itself, its arena, its reply. */
+    CLIENT_REQUEST_BYTES = 2560,
+    CLIENT_REQUESTS_MAX = CLIENT_FREE_MAX_BYTES / CLIENT_REQUEST_BYTES + 1, /* what follows */
     /* Bytes of replies queued in memory on one connection; above it the connection is not read. */
     CLIENT_OUTQ_MAX_BYTES = 128 * 1024,
     /* A frame up to this size costs no budget: its memory is counted in the connection's own share.
      */
     CLIENT_FREE_FRAME_BYTES = 4096,
+    /* Requests that a loop keeps for the next ones, each with a block of its arena and room
+     * for a small reply: making them anew costs five allocations a request. Larger ones are freed.
+     */
+    CLIENT_SPARE_REQUESTS_MAX = 512,
+    CLIENT_SPARE_ARENA_BYTES = 4096,
+    CLIENT_SPARE_REPLY_BYTES = 512,
     /* Partitions in one fetch request or fetch session; more are answered with INVALID_REQUEST. */
     FETCH_PARTITIONS_MAX = 100000,
     /* Groups, or partitions of offsets, in one request about groups: their answers take many times

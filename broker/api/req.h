@@ -53,6 +53,7 @@ struct req {
     uint8_t *frame;   /* mem_free */
     size_t frame_bytes;
     int64_t charged_bytes; /* of the loop's budget */
+    bool frame_charged;    /* the frame is part of that */
     struct arena arena;
     int64_t received_ms;
     void (*on_cancel)(struct req *req);

@@ -173,7 +173,8 @@ static struct leader *leader_new(struct replicator *replicator, int32_t id, int3
     struct fetcher_options options = replicator->fetcher_options;
     options.leader_id = id;
     options.number = number;
-    options.loop = replicator->loops[(id + number) % replicator->options.loops_count];
+    int32_t place = replicator->options.spread ? id + number : number;
+    options.loop = replicator->loops[place % replicator->options.loops_count];
     struct leader *leader = mem_new(struct leader);
     leader->id = id;
     leader->number = number;

@@ -14,8 +14,9 @@ struct replicator;
 
 struct replicator_options {
     struct loop *control;
-    struct loop *const *loops; /* fetchers are spread over them; copied */
+    struct loop *const *loops; /* for fetchers: a leader's first on the first, and so on; copied */
     int loops_count;
+    bool spread; /* leaders' first ones, too, have different loops (api/balance.h says why not) */
     struct net *net;
     struct meta_cell *meta;
     struct parts *parts;

@@ -17,7 +17,7 @@
 
 #define LOGGER "kafka.server.KafkaServer"
 
-enum { WORKERS_MIN = 2, WORKERS_MAX = 8, READERS = 2, IDLE_CHECK_MS = 10000 };
+enum { WORKERS_MIN = 2, WORKERS_MAX = 8, READERS = 2 };
 
 /* ---- network loops ---- */
 
@@ -34,7 +34,7 @@ static void on_idle_timer(struct loop_timer *timer)
         }
     }
     if (netloop->clients_count > 0) {
-        loop_timer_set(netloop->loop, timer, now + IDLE_CHECK_MS);
+        netloop_watch_idle(netloop);
     }
 }
 
@@ -64,6 +64,7 @@ static void netloop_init(struct server *server, int index)
 static void netloop_fini(struct netloop *netloop)
 {
     must(netloop->clients_count == 0);
+    client_drop_spare(netloop);
     fetch_sessions_free(netloop->fetch_sessions);
     meta_reader_fini(&netloop->meta);
     parts_reader_fini(&netloop->parts);

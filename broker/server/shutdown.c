@@ -170,6 +170,7 @@ static void on_close_clients(struct loop_msg *msg)
 {
     struct netloop_stop *stop = container_of(msg, struct netloop_stop, there);
     loop_timer_cancel(&stop->netloop->idle_timer);
+    stop->netloop->closed = true;
     list_for_each_safe (link, &stop->netloop->clients) {
         client_close(container_of(link, struct client, link));
     }

@@ -326,23 +326,15 @@ static void on_adopt(struct loop_msg *msg)
     struct handover *handover = container_of(msg, struct handover, msg);
     struct netloop *netloop = handover->netloop;
     client_new(netloop, handover->listener, handover->accepted);
-    if (!loop_timer_pending(&netloop->idle_timer)) {
-        loop_timer_set(netloop->loop, &netloop->idle_timer, loop_now_ms(netloop->loop) + 10000);
-    }
+    netloop_watch_idle(netloop);
     mem_free(handover);
 }
 
-/* To the loop that has the fewest connections: brokers have few, long, unequal ones. */
 static void on_accept(void *arg, struct net_accepted *accepted)
 {
     struct listener *listener = arg;
     struct broker *broker = listener->broker;
-    struct netloop *best = &broker->netloops[0];
-    for (int i = 1; i < broker->netloops_count; i++) {
-        if (atomic_load(&broker->netloops[i].placed) < atomic_load(&best->placed)) {
-            best = &broker->netloops[i];
-        }
-    }
+    struct netloop *best = balance_place(broker);
     atomic_fetch_add(&best->placed, 1);
     struct handover *handover = mem_new(struct handover);
     *handover = (struct handover){.netloop = best, .listener = listener, .accepted = accepted};
@@ -468,6 +460,7 @@ static void make_replicator(struct server *server)
         .control = broker->control,
         .loops = loops,
         .loops_count = broker->netloops_count,
+        .spread = !broker->env.threads,
         .net = broker->env.net,
         .meta = &broker->meta,
         .parts = &broker->parts,

@@ -22,7 +22,8 @@ struct fetch_session {
     bool uses_ids;
     bool follower;
     bool pinned;
-    bool closed; /* out of the cache; freed when unpinned */
+    bool closed;       /* out of the cache; freed when unpinned */
+    const void *owner; /* only compared: it may be gone */
     int64_t used_ms;
     int64_t created_ms;
     struct list items;
@@ -100,6 +101,34 @@ static struct fetch_session *session_find(struct fetch_sessions *cache, int32_t 
     struct fetch_session *session;
     HASH_FIND(hh, cache->sessions, &id, sizeof(id), session);
     return session;
+}
+
+/* Seldom, and there are not many: no index by owner. */
+struct fetch_session *fetch_sessions_take(struct fetch_sessions *cache, const void *owner)
+{
+    struct fetch_session *session;
+    struct fetch_session *next;
+    struct fetch_session *newest = NULL;
+    HASH_ITER (hh, cache->sessions, session, next) {
+        if (session->owner == owner && (newest == NULL || session->used_ms > newest->used_ms)) {
+            newest = session;
+        }
+    }
+    if (newest == NULL || newest->pinned || newest->follower) {
+        return NULL;
+    }
+    HASH_DEL(cache->sessions, newest);
+    return newest;
+}
+
+void fetch_sessions_give(struct fetch_sessions *cache, struct fetch_session *session)
+{
+    if (fetch_sessions_count(cache) >= cache->slots_max ||
+        session_find(cache, session->id) != NULL) {
+        session_free(session);
+        return;
+    }
+    HASH_ADD(hh, cache->sessions, id, sizeof(session->id), session);
 }
 
 /* Key of a partition: its index, then the topic's id or its name. */
@@ -224,6 +253,7 @@ static struct fetch_session *session_new(struct fetch_sessions *cache,
     session->epoch = 1;
     session->uses_ids = request->uses_ids;
     session->follower = request->follower;
+    session->owner = request->owner;
     session->used_ms = now_ms;
     session->created_ms = now_ms;
     list_init(&session->items);
@@ -292,6 +322,7 @@ static enum err context_incremental(struct fetch_sessions *cache,
         context_own(out, request, items);
         return ERR_OK;
     }
+    session->owner = request->owner;
     session->epoch = session->epoch == INT32_MAX ? 1 : session->epoch + 1;
     context_use(out, session, now_ms);
     out->incremental = true;

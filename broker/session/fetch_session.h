@@ -2,8 +2,8 @@
  * fetches, the client sends only what changed, the reply holds only partitions with news.
  *
  * One cache per network loop. A client keeps its connection, so its session is where its requests
- * arrive; one that comes back on another loop gets FETCH_SESSION_ID_NOT_FOUND and starts a new
- * session, as after any eviction.
+ * arrive, and moves with it (api/balance.h); one that comes back on another loop gets
+ * FETCH_SESSION_ID_NOT_FOUND and starts a new session, as after any eviction.
  *
  * A session in use by a request that waits is pinned: it is neither evicted nor freed until
  * released.
@@ -90,8 +90,9 @@ struct fetch_context {
 struct fetch_session_request {
     int32_t session_id;
     int32_t session_epoch;
-    bool uses_ids; /* version 13 and later */
-    bool follower; /* from a replica: privileged */
+    bool uses_ids;     /* version 13 and later */
+    bool follower;     /* from a replica: privileged */
+    const void *owner; /* whose connection it comes by: fetch_sessions_take() */
     const struct fetch_want *wants;
     int32_t wants_count;
     const struct fetch_want *forgotten; /* only topic, topic_id and partition count */
@@ -131,5 +132,12 @@ void fetch_context_wait(struct fetch_context *context, fetch_woken_fn *fn, void 
 
 /* The reply has been made, or never will be: unpin. */
 void fetch_context_end(struct fetch_sessions *cache, struct fetch_context *context);
+
+/* A consumer's connection goes to another loop, and the session that it last used with it: out of
+ * one cache, and into the other. NULL: it has none, or a request uses it, or it is a follower's,
+ * whose partitions tell this loop of their news. Giving takes the session; where there is no room,
+ * or another one has its id, it is gone as after an eviction. */
+struct fetch_session *fetch_sessions_take(struct fetch_sessions *cache, const void *owner);
+void fetch_sessions_give(struct fetch_sessions *cache, struct fetch_session *session);
 
 int32_t fetch_sessions_count(const struct fetch_sessions *cache);

@@ -542,3 +542,18 @@ void conn_resume(struct conn *conn)
         loop_defer(loop_of(conn), &conn->resume);
     }
 }
+
+void conn_move(struct conn *conn, struct loop *loop)
+{
+    must(conn->depth == 0);
+    must(!conn->client);
+    must(!conn->failed);
+    must(!conn->finishing);
+    must(!conn_queued(conn));
+    loop_task_cancel(&conn->resume);
+    conn->paused = true;
+    conn->reading = false;
+    conn->blocked = false;
+    conn->stream->ops->want(conn->stream, 0);
+    conn->stream->loop = loop;
+}

@@ -72,5 +72,10 @@ void conn_flush(struct conn *conn);
 /* Send what is queued, then close (on_closed follows with ERR_OK). */
 void conn_finish(struct conn *conn);
 
+/* Leave for another loop: nothing may be queued to be sent, and none of its callbacks may be under
+ * way. From now on it is the other loop's, where conn_resume() lets it read on: in the middle of a
+ * frame, where it was. */
+void conn_move(struct conn *conn, struct loop *loop);
+
 /* Monotonic time of the last byte received or sent: for connections.max.idle.ms. */
 int64_t conn_last_active_ms(const struct conn *conn);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -181,6 +182,17 @@ void loop_timer_cancel(struct loop_timer *timer)
 bool loop_timer_pending(const struct loop_timer *timer)
 {
     return list_linked(&timer->link);
+}
+
+int64_t loop_cpu_us(struct loop *loop)
+{
+    struct timespec used;
+    loop_assert_here(loop);
+    if (!loop->started) {
+        return 0;
+    }
+    must(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) == 0);
+    return (int64_t)used.tv_sec * 1000000 + used.tv_nsec / 1000;
 }
 
 /* Run the messages that are there now, not those that arrive meanwhile. */

@@ -99,6 +99,9 @@ int64_t loop_now_ms(struct loop *loop);
 int64_t loop_wall_ms(struct loop *loop);
 struct clock *loop_clock(struct loop *loop);
 
+/* Processor time that the loop's thread has used; 0 for a loop driven by hand. */
+int64_t loop_cpu_us(struct loop *loop);
+
 /* For a loop driven by hand: run one turn without waiting. True when anything was done. */
 bool loop_turn(struct loop *loop);
 

@@ -11,6 +11,7 @@
 #include "codec/api.h"
 #include "codec/codec.h"
 #include "codec/messages.h"
+#include "session/fetch_session.h"
 #include "support/fake_stream.h"
 
 enum { LOG_MAX = 8192, BUDGET_BYTES = 4 << 20, REQUEST_MAX = 8 << 20, CLIENTS = 4 };
@@ -20,6 +21,7 @@ static struct clock_manual test_clock;
 static struct config_cell config;
 static struct broker broker;
 static struct netloop netloop;
+static struct netloop other; /* where connections may move; made by the test that needs it */
 static struct listener listener = {.name = "PLAINTEXT"};
 static struct fake_stream fakes[CLIENTS];
 static int fakes_used;
@@ -62,6 +64,7 @@ static void settle(void)
 {
     for (bool more = true; more;) {
         more = loop_turn(netloop.loop);
+        more = (other.loop != NULL && loop_turn(other.loop)) || more;
         for (int i = 0; i < fakes_used; i++) {
             more = fake_stream_step(&fakes[i]) || more;
         }
@@ -87,6 +90,7 @@ static void world_fini(void)
     }
     settle();
     cr_assert_eq(netloop.clients_count, 0);
+    client_drop_spare(&netloop);
     budget_lease_fini(&netloop.client_memory);
     cr_assert_eq(budget_used(&broker.client_memory), 0);
     for (int i = 0; i < fakes_used; i++) {
@@ -339,4 +343,121 @@ Test(client, unread_replies_stop_the_reading, .init = world_init, .fini = world_
         cr_assert_eq(be32_get(fake->out.data + at + 4), ++count);
     }
     cr_assert_eq(count, 2000);
+}
+
+static void other_init(void)
+{
+    world_init();
+    broker.netloops_count = 2;
+    broker.env.threads = true; /* or connections stay where they are */
+    other.broker = &broker;
+    other.loop = loop_new("network-1", 1, &test_clock.clock);
+    list_init(&other.clients);
+    config_reader_init(&other.config, &config);
+    budget_lease_init(&other.client_memory, &broker.client_memory, other.loop);
+    loop_timer_init(&other.idle_timer, NULL);
+    rng_seed(&other.rng, 1);
+    netloop.fetch_sessions = fetch_sessions_new(4, &other.rng);
+    other.fetch_sessions = fetch_sessions_new(4, &other.rng);
+}
+
+static void other_fini(void)
+{
+    while (!list_empty(&other.clients)) {
+        client_close(container_of(other.clients.next, struct client, link));
+    }
+    settle();
+    cr_assert_eq(other.clients_count, 0);
+    cr_assert_eq(atomic_load(&other.placed), 0);
+    loop_timer_cancel(&other.idle_timer);
+    client_drop_spare(&other);
+    fetch_sessions_free(netloop.fetch_sessions);
+    fetch_sessions_free(other.fetch_sessions);
+    budget_lease_fini(&other.client_memory);
+    config_reader_fini(&other.config);
+    loop_free(other.loop);
+    other.loop = NULL;
+    world_fini();
+}
+
+/* The next connection that is served is to move. */
+static void crowd(void)
+{
+    atomic_store(&netloop.balance.looked_ms, loop_now_ms(netloop.loop));
+    netloop.balance.to = &other;
+    netloop.balance.moves_left = 1;
+}
+
+/* A crowded loop hands a connection over when all that came before is answered: in the middle of a
+ * frame, with what has come of it and with the memory that was reserved for it. */
+Test(client, moves_to_another_loop_in_the_middle_of_a_frame, .init = other_init, .fini = other_fini)
+{
+    enum { NAMES = 10000 };
+    struct fake_stream *fake = connection();
+    struct buf frame = {0};
+    codec_encode_request_header(API_API_VERSIONS, 0, 3, STR("me"), &frame);
+    memset(buf_extend(&frame, NAMES), 0, NAMES);
+    crowd();
+    put_api_versions(fake, 1);
+    put_api_versions(fake, 2);
+    buf_put_be32(&fake->in, (uint32_t)frame.size);
+    buf_put(&fake->in, frame.data, 100);
+    settle();
+    expect_replies(fake, "1 2 ");
+    cr_assert_eq(netloop.clients_count, 0);
+    cr_assert_eq(other.clients_count, 1);
+    cr_assert_eq(atomic_load(&netloop.placed), 0);
+    cr_assert_eq(budget_used(&broker.client_memory) - netloop.client_memory.spare_bytes -
+                     other.client_memory.spare_bytes,
+                 (int64_t)frame.size);
+    buf_put(&fake->in, frame.data + 100, frame.size - 100);
+    put_api_versions(fake, 4);
+    settle();
+    cr_assert(!fake->closed);
+    expect_replies(fake, "1 2 3 4 ");
+    buf_fini(&frame);
+}
+
+/* As long as a reply has not left, nothing moves: it would leave twice, or never. */
+Test(client, moves_only_when_its_replies_have_left, .init = other_init, .fini = other_fini)
+{
+    struct fake_stream *fake = connection();
+    fake->send_room = 5;
+    crowd();
+    put_api_versions(fake, 1);
+    put_api_versions(fake, 2);
+    settle();
+    cr_assert_eq(netloop.clients_count, 1);
+    fake->send_room = SIZE_MAX;
+    settle();
+    cr_assert_eq(other.clients_count, 1);
+    expect_replies(fake, "1 2 ");
+    put_api_versions(fake, 3);
+    settle();
+    expect_replies(fake, "1 2 3 ");
+}
+
+/* The broker stops while a connection is on its way: the loop that it comes to has closed all of
+ * its own already. */
+Test(client, that_comes_to_a_loop_that_has_closed_is_closed, .init = other_init, .fini = other_fini)
+{
+    struct fake_stream *fake = connection();
+    other.closed = true;
+    crowd();
+    put_api_versions(fake, 1);
+    settle();
+    cr_assert(fake->closed);
+    cr_assert_eq(other.clients_count, 0);
+}
+
+/* A follower's connection stays: its session is its loop's. */
+Test(client, of_a_follower_stays, .init = other_init, .fini = other_fini)
+{
+    struct fake_stream *fake = connection();
+    client_at(0)->stays = true;
+    crowd();
+    put_api_versions(fake, 1);
+    settle();
+    expect_replies(fake, "1 ");
+    cr_assert_eq(netloop.clients_count, 1);
 }

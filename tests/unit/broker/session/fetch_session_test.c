@@ -304,3 +304,36 @@ Test(fetch_session, a_partition_that_tells_is_dirty_and_wakes_who_waits)
     wait_source_fini(&source);
     loop_free(loop);
 }
+
+/* A connection that goes on on another loop takes its session along: the next request finds there
+ * what the earlier ones said. */
+Test(fetch_session, moves_to_another_cache)
+{
+    struct fixture f;
+    int me;
+    fixture_init(&f, 4);
+    struct fetch_sessions *other = fetch_sessions_new(1, &f.rng);
+    struct fetch_want wants[] = {want("a", 0, 7), want("b", 3, 0)};
+    int32_t not_mine = open_session(&f, wants, 1, 5);
+    struct fetch_session_request request = {.wants = wants, .wants_count = 2, .owner = &me};
+    cr_assert_eq(fetch_context_begin(f.cache, &request, f.items, 0, &f.context), ERR_OK);
+    cr_expect_null(fetch_sessions_take(f.cache, &me), "a request uses it");
+    int32_t id = f.context.session_id;
+    fetch_context_end(f.cache, &f.context);
+    struct fetch_session *session = fetch_sessions_take(f.cache, &me);
+    cr_assert_not_null(session);
+    cr_expect_eq(begin(&f, id, 1, NULL, 0, 0), ERR_FETCH_SESSION_ID_NOT_FOUND);
+    fetch_sessions_give(other, session);
+    request = (struct fetch_session_request){.session_id = id, .session_epoch = 1, .owner = &me};
+    cr_assert_eq(fetch_context_begin(other, &request, f.items, 0, &f.context), ERR_OK);
+    cr_expect_eq(f.context.items_count, 2);
+    fetch_context_end(other, &f.context);
+    /* No room for another one there: it is evicted, as any may be. */
+    session = fetch_sessions_take(f.cache, NULL);
+    cr_assert_not_null(session);
+    fetch_sessions_give(other, session);
+    cr_expect_eq(fetch_sessions_count(other), 1);
+    cr_expect_eq(begin(&f, not_mine, 1, NULL, 0, 0), ERR_FETCH_SESSION_ID_NOT_FOUND);
+    fetch_sessions_free(other);
+    fetch_sessions_free(f.cache);
+}
