@@ -6,7 +6,7 @@
  * again.
  *
  * Nothing is copied: the reply refers to ranges of segment files, which the views that are held
- * until they have left keep in place. A range that is not in memory is read once by a worker first
+ * until they have left keep in place. A range that is not in memory is read once by a reader first
  * (fetch_warm.h), so that sending it does not stop the loop.
  *
  * A follower's fetch also says what the follower has: after reading, and before the reply or the
@@ -248,7 +248,7 @@ static void on_warm(struct fetch_warm *warm)
     fetch_reply(container_of(warm, struct fetch_op, warm));
 }
 
-/* Everything to send has been found, or is left to be found by a worker; see that it is in memory
+/* Everything to send has been found, or is left to be found by a reader; see that it is in memory
  * before the loop sends it. */
 static void fetch_finish(struct fetch_op *op)
 {

@@ -1,7 +1,7 @@
 /* fetch_read.h: what one fetch finds in one partition right now.
  *
  * Nothing waits for a disk: where records stand is looked up in memory, and what takes reading is
- * left to a worker (fetch_warm.h).
+ * left to a reader (fetch_warm.h).
  *
  * Threads: the client's loop, but for fetch_read_cold(). */
 #pragma once

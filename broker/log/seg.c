@@ -164,7 +164,6 @@ static void load_file(struct seg *seg, const char *extension,
 void seg_load_index(struct seg *seg)
 {
     if (!seg->index_loaded) {
-        seg->index_loaded = true;
         load_file(seg, "index", index_parse);
         load_file(seg, "timeindex", times_parse);
         const struct time_entry *last =
@@ -173,6 +172,7 @@ void seg_load_index(struct seg *seg)
             seg->max_timestamp_ms = last->timestamp_ms;
             seg->max_timestamp_offset = seg->base_offset + last->relative_offset;
         }
+        seg->index_loaded = true;
     }
 }
 

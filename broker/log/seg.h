@@ -71,7 +71,8 @@ struct seg {
     uint32_t index_capacity;
     uint32_t times_count;
     uint32_t times_capacity;
-    bool index_loaded;
+    _Atomic bool
+        index_loaded;      /* looked at without the lock by who must not wait: never goes back */
     int64_t size_bytes;    /* published end of the file */
     int64_t next_offset;   /* published: the offset after the last batch */
     int64_t hint_offset;   /* the newest batch begins at this offset ... */

@@ -145,22 +145,19 @@ static int64_t index_ceiling(const struct seg *seg, int64_t floor)
  * the index would have to be read first. */
 static enum err find_start(struct seg *seg, bool cached, int64_t offset, struct start *start)
 {
-    enum err err = ERR_OK;
-    pthread_mutex_lock(&seg->lock);
+    /* Before the lock: a reader may be holding it while it waits for the index file. */
     if (cached && !seg->index_loaded) {
-        err = ERR_AGAIN;
-    } else {
-        seg_load_index(seg);
+        return ERR_AGAIN;
     }
-    if (err == ERR_OK) {
-        start->end = seg->size_bytes;
-        start->position = index_floor(seg, offset);
-        if (offset >= seg->hint_offset && seg->hint_position > start->position) {
-            start->position = seg->hint_position;
-        }
-        start->next = index_ceiling(seg, start->position);
-        err = offset >= seg->next_offset ? ERR_NOT_FOUND : ERR_OK;
+    pthread_mutex_lock(&seg->lock);
+    seg_load_index(seg);
+    start->end = seg->size_bytes;
+    start->position = index_floor(seg, offset);
+    if (offset >= seg->hint_offset && seg->hint_position > start->position) {
+        start->position = seg->hint_position;
     }
+    start->next = index_ceiling(seg, start->position);
+    enum err err = offset >= seg->next_offset ? ERR_NOT_FOUND : ERR_OK;
     pthread_mutex_unlock(&seg->lock);
     int64_t gap = start->next - start->position + BATCH_HEADER_SIZE;
     start->piece_bytes = SEG_SCAN_MIN_BYTES;

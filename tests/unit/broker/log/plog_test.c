@@ -336,6 +336,45 @@ Test(view, says_again_rather_than_to_wait_for_the_disk)
     world_end(&w);
 }
 
+struct meanwhile {
+    struct view *view;
+    int asked;
+    enum err said;
+};
+
+/* While an index file is being opened. */
+static void read_meanwhile(void *arg, enum fs_op op, const char *path)
+{
+    struct meanwhile *meanwhile = arg;
+    struct view_range range;
+    size_t size = strlen(path);
+    if (op == FS_OP_OPEN && size > 6 && strcmp(path + size - 6, ".index") == 0) {
+        meanwhile->asked++;
+        meanwhile->said = view_read_cached(meanwhile->view, 2, INT64_MAX, 100, true, &range);
+    }
+}
+
+/* A reader holds the segment's lock while it waits for the index file: who must not wait for the
+ * disk must not wait for that lock either. (One that did would never come back here.) */
+Test(view, does_not_wait_for_one_who_reads_the_index, .timeout = 60)
+{
+    struct log_world w;
+    struct view_range range;
+    begin(&w);
+    log_fill(&w, 3, 50);
+    cr_assert_eq(plog_roll(w.log, LOG_EPOCH_MS), ERR_OK);
+    log_fill(&w, 3, 50);
+    world_reopen(&w, true);
+    struct meanwhile meanwhile = {.view = plog_view_get(w.log)};
+    fs_fault_set_hook(w.fault, read_meanwhile, &meanwhile);
+    cr_assert_eq(view_read(meanwhile.view, 1, INT64_MAX, 100, true, &range), ERR_OK);
+    fs_fault_set_hook(w.fault, NULL, NULL);
+    cr_assert_eq(meanwhile.asked, 1);
+    cr_assert_eq(meanwhile.said, ERR_AGAIN);
+    view_put(meanwhile.view);
+    world_end(&w);
+}
+
 Test(view, keeps_deleted_segments_readable)
 {
     struct log_world w;
