@@ -15,6 +15,8 @@
 
 #define LOGGER "kafka.server.ReplicaManager"
 
+enum { MANY_PARTITIONS = 1000 }; /* of a request: what it took of memory is worth giving back */
+
 /* One partition of the request in work. */
 struct task {
     struct actor_msg msg;
@@ -308,8 +310,12 @@ static void lead_finish(struct batch_of_tasks *batch)
         }
     }
     log_info(LOGGER, "applied leadership", "partitions=%d leading=%d", batch->count, leading);
+    bool many = batch->count >= MANY_PARTITIONS;
     batch->fn(batch->arg, &response);
     batch_free(batch);
+    if (many) {
+        worker_trim(broker->workers);
+    }
 }
 
 static void lead_fill(struct task *task, const Barnabas__Control__LeaderAndIsrTopic *topic,

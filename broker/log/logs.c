@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 #include "base/arena.h"
-#include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -301,20 +300,20 @@ struct loading {
     void *arg;
     struct errmsg *msg;
     int32_t loaded;
-    struct list found; /* of struct found */
-    /* Holds them: between the logs' own memory they would leave holes that nobody can use. */
-    struct arena arena;
+    /* In one piece: between the logs' own memory they would leave holes that nobody can use. */
+    struct found *found;
+    int32_t found_count;
+    int32_t found_capacity;
+    struct arena names;
 };
 
 /* A log that is to be opened, by one of several threads. */
 struct found {
-    struct list link;
     struct work work;
     struct loading *loading;
     char *name;
     struct str topic; /* of the name */
     int32_t partition;
-    struct topic_config config;
     struct plog *log; /* NULL: it could not be opened, or has been taken */
     struct uuid topic_id;
     enum err err;
@@ -402,10 +401,12 @@ static void found_open(struct work *work)
     struct loading *loading = found->loading;
     struct logdir *dir = loading->dir;
     struct errmsg msg = {""};
+    struct topic_config config;
+    loading->config_of(loading->arg, found->topic, &config);
     const struct manifest_log *known =
         manifest_find(dir->manifest, dir->fs, dir->path, found->name);
     found->err = logs_open_log(loading->logs, dir, found->name, found->topic, found->partition,
-                               &found->config, LOGS_OPEN_LOADED, known, &found->log, &msg);
+                               &config, LOGS_OPEN_LOADED, known, &found->log, &msg);
     if (found->err == ERR_OK && known != NULL) {
         found->topic_id = known->topic_id;
     } else if (found->err == ERR_OK) {
@@ -416,16 +417,17 @@ static void found_open(struct work *work)
     }
 }
 
-static struct found *found_new(struct loading *loading, const char *name)
+static void found_add(struct loading *loading, const char *name)
 {
-    struct found *found = arena_new(&loading->arena, struct found);
-    found->loading = loading;
-    found->name = arena_cstr(&loading->arena, str_of(name));
-    found->work.run = found_open;
+    if (loading->found_count == loading->found_capacity) {
+        loading->found_capacity = loading->found_capacity > 0 ? loading->found_capacity * 2 : 16;
+        loading->found = mem_realloc(loading->found,
+                                     (size_t)loading->found_capacity * sizeof(loading->found[0]));
+    }
+    struct found *found = &loading->found[loading->found_count++];
+    *found = (struct found){.loading = loading, .work.run = found_open};
+    found->name = arena_cstr(&loading->names, str_of(name));
     must(logdir_parse_name(found->name, &found->topic, &found->partition));
-    loading->config_of(loading->arg, found->topic, &found->config);
-    list_push_back(&loading->found, &found->link);
-    return found;
 }
 
 static void found_free(struct found *found)
@@ -474,14 +476,13 @@ static enum err load_found(struct loading *loading, enum err err)
     if (err == ERR_OK) {
         struct worker_pool *threads =
             worker_pool_new("recovery", loading->logs->options.recovery_threads);
-        list_for_each (link, &loading->found) {
-            worker_submit(threads, &container_of(link, struct found, link)->work);
+        for (int32_t i = 0; i < loading->found_count; i++) {
+            worker_submit(threads, &loading->found[i].work);
         }
         worker_pool_free(threads); /* when all is done */
     }
-    struct list *link;
-    while ((link = list_pop_front(&loading->found)) != NULL) {
-        struct found *found = container_of(link, struct found, link);
+    for (int32_t i = 0; i < loading->found_count; i++) {
+        struct found *found = &loading->found[i];
         if (err == ERR_OK) {
             err = found_enter(loading, found);
         }
@@ -521,7 +522,7 @@ static enum err on_dir_entry(void *arg, const char *name, bool is_dir)
                    loading->dir->path, name);
         return ERR_INVALID;
     }
-    (void)found_new(loading, name);
+    found_add(loading, name);
     return ERR_OK;
 }
 
@@ -557,10 +558,10 @@ enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg, stru
             continue;
         }
         int64_t begin_ms = clock_mono_ms(logs->options.clock);
-        list_init(&loading.found);
         enum err err = fs_list(dir->fs, dir->path, on_dir_entry, &loading);
         err = load_found(&loading, err);
-        arena_fini(&loading.arena);
+        mem_free(loading.found);
+        arena_fini(&loading.names);
         if (err == ERR_INVALID || err == ERR_EXISTS) {
             return err;
         }

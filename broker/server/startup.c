@@ -643,24 +643,6 @@ static void open_to_clients(struct broker *broker)
     }
 }
 
-static void on_trim(struct work *work)
-{
-    mem_trim();
-    mem_free(work);
-}
-
-/* With many partitions a start needs twice the memory that stays in use: logs being opened, states
- * read from ZooKeeper, the controller's requests. */
-static void trim(struct broker *broker)
-{
-    if (broker->env
-            .threads) { /* else there are many brokers in this process, and no loop to free */
-        struct work *work = mem_new(struct work);
-        work->run = on_trim;
-        worker_submit(broker->workers, work);
-    }
-}
-
 static void maybe_ready(struct server *server)
 {
     bool known = server->registered && server->configs_loaded && knows_cluster(server);
@@ -682,5 +664,7 @@ static void maybe_ready(struct server *server)
              broker->id, (long long)server->broker_epoch, broker->cluster_id,
              (long long)(now - server->start_ms));
     server_started(server, ERR_OK, text);
-    trim(broker);
+    /* With many partitions a start needs twice the memory that stays in use: logs being opened,
+     * states read from ZooKeeper, the controller's requests. */
+    worker_trim(broker->workers);
 }

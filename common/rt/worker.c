@@ -125,6 +125,21 @@ bool worker_pool_step(struct worker_pool *pool)
     return true;
 }
 
+static void on_trim(struct work *work)
+{
+    mem_trim();
+    mem_free(work);
+}
+
+void worker_trim(struct worker_pool *pool)
+{
+    if (pool->threads_count > 0) {
+        struct work *work = mem_new(struct work);
+        work->run = on_trim;
+        worker_submit(pool, work);
+    }
+}
+
 bool worker_pool_busy(struct worker_pool *pool)
 {
     pthread_mutex_lock(&pool->lock);

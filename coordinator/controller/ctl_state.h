@@ -112,11 +112,15 @@ struct ctl_part {
     struct znode_ids replicas; /* own memory, as the next two */
     struct znode_ids adding;
     struct znode_ids removing;
-    uint8_t *flags;            /* ctl_replica_flag, one per replica */
-    bool exists;               /* the state znode does */
-    bool broken;               /* left alone until its topic is read again */
-    int64_t mzxid;             /* when the state was written that was read last; 0: not known */
-    bool tombstone;            /* its topic is gone; stays until all brokers know */
+    uint8_t *flags; /* ctl_replica_flag, one per replica */
+    int64_t mzxid;  /* when the state was written that was read last; 0: not known */
+    bool exists;    /* the state znode does */
+    bool broken;    /* left alone until its topic is read again */
+    bool tombstone; /* its topic is gone; stays until all brokers know */
+    bool creating;
+    bool want_preferred;
+    bool want_unclean;
+    bool bump; /* the leader epoch must rise: the replicas are to hear of another assignment */
     struct ctl_leadership now; /* as ZooKeeper has it, to our knowledge */
     struct ctl_ids eligible;   /* not in now.isr, but complete: likewise */
     int32_t version;
@@ -127,18 +131,13 @@ struct ctl_part {
     int64_t crowned_epoch;    /* of next.leader's broker, when nobody is complete; else 0 */
     struct ctl_log_end *ends; /* while nobody leads; one per broker */
     int32_t ends_count;
-    bool creating;
+    int32_t marked; /* brokers with marks on this slot */
     struct ctl_alter_item
-        *alter; /* the ISR request that this write answers; NULL: our own decision */
-    bool want_preferred;
-    bool want_unclean;
+        *alter;               /* the ISR request that this write answers; NULL: our own decision */
     struct ctl_move *move;    /* NULL: the assignment is to stay as it is */
-    bool bump;                /* the leader epoch must rise: the replicas are to hear of another
-                                 assignment */
     struct znode_ids dropped; /* replicas no more: to delete their copies, as far as we know; own
                                  memory */
     struct list todo;         /* in ctl.todo: must be looked at */
-    int32_t marked;           /* brokers with marks on this slot */
 };
 
 struct ctl_topic {
