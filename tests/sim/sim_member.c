@@ -22,7 +22,7 @@ enum {
 
 struct sim_group {
     int64_t next_number;
-    int64_t acked[SIM_PARTS_MAX];                  /* the highest */
+    int64_t acked[SIM_PARTS_MAX];                  /* the highest; or found by somebody */
     int64_t attempted[SIM_PARTS_MAX];              /* likewise */
     int8_t owners[GENERATIONS_MAX][SIM_PARTS_MAX]; /* member; 0: none yet */
 };
@@ -211,6 +211,9 @@ static void check_offset(struct member *member, int part, int64_t offset)
                  " was acknowledged before and %" PRId64 " is the last that was tried",
                  member->client.name, found, part, member->acked_before[part],
                  sim->group->attempted[part]);
+    }
+    if (sim->group->acked[part] < found) {
+        sim->group->acked[part] = found; /* whoever was told of it may act on it */
     }
 }
 

@@ -82,9 +82,11 @@ void sim_options_group(struct sim_options *options)
 {
     /* See sim_options_settle(). */
     options->faults &= ~(1u << SIM_FAULT_POWER | 1u << SIM_FAULT_RELAY);
-    options->nodes_count = options->nodes_count > 1 ? options->nodes_count : 3;
+    /* Three, so that leaders can follow each other faster than the third one fetches. */
+    options->nodes_count = options->nodes_count > 3 ? options->nodes_count : 3;
     options->replicated = true;
-    options->replicas_count = options->replicas_count > 1 ? options->replicas_count : 2;
+    options->replicas_count = 3;
+    options->lag_ms = 8000;
     options->producers_count = 1;
     options->records_per_producer = 50;
     options->members_count = 4;
