@@ -31,6 +31,13 @@ struct clock *clock_system(void)
     return &clock;
 }
 
+int64_t clock_thread_cpu_us(void)
+{
+    struct timespec used;
+    must(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) == 0);
+    return (int64_t)used.tv_sec * 1000000 + used.tv_nsec / 1000;
+}
+
 static struct clock_manual *of_clock(struct clock *clock)
 {
     return (struct clock_manual *)clock;

@@ -39,6 +39,10 @@ static inline int64_t clock_wall_ms(struct clock *clock)
 /* The system's clocks. */
 struct clock *clock_system(void);
 
+/* Microseconds of processor time that the calling thread has used: of no use to a run that is to be
+ * repeated, so only for threads of their own (loop_cpu_us()). */
+int64_t clock_thread_cpu_us(void);
+
 /* A clock that moves only when told: for tests and the simulator. */
 struct clock_manual {
     struct clock clock;

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -186,13 +185,8 @@ bool loop_timer_pending(const struct loop_timer *timer)
 
 int64_t loop_cpu_us(struct loop *loop)
 {
-    struct timespec used;
     loop_assert_here(loop);
-    if (!loop->started) {
-        return 0;
-    }
-    must(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) == 0);
-    return (int64_t)used.tv_sec * 1000000 + used.tv_nsec / 1000;
+    return loop->started ? clock_thread_cpu_us() : 0;
 }
 
 /* Run the messages that are there now, not those that arrive meanwhile. */
