@@ -78,14 +78,19 @@ static int64_t registration(const struct sim_complete *complete, int32_t id)
     return stat.czxid;
 }
 
+/* Who leads wrote it, not the controller, which begins another epoch. */
+static bool leader_asked(const struct said *old, const struct said *now)
+{
+    return old->leader == now->leader && old->leader_epoch == now->leader_epoch;
+}
+
 /* Those that have caught up. Of who was named already only the leader can say so: where it is the
- * controller that wrote, which begins another epoch, it has merely been elected. The life that has
- * caught up is the one that is registered; it may have ended since. */
+ * controller that wrote, it has merely been elected. The life that has caught up is the one that is
+ * registered; it may have ended since. */
 static uint32_t entrants(const struct sim_complete *complete, const struct said *old,
                          const struct said *now)
 {
-    bool asked = old->leader == now->leader && old->leader_epoch == now->leader_epoch;
-    uint32_t set = now->isr & ~(asked ? old->isr : old->named);
+    uint32_t set = now->isr & ~(leader_asked(old, now) ? old->isr : old->named);
     for (int32_t id = 1; id <= SIM_NODES_MAX; id++) {
         int64_t lost = complete->lost[id];
         if ((set & bit(id)) != 0 && lost != 0 && registration(complete, id) == lost) {
@@ -135,7 +140,9 @@ void sim_complete_written(struct sim_complete *complete, int number, struct byte
     bool enough = size_of(now.isr) >= complete->sim->options.min_insync ||
                   size_of(now.isr) >= size_of(replicas);
     uint32_t stays = promise->complete & (enough ? now.named : replicas | now.isr);
-    promise->excused &= ~entered;
+    if (!promise->hollow || leader_asked(&before, &now)) {
+        promise->excused &= ~entered;
+    }
     if (promise->hollow) {
         promise->rivals = before.named;
     }

@@ -14,8 +14,10 @@
  *
  * With a minimum of one the lone survivor may be a broker that has already lost its power, only
  * ZooKeeper does not know yet. When nobody is left a partition is hollow: from where the next
- * leader's log ends everything may be forgotten, and whoever has more is not asked about it until
- * it is in an ISR again. Then that leader is complete, and the promise holds anew.
+ * leader's log ends everything may be forgotten. Then that leader is complete, and the promise
+ * holds anew. Whoever has more is not asked about it until it is let into an ISR by a leader with
+ * which it has caught up, or until it leads from a hollow partition itself: being elected because
+ * nobody is complete is no catching up.
  *
  * Threads: one. */
 #pragma once
