@@ -319,6 +319,7 @@ class Copies(ClusterWorkload):
     text = "throughput of acks=all with three replicas next to that of acks=1 with one, the same requests under way"
     peers = {"three": Three, "one": Brokers}
     partitions = 12
+    leaders = 3  # with a connection to each
     again = True
 
     def __init__(self, options):
@@ -342,9 +343,16 @@ class Copies(ClusterWorkload):
         report = load_runner.measured(o, "produce", peer, brokers=peer.brokers.bootstrap, topic=topic,
                                       partitions=self.partitions, requests=o.requests, records=o.records,
                                       record_bytes=o.record_bytes, depth=o.depth, acks=-1 if three else 1,
-                                      connections=1 if three else 3)
+                                      connections=1 if three else self.leaders)
         peer.brokers.drop_topic(topic)
         return report
+
+
+class CopiesOfOne(Copies):
+    name = "copies-1"
+    text = "the same of one partition, with one connection"
+    partitions = 1
+    leaders = 1
 
 
 class Copied:

@@ -31,7 +31,7 @@ import streams
 
 ALL = {one.name: one for one in (
     streams.Produce, streams.Consume, streams.Latency, clusters.Failover, clusters.Shutdown, clusters.Partitions,
-    clusters.Restart, clusters.Copies, clusters.Flush,
+    clusters.Restart, clusters.Copies, clusters.CopiesOfOne, clusters.Flush,
     consumers.Tail, consumers.Tail8, consumers.Polls, consumers.Cold, consumers.Crowd,
     neutral.Neutral, neutral.NeutralThree, latencies.LatencyThree, latencies.LatencyOne, kafka_tools.Tools,
     small.Small, small.OneCore, many.Many10000, many.Many1000,
