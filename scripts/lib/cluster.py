@@ -22,6 +22,7 @@ A pid is used only after a look at the process's start time, so that a stranger 
 Waiting is polling with a deadline. A ClusterError says what did not happen, with the ends of the logs concerned.
 """
 import atexit
+import glob
 import json
 import os
 import random
@@ -218,6 +219,18 @@ def kill_all(folder):
 # ------------------------------------------------------------------ one process
 
 
+def _all_stopped(pid):
+    """Is every thread of it stopped, gone, or in the kernel until a disk answers, and stopped then?"""
+    for path in glob.glob(f"/proc/{pid}/task/*/stat"):
+        try:
+            with open(path, encoding="ascii", errors="replace") as stat:
+                if stat.read().rpartition(")")[2].split()[0] not in "TtZXD":
+                    return False
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return True
+
+
 def _process_state(pid):
     """(whether it runs, start time in ticks since boot), or None when there is no such process. A process whose first
     thread is a zombie runs, with its files and ports, as long as it has other threads."""
@@ -287,13 +300,16 @@ class Process:
         os.rename(partial, self.pid_path)
 
     def kill(self, signal_number=signal.SIGKILL):
-        """Send a signal. A process that ends by SIGKILL is gone when this returns."""
+        """Send a signal. A process that ends by SIGKILL is gone when this returns; after SIGSTOP none of its threads
+        runs any more: until the first one has seen the signal, the others may do a request or two."""
         pid = self.pid
         if pid is None:
             raise ClusterError(f"{self.name} is not running\n{self.log_tail()}")
         os.kill(pid, signal_number)
         if signal_number == signal.SIGKILL:
             self.wait_gone()
+        elif signal_number == signal.SIGSTOP:
+            wait_until(lambda: _all_stopped(pid), f"{self.name} to stand still", pause=0.001)
 
     def wait_gone(self, seconds=STOP_S):
         wait_until(lambda: not self.alive(), f"the end of {self.name}", seconds, pause=0.005)
