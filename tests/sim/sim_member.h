@@ -7,7 +7,8 @@
  * What they commit are numbers that grow over the whole run. Checked:
  *   G1  in one generation a partition belongs to one member
  *   G2  what was committed, and acknowledged or told to anybody, is not lost and not undone:
- * whoever fetches it later gets that or a later one; and nothing that nobody committed
+ * whoever fetches it later, of the coordinator that ZooKeeper knows, gets that or a later one; and
+ * nothing that nobody committed
  *
  * Threads: the clients' loops. */
 #pragma once

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/broker.h"
+#include "api/find_coordinator.h"
 #include "base/mem.h"
 #include "base/must.h"
 #include "log/plog_internal.h"
@@ -366,20 +367,32 @@ bool sim_model_is_replica(struct sim_model *model, int part, int node)
     return is_replica(model->sim, topic, index, node);
 }
 
-int sim_model_leader(struct sim_model *model, int part)
+/* As ZooKeeper has it; -1: nobody. */
+static int leader_of(struct sim *sim, const char *topic, int index)
 {
     struct buf data = {0};
-    char topic[16];
     char path[80];
-    int index;
     int leader = -1;
-    sim_part_name(model->sim, part, topic, &index);
     snprintf(path, sizeof(path), "/brokers/topics/%s/partitions/%d/state", topic, index);
-    if (zk_mem_peek(model->sim->zk, path, &data, NULL)) {
+    if (zk_mem_peek(sim->zk, path, &data, NULL)) {
         leader = json_int((struct bytes){data.data, data.size}, "leader");
     }
     buf_fini(&data);
     return leader;
+}
+
+int sim_model_leader(struct sim_model *model, int part)
+{
+    char topic[16];
+    int index;
+    sim_part_name(model->sim, part, topic, &index);
+    return leader_of(model->sim, topic, index);
+}
+
+int sim_model_coordinator(struct sim_model *model, struct str group)
+{
+    return leader_of(model->sim, "__consumer_offsets",
+                     coordinator_partition(group, SIM_OFFSETS_PARTS));
 }
 
 int sim_model_in_sync(struct sim_model *model, int part)

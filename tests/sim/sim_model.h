@@ -82,6 +82,9 @@ bool sim_model_is_replica(struct sim_model *model, int part, int node);
 /* Who leads, as ZooKeeper has it; -1: nobody. */
 int sim_model_leader(struct sim_model *model, int part);
 
+/* Who is to coordinate this group; likewise. */
+int sim_model_coordinator(struct sim_model *model, struct str group);
+
 /* Members of the partition's ISR, as ZooKeeper has it; 0 when it has no leader. */
 int sim_model_in_sync(struct sim_model *model, int part);
 
