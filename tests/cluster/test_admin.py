@@ -273,6 +273,8 @@ def test_a_deleted_topics_logs_go_and_a_new_topic_of_the_name_is_empty(shared_cl
     assert delete(shared_cluster, topic) == {topic: "NONE"}
     shared_cluster.wait(lambda: all(is_waste(d) for d in directories(shared_cluster) if d.startswith(topic)),
                         "no directory but those that go after log.segment.delete.delay.ms")
+    with Znodes(shared_cluster.zookeepers[0].address) as znodes:  # the name is free when the mark is gone, the last of all
+        shared_cluster.wait(lambda: not znodes.exists(f"/admin/delete_topics/{topic}"), "the end of the deletion")
     created(shared_cluster, topic, 3, 1)
     assert latest_offset(shared_cluster, topic, 0) == 0
 
