@@ -12,10 +12,8 @@
  * Batch i is due at start + i / rate. Nothing may be refused or broken. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "base/mem.h"
 #include "bench/load/sender.h"
@@ -81,11 +79,7 @@ static uint64_t schedule_next(const struct schedule *schedule)
 static void turn(struct crowd *crowd, uint64_t until)
 {
     struct epoll_event events[EVENTS_MAX];
-    uint64_t now = now_ns();
-    uint64_t left = until > now ? until - now : 0;
-    struct timespec wait = {.tv_sec = (time_t)(left / 1000000000u),
-                            .tv_nsec = (long)(left % 1000000000u)};
-    int ready = epoll_pwait2(crowd->epoll, events, EVENTS_MAX, &wait, NULL);
+    int ready = sender_wait(crowd->epoll, events, EVENTS_MAX, until);
     for (int i = 0; i < ready; i++) {
         if (events[i].data.ptr == NULL) {
             die("an idle connection was sent something, or broken");
@@ -158,7 +152,7 @@ static void greet(struct peer *peer)
 static void open_active(struct crowd *crowd, int32_t i)
 {
     struct sender *sender = &crowd->active[i];
-    sender_open(sender, crowd->options, crowd->epoll, ACTIVE_FLIGHTS_MAX);
+    sender_open(sender, crowd->options, crowd->options->port, crowd->epoll, ACTIVE_FLIGHTS_MAX);
     sender->counts = &crowd->sent;
     sender->answers = &crowd->answers;
     greet(&sender->peer);
@@ -203,7 +197,7 @@ static void crowd_open(struct crowd *crowd)
     for (int32_t i = 0; i < options->partitions; i++) {
         sender_frame_make(options, i, &crowd->frames[i]);
     }
-    sender_open(&crowd->probe, options, crowd->epoll, FLIGHTS_MAX);
+    sender_open(&crowd->probe, options, options->port, crowd->epoll, FLIGHTS_MAX);
     crowd->probe.counts = &crowd->probed;
 }
 

@@ -3,9 +3,7 @@
  * number. Consumer i reads partitions i, i + connections, ...; with fewer partitions than consumers
  * several read the same one. Every consumer must get every batch of its partitions, once. */
 #include <inttypes.h>
-#include <sys/epoll.h>
 #include <sys/prctl.h>
-#include <time.h>
 
 #include "base/mem.h"
 #include "bench/load/reader.h"
@@ -91,7 +89,7 @@ static void run_open(struct follow_run *run)
     for (int32_t i = 0; i < options->connections; i++) {
         open_reader(run, i);
     }
-    sender_open(&run->sender, options, run->epoll, FLIGHTS_MAX);
+    sender_open(&run->sender, options, options->port, run->epoll, FLIGHTS_MAX);
     run->sender.counts = &run->sent_counts;
     run->sender.answers = &run->answers;
 }
@@ -125,11 +123,7 @@ static void send_next(struct follow_run *run, uint64_t due)
 static void turn(struct follow_run *run, uint64_t until)
 {
     struct epoll_event events[EVENTS_MAX];
-    uint64_t now = now_ns();
-    uint64_t left = until > now ? until - now : 0;
-    struct timespec wait = {.tv_sec = (time_t)(left / 1000000000u),
-                            .tv_nsec = (long)(left % 1000000000u)};
-    int ready = epoll_pwait2(run->epoll, events, EVENTS_MAX, &wait, NULL);
+    int ready = sender_wait(run->epoll, events, EVENTS_MAX, until);
     for (int i = 0; i < ready; i++) {
         if (events[i].data.ptr == &run->sender) {
             sender_on_event(&run->sender, events[i].events);

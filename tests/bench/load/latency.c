@@ -1,41 +1,22 @@
 /* The latency load: an open loop. Batch i is due at start + i / rate, for partition i modulo their
  * number and on the next connection to its leader, whether or not earlier ones have been answered;
- * what is measured begins when it was due. Every record carries that time, so the consumers that
- * read them back by long poll, one for each broker, can tell how long the whole way took. */
-#include <errno.h>
+ * what is measured begins when it was due (sender.h). Batches carry that time, so the consumers
+ * that read them back by long poll, one for each broker, can tell how long the whole way took. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <sys/epoll.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <time.h>
 
 #include "base/mem.h"
 #include "bench/load/brokers.h"
 #include "bench/load/load.h"
 #include "bench/load/reader.h"
-#include "record/crc32c.h"
-#include "record/record.h"
+#include "bench/load/sender.h"
 
 enum {
+    EVENTS_MAX = 64,
     FLIGHTS_MAX = 65536, /* batches of one connection without an answer; more ends the run */
     DRAIN_NS = 1000000000,
     DRAIN_TIMES = 30,
-};
-
-struct flight {
-    uint64_t due;
-    int32_t partition;
-};
-
-struct sender {
-    struct peer peer;
-    struct flight *flights; /* ring of FLIGHTS_MAX */
-    int64_t head;
-    int64_t tail;
-    struct buf pending; /* what the socket did not take */
-    size_t pending_at;
-    bool blocked;
 };
 
 struct latency_run {
@@ -44,77 +25,16 @@ struct latency_run {
     int32_t *leaders;       /* of each partition: a place in that list */
     struct sender *senders; /* options->connections for each broker that leads something */
     int64_t turns[BROKERS_MAX];
-    struct load_frame *frames; /* one per partition; times and checksum are written into it */
-    size_t *values;            /* where in a frame each record's value begins */
+    struct sender_frame *frames;        /* one per partition */
     struct reader readers[BROKERS_MAX]; /* without partitions: not connected */
     int epoll;
     int64_t batches; /* to be sent */
     int64_t sent;
-    int64_t answered;
     struct load_counts produced;
     struct hist answers;
     struct hist end_to_end;
     struct hist late; /* how much later than due the generator itself sent */
 };
-
-static void watch(struct latency_run *run, int op, struct sender *sender, bool writable)
-{
-    struct epoll_event event = {.events = EPOLLIN | (writable ? EPOLLOUT : 0u), .data.ptr = sender};
-    if (epoll_ctl(run->epoll, op, sender->peer.fd, &event) != 0) {
-        die("epoll_ctl: %m");
-    }
-    sender->blocked = writable;
-}
-
-static void find_values(struct latency_run *run)
-{
-    const struct load_frame *frame = &run->frames[0];
-    struct record_iter it;
-    struct record record;
-    struct bytes batch = {frame->bytes.data + frame->batch_at, frame->batch_bytes};
-    int32_t count = 0;
-    run->values = mem_zalloc((size_t)run->options->batch_records, sizeof(*run->values));
-    if (record_iter_init(&it, batch, 0, NULL) != ERR_OK) {
-        die("cannot read our own batch");
-    }
-    while (record_iter_next(&it, &record)) {
-        run->values[count++] = (size_t)(record.value.data - batch.data);
-    }
-    if (count != run->options->batch_records) {
-        die("cannot read our own batch");
-    }
-}
-
-/* Write the time into each record and the checksum over them. */
-static void stamp(struct latency_run *run, struct load_frame *frame, uint64_t due)
-{
-    uint8_t *batch = frame->bytes.data + frame->batch_at;
-    for (int32_t i = 0; i < run->options->batch_records; i++) {
-        be64_put(batch + run->values[i], due);
-    }
-    frame->crc = crc32c(
-        (struct bytes){batch + BATCH_AT_ATTRIBUTES, frame->batch_bytes - BATCH_AT_ATTRIBUTES});
-    be32_put(batch + BATCH_AT_CRC, frame->crc);
-}
-
-static void flush_pending(struct latency_run *run, struct sender *sender)
-{
-    size_t left = sender->pending.size - sender->pending_at;
-    ssize_t sent =
-        send(sender->peer.fd, sender->pending.data + sender->pending_at, left, MSG_NOSIGNAL);
-    if (sent < 0 && errno != EAGAIN) {
-        die("send: %m");
-    }
-    sender->pending_at += sent > 0 ? (size_t)sent : 0;
-    if (sender->pending_at == sender->pending.size) {
-        buf_clear(&sender->pending);
-        sender->pending_at = 0;
-    }
-    bool blocked = sender->pending.size > 0;
-    if (blocked != sender->blocked) {
-        watch(run, EPOLL_CTL_MOD, sender, blocked);
-    }
-}
 
 static void send_batch(struct latency_run *run, uint64_t due)
 {
@@ -123,38 +43,18 @@ static void send_batch(struct latency_run *run, uint64_t due)
     int32_t place = run->leaders[partition];
     struct sender *sender =
         &run->senders[place * options->connections + run->turns[place]++ % options->connections];
-    struct load_frame *frame = &run->frames[partition];
-    if (sender->tail - sender->head >= FLIGHTS_MAX) {
-        die("the broker is %d batches behind: the rate is too high for it", FLIGHTS_MAX);
-    }
-    stamp(run, frame, due);
-    sender->flights[sender->tail++ % FLIGHTS_MAX] = (struct flight){due, partition};
-    run->sent++;
-    run->produced.requests++;
-    run->produced.records += options->batch_records;
-    run->produced.bytes += (int64_t)frame->batch_bytes;
-    run->produced.checksum += frame->crc;
     hist_add(&run->late, now_ns() - due);
-    buf_put(&sender->pending, frame->bytes.data, frame->bytes.size);
-    flush_pending(run, sender);
+    sender_send(sender, &run->frames[partition], due);
+    run->sent++;
 }
 
-static void take_answers(struct latency_run *run, struct sender *sender)
+static int64_t waiting(const struct latency_run *run)
 {
-    struct bytes frame;
-    if (!peer_receive(&sender->peer)) {
-        return;
+    int64_t sum = 0;
+    for (int32_t i = 0; i < run->brokers.count * run->options->connections; i++) {
+        sum += sender_waiting(&run->senders[i]);
     }
-    uint64_t now = now_ns();
-    while (peer_next(&sender->peer, &frame)) {
-        if (sender->head == sender->tail) {
-            die("an answer that nobody waits for");
-        }
-        const struct flight *flight = &sender->flights[sender->head++ % FLIGHTS_MAX];
-        (void)load_produce_answer(frame, &run->frames[flight->partition]);
-        hist_add(&run->answers, now - flight->due);
-        run->answered++;
-    }
+    return sum;
 }
 
 /* A batch has come back. */
@@ -162,10 +62,7 @@ static void on_batch(void *arg, const struct batch_header *header, struct bytes 
 {
     struct latency_run *run = arg;
     (void)header;
-    if (batch.size != run->frames[0].batch_bytes) {
-        die("a batch of another size came back");
-    }
-    hist_add(&run->end_to_end, now_ns() - be64_get(batch.data + run->values[0]));
+    hist_add(&run->end_to_end, now_ns() - sender_frame_due(&run->frames[0], batch));
 }
 
 /* What all readers together have read. */
@@ -181,7 +78,7 @@ static struct load_counts read_back(const struct latency_run *run)
 
 static bool all_back(const struct latency_run *run)
 {
-    return run->sent == run->batches && run->answered == run->batches &&
+    return run->sent == run->batches && waiting(run) == 0 &&
            read_back(run).records == run->produced.records;
 }
 
@@ -222,9 +119,9 @@ static void open_broker(struct latency_run *run, int32_t place)
     }
     for (int32_t i = 0; i < options->connections; i++) {
         struct sender *sender = &run->senders[place * options->connections + i];
-        peer_connect(&sender->peer, options->host, run->brokers.ports[place]);
-        sender->flights = mem_zalloc(FLIGHTS_MAX, sizeof(*sender->flights));
-        watch(run, EPOLL_CTL_ADD, sender, false);
+        sender_open(sender, options, run->brokers.ports[place], run->epoll, FLIGHTS_MAX);
+        sender->counts = &run->produced;
+        sender->answers = &run->answers;
     }
 }
 
@@ -235,9 +132,8 @@ static void run_open(struct latency_run *run)
     run->batches = (int64_t)(options->seconds * options->rate);
     run->frames = mem_zalloc((size_t)options->partitions, sizeof(*run->frames));
     for (int32_t i = 0; i < options->partitions; i++) {
-        load_frame_make(options, i, 0, &run->frames[i]);
+        sender_frame_make(options, i, &run->frames[i]);
     }
-    find_values(run);
     brokers_init(&run->brokers, options);
     run->leaders = brokers_leaders(&run->brokers, options);
     run->senders =
@@ -254,10 +150,7 @@ static void close_broker(struct latency_run *run, int32_t place)
         return;
     }
     for (int32_t i = 0; i < run->options->connections; i++) {
-        struct sender *sender = &run->senders[place * run->options->connections + i];
-        peer_close(&sender->peer);
-        mem_free(sender->flights);
-        buf_fini(&sender->pending);
+        sender_close(&run->senders[place * run->options->connections + i]);
     }
     mem_free(reader->parts);
     reader_close(reader);
@@ -269,13 +162,12 @@ static void run_close(struct latency_run *run)
         close_broker(run, place);
     }
     for (int32_t i = 0; i < run->options->partitions; i++) {
-        load_frame_free(&run->frames[i]);
+        load_frame_free(&run->frames[i].frame);
     }
     brokers_fini(&run->brokers);
     mem_free(run->leaders);
     mem_free(run->senders);
     mem_free(run->frames);
-    mem_free(run->values);
 }
 
 /* The reader that an event belongs to, or NULL: it is a sender's. */
@@ -292,12 +184,8 @@ static struct reader *reader_of(struct latency_run *run, void *owner)
 /* Wait for sockets until the next batch is due. */
 static void turn(struct latency_run *run, uint64_t until)
 {
-    struct epoll_event events[64];
-    uint64_t now = now_ns();
-    uint64_t left = until > now ? until - now : 0;
-    struct timespec wait = {.tv_sec = (time_t)(left / 1000000000u),
-                            .tv_nsec = (long)(left % 1000000000u)};
-    int ready = epoll_pwait2(run->epoll, events, 64, &wait, NULL);
+    struct epoll_event events[EVENTS_MAX];
+    int ready = sender_wait(run->epoll, events, EVENTS_MAX, until);
     for (int i = 0; i < ready; i++) {
         struct reader *reader = reader_of(run, events[i].data.ptr);
         if (reader != NULL) {
@@ -306,13 +194,7 @@ static void turn(struct latency_run *run, uint64_t until)
             }
             continue;
         }
-        struct sender *sender = events[i].data.ptr;
-        if ((events[i].events & EPOLLOUT) != 0) {
-            flush_pending(run, sender);
-        }
-        if ((events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
-            take_answers(run, sender);
-        }
+        sender_on_event(events[i].data.ptr, events[i].events);
     }
 }
 
@@ -333,7 +215,8 @@ static void run_schedule(struct latency_run *run)
         if (now_ns() > deadline) {
             die("sent %" PRId64 " records, %" PRId64 " batches answered of %" PRId64 ", %" PRId64
                 " records came back",
-                run->produced.records, run->answered, run->batches, read_back(run).records);
+                run->produced.records, run->sent - waiting(run), run->batches,
+                read_back(run).records);
         }
         turn(run, now_ns() + DRAIN_NS);
     }

@@ -1,8 +1,8 @@
 #include "bench/load/sender.h"
 
 #include <errno.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "record/batch.h"
@@ -49,13 +49,13 @@ static void watch(struct sender *sender, int op, bool writable)
     sender->blocked = writable;
 }
 
-void sender_open(struct sender *sender, const struct load_options *options, int epoll,
-                 int32_t flights_max)
+void sender_open(struct sender *sender, const struct load_options *options, uint16_t port,
+                 int epoll, int32_t flights_max)
 {
     *sender = (struct sender){
         .epoll = epoll, .flights_max = flights_max, .records = options->batch_records};
     sender->flights = mem_zalloc((size_t)flights_max, sizeof(*sender->flights));
-    peer_connect(&sender->peer, options->host, options->port);
+    peer_connect(&sender->peer, options->host, port);
     watch(sender, EPOLL_CTL_ADD, false);
 }
 
@@ -131,4 +131,13 @@ void sender_on_event(struct sender *sender, uint32_t events)
 int64_t sender_waiting(const struct sender *sender)
 {
     return sender->tail - sender->head;
+}
+
+int sender_wait(int epoll, struct epoll_event *events, int events_max, uint64_t until_ns)
+{
+    uint64_t now = now_ns();
+    uint64_t left = until_ns > now ? until_ns - now : 0;
+    struct timespec wait = {.tv_sec = (time_t)(left / 1000000000u),
+                            .tv_nsec = (long)(left % 1000000000u)};
+    return epoll_pwait2(epoll, events, events_max, &wait, NULL);
 }

@@ -5,6 +5,8 @@
  * Threads: one. */
 #pragma once
 
+#include <sys/epoll.h>
+
 #include "bench/load/load.h"
 #include "bench/load/peer.h"
 
@@ -42,8 +44,8 @@ struct sender {
 };
 
 /* Connect, and be watched by `epoll`, whose events have `sender` as their data. */
-void sender_open(struct sender *sender, const struct load_options *options, int epoll,
-                 int32_t flights_max);
+void sender_open(struct sender *sender, const struct load_options *options, uint16_t port,
+                 int epoll, int32_t flights_max);
 void sender_close(struct sender *sender);
 
 /* Write the time into the frame and send it. */
@@ -53,3 +55,6 @@ void sender_on_event(struct sender *sender, uint32_t events);
 
 /* Sent, but not answered. */
 int64_t sender_waiting(const struct sender *sender);
+
+/* Wait for sockets until then, and no longer; how many have something. */
+int sender_wait(int epoll, struct epoll_event *events, int events_max, uint64_t until_ns);
