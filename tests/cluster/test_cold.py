@@ -1,10 +1,9 @@
 """Records that are on the disk and not in memory: read by the broker's readers, so that its loops go on meanwhile."""
-import json
 import os
-import subprocess
 
 import cluster as clusters
 import pytest
+from bench_load import create, report_of
 
 
 @pytest.fixture(scope="module")
@@ -13,29 +12,6 @@ def one_broker(needs_cluster, tmp_path_factory):
                           config={"offsets.topic.replication.factor": "1", "log.segment.bytes": "4000000"}) as one:
         yield one
         assert one.reports() == []
-
-
-def bench_load(broker, mode, topic, **options):
-    program = os.path.join(os.path.dirname(clusters.default_binary()), "bench", "bench_load")
-    if not os.access(program, os.X_OK):
-        pytest.skip(f"no {program} (build it first)")
-    words = [w for k, v in options.items() for w in ("--" + k.replace("_", "-"), str(v))]
-    done = subprocess.run([program, mode, "--host", broker.host, "--port", str(broker.port), "--topic", topic, *words],
-                          capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def create(one, topic, partitions):
-    answer = one.broker(1).call("CreateTopics", {"timeout_ms": 30000, "topics": [
-        {"name": topic, "num_partitions": partitions, "replication_factor": 1}]})
-    assert answer["topics"][0]["error_code"] == 0
-
-    def led():
-        described = one.broker(1).call("Metadata", {"topics": [{"name": topic}]})["topics"][0]["partitions"]
-        return len(described) == partitions and all(p["leader_id"] == 1 for p in described)
-
-    one.wait(led, f"leaders of {topic}")
 
 
 def log_files(broker, topic):
@@ -74,12 +50,12 @@ def test_what_is_cold_is_read_whole_by_the_readers(one_broker, topic, fetch_byte
     """Several segments of two partitions; fetches above and below the size of a batch."""
     broker = one_broker.broker(1)
     create(one_broker, topic, 2)
-    made = bench_load(broker, "produce", topic, partitions=2, requests=300 if fetch_bytes > 100 else 50)
+    made = report_of("produce", broker.address, topic, partitions=2, requests=300 if fetch_bytes > 100 else 50)
     files = log_files(broker, topic)
     assert len(files) >= 2
     drop_cached(files)
     before = reader_switches(broker)
-    read = bench_load(broker, "consume", topic, partitions=2, connections=2, fetch_bytes=fetch_bytes)
+    read = report_of("consume", broker.address, topic, partitions=2, connections=2, fetch_bytes=fetch_bytes)
     for key in ("records", "bytes", "checksum"):
         assert read[key] == made[key]
     assert reader_switches(broker) > before
@@ -89,7 +65,7 @@ def test_after_a_restart_cold_indexes_are_read_by_the_readers(one_broker, topic)
     """The indexes of closed segments are read when first needed, which is a wait for the disk, too."""
     broker = one_broker.broker(1)
     create(one_broker, topic, 1)
-    made = bench_load(broker, "produce", topic, requests=300)
+    made = report_of("produce", broker.address, topic, requests=300)
     one_broker.stop(1)
     drop_cached(log_files(broker, topic))
     one_broker.start(1)
@@ -101,6 +77,6 @@ def test_after_a_restart_cold_indexes_are_read_by_the_readers(one_broker, topic)
     one_broker.wait(led, f"the leader of {topic}")
     drop_cached(log_files(broker, topic))
     before = reader_switches(broker)
-    read = bench_load(broker, "consume", topic)
+    read = report_of("consume", broker.address, topic)
     assert read["checksum"] == made["checksum"]
     assert reader_switches(broker) > before

@@ -1,11 +1,10 @@
 """The floor of scripts/bench (tests/bench/floor) is what others are measured against: it must be a broker, if the least
 one. What it acknowledges is there, at that offset, unaltered, on as many machines as it says."""
 import argparse
-import json
 import os
-import subprocess
 import sys
 
+import bench_load
 import cluster as clusters
 import pytest
 import records
@@ -36,12 +35,7 @@ def floor(tmp_path):
 
 
 def load(mode, one, topic, **options):
-    """bench_load's report."""
-    words = [w for k, v in options.items() for w in ("--" + k.replace("_", "-"), str(v))]
-    done = subprocess.run([os.path.join(BUILD, "bench", "bench_load"), mode, "--port", str(one.port), "--topic", topic,
-                           *words], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return bench_load.report_of(mode, f"127.0.0.1:{one.port}", topic, **options)
 
 
 def produce(connection, topic, batch, partition=0, acks=1):

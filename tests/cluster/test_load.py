@@ -1,30 +1,19 @@
 """The load generator of scripts/bench against a real broker: it must notice what it is there to notice."""
 import json
-import os
 import signal
-import subprocess
 import time
 
+import bench_load
 import cluster as clusters
 import pytest
 import records
+from bench_load import create
 
 
 @pytest.fixture(scope="session")
 def load(needs_cluster):
     """load("produce", cluster, topic, requests=10): (status, report or None, what it said)."""
-    program = os.path.join(os.path.dirname(clusters.default_binary()), "bench", "bench_load")
-    if not os.access(program, os.X_OK):
-        pytest.skip(f"no {program} (build it first)")
-
-    def run(mode, address, topic, **options):
-        host, port = address.rsplit(":", 1)
-        words = [w for k, v in options.items() for w in ("--" + k.replace("_", "-"), str(v))]
-        done = subprocess.run([program, mode, "--host", host, "--port", port, "--topic", topic, *words],
-                              capture_output=True, text=True, timeout=120, check=False)
-        return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
-
-    return run
+    return bench_load.run
 
 
 @pytest.fixture(scope="module")
@@ -33,18 +22,6 @@ def one_broker(needs_cluster, tmp_path_factory):
                           config={"offsets.topic.replication.factor": "1"}) as one:
         yield one
         assert one.reports() == []
-
-
-def create(one, topic, partitions):
-    answer = one.broker(1).call("CreateTopics", {"timeout_ms": 30000, "topics": [
-        {"name": topic, "num_partitions": partitions, "replication_factor": 1}]})
-    assert answer["topics"][0]["error_code"] == 0
-
-    def led():
-        described = one.broker(1).call("Metadata", {"topics": [{"name": topic}]})["topics"][0]["partitions"]
-        return len(described) == partitions and all(p["leader_id"] == 1 for p in described)
-
-    one.wait(led, f"leaders of {topic}")
 
 
 @pytest.mark.parametrize("acks", [0, 1, -1])
@@ -148,10 +125,8 @@ def test_gaps_tells_how_long_each_partition_could_not_be_written(one_broker, top
     """The broker is stopped for a moment, which is a gap for all of them."""
     create(one_broker, topic, 2)
     broker = one_broker.broker(1)
-    program = os.path.join(os.path.dirname(clusters.default_binary()), "bench", "bench_load")
-    gaps = subprocess.Popen([program, "gaps", "--brokers", f"1={broker.port}", "--topic", topic, "--partitions", "2",
-                             "--acks", "-1", "--records", "1", "--rate", "100"], stdin=subprocess.PIPE,
-                            stdout=subprocess.PIPE, text=True)
+    gaps = bench_load.start("gaps", broker.address, topic, brokers=f"1={broker.port}", partitions=2, acks=-1, records=1,
+                            rate=100)
     assert gaps.stdout.readline() == "ready\n"
     broker.kill(signal.SIGSTOP)
     stopped = time.monotonic_ns()
@@ -200,10 +175,7 @@ def test_followers_notice_records_of_somebody_else(one_broker, topic):
     """What another producer writes meanwhile is not what was sent."""
     create(one_broker, topic, 1)
     address = one_broker.broker(1).address
-    program = os.path.join(os.path.dirname(clusters.default_binary()), "bench", "bench_load")
-    host, port = address.rsplit(":", 1)
-    follow = subprocess.Popen([program, "follow", "--host", host, "--port", port, "--topic", topic, "--rate", "100",
-                               "--seconds", "3", "--records", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    follow = bench_load.start("follow", address, topic, rate=100, seconds=3, records=1)
 
     def begun():
         end = one_broker.broker(1).call("ListOffsets", {"topics": [{"name": topic, "partitions": [
@@ -223,11 +195,7 @@ class Crowd:
     """bench_load crowd, step by step."""
 
     def __init__(self, address, topic, **options):
-        program = os.path.join(os.path.dirname(clusters.default_binary()), "bench", "bench_load")
-        host, port = address.rsplit(":", 1)
-        words = [w for k, v in options.items() for w in ("--" + k.replace("_", "-"), str(v))]
-        self.process = subprocess.Popen([program, "crowd", "--host", host, "--port", port, "--topic", topic, *words],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = bench_load.start("crowd", address, topic, **options)
 
     def line(self):
         return self.process.stdout.readline()

@@ -1,8 +1,7 @@
 """bench_load members against a real broker: what it measures happened, and it notices what it must."""
 import json
-import os
-import subprocess
 
+import bench_load
 import cluster as clusters
 import pytest
 import wire
@@ -20,16 +19,11 @@ def one_broker(needs_cluster, tmp_path_factory):
 @pytest.fixture
 def members(one_broker, topic):
     """members(number of them, how many leave): a running generator, of a group of the test's name."""
-    program = os.path.join(os.path.dirname(clusters.default_binary()), "bench", "bench_load")
-    if not os.access(program, os.X_OK):
-        pytest.skip(f"no {program} (build it first)")
     started = []
 
     def start(count, leaves, partitions=40):
-        process = subprocess.Popen([program, "members", "--port", str(one_broker.broker(1).port), "--topic", topic,
-                                    "--connections", str(count), "--requests", str(leaves), "--partitions",
-                                    str(partitions)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, text=True)
+        process = bench_load.start("members", one_broker.broker(1).address, topic, connections=count, requests=leaves,
+                                   partitions=partitions)
         started.append(process)
         assert process.stdout.readline() == "ready\n", process.stderr.read()
         return process

@@ -7,6 +7,7 @@ import sys
 
 import cluster as clusters
 import pytest
+from bench_load import create
 from confluent_kafka import Producer
 
 sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "bench"))
@@ -41,20 +42,6 @@ def one_broker(needs_cluster, tmp_path_factory):
     with clusters.Cluster(str(tmp_path_factory.mktemp("neutral") / "cluster"), brokers=1, config=config) as one:
         yield one
         assert one.reports() == []
-
-
-def create(one, topic, partitions=1, **configs):
-    answer = one.broker(1).call("CreateTopics", {"timeout_ms": 30000, "topics": [
-        {"name": topic, "num_partitions": partitions, "replication_factor": 1,
-         "configs": [{"name": key.replace("_", "."), "value": value} for key, value in configs.items()]}]})
-    assert answer["topics"][0]["error_code"] == 0
-
-    def led():
-        described = one.broker(1).call("Metadata", {"topics": [{"name": topic}]})["topics"][0]["partitions"]
-        return len(described) == partitions and all(p["leader_id"] == 1 for p in described)
-
-    one.wait(led, f"leaders of {topic}")
-    return one.broker(1)
 
 
 @pytest.mark.parametrize("codec, acks, record_bytes", [("none", "1", 100), ("lz4", "all", 1000), ("zstd", "1", 7)])
