@@ -153,6 +153,12 @@ bool epochs_changed(const struct epochs *epochs)
     return epochs->same_count != epochs->count || epochs->file_count != epochs->count;
 }
 
+bool epochs_lacks(const struct epochs *epochs, int64_t offset)
+{
+    return epochs->same_count < epochs->count &&
+           epochs->entries[epochs->same_count].start_offset < offset;
+}
+
 bool epochs_content(const struct epochs *epochs, struct buf *out)
 {
     if (!epochs_changed(epochs)) {

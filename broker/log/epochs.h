@@ -1,9 +1,9 @@
 /* epochs.h: where each leader epoch of a log begins. Strictly growing in epoch and in offset.
  *
  * Followers and consumers compare logs by it: "where does epoch e end?" is answered with the start
- * of the next one. Persisted in `leader-epoch-checkpoint`; an epoch is written there before the
- * first record of that epoch goes to the log, not when leadership begins, so that idle partitions
- * cost nothing.
+ * of the next one. Persisted in `leader-epoch-checkpoint`: when the segment that they begin in is
+ * finished, when the log is cut, or closed (flush.c, F5). Until then a crash takes them out of the
+ * batches, so that a new leadership costs no sync.
  *
  * Threads: epochs_end_of() and epochs_at() from any (a leaf lock inside); the rest in the log's
  * actor. Source: Kafka 3.9 in ZooKeeper mode. */
@@ -50,8 +50,9 @@ int32_t epochs_at(struct epochs *epochs, int64_t offset);
 /* -1: none. */
 int32_t epochs_latest(struct epochs *epochs);
 
-/* Does the file differ? */
+/* Does the file differ? And does it lack something that begins before `offset`? */
 bool epochs_changed(const struct epochs *epochs);
+bool epochs_lacks(const struct epochs *epochs, int64_t offset);
 
 /* Write the file if it differs. */
 MUST_USE enum err epochs_save(struct epochs *epochs, struct fs *fs, const char *path);

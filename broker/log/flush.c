@@ -9,6 +9,9 @@
  *   F4  A checkpoint may still name a recovery point from before a truncation. Until the log has
  *       grown beyond it (`point_written`), segments are synced when they are finished, so that F1
  *       holds for what the checkpoint says too.
+ *   F5  Leader epochs that begin before the last segment are in their file, durably: it is written
+ *       when a segment is finished, if there are new ones. Those of the last segment need no file,
+ *       for all of it is read again after a crash.
  *
  * A new generation begins with whatever makes a flush under way worthless: a truncation; a segment
  * that is finished, whose indexes that flush has not seen (F1); a sync by the actor itself, for the

@@ -233,7 +233,7 @@ char *plog_epochs_path(const struct plog *log)
 
 enum err plog_save_epochs(struct plog *log)
 {
-    if (!epochs_changed(&log->epochs)) { /* asked before each batch: no path is made for nothing */
+    if (!epochs_changed(&log->epochs)) {
         return ERR_OK;
     }
     char *path = plog_epochs_path(log);
@@ -259,6 +259,9 @@ enum err plog_roll(struct plog *log, int64_t now_ms)
     }
     if (err == ERR_OK) {
         err = plog_write_snapshot(log);
+    }
+    if (err == ERR_OK) {
+        err = plog_save_epochs(log); /* F5 */
     }
     if (err == ERR_OK) {
         err = plog_new_seg(log, end, now_ms);
@@ -340,14 +343,6 @@ static void stamp(struct plog *log, struct plog_batch *batch, int64_t base_offse
     batch->last_offset = batch_last_offset(&batch->header);
 }
 
-/* The epoch's entry goes to the disk before its first record. */
-static enum err begin_epoch(struct plog *log, int32_t epoch, int64_t offset)
-{
-    epochs_assign(&log->epochs, epoch, offset);
-    enum err err = plog_save_epochs(log);
-    return err == ERR_OK ? ERR_OK : plog_fail(log, err, "leader epochs");
-}
-
 enum err plog_begin_epoch(struct plog *log, int32_t epoch)
 {
     if (atomic_load(&log->failed)) {
@@ -378,13 +373,10 @@ static bool admit(struct plog *log, struct plog_batch *batch)
 static enum err enter(struct plog *log, struct gather *gather, const struct batch_header *header,
                       const uint8_t *data, size_t size, int64_t now_ms)
 {
-    enum err err = begin_epoch(log, header->leader_epoch, header->base_offset);
-    if (err != ERR_OK) {
-        return err;
-    }
+    epochs_assign(&log->epochs, header->leader_epoch, header->base_offset);
     int64_t position = plog_active(log)->size_bytes + gather->size_bytes;
     if (must_roll(log, position, batch_last_offset(header), header, now_ms)) {
-        err = gather_write(log, gather);
+        enum err err = gather_write(log, gather);
         if (err == ERR_OK) {
             err = plog_roll(log, now_ms);
         }

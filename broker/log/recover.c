@@ -291,6 +291,9 @@ enum err plog_load(struct plog *log, const struct plog_options *options, struct 
     if (err == ERR_OK) {
         err = settle_bounds(log, options);
     }
+    if (err == ERR_OK && epochs_lacks(&log->epochs, plog_active(log)->base_offset)) {
+        err = plog_save_epochs(log); /* F5 */
+    }
     if (err == ERR_OK && known) {
         err = plog_load_known_producers(log, options->known->snapshot_newest,
                                         options->known->producers_count);

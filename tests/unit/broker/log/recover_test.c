@@ -383,6 +383,21 @@ Test(recover, missing_or_damaged_epochs_are_no_reason_to_refuse_a_log)
     }
 }
 
+/* The next crash would find them neither there nor in the batches that it reads. */
+Test(recover, epochs_of_finished_segments_that_their_file_lacks_are_written_at_once)
+{
+    struct log_world w;
+    begin(&w, 3);
+    stop(&w);
+    file_write(&w, "leader-epoch-checkpoint", "", 0);
+    cr_assert_eq(open_and_check(&w), w.model.count);
+    log_flush_ok(&w);
+    w.options.recovery_point = plog_recovery_point(w.log);
+    stop(&w);
+    cr_assert_eq(open_and_check(&w), w.model.count, "of the last segment alone, and of the file");
+    world_end(&w);
+}
+
 /* The segment in the middle is recovered; the epoch of its first batch began before it. */
 Test(recover, of_a_middle_segment_keeps_where_its_first_epoch_began)
 {
