@@ -30,6 +30,14 @@ class Cell:
         return {"records": records, "record_bytes": record_bytes, "requests": requests, "partitions": self.partitions}
 
 
+def chosen(workload, all_cells, names):
+    """Those of these names (with commas; None: all)."""
+    wanted = [cell for cell in all_cells if names is None or cell.name in names.split(",")]
+    if not wanted:
+        raise SystemExit(f"{workload} has the cells {', '.join(cell.name for cell in all_cells)}")
+    return wanted
+
+
 def together(reports):
     """One report of those of all cells: {cell's name: report}."""
     return {"cells": reports, **{key: fold(one[key] for one in reports.values() if key in one)

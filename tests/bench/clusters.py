@@ -363,29 +363,3 @@ class Copied:
 
     def __getattr__(self, name):
         return getattr(self.brokers, name)
-
-
-class Flush(Copies):
-    name = "flush"
-    text = "throughput with flush.messages=1 next to that without"
-    peers = {"flushed": Brokers, "unflushed": Brokers}
-    config = None
-    partitions = 16
-    connections = 32  # a group commit lives on what is under way, and of one connection a broker begins 8 at a time
-
-    def __init__(self, options):
-        super().__init__(options)
-        self.figures[0].goal = "ratio >= 0.6"
-
-    def describe(self):
-        return f"{super().describe()}, {self.connections} connections"
-
-    def run(self, peer):
-        o = self.options
-        prewarm(o.mb * 1.2 + 500)
-        topic = peer.brokers.new_topic(self.partitions, 1, {"flush.messages": "1"} if peer.name == "flushed" else None)
-        report = load_runner.measured(o, "produce", peer, port=peer.port, topic=topic, partitions=self.partitions,
-                                      connections=self.connections, requests=o.requests, records=o.records,
-                                      record_bytes=o.record_bytes, depth=o.depth, acks=1)
-        peer.brokers.drop_topic(topic)
-        return report

@@ -25,9 +25,10 @@ class FloorProcess:
         self.pid = self.process.pid
         self.connection = wire.Connection("127.0.0.1", self.port)
 
-    def create(self, topic, partitions, replicas):
+    def create(self, topic, partitions, replicas, config=None):
         answer = self.connection.call("CreateTopics", {"topics": [
-            {"name": topic, "num_partitions": partitions, "replication_factor": replicas}]})
+            {"name": topic, "num_partitions": partitions, "replication_factor": replicas,
+             "configs": [{"name": key, "value": value} for key, value in (config or {}).items()]}]})
         if answer["topics"][0]["error_code"] != 0:
             raise SystemExit(f"bench: the floor cannot create a topic: {answer}")
 
@@ -80,12 +81,12 @@ class Floor:
     def bootstrap(self):
         return f"{LEADER_ID}={self.port}"
 
-    def new_topic(self, partitions, replicas=1):
+    def new_topic(self, partitions, replicas=1, config=None):
         """Its name; every follower reads it when this returns."""
         self.topics += 1
         name = f"bench-{self.topics}"
         for one in (self.leader, *(self.followers if replicas > 1 else ())):
-            one.create(name, partitions, replicas)
+            one.create(name, partitions, replicas, config)
         cluster_module.wait_until(lambda: self.leader.is_complete(name, replicas), f"followers of {name}")
         return name
 

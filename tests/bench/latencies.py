@@ -1,6 +1,7 @@
 """How long a record takes (L1): an open loop of small batches at given rates, from when one was due until it is answered
 and until its consumer has it. Three brokers with acks=all; one broker; and one request at a time.
 """
+import cells
 import load_runner
 from floors import Floor, FloorThree
 from kafka_peer import Kafka, KafkaThree
@@ -38,8 +39,8 @@ class Cell:
 class Rate(Cell):
     """So many batches a second."""
 
-    def __init__(self, name, rate, goals=None, partitions=1, records=1, record_bytes=100):
-        super().__init__(name, goals, rate=rate, records=records, record_bytes=record_bytes)
+    def __init__(self, name, rate, goals=None, partitions=1, records=1, record_bytes=100, connections=1):
+        super().__init__(name, goals, rate=rate, records=records, record_bytes=record_bytes, connections=connections)
         self.partitions, self.mb_s = partitions, rate * records * record_bytes / 1e6
 
     def measure(self, options, peer, **common):
@@ -67,13 +68,11 @@ class Latencies:
     """A run goes through the cells, each with a topic of its own."""
 
     open_loop = True
+    topic_config = None
 
     def __init__(self, options):
         self.options = options
-        wanted = options.cells.split(",") if options.cells else None
-        self.wanted = [cell for cell in self.cells if wanted is None or cell.name in wanted]
-        if not self.wanted:
-            raise SystemExit(f"{self.name} has the cells {', '.join(cell.name for cell in self.cells)}")
+        self.wanted = cells.chosen(self.name, self.cells, options.cells)
         self.figures = [figure for cell in self.wanted for figure in cell.figures()]
 
     def describe(self):
@@ -91,7 +90,7 @@ class Latencies:
 
     def run_cell(self, peer, cell):
         prewarm(cell.mb_s * self.options.seconds / 2 * self.replicas + 300)
-        topic = peer.new_topic(cell.partitions, self.replicas)
+        topic = peer.new_topic(cell.partitions, self.replicas, self.topic_config)
         report = cell.measure(self.options, peer, topic=topic, acks=self.acks, brokers=peer.bootstrap)
         peer.drop_topic(topic)
         return report

@@ -9,6 +9,7 @@ import sys
 NAMESPACE_VARIABLE = "BARNABAS_BENCH_NAMESPACE"
 MB = 1e6
 BUSY_LOAD = 0.5  # beyond it, others take part in the measuring
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def enter_namespace():
@@ -45,6 +46,16 @@ def prewarm(megabytes):
     del view
     memory.close()
     return size / MB
+
+
+def sync_disk(folder):
+    """Wait until all that was written to this folder's file system is on the disk."""
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        if _libc.syncfs(place) != 0:
+            raise OSError(ctypes.get_errno(), "syncfs")
+    finally:
+        os.close(place)
 
 
 def cpu_seconds(pid):
@@ -108,14 +119,13 @@ def put_first(pids):
 
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-_prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
 def end_with_parent(signal_number=signal.SIGKILL):
     """In a child: end when its parent does, however that ends. As preexec_fn of what is started to measure with."""
-    _prctl(PR_SET_PDEATHSIG, int(signal_number), 0, 0, 0)
+    _libc.prctl(PR_SET_PDEATHSIG, int(signal_number), 0, 0, 0)
 
 
 def adopt_orphans():
     """In a parent: children of children that have ended become its own, so that none is out of its sight."""
-    _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 
+import cells
 import load_runner
 import machine
 import usage
@@ -75,10 +76,7 @@ class Neutral:
 
     def __init__(self, options):
         self.options = options
-        wanted = options.cells.split(",") if options.cells else None
-        self.wanted = [cell for cell in self.cells if wanted is None or cell.name in wanted]
-        if not self.wanted:
-            raise SystemExit(f"bench: {self.name} has the cells {', '.join(cell.name for cell in self.cells)}")
+        self.wanted = cells.chosen(self.name, self.cells, options.cells)
         self.figures = [figure for cell in self.wanted for figure in cell.figures()]
 
     def records(self, cell):

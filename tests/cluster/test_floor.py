@@ -1,7 +1,10 @@
 """The floor of scripts/bench (tests/bench/floor) is what others are measured against: it must be a broker, if the least
 one. What it acknowledges is there, at that offset, unaltered, on as many machines as it says."""
 import argparse
+import errno
+import fcntl
 import os
+import struct
 import sys
 
 import bench_load
@@ -73,6 +76,37 @@ def test_what_is_produced_is_consumed(floor, acks):
     made = load("produce", one, topic, partitions=5, connections=7, requests=300, records=7, record_bytes=100, acks=acks)
     read = load("consume", one, topic, partitions=5, connections=3, fetch_bytes=3000)
     assert {k: read[k] for k in CHECKED} == {k: made[k] for k in CHECKED}
+
+
+def unallocated(path):
+    """Parts of a file that have no place on the disk yet, so that no sync has seen them."""
+    fiemap, head, extent, wait_for_disk = 0xC020660B, "=QQIIII", "=QQQQQIIII", 0x4
+    room = bytearray(struct.pack(head, 0, 1 << 62, 0, 0, 100, 0) + bytes(100 * struct.calcsize(extent)))
+    with open(path, "rb") as file:
+        try:
+            fcntl.ioctl(file, fiemap, room)
+        except OSError as problem:
+            if problem.errno in (errno.EOPNOTSUPP, errno.ENOTTY):
+                pytest.skip("this file system does not tell where its files are")
+            raise
+    count = struct.unpack_from(head, room)[3]
+    extents = [struct.unpack_from(extent, room, struct.calcsize(head) + i * struct.calcsize(extent)) for i in range(count)]
+    return count == 0, sum(1 for one in extents if one[5] & wait_for_disk)
+
+
+@pytest.mark.parametrize("partitions", [1, 5])
+def test_in_flush_mode_what_is_acknowledged_is_on_the_disk(floor, partitions):
+    """In both ways of syncing: few files one by one, more together."""
+    one = floor()
+    topic = one.new_topic(partitions, 1, {"flush.messages": "1"})
+    made = load("produce", one, topic, partitions=partitions, connections=7, requests=300, records=7, record_bytes=1000)
+    assert [unallocated(os.path.join(one.leader.folder, f"{topic}-{i}.log")) for i in range(partitions)] == \
+        [(False, 0)] * partitions
+    read = load("consume", one, topic, partitions=partitions)
+    assert {k: read[k] for k in CHECKED} == {k: made[k] for k in CHECKED}
+    with pytest.raises(SystemExit):
+        one.new_topic(1, 1, {"flush.ms": "1"})
+    one.drop_topic(topic)
 
 
 def test_frames_larger_than_its_buffer_and_answers_smaller_than_a_batch(floor):

@@ -200,9 +200,24 @@ static void on_list_offsets(struct server *server, struct client *client,
 
 /* ---- CreateTopics, DeleteTopics ---- */
 
+/* Does it want flush.messages=1? That is the only configuration there is. */
+static enum err flush_of(const struct create_topics_request_creatable_topic *topic, bool *flush)
+{
+    *flush = false;
+    for (int32_t i = 0; i < topic->configs_count; i++) {
+        if (!str_is(topic->configs[i].name, "flush.messages") ||
+            !str_is(topic->configs[i].value, "1")) {
+            return ERR_INVALID_CONFIG;
+        }
+        *flush = true;
+    }
+    return ERR_OK;
+}
+
 static enum err create(struct server *server,
                        const struct create_topics_request_creatable_topic *topic)
 {
+    bool flush;
     if (topic_find(server, topic->name) != NULL) {
         return ERR_TOPIC_ALREADY_EXISTS;
     }
@@ -212,7 +227,13 @@ static enum err create(struct server *server,
     if (topic->replication_factor != 1 && topic->replication_factor != 1 + FLOOR_FOLLOWERS_MAX) {
         return ERR_INVALID_REPLICATION_FACTOR;
     }
-    topic_make(server, topic->name, topic->num_partitions, topic->replication_factor);
+    if (flush_of(topic, &flush) != ERR_OK || (flush && topic->replication_factor != 1)) {
+        return ERR_INVALID_CONFIG;
+    }
+    topic_make(server, topic->name, topic->num_partitions, topic->replication_factor, flush);
+    if (flush && server->flush == NULL) {
+        flush_start(server);
+    }
     if (server->upstream != NULL) {
         upstream_ask(server);
     }

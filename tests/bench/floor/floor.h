@@ -2,9 +2,9 @@
  *
  * It does what no broker can avoid: parse, check the CRC-32C, patch offsets, write, send, and park
  * fetches that find nothing. Nothing else: one thread, one file for each partition, no index but in
- * memory, no sync, no recovery, no groups, no limits. What it does it does honestly: offsets,
- * checksums and error codes are real, acks=all waits for its followers, and clients such as
- * librdkafka can use it.
+ * memory, no sync but for topics with flush.messages=1, no recovery, no groups, no limits. What it
+ * does it does honestly: offsets, checksums and error codes are real, acks=all waits for its
+ * followers, and clients such as librdkafka can use it.
  *
  * A follower is the same program: it reads from its leader by ordinary Fetch requests, checks and
  * writes. Topics are made and deleted by requests; who makes one on a leader with
@@ -12,9 +12,9 @@
  *
  *   main.c     command line, event loop        client.c   a connection: frames in, answers out
  *   topic.c    topics, partitions, files       produce.c, fetch.c, admin.c   the requests
- *   follow.c   a follower's side
+ *   follow.c   a follower's side                 flush.c   topics with flush.messages=1
  *
- * Threads: one. What a machine cannot do (write, watch) ends the program. */
+ * Threads: one, and flush.c's. What a machine cannot do (write, watch) ends the program. */
 #pragma once
 
 #include <stdbool.h>
@@ -53,6 +53,10 @@ struct part {
     size_t places_capacity;
     struct list waiters; /* struct wanted: fetches that wait for more of it */
     struct list moved;   /* link in server.moved */
+    int64_t flushed_end; /* flush.c: on the disk is everything below; */
+    int64_t syncing_end; /* will be with the sync under way */
+    struct list dirty;   /* links in its lists */
+    struct list syncing;
 };
 
 /* Freed when it is deleted and nobody uses it: waits for it, or sends its file. */
@@ -61,6 +65,7 @@ struct topic {
     struct part **parts;
     int32_t parts_count;
     int32_t replicas;
+    bool flush; /* flush.messages=1 */
     int uses;
     bool deleted;
     struct list link;
@@ -76,6 +81,7 @@ struct server {
     struct list parked;        /* clients whose fetch waits, by deadline */
     struct list unreleased;    /* clients with answers that wait for followers */
     struct upstream *upstream; /* of a follower; NULL: this one leads */
+    struct flush *flush;       /* NULL: no topic wants it */
     int64_t next_producer_id;
     uint8_t *shared; /* received here where nothing is left over from before */
 };
@@ -84,7 +90,8 @@ __attribute__((noreturn)) void floor_end(const char *what);
 uint64_t floor_now_ns(void);
 
 struct topic *topic_find(struct server *server, struct str name);
-struct topic *topic_make(struct server *server, struct str name, int32_t parts, int32_t replicas);
+struct topic *topic_make(struct server *server, struct str name, int32_t parts, int32_t replicas,
+                         bool flush);
 void topic_delete(struct server *server, struct topic *topic);
 void topic_put(struct topic *topic);
 
@@ -95,7 +102,7 @@ struct part *part_find(struct server *server, struct str topic, int32_t index);
  * are no batches, their checksum is wrong, or they do not begin at the end. */
 bool part_append(struct server *server, struct part *part, struct bytes batches);
 
-/* Take what the followers have into account. */
+/* Take what the followers have, or what is on the disk, into account. */
 void part_raise_hw(struct server *server, struct part *part);
 
 /* The position of the batch with this offset, and of the one behind it. */
@@ -206,6 +213,16 @@ bool on_admin(struct server *server, struct client *client, const struct request
               struct bytes body);
 /* Does the floor speak it? */
 bool floor_speaks(int16_t key, int16_t version);
+
+/* ---- flush.c ---- */
+
+/* The first topic that wants it is there. */
+void flush_start(struct server *server);
+/* A partition of such a topic was appended to. */
+void flush_want(struct server *server, struct part *part);
+/* At the end of a turn: begin a sync, if none is under way and something wants it. */
+void flush_go_on(struct server *server);
+void flush_on_event(struct server *server);
 
 /* ---- follow.c ---- */
 

@@ -110,12 +110,15 @@ __attribute__((noreturn)) static void run(struct server *server, int listener)
                 accept_all(server, listener);
             } else if (events[i].data.ptr == server) {
                 exit(0);
+            } else if (events[i].data.ptr == server->flush) {
+                flush_on_event(server);
             } else if (events[i].data.ptr == server->upstream) {
                 upstream_on_event(server);
             } else {
                 client_on_event(server, events[i].data.ptr, events[i].events);
             }
         }
+        flush_go_on(server);
         if (!list_empty(&server->moved)) {
             wake(server);
         }

@@ -21,6 +21,9 @@ static enum err append_batch(struct server *server, struct part *part, struct by
     if (!part_append(server, part, records)) {
         return ERR_CORRUPT_MESSAGE;
     }
+    if (part->topic->flush) {
+        flush_want(server, part);
+    }
     part_raise_hw(server, part);
     return ERR_OK;
 }
@@ -37,7 +40,8 @@ static void produce_part(struct server *server, struct client *client, int16_t a
     reply->error_code = err_wire(err);
     reply->base_offset = err == ERR_OK ? base_offset : -1;
     reply->log_start_offset = err == ERR_OK ? 0 : -1;
-    if (err == ERR_OK && acks == -1 && part->offset_hw < part->offset_end) {
+    bool waits = err == ERR_OK && (acks == -1 || (acks == 1 && part->topic->flush));
+    if (waits && part->offset_hw < part->offset_end) {
         reply_wait(server, client, part);
     }
 }

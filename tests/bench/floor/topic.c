@@ -40,16 +40,20 @@ static struct part *part_make(const struct server *server, struct topic *topic, 
     }
     list_init(&part->waiters);
     list_init(&part->moved);
+    list_init(&part->dirty);
+    list_init(&part->syncing);
     return part;
 }
 
-struct topic *topic_make(struct server *server, struct str name, int32_t parts, int32_t replicas)
+struct topic *topic_make(struct server *server, struct str name, int32_t parts, int32_t replicas,
+                         bool flush)
 {
     struct topic *topic = mem_new(struct topic);
     topic->name = str_dup(name);
     topic->parts = mem_zalloc((size_t)parts, sizeof(struct part *));
     topic->parts_count = parts;
     topic->replicas = replicas;
+    topic->flush = flush;
     topic->uses = 1;
     for (int32_t i = 0; i < parts; i++) {
         topic->parts[i] = part_make(server, topic, i);
@@ -108,7 +112,7 @@ static void moved(struct server *server, struct part *part)
 
 void part_raise_hw(struct server *server, struct part *part)
 {
-    int64_t hw = part->offset_end;
+    int64_t hw = part->topic->flush ? part->flushed_end : part->offset_end;
     for (int32_t i = 0; i < part->topic->replicas - 1; i++) {
         hw = part->copied[i] < hw ? part->copied[i] : hw;
     }
