@@ -13,7 +13,7 @@ enum {
        none. */
     RECEIVE_BUFFER_BYTES = 256 * 1024,
     /* A frame from this size on is received straight into its own memory: where the last one was so
-       large, only the head of the next goes through the shared buffer. */
+       large, only the head of the next goes through the shared buffer, and is copied. */
     LARGE_FRAME_BYTES = 32 * 1024,
     LARGE_HEAD_BYTES = 4096,
     /* After so many bytes the other connections of the loop get their turn. */
@@ -267,42 +267,62 @@ static void conn_consume_left(struct conn *conn)
     mem_free(left);
 }
 
-/* Bytes of a large frame go straight into it. */
-static enum err receive_frame(struct conn *conn, size_t *got)
+/* Where the next bytes go. Those of a large frame straight into it; what comes behind, into the
+ * shared buffer: the head of the next frame, most likely, so that one call does for a frame. */
+struct receive {
+    struct iovec parts[2];
+    int count;
+    size_t direct; /* bytes of the first part, when it is a frame's */
+    size_t wanted;
+};
+
+static struct receive receive_plan(const struct conn *conn)
 {
-    struct net_stream *stream = conn->stream;
-    enum err err = stream->ops->recv(stream, conn->frame + conn->frame_bytes,
-                                     conn->frame_size - conn->frame_bytes, got);
-    if (err == ERR_OK) {
-        conn->frame_bytes += (uint32_t)*got;
+    struct receive plan = {.count = 0};
+    if (conn->large && conn->frame != NULL) {
+        plan.direct = conn->frame_size - conn->frame_bytes;
+        plan.parts[plan.count++] = (struct iovec){conn->frame + conn->frame_bytes, plan.direct};
+    }
+    size_t room = conn->large ? LARGE_HEAD_BYTES : RECEIVE_BUFFER_BYTES;
+    plan.parts[plan.count++] = (struct iovec){receive_buffer, room};
+    plan.wanted = plan.direct + room;
+    return plan;
+}
+
+/* The connection may be freed meanwhile. */
+static void received(struct conn *conn, const struct receive *plan, size_t got)
+{
+    size_t direct = got < plan->direct ? got : plan->direct;
+    if (plan->direct > 0) {
+        conn->frame_bytes += (uint32_t)direct;
         if (conn->frame_bytes == conn->frame_size) {
             conn_deliver(conn);
         }
     }
-    return err;
+    if (got > direct) {
+        size_t used = conn_consume(conn, receive_buffer, got - direct);
+        if (!conn->dead) {
+            conn_keep(conn, receive_buffer + used, got - direct - used);
+        }
+    }
 }
 
-/* How much to receive at once through the shared buffer. */
-static size_t shared_room(const struct conn *conn)
-{
-    return conn->large && conn->frame == NULL ? LARGE_HEAD_BYTES : RECEIVE_BUFFER_BYTES;
-}
-
-static enum err receive_shared(struct conn *conn, size_t room, size_t *got)
+/* *more: as much as was asked for came, so there may be more. */
+static enum err receive_some(struct conn *conn, size_t *got, bool *more)
 {
     if (receive_buffer == NULL) {
         receive_buffer_make();
     }
     must(!receive_buffer_busy);
-    enum err err = conn->stream->ops->recv(conn->stream, receive_buffer, room, got);
+    struct receive plan = receive_plan(conn);
+    struct net_stream *stream = conn->stream;
+    enum err err = stream->ops->recv(stream, plan.parts, plan.count, got);
     if (err != ERR_OK) {
         return err;
     }
+    *more = *got == plan.wanted;
     receive_buffer_busy = true;
-    size_t used = conn_consume(conn, receive_buffer, *got);
-    if (!conn->dead) {
-        conn_keep(conn, receive_buffer + used, *got - used);
-    }
+    received(conn, &plan, *got);
     receive_buffer_busy = false;
     return ERR_OK;
 }
@@ -310,13 +330,11 @@ static enum err receive_shared(struct conn *conn, size_t room, size_t *got)
 static void conn_read(struct conn *conn)
 {
     size_t total = 0;
+    bool more = true; /* else the socket is empty, most likely: save the call that says so */
     conn_consume_left(conn);
-    while (conn_reads(conn) && conn->left == NULL && total < RECEIVE_TURN_BYTES) {
+    while (more && conn_reads(conn) && conn->left == NULL && total < RECEIVE_TURN_BYTES) {
         size_t got = 0;
-        size_t room = shared_room(conn);
-        bool direct =
-            conn->frame != NULL && conn->frame_size - conn->frame_bytes >= LARGE_FRAME_BYTES / 2;
-        enum err err = direct ? receive_frame(conn, &got) : receive_shared(conn, room, &got);
+        enum err err = receive_some(conn, &got, &more);
         if (conn->dead) {
             return;
         }
@@ -329,9 +347,6 @@ static void conn_read(struct conn *conn)
         }
         conn->last_active_ms = loop_now_ms(loop_of(conn));
         total += got;
-        if (!direct && got < room) {
-            break; /* the socket is empty, most likely: save the call that says so */
-        }
     }
     if (!conn->dead && !conn->client) {
         conn_want(conn);

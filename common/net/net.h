@@ -34,8 +34,9 @@ struct net_name {
 };
 
 struct net_stream_ops {
-    /* Bytes received (> 0), ERR_AGAIN when none are there, ERR_CLOSED at the end or on a reset. */
-    enum err (*recv)(struct net_stream *stream, void *data, size_t size, size_t *got);
+    /* Bytes received (> 0) into the parts, in their order; ERR_AGAIN when none are there,
+     * ERR_CLOSED at the end or on a reset. */
+    enum err (*recv)(struct net_stream *stream, const struct iovec *parts, int count, size_t *got);
     /* May take less than offered; ERR_AGAIN when it takes nothing. `more`: something follows at
      * once. */
     enum err (*send)(struct net_stream *stream, const struct iovec *parts, int count, bool more,

@@ -140,7 +140,17 @@ static void socket_tune(const struct net_tcp *net, int fd)
 
 /* ---- streams ---- */
 
-static enum err tcp_recv(struct net_stream *stream, void *data, size_t size, size_t *got)
+static ssize_t recv_parts(int fd, const struct iovec *parts, int count)
+{
+    if (count == 1) {
+        return recv(fd, parts[0].iov_base, parts[0].iov_len, 0);
+    }
+    struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = (size_t)count};
+    return recvmsg(fd, &msg, 0);
+}
+
+static enum err tcp_recv(struct net_stream *stream, const struct iovec *parts, int count,
+                         size_t *got)
 {
     struct tcp_stream *tcp = of_stream(stream);
     *got = 0;
@@ -149,16 +159,13 @@ static enum err tcp_recv(struct net_stream *stream, void *data, size_t size, siz
     }
     ssize_t n;
     do {
-        n = recv(tcp->fd, data, size, 0);
+        n = recv_parts(tcp->fd, parts, count);
     } while (n < 0 && errno == EINTR);
     if (n > 0) {
         *got = (size_t)n;
         return ERR_OK;
     }
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-        return ERR_AGAIN;
-    }
-    return size == 0 ? ERR_OK : ERR_CLOSED;
+    return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? ERR_AGAIN : ERR_CLOSED;
 }
 
 static enum err sent_result(ssize_t n, size_t *sent)

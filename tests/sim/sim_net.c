@@ -15,6 +15,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "../support/iov.h"
 
 enum { COPY_BYTES = 64 * 1024, FIRST_PORT = 20000, FIRST_EPHEMERAL = 32768 };
 
@@ -352,8 +353,10 @@ static size_t some(struct sim_net *net, size_t size)
     return size;
 }
 
-static enum err end_recv(struct net_stream *stream, void *data, size_t size, size_t *got)
+static enum err end_recv(struct net_stream *stream, const struct iovec *parts, int count,
+                         size_t *got)
 {
+    size_t size = iov_size(parts, count);
     struct end *end = (struct end *)stream;
     struct pipe *in = &end->link->pipes[1 - end->side];
     *got = 0;
@@ -366,7 +369,7 @@ static enum err end_recv(struct net_stream *stream, void *data, size_t size, siz
         return in->ended && size > 0 ? ERR_CLOSED : ERR_AGAIN;
     }
     *got = some(end->link->net, size < there ? size : there);
-    memcpy(data, in->arrived.data + in->read_at, *got);
+    iov_fill(parts, count, in->arrived.data + in->read_at, *got);
     in->read_at += *got;
     if (in->read_at == in->arrived.size) {
         buf_clear(&in->arrived);

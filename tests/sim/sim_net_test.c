@@ -32,7 +32,7 @@ static void on_ready(struct net_stream *stream, int ready)
         w->writable[side] = true;
     }
     if ((ready & NET_READABLE) != 0) {
-        enum err err = stream->ops->recv(stream, data, sizeof(data), &got);
+        enum err err = stream->ops->recv(stream, &(struct iovec){data, sizeof(data)}, 1, &got);
         buf_put(&w->got[side], data, got);
         w->closed[side] = err == ERR_CLOSED;
         want = w->closed[side] ? 0 : want;
@@ -203,7 +203,7 @@ Test(sim_net, nobody_listens_there)
     uint8_t byte;
     size_t got;
     cr_assert(w.writable[0], "a failed attempt is told like a success");
-    cr_assert_eq(w.ends[0]->ops->recv(w.ends[0], &byte, 1, &got), ERR_CLOSED);
+    cr_assert_eq(w.ends[0]->ops->recv(w.ends[0], &(struct iovec){&byte, 1}, 1, &got), ERR_CLOSED);
     fini(&w);
 }
 

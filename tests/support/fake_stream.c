@@ -1,6 +1,7 @@
 #include "support/fake_stream.h"
 
 #include "base/must.h"
+#include "support/iov.h"
 
 static struct fake_stream *of_stream(struct net_stream *stream)
 {
@@ -12,11 +13,12 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-static enum err fake_recv(struct net_stream *stream, void *data, size_t size, size_t *got)
+static enum err fake_recv(struct net_stream *stream, const struct iovec *parts, int count,
+                          size_t *got)
 {
     struct fake_stream *fake = of_stream(stream);
     must(!fake->closed);
-    *got = least(least(size, fake->recv_max), fake->in.size - fake->in_at);
+    *got = least(least(iov_size(parts, count), fake->recv_max), fake->in.size - fake->in_at);
     if (fake->broken != ERR_OK) {
         *got = 0;
         return fake->broken;
@@ -24,7 +26,7 @@ static enum err fake_recv(struct net_stream *stream, void *data, size_t size, si
     if (*got == 0) {
         return fake->eof ? ERR_CLOSED : ERR_AGAIN;
     }
-    memcpy(data, fake->in.data + fake->in_at, *got);
+    iov_fill(parts, count, fake->in.data + fake->in_at, *got);
     fake->in_at += *got;
     buf_printf(&fake->trace, "recv %zu; ", *got);
     return ERR_OK;
