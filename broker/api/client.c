@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "net/spare.h"
 #include "session/fetch_session.h"
 
 #define LOGGER "kafka.network.Processor"
@@ -65,7 +66,7 @@ static void req_free(struct req *req)
     if (req->charged_bytes > 0) {
         budget_release(client_lease(req->client), req->charged_bytes);
     }
-    mem_free(req->frame);
+    spare_frame_give(req->frame, req->frame_bytes);
     bool small = arena_size(&req->arena) <= CLIENT_SPARE_ARENA_BYTES &&
                  req->out.capacity <= CLIENT_SPARE_REPLY_BYTES;
     if (!small || netloop->spare_requests_count == CLIENT_SPARE_REQUESTS_MAX) {

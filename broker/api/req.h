@@ -50,7 +50,7 @@ struct req {
     int32_t correlation_id;
     struct str client_id;
     const void *body; /* decoded; the handler knows its type */
-    uint8_t *frame;   /* mem_free */
+    uint8_t *frame;   /* spare_frame_give */
     size_t frame_bytes;
     int64_t charged_bytes; /* of the loop's budget */
     bool frame_charged;    /* the frame is part of that */

@@ -176,6 +176,7 @@ void config_set_layer(struct config *config, int layer, enum config_key key, con
 {
     mem_free(config->layers[layer][key]);
     config->layers[layer][key] = trimmed(value);
+    atomic_store_explicit(&config->numbers[key].known, false, memory_order_relaxed);
 }
 
 static void set_dynamic(struct config *config, int layer, const struct config_pair *pairs,
@@ -284,12 +285,20 @@ bool config_is_set(const struct config *config, enum config_key key)
     return config_source(config, key) != SOURCE_DEFAULT;
 }
 
+/* Asked for each request: the text is parsed once. Threads that do it at the same time come to the
+ * same number. */
 int64_t config_long(const struct config *config, enum config_key key)
 {
+    struct config_number *number = (struct config_number *)(uintptr_t)&config->numbers[key];
+    if (atomic_load_explicit(&number->known, memory_order_acquire)) {
+        return atomic_load_explicit(&number->value, memory_order_relaxed);
+    }
     int64_t value = 0;
     const char *text = config_str(config, key);
     must(text != NULL);
     must(config_parse_long(text, &value));
+    atomic_store_explicit(&number->value, value, memory_order_relaxed);
+    atomic_store_explicit(&number->known, true, memory_order_release);
     return value;
 }
 

@@ -17,9 +17,16 @@ struct config_extra {
     int layer;
 };
 
+/* A value that was asked for as a number. */
+struct config_number {
+    _Atomic int64_t value;
+    _Atomic bool known;
+};
+
 struct config {
     _Atomic int32_t count;
     char *layers[CONFIG_LAYERS][KEY_COUNT]; /* NULL: silent */
+    struct config_number numbers[KEY_COUNT];
     struct config_extra *extras;
     int extras_count;
     /* Names of variables that were ignored, with commas; NULL: none. Not kept in dynamic snapshots.

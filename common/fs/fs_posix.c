@@ -135,7 +135,8 @@ static enum err posix_pwritev(struct fs_file *file, const struct iovec *parts, i
     for (int i = 0; i < count; i++) {
         size += parts[i].iov_len;
     }
-    ssize_t n = pwritev(fd_of(file), parts, count, offset);
+    ssize_t n = count == 1 ? pwrite(fd_of(file), parts[0].iov_base, size, offset)
+                           : pwritev(fd_of(file), parts, count, offset);
     if (n < 0 && errno != EINTR) {
         return err_from_errno(errno);
     }

@@ -1,17 +1,14 @@
 #include "net/conn.h"
 
-#include <pthread.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "net/spare.h"
 
 enum {
     SIZE_BYTES = 4,
-    /* One receive takes up to so much; shared by all connections of a thread, so an idle one holds
-       none. */
-    RECEIVE_BUFFER_BYTES = 256 * 1024,
     /* A frame from this size on is received straight into its own memory: where the last one was so
        large, only the head of the next goes through the shared buffer, and is copied. */
     LARGE_FRAME_BYTES = 32 * 1024,
@@ -60,24 +57,9 @@ struct conn {
 /* With the stream and what the owner keeps, an idle connection is to stay below 512 bytes. */
 _Static_assert(sizeof(struct conn) <= 104, "every connection pays for this");
 
-/* One thread reads at a time into its own buffer; what a paused connection could not take is copied
- * out. */
-static _Thread_local uint8_t *receive_buffer;
+/* A thread reads for one connection at a time into the buffer that they share; what a paused one
+ * could not take is copied out. */
 static _Thread_local bool receive_buffer_busy;
-static pthread_key_t receive_buffer_key; /* frees it with its thread */
-static pthread_once_t receive_buffer_once = PTHREAD_ONCE_INIT;
-
-static void receive_buffer_make_key(void)
-{
-    must(pthread_key_create(&receive_buffer_key, mem_free) == 0);
-}
-
-static void receive_buffer_make(void)
-{
-    pthread_once(&receive_buffer_once, receive_buffer_make_key);
-    receive_buffer = mem_alloc(RECEIVE_BUFFER_BYTES);
-    must(pthread_setspecific(receive_buffer_key, receive_buffer) == 0);
-}
 
 static void conn_release(struct conn *conn)
 {
@@ -183,7 +165,7 @@ static bool conn_ask(struct conn *conn)
         conn->asking = false;
         conn->frame_size = (uint32_t)size;
         conn->large = size >= LARGE_FRAME_BYTES;
-        conn->frame = mem_alloc((size_t)size);
+        conn->frame = spare_frame_take((size_t)size);
         conn->frame_bytes = 0;
         return true;
     case CONN_WAIT:
@@ -276,15 +258,15 @@ struct receive {
     size_t wanted;
 };
 
-static struct receive receive_plan(const struct conn *conn)
+static struct receive receive_plan(const struct conn *conn, uint8_t *shared)
 {
     struct receive plan = {.count = 0};
     if (conn->large && conn->frame != NULL) {
         plan.direct = conn->frame_size - conn->frame_bytes;
         plan.parts[plan.count++] = (struct iovec){conn->frame + conn->frame_bytes, plan.direct};
     }
-    size_t room = conn->large ? LARGE_HEAD_BYTES : RECEIVE_BUFFER_BYTES;
-    plan.parts[plan.count++] = (struct iovec){receive_buffer, room};
+    size_t room = conn->large ? LARGE_HEAD_BYTES : SPARE_RECEIVE_BYTES;
+    plan.parts[plan.count++] = (struct iovec){shared, room};
     plan.wanted = plan.direct + room;
     return plan;
 }
@@ -292,6 +274,7 @@ static struct receive receive_plan(const struct conn *conn)
 /* The connection may be freed meanwhile. */
 static void received(struct conn *conn, const struct receive *plan, size_t got)
 {
+    const uint8_t *shared = plan->parts[plan->count - 1].iov_base;
     size_t direct = got < plan->direct ? got : plan->direct;
     if (plan->direct > 0) {
         conn->frame_bytes += (uint32_t)direct;
@@ -300,9 +283,9 @@ static void received(struct conn *conn, const struct receive *plan, size_t got)
         }
     }
     if (got > direct) {
-        size_t used = conn_consume(conn, receive_buffer, got - direct);
+        size_t used = conn_consume(conn, shared, got - direct);
         if (!conn->dead) {
-            conn_keep(conn, receive_buffer + used, got - direct - used);
+            conn_keep(conn, shared + used, got - direct - used);
         }
     }
 }
@@ -310,11 +293,8 @@ static void received(struct conn *conn, const struct receive *plan, size_t got)
 /* *more: as much as was asked for came, so there may be more. */
 static enum err receive_some(struct conn *conn, size_t *got, bool *more)
 {
-    if (receive_buffer == NULL) {
-        receive_buffer_make();
-    }
     must(!receive_buffer_busy);
-    struct receive plan = receive_plan(conn);
+    struct receive plan = receive_plan(conn, spare_receive_buffer());
     struct net_stream *stream = conn->stream;
     enum err err = stream->ops->recv(stream, plan.parts, plan.count, got);
     if (err != ERR_OK) {
@@ -368,7 +348,7 @@ static enum err conn_send_queued(struct conn *conn, bool *yielded)
         conn->last_active_ms = loop_now_ms(loop_of(conn));
     }
     if (err == ERR_OK) {
-        outq_free(conn->outq);
+        spare_outq_give(conn->outq);
         conn->outq = NULL;
     }
     return err;
@@ -518,7 +498,7 @@ const char *conn_peer_host(const struct conn *conn, struct net_name *out)
 struct outq *conn_outq(struct conn *conn)
 {
     if (conn->outq == NULL) {
-        conn->outq = outq_new();
+        conn->outq = spare_outq_take();
     }
     return conn->outq;
 }

@@ -30,7 +30,8 @@ struct conn_events {
     /* `size` may be negative or absurd: the peer sent it. `first4` are the bytes it came in, enough
      * to recognise other protocols. */
     enum conn_verdict (*on_frame_size)(struct conn *conn, int32_t size, const uint8_t *first4);
-    /* A whole frame (without its size). `frame` is from mem_alloc and now the callee's. */
+    /* A whole frame (without its size). `frame` is the callee's now: spare_frame_give() (spare.h)
+     * or mem_free(). */
     void (*on_frame)(struct conn *conn, uint8_t *frame, size_t size);
     /* The out-queue has drained below what stopped reading, or completely. */
     void (*on_drained)(struct conn *conn);

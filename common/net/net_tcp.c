@@ -186,8 +186,12 @@ static enum err tcp_send(struct net_stream *stream, const struct iovec *parts, i
         *sent = 0;
         return ERR_CLOSED;
     }
+    int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
+    if (count == 1) {
+        return sent_result(send(tcp->fd, parts[0].iov_base, parts[0].iov_len, flags), sent);
+    }
     struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = (size_t)count};
-    return sent_result(sendmsg(tcp->fd, &msg, MSG_NOSIGNAL | (more ? MSG_MORE : 0)), sent);
+    return sent_result(sendmsg(tcp->fd, &msg, flags), sent);
 }
 
 static enum err send_file_copy(struct net_stream *stream, struct fs_file *file, int64_t offset,
