@@ -66,6 +66,13 @@ struct zk_op_result {
     struct str path;     /* after CREATE: the name made (sequence nodes) */
 };
 
+/* One node of many. */
+struct zk_read {
+    enum err err; /* ERR_OK, ERR_NOT_FOUND, ERR_ZK_OTHER */
+    struct bytes data;
+    struct zk_stat stat;
+};
+
 struct zk_result {
     enum err err;
     struct bytes data;          /* get */
@@ -75,6 +82,8 @@ struct zk_result {
     struct str path;                    /* create: the path made */
     const struct zk_op_result *results; /* multi */
     int32_t results_count;
+    const struct zk_read *reads; /* get_many, in the order of the paths */
+    int32_t reads_count;
 };
 
 /* `result` and what it points to live until the callback returns. */
@@ -87,6 +96,11 @@ struct zk_events {
 
 struct zk_ops {
     void (*get)(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg);
+    /* Data of many nodes, much cheaper than a get() of each. It may take another way to the server:
+     * nothing is promised of its order among other calls, but that what is read is not older than
+     * any stat that a result of this session has told. */
+    void (*get_many)(struct zk *zk, const char *const *paths, int32_t count, zk_result_fn *fn,
+                     void *arg);
     void (*exists)(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg);
     void (*children)(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg);
     void (*create)(struct zk *zk, const char *path, struct bytes data, int flags, zk_result_fn *fn,
@@ -107,6 +121,10 @@ struct zk_ops {
 struct zk {
     const struct zk_ops *ops;
 };
+
+/* What get_many() means, by a get() of each. */
+void zk_get_each(struct zk *zk, const char *const *paths, int32_t count, zk_result_fn *fn,
+                 void *arg);
 
 /* How to open sessions: what struct env carries. */
 struct zk_factory {

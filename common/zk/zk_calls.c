@@ -6,6 +6,7 @@
 
 enum call_kind {
     CALL_GET,
+    CALL_GET_MANY,
     CALL_EXISTS,
     CALL_CHILDREN,
     CALL_CREATE,
@@ -26,6 +27,8 @@ struct call {
     bool watch;
     struct zk_op *ops;
     int32_t ops_count;
+    const char **paths;
+    int32_t paths_count;
     zk_call_fn *fn;
     void *arg;
     bool repeated;
@@ -77,6 +80,9 @@ static void call_send(struct call *call)
     switch (call->kind) {
     case CALL_GET:
         zk->ops->get(zk, call->path, call->watch, call_on_result, call);
+        break;
+    case CALL_GET_MANY:
+        zk->ops->get_many(zk, call->paths, call->paths_count, call_on_result, call);
         break;
     case CALL_EXISTS:
         zk->ops->exists(zk, call->path, call->watch, call_on_result, call);
@@ -178,6 +184,19 @@ static void start_read(struct zk_calls *calls, enum call_kind kind, const char *
 void zk_calls_get(struct zk_calls *calls, const char *path, bool watch, zk_call_fn *fn, void *arg)
 {
     start_read(calls, CALL_GET, path, watch, fn, arg);
+}
+
+void zk_calls_get_many(struct zk_calls *calls, const char *const *paths, int32_t count,
+                       zk_call_fn *fn, void *arg)
+{
+    struct call *call = call_new(calls, CALL_GET_MANY, "", fn, arg);
+    must(count > 0);
+    call->paths = arena_array(&call->arena, const char *, (size_t)count);
+    call->paths_count = count;
+    for (int32_t i = 0; i < count; i++) {
+        call->paths[i] = arena_cstr(&call->arena, str_of(paths[i]));
+    }
+    call_start(call);
 }
 
 void zk_calls_exists(struct zk_calls *calls, const char *path, bool watch, zk_call_fn *fn,

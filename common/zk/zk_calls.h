@@ -40,6 +40,8 @@ void zk_calls_set_session(struct zk_calls *calls, struct zk *zk);
 void zk_calls_fini(struct zk_calls *calls);
 
 void zk_calls_get(struct zk_calls *calls, const char *path, bool watch, zk_call_fn *fn, void *arg);
+void zk_calls_get_many(struct zk_calls *calls, const char *const *paths, int32_t count,
+                       zk_call_fn *fn, void *arg);
 void zk_calls_exists(struct zk_calls *calls, const char *path, bool watch, zk_call_fn *fn,
                      void *arg);
 void zk_calls_children(struct zk_calls *calls, const char *path, bool watch, zk_call_fn *fn,

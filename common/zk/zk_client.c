@@ -135,6 +135,7 @@ static void session_free(struct zk_session *session)
             mem_free(delivery);
         }
     }
+    zk_many_free(session->many);
     while (!list_empty(&session->ops)) {
         zk_op_free(container_of(session->ops.next, struct zk_op_call, link));
     }
@@ -145,7 +146,7 @@ static void session_free(struct zk_session *session)
     mem_free(session);
 }
 
-static void session_unref(struct zk_session *session)
+void zk_session_unref(struct zk_session *session)
 {
     pthread_mutex_lock(&session->lock);
     must(session->refs > 0);
@@ -161,7 +162,12 @@ static void deliver(struct zk_session *session, struct zk_delivery *delivery)
     if (delivery->kind == DELIVER_RESULT) {
         struct zk_op_call *op = container_of(delivery, struct zk_op_call, delivery);
         list_remove(&op->link);
-        op->fn(op->arg, &op->result);
+        if (op->refused) {
+            zk_op_many_each(op);
+        } else {
+            zk_op_note_zxid(session, &op->result);
+            op->fn(op->arg, &op->result);
+        }
         zk_op_free(op);
         return;
     }
@@ -192,7 +198,7 @@ static void on_wake(struct loop_msg *msg)
     }
     list_splice_back(&session->inbox, &batch); /* closed by a callback: session_free() has them */
     pthread_mutex_unlock(&session->lock);
-    session_unref(session);
+    zk_session_unref(session);
 }
 
 static int64_t client_session_id(struct zk *zk)
@@ -244,6 +250,7 @@ static void client_close(struct zk *zk)
     session->refs++;
     pthread_cond_broadcast(&session->changed);
     pthread_mutex_unlock(&session->lock);
+    zk_op_many_close(session);
     list_for_each (link, &session->ops) {
         struct zk_op_call *op = container_of(link, struct zk_op_call, link);
         op->fn(op->arg, &(struct zk_result){.err = ERR_CLOSED});
@@ -254,11 +261,12 @@ static void client_close(struct zk *zk)
         wait_for(session, &session->keeper_done, &session->keeper_done, CLOSE_WAIT_MS);
     }
     pthread_mutex_unlock(&session->lock);
-    session_unref(session);
+    zk_session_unref(session);
 }
 
 static const struct zk_ops client_ops = {
     .get = zk_op_get,
+    .get_many = zk_op_get_many,
     .exists = zk_op_exists,
     .children = zk_op_children,
     .create = zk_op_create,
@@ -413,7 +421,7 @@ static void *keeper_main(void *arg)
     pthread_cond_broadcast(&session->changed);
     pthread_mutex_unlock(&session->lock);
     if (!used) {
-        session_unref(session);
+        zk_session_unref(session);
     }
     return NULL;
 }
@@ -457,6 +465,7 @@ static struct zk *client_open(struct zk_factory *factory, struct loop *loop, con
     session->refs = 1; /* the keeper's */
     list_init(&session->ops);
     list_init(&session->inbox);
+    zk_op_many_init(session);
     init_lock(session);
     pthread_mutex_lock(&all.lock);
     list_push_back(&all.sessions, &session->link);

@@ -512,6 +512,7 @@ static void mem_close(struct zk *zk)
 
 static const struct zk_ops mem_ops = {
     .get = mem_get,
+    .get_many = zk_get_each,
     .exists = mem_exists,
     .children = mem_children,
     .create = mem_create,

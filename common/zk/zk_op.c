@@ -38,7 +38,7 @@ static enum err err_of(int rc)
 /* ---- On the library's threads: results. */
 
 /* The result is complete: hand the op to the loop. */
-static void op_done(struct zk_op_call *op, int rc)
+void zk_op_done(struct zk_op_call *op, int rc)
 {
     struct zk_session *session = op->session;
     op->result.err = err_of(rc);
@@ -76,7 +76,7 @@ static void on_data(int rc, const char *value, int value_len, const struct Stat 
             op->result.data = (struct bytes){(const uint8_t *)copy.ptr, copy.size};
         }
     }
-    op_done(op, rc);
+    zk_op_done(op, rc);
 }
 
 static void on_stat(int rc, const struct Stat *stat, const void *data)
@@ -85,7 +85,7 @@ static void on_stat(int rc, const struct Stat *stat, const void *data)
     if (rc == ZOK) {
         op->result.stat = stat_of(stat);
     }
-    op_done(op, rc);
+    zk_op_done(op, rc);
 }
 
 static int compare_names(const void *a, const void *b)
@@ -108,7 +108,7 @@ static void on_children(int rc, const struct String_vector *strings, const struc
         op->result.children_count = count;
         op->result.stat = stat_of(stat);
     }
-    op_done(op, rc);
+    zk_op_done(op, rc);
 }
 
 static void on_created(int rc, const char *value, const void *data)
@@ -117,12 +117,12 @@ static void on_created(int rc, const char *value, const void *data)
     if (rc == ZOK) {
         op->result.path = arena_str(&op->arena, str_of(value));
     }
-    op_done(op, rc);
+    zk_op_done(op, rc);
 }
 
 static void on_removed(int rc, const void *data)
 {
-    op_done((struct zk_op_call *)data, rc);
+    zk_op_done((struct zk_op_call *)data, rc);
 }
 
 /* In a multi the library may leave the chroot in front of the path that was made. */
@@ -171,12 +171,12 @@ static void on_multi(int rc, const void *data)
         op->result.results = results;
         op->result.results_count = op->count;
     }
-    op_done(op, rc);
+    zk_op_done(op, rc);
 }
 
 /* ---- On the loop: submission. */
 
-static struct zk_op_call *op_new(struct zk *zk, zk_result_fn *fn, void *arg)
+struct zk_op_call *zk_op_new(struct zk *zk, zk_result_fn *fn, void *arg)
 {
     struct zk_session *session = (struct zk_session *)zk;
     loop_assert_here(session->loop);
@@ -191,8 +191,7 @@ static struct zk_op_call *op_new(struct zk *zk, zk_result_fn *fn, void *arg)
     return op;
 }
 
-/* NULL when operations cannot be sent now; then the op has its result. */
-static zhandle_t *op_handle(struct zk_op_call *op)
+zhandle_t *zk_op_handle(struct zk_op_call *op)
 {
     struct zk_session *session = op->session;
     pthread_mutex_lock(&session->lock);
@@ -200,7 +199,7 @@ static zhandle_t *op_handle(struct zk_op_call *op)
     bool expired = session->last_event == ZK_SESSION_EXPIRED;
     pthread_mutex_unlock(&session->lock);
     if (!session->usable) {
-        op_done(op, expired ? ZSESSIONEXPIRED : ZCONNECTIONLOSS);
+        zk_op_done(op, expired ? ZSESSIONEXPIRED : ZCONNECTIONLOSS);
         return NULL;
     }
     must(handle != NULL);
@@ -211,14 +210,14 @@ static zhandle_t *op_handle(struct zk_op_call *op)
 static void op_submitted(struct zk_op_call *op, int rc)
 {
     if (rc != ZOK) {
-        op_done(op, rc);
+        zk_op_done(op, rc);
     }
 }
 
 void zk_op_get(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg)
 {
-    struct zk_op_call *op = op_new(zk, fn, arg);
-    zhandle_t *handle = op_handle(op);
+    struct zk_op_call *op = zk_op_new(zk, fn, arg);
+    zhandle_t *handle = zk_op_handle(op);
     if (handle != NULL) {
         op_submitted(op, zoo_aget(handle, path, watch ? 1 : 0, on_data, op));
     }
@@ -226,8 +225,8 @@ void zk_op_get(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, vo
 
 void zk_op_exists(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg)
 {
-    struct zk_op_call *op = op_new(zk, fn, arg);
-    zhandle_t *handle = op_handle(op);
+    struct zk_op_call *op = zk_op_new(zk, fn, arg);
+    zhandle_t *handle = zk_op_handle(op);
     if (handle != NULL) {
         op_submitted(op, zoo_aexists(handle, path, watch ? 1 : 0, on_stat, op));
     }
@@ -235,8 +234,8 @@ void zk_op_exists(struct zk *zk, const char *path, bool watch, zk_result_fn *fn,
 
 void zk_op_children(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg)
 {
-    struct zk_op_call *op = op_new(zk, fn, arg);
-    zhandle_t *handle = op_handle(op);
+    struct zk_op_call *op = zk_op_new(zk, fn, arg);
+    zhandle_t *handle = zk_op_handle(op);
     if (handle != NULL) {
         op_submitted(op, zoo_aget_children2(handle, path, watch ? 1 : 0, on_children, op));
     }
@@ -258,8 +257,8 @@ static int zoo_flags(int flags)
 void zk_op_create(struct zk *zk, const char *path, struct bytes data, int flags, zk_result_fn *fn,
                   void *arg)
 {
-    struct zk_op_call *op = op_new(zk, fn, arg);
-    zhandle_t *handle = op_handle(op);
+    struct zk_op_call *op = zk_op_new(zk, fn, arg);
+    zhandle_t *handle = zk_op_handle(op);
     if (handle != NULL) {
         op_submitted(op, zoo_acreate(handle, path, (const char *)data.data, data_len(data),
                                      &ZOO_OPEN_ACL_UNSAFE, zoo_flags(flags), on_created, op));
@@ -269,8 +268,8 @@ void zk_op_create(struct zk *zk, const char *path, struct bytes data, int flags,
 void zk_op_set(struct zk *zk, const char *path, struct bytes data, int32_t version,
                zk_result_fn *fn, void *arg)
 {
-    struct zk_op_call *op = op_new(zk, fn, arg);
-    zhandle_t *handle = op_handle(op);
+    struct zk_op_call *op = zk_op_new(zk, fn, arg);
+    zhandle_t *handle = zk_op_handle(op);
     if (handle != NULL) {
         op_submitted(op, zoo_aset(handle, path, (const char *)data.data, data_len(data), version,
                                   on_stat, op));
@@ -279,8 +278,8 @@ void zk_op_set(struct zk *zk, const char *path, struct bytes data, int32_t versi
 
 void zk_op_remove(struct zk *zk, const char *path, int32_t version, zk_result_fn *fn, void *arg)
 {
-    struct zk_op_call *op = op_new(zk, fn, arg);
-    zhandle_t *handle = op_handle(op);
+    struct zk_op_call *op = zk_op_new(zk, fn, arg);
+    zhandle_t *handle = zk_op_handle(op);
     if (handle != NULL) {
         op_submitted(op, zoo_adelete(handle, path, version, on_removed, op));
     }
@@ -317,8 +316,8 @@ static void fill_step(struct zk_op_call *op, int32_t index, const struct zk_op *
 
 void zk_op_multi(struct zk *zk, const struct zk_op *ops, int32_t count, zk_result_fn *fn, void *arg)
 {
-    struct zk_op_call *op = op_new(zk, fn, arg);
-    zhandle_t *handle = op_handle(op);
+    struct zk_op_call *op = zk_op_new(zk, fn, arg);
+    zhandle_t *handle = zk_op_handle(op);
     if (handle == NULL) {
         return;
     }
@@ -334,7 +333,7 @@ void zk_op_multi(struct zk *zk, const struct zk_op *ops, int32_t count, zk_resul
      * which were ours (3.8.0). A handle is lost only by the answer to a new connection, so
      * while this one lasts it is safe; without one nothing could be sent anyhow. */
     if (zoo_state(handle) != ZOO_CONNECTED_STATE) {
-        op_done(op, ZCONNECTIONLOSS);
+        zk_op_done(op, ZCONNECTIONLOSS);
         return;
     }
     op_submitted(op, zoo_amulti(handle, count, op->zoo_ops, op->zoo_results, on_multi, op));

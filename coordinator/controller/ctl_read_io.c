@@ -10,6 +10,8 @@
 
 static const char logger[] = "kafka.controller.KafkaController";
 
+enum { STATES_AT_ONCE = 500 };
+
 /* One item of a task that reads many. */
 struct item {
     struct ctl_task *task;
@@ -177,15 +179,15 @@ void ctl_io_read_names(struct ctl_io *io, const char *path, enum ctl_event_kind 
 
 /* ---- Topics. */
 
-static void decode_state(struct ctl_task *task, const struct zk_result *result,
+static void decode_state(struct ctl_task *task, const struct zk_read *read,
                          struct ctl_state_info *info)
 {
     struct errmsg msg;
-    info->err = result->err;
-    info->version = result->stat.version;
-    info->mzxid = result->stat.mzxid;
-    if (result->err == ERR_OK) {
-        info->err = znode_state_decode(&task->arena, result->data, &info->state, &msg);
+    info->err = read->err;
+    info->version = read->stat.version;
+    info->mzxid = read->stat.mzxid;
+    if (read->err == ERR_OK) {
+        info->err = znode_state_decode(&task->arena, read->data, &info->state, &msg);
     }
     if (info->err == ERR_MALFORMED) {
         log_warn(logger, "a partition's state cannot be read", "tp=%.*s-%d reason=\"%s\"",
@@ -193,35 +195,48 @@ static void decode_state(struct ctl_task *task, const struct zk_result *result,
     }
 }
 
-static void on_topic_state(void *arg, const struct zk_result *result, bool repeated)
+/* Some of a topic's states, from `index` on. */
+static void on_topic_states(void *arg, const struct zk_result *result, bool repeated)
 {
     struct item *item = arg;
     struct ctl_task *task = item->task;
     (void)repeated;
-    if (known(result->err)) {
-        decode_state(task, result, &task->states[item->index]);
-    } else {
+    if (result->err != ERR_OK) {
         task->err = result->err;
+    }
+    for (int32_t i = 0; i < result->reads_count; i++) {
+        if (known(result->reads[i].err)) {
+            decode_state(task, &result->reads[i], &task->states[item->index + i]);
+        } else {
+            task->err = result->reads[i].err;
+        }
     }
     if (--task->waiting == 0 && !cut_short(task, task->err)) {
         ctl_task_finish(task);
     }
 }
 
+/* Hundreds at a time: while some are decoded the next are on their way. */
 static void read_states(struct ctl_task *task)
 {
     const struct znode_topic *topic = &task->event.u.topic.topic;
     int32_t count = topic->partitions_count;
+    const char *paths[STATES_AT_ONCE];
     task->states = arena_array(&task->arena, struct ctl_state_info, (size_t)count + 1);
     task->event.u.topic.states = task->states;
-    task->waiting = count;
-    for (int32_t i = 0; i < count; i++) {
+    task->waiting = (count + STATES_AT_ONCE - 1) / STATES_AT_ONCE;
+    for (int32_t at = 0; at < count; at += STATES_AT_ONCE) {
         struct item *item = arena_new(&task->arena, struct item);
-        *item = (struct item){task, i};
-        task->states[i].partition = topic->partitions[i].index;
-        zk_calls_get(&task->io->calls,
-                     path_partition_state(&task->arena, task->topic, topic->partitions[i].index),
-                     false, on_topic_state, item);
+        struct arena arena = {0};
+        int32_t some = count - at < STATES_AT_ONCE ? count - at : STATES_AT_ONCE;
+        *item = (struct item){task, at};
+        for (int32_t i = 0; i < some; i++) {
+            int32_t partition = topic->partitions[at + i].index;
+            task->states[at + i].partition = partition;
+            paths[i] = path_partition_state(&arena, task->topic, partition);
+        }
+        zk_calls_get_many(&task->io->calls, paths, some, on_topic_states, item);
+        arena_fini(&arena);
     }
 }
 
@@ -280,7 +295,8 @@ static void on_state(void *arg, const struct zk_result *result, bool repeated)
     task->event.kind = CTL_EV_STATE;
     task->event.u.state.topic = task->topic;
     task->event.u.state.info.partition = task->partition;
-    decode_state(task, result, &task->event.u.state.info);
+    struct zk_read read = {.err = result->err, .data = result->data, .stat = result->stat};
+    decode_state(task, &read, &task->event.u.state.info);
     ctl_task_finish(task);
 }
 

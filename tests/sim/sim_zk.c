@@ -210,6 +210,7 @@ static void session_close(struct zk *zk)
 
 static const struct zk_ops session_ops = {
     .get = session_get,
+    .get_many = zk_get_each,
     .exists = session_exists,
     .children = session_children,
     .create = session_create,

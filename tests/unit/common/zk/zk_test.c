@@ -473,6 +473,105 @@ static void case_calls(struct world *w)
     cr_assert(!dropped.done);
 }
 
+/* Many nodes at once: so few that they are read one by one, and more than go into one packet. */
+struct many {
+    bool done;
+    enum err err;
+    struct buf text; /* "v0(0) v1(1) -", data and version; '-' for no node, '0' for no data */
+};
+
+static void on_many(void *arg, const struct zk_result *result)
+{
+    struct many *many = arg;
+    many->done = true;
+    many->err = result->err;
+    buf_clear(&many->text);
+    for (int32_t i = 0; i < result->reads_count; i++) {
+        const struct zk_read *read = &result->reads[i];
+        if (read->err == ERR_NOT_FOUND) {
+            buf_printf(&many->text, "- ");
+        } else if (read->data.data == NULL) {
+            buf_printf(&many->text, "0 ");
+        } else {
+            cr_assert_eq(read->err, ERR_OK);
+            cr_assert_geq(read->stat.mzxid, read->stat.czxid);
+            buf_printf(&many->text, "%.*s(%d) ", (int)read->data.size,
+                       (const char *)read->data.data, read->stat.version);
+        }
+    }
+}
+
+/* Every third of them is not there. */
+static bool is_missing(int32_t i)
+{
+    return i % 3 == 2;
+}
+
+static void expect_many(struct client *c, int32_t count, int32_t version)
+{
+    struct arena arena = {0};
+    struct many many = {0};
+    struct buf wanted = {0};
+    const char **paths = arena_array(&arena, const char *, (size_t)count + 2);
+    for (int32_t i = 0; i < count; i++) {
+        paths[i] = arena_printf(&arena, "/many/n%d", i);
+        if (is_missing(i)) {
+            buf_printf(&wanted, "- ");
+        } else {
+            buf_printf(&wanted, "v%d(%d) ", i, version);
+        }
+    }
+    paths[count] = "/many";
+    paths[count + 1] = "/";
+    buf_put_text(&wanted, "0 ");
+    c->zk->ops->get_many(c->zk, paths, count + 1, on_many, &many);
+    run_until(c->world, flag_set, &many.done);
+    cr_assert_eq(many.err, ERR_OK);
+    buf_put_byte(&wanted, 0);
+    buf_put_byte(&many.text, 0);
+    cr_assert_str_eq((char *)many.text.data, (char *)wanted.data);
+    many.done = false;
+    c->zk->ops->get_many(c->zk, &paths[count + 1], 1, on_many, &many);
+    run_until(c->world, flag_set, &many.done);
+    cr_assert_eq(many.err, ERR_OK);
+    buf_fini(&wanted);
+    buf_fini(&many.text);
+    arena_fini(&arena);
+}
+
+static void case_many(struct world *w)
+{
+    enum { FEW = 5, MANY = 1100 };
+    struct client *c = client_new(w);
+    char path[32];
+    char data[32];
+    create(c, "/many", NULL, 0);
+    for (int32_t i = 0; i < MANY; i++) {
+        snprintf(path, sizeof(path), "/many/n%d", i);
+        snprintf(data, sizeof(data), "v%d", i);
+        if (!is_missing(i)) {
+            cr_assert_eq(create(c, path, data, 0).err, ERR_OK);
+        }
+    }
+    expect_many(c, FEW, 0);
+    expect_many(c, MANY, 0);
+    for (int32_t i = 0; i < MANY; i++) {
+        snprintf(path, sizeof(path), "/many/n%d", i);
+        snprintf(data, sizeof(data), "v%d", i);
+        if (!is_missing(i)) {
+            cr_assert_eq(set(c, path, data, -1).err, ERR_OK);
+        }
+    }
+    expect_many(c, MANY, 1); /* on whatever connection, not older than what we have been told */
+    expect_many(c, FEW, 1);
+    struct many cut = {0};
+    const char *root = "/";
+    c->zk->ops->get_many(c->zk, &root, 1, on_many, &cut);
+    client_close(c);
+    cr_assert(cut.done);
+    cr_assert_eq(cut.err, ERR_CLOSED);
+}
+
 typedef void case_fn(struct world *w);
 
 static const struct {
@@ -491,6 +590,7 @@ static const struct {
     {"order", case_order},
     {"close", case_close},
     {"calls", case_calls},
+    {"many", case_many},
 };
 
 enum { CASES_COUNT = sizeof(cases) / sizeof(cases[0]) };
