@@ -43,7 +43,7 @@ bool scan_headers(struct scan *scan, int32_t count)
     return scan->at == scan->end;
 }
 
-bool record_scan_any(struct scan *scan, struct record_raw *out)
+bool record_scan(struct scan *scan, struct record_raw *out)
 {
     int32_t size;
     if (!scan_varint(scan, &size) || size < RECORD_SIZE_MIN - 1 || size > scan->end - scan->at) {
