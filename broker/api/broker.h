@@ -84,6 +84,8 @@ struct netloop {
     bool closed;               /* the broker stops: whoever comes now is closed */
     struct loop_msg ready_msg; /* the broker is ready: runs what was held */
     _Atomic bool ready_posted;
+    struct loop_msg parts_msg; /* partitions have gone: `parts` holds them no longer */
+    _Atomic bool parts_posted;
     struct loop_timer idle_timer; /* closes connections after connections.max.idle.ms */
     struct rng rng;
 };

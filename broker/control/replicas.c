@@ -390,6 +390,26 @@ static void remember_hw(struct broker *broker, const struct part *part)
     }
 }
 
+static void on_parts_gone(struct loop_msg *msg)
+{
+    struct netloop *netloop = container_of(msg, struct netloop, parts_msg);
+    atomic_store(&netloop->parts_posted, false);
+    parts_reader_refresh(&netloop->parts);
+}
+
+/* A loop that is not asked for any partition would keep those that have gone, and with them the
+ * space of their files on the disk. */
+static void tell_parts_gone(struct broker *broker)
+{
+    for (int i = 0; i < broker->netloops_count; i++) {
+        struct netloop *netloop = &broker->netloops[i];
+        if (!atomic_exchange(&netloop->parts_posted, true)) {
+            netloop->parts_msg.fn = on_parts_gone;
+            loop_post(netloop->loop, &netloop->parts_msg);
+        }
+    }
+}
+
 /* Everybody has been sent away; now the files. */
 static void stop_finish(struct batch_of_tasks *batch)
 {
@@ -407,6 +427,7 @@ static void stop_finish(struct batch_of_tasks *batch)
     }
     if (changes_count > 0) {
         parts_edit(&broker->parts, changes, changes_count);
+        tell_parts_gone(broker);
     }
     mem_free(changes);
     for (int32_t i = 0; i < batch->count; i++) {

@@ -156,7 +156,7 @@ static struct part *table_find(const struct parts_table *table, struct str topic
     return *slot != NULL ? topic_part(*slot, index) : NULL;
 }
 
-struct part *parts_find(struct parts_reader *reader, struct str topic, int32_t index)
+void parts_reader_refresh(struct parts_reader *reader)
 {
     /* Read before the table: an older number only means one refresh too many. */
     uint64_t generation = atomic_load_explicit(&reader->parts->generation, memory_order_acquire);
@@ -165,6 +165,11 @@ struct part *parts_find(struct parts_reader *reader, struct str topic, int32_t i
         reader->table = parts_hold(reader->parts);
         reader->generation = generation;
     }
+}
+
+struct part *parts_find(struct parts_reader *reader, struct str topic, int32_t index)
+{
+    parts_reader_refresh(reader);
     return table_find(reader->table, topic, index);
 }
 

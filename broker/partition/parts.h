@@ -39,6 +39,10 @@ struct parts_reader {
 void parts_reader_init(struct parts_reader *reader, struct parts *parts);
 void parts_reader_fini(struct parts_reader *reader);
 
+/* Let go of a table that is not the newest: it holds partitions, and so their files, that may be
+ * gone by now. For loops that have nothing to look for. */
+void parts_reader_refresh(struct parts_reader *reader);
+
 /* NULL when it does not live here. Borrowed until the next call on this reader. */
 struct part *parts_find(struct parts_reader *reader, struct str topic, int32_t index);
 

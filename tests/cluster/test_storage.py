@@ -161,6 +161,18 @@ def test_killed_while_it_recovers(cluster, topic):
     assert len(writer.acked) == 5000
 
 
+def test_a_deleted_topic_gives_its_space_back_though_nobody_asks_for_anything_more(cluster, topic):
+    one = cluster(brokers=1, config={"log.segment.delete.delay.ms": "100", "num.network.threads": "1"})
+    create(one, topic, 2)
+    writer = Writer(one, topic, 2)
+    writer.send(100)
+    writer.finish()
+    one.broker(1).call("DeleteTopics", {"topics": [{"name": topic}], "topic_names": [topic], "timeout_ms": 30000})
+    one.wait(lambda: not any(name.startswith(topic) for folder in data_dirs(one) for name in os.listdir(folder)),
+             "its directories to go")
+    one.wait(lambda: not has_open(one.broker(1), " (deleted)"), "its files to be closed")
+
+
 def test_clean_stop_leaves_a_mark_and_needs_no_recovery(cluster, topic):
     one = cluster(brokers=1)
     create(one, topic, 2, SMALL_SEGMENTS)
