@@ -214,8 +214,8 @@ Test(outq, a_turn_is_bounded, .init = world_init, .fini = world_fini)
     cr_assert_eq(memcmp(fake.out.data, content, FILE_BYTES), 0);
 }
 
-/* The answer to a fetch of one megabyte is a little more than one: it takes one turn, and of system
- * calls one for its head, one for the file and one for its end. */
+/* What is a little more than a turn's worth takes one turn, and of system calls one for its head,
+ * one for the file and one for its end. */
 Test(outq, a_turn_is_not_split_for_a_small_rest, .init = world_init, .fini = world_fini)
 {
     bool yielded;
@@ -224,7 +224,7 @@ Test(outq, a_turn_is_not_split_for_a_small_rest, .init = world_init, .fini = wor
     put_text("end");
     cr_assert_eq(outq_flush(outq, &fake.stream, &yielded), ERR_OK);
     cr_assert_str_eq(fake_stream_trace(&fake),
-                     "send 4 more -> 4; file 1048576 -> 1048576; send 3 -> 3; ");
+                     "send 4 more -> 4; file 262144 -> 262144; send 3 -> 3; ");
     cr_assert_eq(fake.out.size, OUTQ_TURN_BYTES + 7);
 }
 
