@@ -5,9 +5,9 @@
  *   -> enough, or an error, or no time to wait: reply; else wait on all partitions (wait.h), read
  * again.
  *
- * Nothing is copied: the reply refers to ranges of segment files, which the views that are held
- * until they have left keep in place. A range that is not in memory is read once by a reader first
- * (fetch_warm.h), so that sending it does not stop the loop.
+ * Nothing is copied but what is small: the reply refers to ranges of segment files, which the views
+ * that are held until they have left keep in place. A range that is not in memory is read once by a
+ * reader first (fetch_warm.h), so that sending it does not stop the loop.
  *
  * A follower's fetch also says what the follower has: after reading, and before the reply or the
  * wait, each partition's leader is told (fetch_follow_*). Where consumers read from followers, it
@@ -134,7 +134,8 @@ static void fill_partition(struct fetch_op *op, struct fetch_read *read, struct 
         .aborted_transactions_count = op->limits.read_committed && read->err == ERR_OK ? 0 : -1,
         .preferred_read_replica = read->preferred,
         /* Never null: an empty set of records where there is nothing to send. */
-        .records = {(const uint8_t *)"", read->view != NULL ? read->range.size_bytes : 0},
+        .records = {read->copy != NULL ? read->copy : (const uint8_t *)"",
+                    read->view != NULL ? read->range.size_bytes : 0},
     };
     bool stale = read->err == ERR_NOT_LEADER_OR_FOLLOWER || read->err == ERR_FENCED_LEADER_EPOCH;
     if (stale && req->version >= HINT_VERSION_MIN) {
@@ -215,7 +216,7 @@ static void fill_responses(struct fetch_op *op, struct fetch_response *reply,
         topic->partitions_count++;
         if (read->view != NULL) {
             files[(*files_count)++] = (struct req_file){
-                .file = read->range.file,
+                .file = read->copy == NULL ? read->range.file : NULL,
                 .position = read->range.position,
                 .size = read->range.size_bytes,
                 .release = release_view,
@@ -320,7 +321,8 @@ static int64_t measure(const struct fetch_op *op, struct part *part, const struc
     }
     struct view *view = plog_view_get(part->log);
     struct view_range range;
-    enum err err = view_read_cached(view, from, bound, (size_t)limits->min_bytes, true, &range);
+    enum err err =
+        view_read_cached(view, from, bound, (size_t)limits->min_bytes, true, &range, NULL);
     view_put(view);
     /* A failure is news: the read that follows reports it. What is not in memory is no fresh data
      * and most likely much. */

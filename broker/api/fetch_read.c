@@ -1,5 +1,7 @@
 #include "api/fetch_read.h"
 
+#include <string.h>
+
 #include "api/broker.h"
 #include "api/locate.h"
 
@@ -98,9 +100,26 @@ void fetch_read_settle(struct fetch_read *read)
     }
 }
 
-static enum err read_records(const struct fetch_limits *limits, const struct fetch_want *want,
-                             int64_t room, bool first, struct fetch_read *out)
+/* Look for what is to be sent. Of a few small batches at the end of a log, as one who waits there
+ * gets them, finding is reading: they are kept, which saves looking whether the file is in memory
+ * and reading it once more. */
+static enum err find_range(struct req *req, struct fetch_read *out)
 {
+    struct view_copy copy;
+    enum err err = view_read_cached(out->view, out->item->want.fetch_offset, out->bound,
+                                    out->max_bytes, out->min_one, &out->range, &copy);
+    if (err == ERR_OK && copy.size > 0) {
+        uint8_t *bytes = req_array(req, uint8_t, copy.size);
+        memcpy(bytes, copy.bytes, copy.size);
+        out->copy = bytes;
+    }
+    return err;
+}
+
+static enum err read_records(struct req *req, const struct fetch_limits *limits, int64_t room,
+                             bool first, struct fetch_read *out)
+{
+    const struct fetch_want *want = &out->item->want;
     struct part *part = out->part;
     /* The bound first, then the view: the view is then at least as new (part.h, order of
      * publication). */
@@ -128,8 +147,7 @@ static enum err read_records(const struct fetch_limits *limits, const struct fet
     out->bound = bound;
     out->max_bytes = max > 0 ? (size_t)max : 0;
     out->min_one = first && !limits->hard_limit_first;
-    enum err err = view_read_cached(view, want->fetch_offset, bound, out->max_bytes, out->min_one,
-                                    &out->range);
+    enum err err = find_range(req, out);
     out->cold = err == ERR_AGAIN;
     if (out->cold) {
         out->bytes = max > 0 ? max : 1;
@@ -166,7 +184,7 @@ static enum err read_partition(struct req *req, const struct fetch_limits *limit
     if (err != ERR_OK || out->diverging) {
         return err;
     }
-    return read_records(limits, want, room, first, out);
+    return read_records(req, limits, room, first, out);
 }
 
 struct part *fetch_read_find(struct req *req, const struct fetch_limits *limits,

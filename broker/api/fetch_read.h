@@ -34,14 +34,16 @@ struct fetch_read {
     int32_t leader_epoch; /* in force before it was read */
     struct view *view;    /* held while `range` is used; NULL when there is nothing to send */
     struct view_range range;
-    int64_t bytes;     /* what it counts for: the range's size, or at most that much */
-    bool cold;         /* there is something, but to find it the disk must be read first: what to
-                        * look for follows */
-    bool min_one;      /* at least one batch ... */
-    size_t max_bytes;  /* ... at most so many bytes ... */
-    int64_t bound;     /* ... before this offset */
-    enum err cold_err; /* how that ended */
-    bool diverging;    /* the client's log differs: see epoch and end */
+    const uint8_t *copy; /* its bytes, in the request's arena, where they are few and were read
+                          * anyway; NULL: they are to be sent from the file */
+    int64_t bytes;       /* what it counts for: the range's size, or at most that much */
+    bool cold;           /* there is something, but to find it the disk must be read first: what to
+                          * look for follows */
+    bool min_one;        /* at least one batch ... */
+    size_t max_bytes;    /* ... at most so many bytes ... */
+    int64_t bound;       /* ... before this offset */
+    enum err cold_err;   /* how that ended */
+    bool diverging;      /* the client's log differs: see epoch and end */
     int32_t diverging_epoch;
     int64_t diverging_end;
     int32_t preferred; /* the consumer should rather read from this replica; -1 */

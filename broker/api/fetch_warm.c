@@ -6,8 +6,9 @@ enum { WARM_CHUNK_BYTES = 64 * 1024 };
 
 static bool read_is_cold(const struct fetch_read *read)
 {
-    return read->view != NULL && (read->cold || !fs_cached(read->range.file, read->range.position,
-                                                           read->range.size_bytes));
+    return read->view != NULL && !read->range.in_memory &&
+           (read->cold ||
+            !fs_cached(read->range.file, read->range.position, read->range.size_bytes));
 }
 
 /* The bytes are thrown away: what counts is that they are in the page cache afterwards. */

@@ -117,10 +117,18 @@ void seg_bounds(struct seg *seg, int64_t *size_bytes, int64_t *next_offset);
 MUST_USE enum err seg_find(struct seg *seg, int64_t offset, int64_t *position,
                            struct batch_header *header);
 
+/* What was read of a segment's file while looking for something: bytes from `position` on, which
+ * had been published before they were read. */
+struct seg_piece {
+    int64_t position;
+    size_t size; /* 0: nothing that is worth telling */
+    uint8_t bytes[SEG_SCAN_BYTES];
+};
+
 /* The same out of memory only, for threads that must not wait for a disk. ERR_AGAIN: what has to be
- * read for it is not there. */
+ * read for it is not there. `piece` is what was read last. */
 MUST_USE enum err seg_find_cached(struct seg *seg, int64_t offset, int64_t *position,
-                                  struct batch_header *header);
+                                  struct batch_header *header, struct seg_piece *piece);
 
 /* The offset and timestamp of the first record at or after `timestamp_ms`, not below `offset_min`.
  * ERR_NOT_FOUND: none here. */

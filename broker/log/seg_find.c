@@ -92,26 +92,31 @@ static enum err read_piece(const struct seg *seg, bool cached, uint8_t *piece, s
 }
 
 /* Walk headers from `position` on, reading the file in pieces: small batches come many to a read.
- * The first piece is as large as the way to the next index entry, if that is near. */
+ * The first piece is as large as the way to the next index entry, if that is near. What lies behind
+ * the segment's end, as it was before reading, is none of the piece: it may be half written. */
 static enum err scan(const struct seg *seg, bool cached, struct start start, int64_t offset,
-                     int64_t *found, struct batch_header *header)
+                     int64_t *found, struct batch_header *header, struct seg_piece *piece)
 {
-    uint8_t piece[SEG_SCAN_BYTES];
     int64_t position = start.position;
-    int64_t piece_at = 0;
-    size_t piece_size = 0;
     size_t want = start.piece_bytes;
     while (position < start.end) {
-        if (position < piece_at || position + BATCH_HEADER_SIZE > piece_at + (int64_t)piece_size) {
-            enum err err = read_piece(seg, cached, piece, want, position, start.end, &piece_size);
+        if (position < piece->position ||
+            position + BATCH_HEADER_SIZE > piece->position + (int64_t)piece->size) {
+            enum err err =
+                read_piece(seg, cached, piece->bytes, want, position, start.end, &piece->size);
             if (err != ERR_OK) {
+                piece->size = 0;
                 return err;
             }
-            piece_at = position;
+            piece->position = position;
+            piece->size = piece->size < (size_t)(start.end - position)
+                              ? piece->size
+                              : (size_t)(start.end - position);
             want = SEG_SCAN_BYTES;
         }
-        size_t at = (size_t)(position - piece_at);
-        enum err err = entry_read_header((struct bytes){piece + at, piece_size - at}, header);
+        size_t at = (size_t)(position - piece->position);
+        enum err err =
+            entry_read_header((struct bytes){piece->bytes + at, piece->size - at}, header);
         if (err != ERR_OK) {
             return ERR_CORRUPT;
         }
@@ -227,14 +232,16 @@ static bool found_at_next(const struct seg *seg, bool cached, const struct start
 }
 
 static enum err find(struct seg *seg, bool cached, int64_t offset, int64_t *position,
-                     struct batch_header *header)
+                     struct batch_header *header, struct seg_piece *piece)
 {
     struct start start = {0};
+    piece->position = 0;
+    piece->size = 0;
     enum err err = find_start(seg, cached, offset, &start);
     if (err != ERR_OK || found_at_next(seg, cached, &start, offset, position, header)) {
         return err;
     }
-    err = scan(seg, cached, start, offset, position, header);
+    err = scan(seg, cached, start, offset, position, header, piece);
     bool astray = err == ERR_CORRUPT || err == ERR_NOT_FOUND ||
                   (err == ERR_OK && (header->base_offset > offset || header->magic < 2));
     if (start.position == 0 || !astray) {
@@ -246,20 +253,22 @@ static enum err find(struct seg *seg, bool cached, int64_t offset, int64_t *posi
     if (!seg_index_is_right(seg, start.position, offset)) {
         forget_index(seg);
         start.position = 0;
-        err = scan(seg, false, start, offset, position, header);
+        piece->size = 0;
+        err = scan(seg, false, start, offset, position, header, piece);
     }
     return err;
 }
 
 enum err seg_find(struct seg *seg, int64_t offset, int64_t *position, struct batch_header *header)
 {
-    return find(seg, false, offset, position, header);
+    struct seg_piece piece; /* filled as far as it is read */
+    return find(seg, false, offset, position, header, &piece);
 }
 
 enum err seg_find_cached(struct seg *seg, int64_t offset, int64_t *position,
-                         struct batch_header *header)
+                         struct batch_header *header, struct seg_piece *piece)
 {
-    return find(seg, true, offset, position, header);
+    return find(seg, true, offset, position, header, piece);
 }
 
 /* A position at or before the first batch whose max timestamp can reach `timestamp_ms`. */

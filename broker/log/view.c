@@ -1,5 +1,7 @@
 #include "log/view.h"
 
+#include <string.h>
+
 #include "base/mem.h"
 #include "base/must.h"
 
@@ -48,12 +50,17 @@ static int32_t find_seg(const struct view *view, int64_t offset)
     return low - 1;
 }
 
-typedef enum err find_fn(struct seg *seg, int64_t offset, int64_t *position,
-                         struct batch_header *header);
+/* `piece` NULL: the disk may be waited for. */
+static enum err find(struct seg *seg, int64_t offset, int64_t *position,
+                     struct batch_header *header, struct seg_piece *piece)
+{
+    return piece != NULL ? seg_find_cached(seg, offset, position, header, piece)
+                         : seg_find(seg, offset, position, header);
+}
 
 /* Where reading has to end: at the segment's end, or at the first batch that begins at the limit.
  */
-static enum err find_end(struct seg *seg, find_fn *find, int64_t offset_limit, int64_t *end)
+static enum err find_end(struct seg *seg, bool cached, int64_t offset_limit, int64_t *end)
 {
     int64_t next_offset;
     seg_bounds(seg, end, &next_offset);
@@ -61,12 +68,13 @@ static enum err find_end(struct seg *seg, find_fn *find, int64_t offset_limit, i
         return ERR_OK;
     }
     struct batch_header header;
-    enum err err = find(seg, offset_limit, end, &header);
+    struct seg_piece piece;
+    enum err err = find(seg, offset_limit, end, &header, cached ? &piece : NULL);
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
-static enum err read_with(struct view *view, find_fn *find, int64_t offset, int64_t offset_limit,
-                          size_t max_bytes, bool min_one, struct view_range *out)
+static enum err read_with(struct view *view, int64_t offset, int64_t offset_limit, size_t max_bytes,
+                          bool min_one, struct view_range *out, struct seg_piece *piece)
 {
     *out = (struct view_range){0};
     int32_t at = find_seg(view, offset);
@@ -78,7 +86,7 @@ static enum err read_with(struct view *view, find_fn *find, int64_t offset, int6
     enum err err = ERR_NOT_FOUND;
     /* A segment may end before the next begins (compaction, an emptied one): look in the next. */
     for (; at < view->segs_count && err == ERR_NOT_FOUND; at++) {
-        err = find(view->segs[at], offset, &start, &header);
+        err = find(view->segs[at], offset, &start, &header, piece);
     }
     if (err == ERR_NOT_FOUND) {
         return ERR_OK; /* at the end of the log */
@@ -88,7 +96,7 @@ static enum err read_with(struct view *view, find_fn *find, int64_t offset, int6
     }
     struct seg *seg = view->segs[at - 1];
     int64_t end;
-    err = find_end(seg, find, offset_limit, &end);
+    err = find_end(seg, piece != NULL, offset_limit, &end);
     if (err != ERR_OK || end <= start) {
         return err;
     }
@@ -98,18 +106,34 @@ static enum err read_with(struct view *view, find_fn *find, int64_t offset, int6
     if (size < first) {
         size = min_one ? first : 0;
     }
-    *out = (struct view_range){seg->file, start, size, header.base_offset};
+    *out = (struct view_range){seg->file, start, size, header.base_offset, false};
     return ERR_OK;
 }
 
 enum err view_read(struct view *view, int64_t offset, int64_t offset_limit, size_t max_bytes,
                    bool min_one, struct view_range *out)
 {
-    return read_with(view, seg_find, offset, offset_limit, max_bytes, min_one, out);
+    return read_with(view, offset, offset_limit, max_bytes, min_one, out, NULL);
+}
+
+/* Does the piece hold all of the range? */
+static bool covers(const struct seg_piece *piece, const struct view_range *range)
+{
+    return range->size_bytes > 0 && range->position >= piece->position &&
+           range->position + (int64_t)range->size_bytes <= piece->position + (int64_t)piece->size;
 }
 
 enum err view_read_cached(struct view *view, int64_t offset, int64_t offset_limit, size_t max_bytes,
-                          bool min_one, struct view_range *out)
+                          bool min_one, struct view_range *out, struct view_copy *copy)
 {
-    return read_with(view, seg_find_cached, offset, offset_limit, max_bytes, min_one, out);
+    struct seg_piece piece; /* filled as far as it is read */
+    piece.size = 0;
+    enum err err = read_with(view, offset, offset_limit, max_bytes, min_one, out, &piece);
+    out->in_memory = err == ERR_OK && covers(&piece, out);
+    if (copy != NULL) {
+        copy->size = out->in_memory && out->size_bytes <= sizeof(copy->bytes) ? out->size_bytes : 0;
+        memcpy(copy->bytes, piece.bytes + (copy->size > 0 ? out->position - piece.position : 0),
+               copy->size);
+    }
+    return err;
 }

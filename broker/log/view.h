@@ -25,6 +25,15 @@ struct view_range {
     int64_t position;
     size_t size_bytes;
     int64_t base_offset; /* of the first batch: at or before the offset asked for */
+    bool in_memory; /* all of it was read while it was looked for, and did not wait for a disk */
+};
+
+enum { VIEW_COPY_BYTES = 4096 };
+
+/* The bytes of a small range, where they came along when it was looked for. */
+struct view_copy {
+    size_t size; /* 0: they did not */
+    uint8_t bytes[VIEW_COPY_BYTES];
 };
 
 /* Bytes of the batches from the one that holds `offset` on, none of which begins at or behind
@@ -36,6 +45,7 @@ MUST_USE enum err view_read(struct view *view, int64_t offset, int64_t offset_li
                             size_t max_bytes, bool min_one, struct view_range *out);
 
 /* The same for threads that must not wait for a disk. ERR_AGAIN: finding the bytes takes reading
- * what is not in memory. (The bytes themselves may be there or not.) */
+ * what is not in memory. (The bytes themselves may be there or not.) `copy` may be NULL. */
 MUST_USE enum err view_read_cached(struct view *view, int64_t offset, int64_t offset_limit,
-                                   size_t max_bytes, bool min_one, struct view_range *out);
+                                   size_t max_bytes, bool min_one, struct view_range *out,
+                                   struct view_copy *copy);

@@ -232,10 +232,13 @@ struct part *__wrap_part_new(const struct part_options *options, struct plog *lo
 
 typedef enum err read_fn(struct view *view, int64_t offset, int64_t offset_limit, size_t max_bytes,
                          bool min_one, struct view_range *out);
+typedef enum err read_cached_fn(struct view *view, int64_t offset, int64_t offset_limit,
+                                size_t max_bytes, bool min_one, struct view_range *out,
+                                struct view_copy *copy);
 read_fn __real_view_read;
 read_fn __wrap_view_read;
-read_fn __real_view_read_cached;
-read_fn __wrap_view_read_cached;
+read_cached_fn __real_view_read_cached;
+read_cached_fn __wrap_view_read_cached;
 
 static int64_t read_limit(int64_t offset_limit)
 {
@@ -249,9 +252,11 @@ enum err __wrap_view_read(struct view *view, int64_t offset, int64_t offset_limi
 }
 
 enum err __wrap_view_read_cached(struct view *view, int64_t offset, int64_t offset_limit,
-                                 size_t max_bytes, bool min_one, struct view_range *out)
+                                 size_t max_bytes, bool min_one, struct view_range *out,
+                                 struct view_copy *copy)
 {
-    return __real_view_read_cached(view, offset, read_limit(offset_limit), max_bytes, min_one, out);
+    return __real_view_read_cached(view, offset, read_limit(offset_limit), max_bytes, min_one, out,
+                                   copy);
 }
 
 void __real_batch_reader_init(struct batch_reader *reader, struct seg *seg, int64_t position,

@@ -280,13 +280,23 @@ static void expect_same_reading(struct view *view, int64_t offset, int64_t limit
     struct view_range range;
     struct view_range cached;
     cr_assert_eq(view_read(view, offset, limit, max, true, &range), ERR_OK);
-    cr_assert_eq(view_read_cached(view, offset, limit, max, true, &cached), ERR_OK);
+    struct view_copy copy;
+    cr_assert_eq(view_read_cached(view, offset, limit, max, true, &cached, &copy), ERR_OK);
     cr_assert_eq(range.file, cached.file);
     cr_assert_eq(range.position, cached.position, "from %lld to %lld", (long long)offset,
                  (long long)limit);
     cr_assert_eq(range.size_bytes, cached.size_bytes);
     cr_assert_eq(range.base_offset, cached.base_offset);
     cr_assert_leq(range.base_offset, offset);
+    cr_assert(copy.size == 0 || copy.size == range.size_bytes);
+    if (copy.size > 0) {
+        uint8_t bytes[VIEW_COPY_BYTES];
+        size_t got;
+        cr_assert(cached.in_memory);
+        cr_assert_eq(fs_pread(range.file, bytes, range.size_bytes, range.position, &got), ERR_OK);
+        cr_assert_eq(got, range.size_bytes);
+        cr_assert_eq(memcmp(bytes, copy.bytes, got), 0);
+    }
 }
 
 /* Batches below, around and far above the distance of index entries: each is found by every offset
@@ -325,13 +335,39 @@ Test(view, says_again_rather_than_to_wait_for_the_disk)
     world_reopen(&w, true);
     struct view *view = plog_view_get(w.log);
     fs_fault_set_cold(w.fault, true);
-    cr_assert_eq(view_read_cached(view, 7, INT64_MAX, 1 << 20, true, &range), ERR_AGAIN);
+    cr_assert_eq(view_read_cached(view, 7, INT64_MAX, 1 << 20, true, &range, NULL), ERR_AGAIN);
     cr_assert_eq(range.size_bytes, 0);
     cr_assert_eq(view_read(view, 7, INT64_MAX, 1 << 20, true, &range), ERR_OK);
     cr_assert_eq(range.base_offset, 7);
-    cr_assert_eq(view_read_cached(view, 7, INT64_MAX, 1 << 20, true, &range), ERR_AGAIN);
+    cr_assert_eq(view_read_cached(view, 7, INT64_MAX, 1 << 20, true, &range, NULL), ERR_AGAIN);
     fs_fault_set_cold(w.fault, false);
     expect_same_reading(view, 7, INT64_MAX, 1 << 20);
+    view_put(view);
+    world_end(&w);
+}
+
+/* Who reads at the end gets a small batch's bytes along with its place; of a large one only the
+ * place. */
+Test(view, brings_the_bytes_of_a_small_range_along)
+{
+    struct log_world w;
+    struct view_range range;
+    struct view_copy copy;
+    begin(&w);
+    for (int i = 0; i < 20; i++) {
+        log_append_ok(&w, (struct batch_want){.records = 1, .value_bytes = 100}, 0);
+        struct view *view = plog_view_get(w.log);
+        cr_assert_eq(view_read_cached(view, i, i + 1, 1 << 20, true, &range, &copy), ERR_OK);
+        cr_assert(range.in_memory);
+        cr_assert_eq(copy.size, range.size_bytes);
+        cr_assert_eq(copy.size, w.model.batches[i].data.size);
+        cr_assert_eq(memcmp(copy.bytes, w.model.batches[i].data.data, copy.size), 0);
+        view_put(view);
+    }
+    log_append_ok(&w, (struct batch_want){.records = 1, .value_bytes = VIEW_COPY_BYTES}, 0);
+    struct view *view = plog_view_get(w.log);
+    cr_assert_eq(view_read_cached(view, 20, 21, 1 << 20, true, &range, &copy), ERR_OK);
+    cr_assert_eq(copy.size, 0);
     view_put(view);
     world_end(&w);
 }
@@ -350,7 +386,7 @@ static void read_meanwhile(void *arg, enum fs_op op, const char *path)
     size_t size = strlen(path);
     if (op == FS_OP_OPEN && size > 6 && strcmp(path + size - 6, ".index") == 0) {
         meanwhile->asked++;
-        meanwhile->said = view_read_cached(meanwhile->view, 2, INT64_MAX, 100, true, &range);
+        meanwhile->said = view_read_cached(meanwhile->view, 2, INT64_MAX, 100, true, &range, NULL);
     }
 }
 
