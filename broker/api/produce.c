@@ -30,7 +30,8 @@ struct produce_item {
     struct str topic;
     int32_t index;
     enum err err;
-    struct record_error detail;
+    /* Of a batch that was refused for what is in it; in the arena, for that is rare. */
+    const struct record_error *detail;
     struct buf rebuilt; /* the batch as the topic wants it, where that differs from what was sent */
 };
 
@@ -68,8 +69,9 @@ static void op_release(struct produce_op *op)
 static void fill_record_errors(struct req *req, const struct produce_item *item,
                                struct produce_response_partition_produce_response *out)
 {
-    int32_t count = item->detail.count;
-    out->error_message = str_of(item->detail.message);
+    const struct record_error *detail = item->detail;
+    int32_t count = detail->count;
+    out->error_message = str_of(detail->message);
     if (count == 0) {
         return;
     }
@@ -77,8 +79,8 @@ static void fill_record_errors(struct req *req, const struct produce_item *item,
         req_array(req, struct produce_response_batch_index_and_error_message, count);
     out->record_errors_count = count;
     for (int32_t i = 0; i < count; i++) {
-        out->record_errors[i].batch_index = item->detail.batch_indexes[i];
-        out->record_errors[i].batch_index_error_message = str_of(item->detail.message);
+        out->record_errors[i].batch_index = detail->batch_indexes[i];
+        out->record_errors[i].batch_index_error_message = str_of(detail->message);
     }
 }
 
@@ -99,7 +101,8 @@ static void fill_item(struct req *req, const struct produce_item *item, struct l
         out->log_start_offset = item->append.log_start_offset;
         return;
     }
-    if (item->err == ERR_INVALID_RECORD || item->err == ERR_INVALID_TIMESTAMP) {
+    if (item->detail != NULL &&
+        (item->err == ERR_INVALID_RECORD || item->err == ERR_INVALID_TIMESTAMP)) {
         fill_record_errors(req, item, out);
     }
     if (item->err == ERR_NOT_LEADER_OR_FOLLOWER && req->version >= HINT_VERSION_MIN) {
@@ -284,13 +287,12 @@ static void on_appended(struct part_call *call)
 
 /* What the topic wants otherwise than the producer sent it: another codec, a max timestamp that is
  * true. */
-static enum err item_fix(struct produce_item *item, const struct batch_rules *rules,
-                         struct bytes *records)
+static enum err item_fix(struct produce_item *item, const struct record_error *detail,
+                         const struct batch_rules *rules, struct bytes *records)
 {
-    if (item->detail.fix == BATCH_FIX_MAX_TIMESTAMP) {
-        batch_patch_max_timestamp((uint8_t *)(uintptr_t)records->data,
-                                  item->detail.max_timestamp_ms);
-    } else if (item->detail.fix == BATCH_FIX_REBUILD) {
+    if (detail->fix == BATCH_FIX_MAX_TIMESTAMP) {
+        batch_patch_max_timestamp((uint8_t *)(uintptr_t)records->data, detail->max_timestamp_ms);
+    } else if (detail->fix == BATCH_FIX_REBUILD) {
         enum err err = batch_rebuild(*records, rules, &item->rebuilt);
         if (err != ERR_OK) {
             return err;
@@ -311,10 +313,19 @@ static enum err item_check(struct req *req, struct produce_item *item, struct pa
         return ERR_INVALID_TOPIC_EXCEPTION;
     }
     struct batch_rules rules;
+    struct record_error detail;
     part_batch_rules(part, loop_wall_ms(req->netloop->loop), &rules);
     rules.zstd_allowed = req->version >= ZSTD_VERSION_MIN;
-    enum err err = batch_validate_produce(*records, &rules, &item->append.header, &item->detail);
-    return err == ERR_OK ? item_fix(item, &rules, records) : err;
+    enum err err = batch_validate_produce(*records, &rules, &item->append.header, &detail);
+    if (err == ERR_OK) {
+        err = item_fix(item, &detail, &rules, records);
+    }
+    if (err != ERR_OK) {
+        struct record_error *kept = req_new(req, struct record_error);
+        *kept = detail;
+        item->detail = kept;
+    }
+    return err;
 }
 
 static void item_start(struct produce_item *item, struct bytes records)

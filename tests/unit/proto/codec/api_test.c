@@ -1,6 +1,7 @@
 /* The table of APIs, and headers. */
 #include <criterion/criterion.h>
 
+#include "base/rng.h"
 #include "codec/api.h"
 #include "codec/codec.h"
 #include "codec/messages.h"
@@ -88,6 +89,34 @@ Test(codec_api, a_request_header_has_these_bytes)
     cr_assert_eq(codec_decode_request_header((struct bytes){out.data, out.size}, &view), ERR_OK);
     cr_assert_null(view.client_id.ptr);
     buf_fini(&out);
+}
+
+Test(codec_api, a_usual_request_header_is_read_as_the_tables_read_it)
+{
+    /* Bytes of all kinds behind the first eight: id, null, lengths that lie, tags. */
+    struct rng rng;
+    rng_seed(&rng, 20261126);
+    int good = 0;
+    for (int i = 0; i < 20000; i++) {
+        uint8_t wire[24] = {0, API_METADATA, 0, (uint8_t)(rng_below(&rng, 2) * 9), 0, 0, 0, 5};
+        static const uint8_t kinds[] = {0, 1, 2, 5, 0x7f, 0x80, 0xff};
+        for (size_t at = 8; at < sizeof(wire); at++) {
+            wire[at] = kinds[rng_below(&rng, at == 8 ? 2 : sizeof(kinds))];
+        }
+        struct bytes in = {wire, 8 + rng_below(&rng, sizeof(wire) - 7)};
+        struct request_header_view view;
+        struct request_header header;
+        size_t used;
+        int16_t version = wire[3] == 9 ? 2 : 1;
+        enum err err = codec_decode(&request_header_desc, version, in, NULL, &header, &used);
+        cr_assert_eq(codec_decode_request_header(in, &view), err);
+        if (err == ERR_OK) {
+            cr_assert(str_eq(view.client_id, header.client_id));
+            cr_assert_eq(view.used, used);
+            good++;
+        }
+    }
+    cr_assert_gt(good, 1000);
 }
 
 Test(codec_api, an_unknown_key_is_told_from_malformed_bytes)
