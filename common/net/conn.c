@@ -15,6 +15,10 @@ enum {
     LARGE_HEAD_BYTES = 4096,
     /* After so many bytes the other connections of the loop get their turn. */
     RECEIVE_TURN_BYTES = 512 * 1024,
+    /* Of what is still to come of a frame so much is waited for at once; less than the minimum is
+       not worth two system calls. */
+    EXPECT_MIN_BYTES = 16 * 1024,
+    EXPECT_MAX_BYTES = 256 * 1024,
 };
 
 /* Bytes received but not consumed when the connection was paused. */
@@ -307,6 +311,15 @@ static enum err receive_some(struct conn *conn, size_t *got, bool *more)
     return ERR_OK;
 }
 
+/* A large frame that comes in pieces: one call for many of them. Else each that arrives wakes us,
+ * and where sender and receiver share a processor, each is a change between them. */
+static void conn_expect(struct conn *conn)
+{
+    size_t rest = conn->frame != NULL ? conn->frame_size - conn->frame_bytes : 0;
+    size_t wanted = rest < EXPECT_MIN_BYTES ? 1 : rest < EXPECT_MAX_BYTES ? rest : EXPECT_MAX_BYTES;
+    conn->stream->ops->expect(conn->stream, wanted);
+}
+
 static void conn_read(struct conn *conn)
 {
     size_t total = 0;
@@ -329,6 +342,7 @@ static void conn_read(struct conn *conn)
         total += got;
     }
     if (!conn->dead && !conn->client) {
+        conn_expect(conn);
         conn_want(conn);
     }
 }

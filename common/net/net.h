@@ -48,6 +48,9 @@ struct net_stream_ops {
                           size_t size, size_t *sent);
     /* Which of enum net_ready to be called back for. */
     void (*want)(struct net_stream *stream, int ready);
+    /* Be called back as readable only once so many bytes are there (or the peer has ended); 1 until
+     * said otherwise. A wish: more calls than that do no harm. */
+    void (*expect)(struct net_stream *stream, size_t bytes);
     /* Who is at the other end: with its port, "10.0.0.5:51514" or "[::1]:51514", for messages;
      * without, "10.0.0.5": Java's InetAddress text without its leading slash. Asked for rarely, so
      * no connection carries the text. */

@@ -51,6 +51,7 @@ struct tcp_stream {
     bool outgoing : 1; /* it is part of a struct outgoing */
     struct event event;
     struct short_address peer;
+    uint32_t expected; /* SO_RCVLOWAT; 0: never set, as 1 */
 };
 
 /* A stream that we make. */
@@ -283,6 +284,18 @@ static struct outgoing *outgoing_of(struct tcp_stream *tcp)
     return (struct outgoing *)tcp;
 }
 
+/* The kernel makes the window as large as it has to be, so what is expected can come. */
+static void tcp_expect(struct net_stream *stream, size_t bytes)
+{
+    struct tcp_stream *tcp = of_stream(stream);
+    uint32_t expected = bytes < INT32_MAX ? (uint32_t)bytes : INT32_MAX;
+    uint32_t before = tcp->expected > 0 ? tcp->expected : 1;
+    if (tcp->fd >= 0 && expected != before) {
+        tcp->expected = expected;
+        set_option(tcp->fd, SOL_SOCKET, SO_RCVLOWAT, (int)expected);
+    }
+}
+
 static void tcp_close(struct net_stream *stream)
 {
     struct tcp_stream *tcp = of_stream(stream);
@@ -304,6 +317,7 @@ static const struct net_stream_ops tcp_stream_ops = {
     .send = tcp_send,
     .send_file = tcp_send_file,
     .want = tcp_want,
+    .expect = tcp_expect,
     .peer = tcp_peer,
     .close = tcp_close,
 };

@@ -94,6 +94,11 @@ static void fake_want(struct net_stream *stream, int ready)
     of_stream(stream)->wanted = ready;
 }
 
+static void fake_expect(struct net_stream *stream, size_t bytes)
+{
+    of_stream(stream)->expected = bytes;
+}
+
 static void fake_peer(const struct net_stream *stream, bool with_port, struct net_name *out)
 {
     (void)stream;
@@ -111,6 +116,7 @@ static const struct net_stream_ops fake_ops = {
     .send = fake_send,
     .send_file = fake_send_file,
     .want = fake_want,
+    .expect = fake_expect,
     .peer = fake_peer,
     .close = fake_close,
 };

@@ -21,6 +21,7 @@ struct fake_stream {
     enum err broken;  /* what every call says, unless ERR_OK */
     struct buf trace; /* "send 4+5 more -> 9; file 100 -> 100; ..." */
     int wanted;
+    size_t expected; /* 0: never said */
     bool closed;
 };
 

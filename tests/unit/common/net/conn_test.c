@@ -247,9 +247,35 @@ Test(conn, of_large_frames_only_the_head_is_copied, .init = server, .fini = worl
     put_frame("abc");
     put_frame("def");
     settle();
-    cr_assert_str_eq(fake_stream_trace(&fake),
-                     "recv 4096; recv 65540; recv 61458; ");
+    cr_assert_str_eq(fake_stream_trace(&fake), "recv 4096; recv 65540; recv 61458; ");
     expect_frames("65536:a..z 65536:a..z 3:abc 3:def ");
+}
+
+/* What is missing of a large frame is worth waiting for, up to a limit; then anything is. */
+Test(conn, expects_the_rest_of_a_large_frame, .init = server, .fini = world_fini)
+{
+    static const struct {
+        size_t there, expected;
+    } steps[] = {{2, 1}, {4, 256 * 1024}, {600004, 256 * 1024}, {900004, 100000}, {990004, 1}};
+    put_long(1000000);
+    size_t total = fake.in.size;
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        fake.in.size = steps[i].there;
+        settle();
+        cr_assert_eq(fake.expected, steps[i].expected, "after %zu bytes: %zu", steps[i].there,
+                     fake.expected);
+    }
+    fake.in.size = total;
+    settle();
+    expect_frames("1000000:a..z ");
+    put_long(500000);
+    fake.in.size = fake.in.size - 50000;
+    settle();
+    cr_assert_eq(fake.expected, 50000);
+    fake.in.size += 50000;
+    settle();
+    cr_assert_eq(fake.expected, 1);
+    expect_frames("500000:a..z ");
 }
 
 /* Absurd sizes reach the owner as they are; the refusal ends the connection, once. */

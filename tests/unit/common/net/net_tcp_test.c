@@ -1,9 +1,11 @@
 /* Real sockets on loopback, two loops with threads: a server that echoes frames, and clients. */
 #include <criterion/criterion.h>
+#include <netinet/in.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -352,6 +354,94 @@ Test(net_tcp, connections_closed_at_any_time, .init = world_init, .fini = world_
         }
         client_end(&client);
     }
+}
+
+/* ---- a stream that is told how much to expect */
+
+enum { EXPECTED_BYTES = 100000 };
+
+struct expecting {
+    struct net_stream *stream;
+    size_t first; /* bytes of the first receive */
+    size_t bytes;
+    enum err end;
+    sem_t ended;
+};
+
+static struct expecting expecting;
+
+static void expecting_on_ready(struct net_stream *stream, int ready)
+{
+    static uint8_t room[2 * EXPECTED_BYTES];
+    struct iovec part = {room, sizeof(room)};
+    size_t got;
+    (void)ready;
+    enum err err = stream->ops->recv(stream, &part, 1, &got);
+    if (expecting.first == 0) {
+        expecting.first = got;
+    }
+    expecting.bytes += got;
+    if (err != ERR_OK && err != ERR_AGAIN) {
+        expecting.end = err;
+        stream->ops->close(stream);
+        sem_post(&expecting.ended);
+    }
+}
+
+static void on_accept_expecting(void *arg, struct net_accepted *accepted)
+{
+    (void)arg;
+    expecting.stream = world.net->ops->adopt(world.net, world.server, accepted);
+    expecting.stream->on_ready = expecting_on_ready;
+    expecting.stream->ops->expect(expecting.stream, EXPECTED_BYTES);
+    expecting.stream->ops->want(expecting.stream, NET_READABLE);
+}
+
+static void relisten_expecting(void *arg)
+{
+    struct errmsg msg;
+    (void)arg;
+    unlisten_now(NULL);
+    cr_assert_eq(world.net->ops->listen(world.net, world.server, &world.address, 16,
+                                        on_accept_expecting, NULL, &world.listener,
+                                        &world.address.port, &msg),
+                 ERR_OK, "%s", msg.text);
+}
+
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+/* Sends that much in pieces, and lets the server's loop look after each. */
+static void send_in_pieces(size_t size)
+{
+    static const uint8_t data[EXPECTED_BYTES];
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(world.address.port)};
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    memset(&expecting, 0, sizeof(expecting));
+    sem_init(&expecting.ended, 0, 0);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+    for (size_t at = 0; at < size; at += size / 10) {
+        cr_assert_eq(send(fd, data + at, size / 10, 0), (ssize_t)(size / 10));
+        run_on(world.server, nothing, NULL);
+    }
+    close(fd);
+    sem_wait(&expecting.ended);
+    sem_destroy(&expecting.ended);
+}
+
+/* Not called for pieces; but the end is told at once, whatever was expected. */
+Test(net_tcp, what_is_expected_comes_at_once, .init = world_init, .fini = world_fini, .timeout = 60)
+{
+    run_on(world.server, relisten_expecting, NULL);
+    send_in_pieces(EXPECTED_BYTES);
+    cr_assert_eq(expecting.first, EXPECTED_BYTES, "%zu", expecting.first);
+    cr_assert_eq(expecting.end, ERR_CLOSED);
+    send_in_pieces(1000);
+    cr_assert_eq(expecting.bytes, 1000);
+    cr_assert_eq(expecting.end, ERR_CLOSED);
 }
 
 /* The message names the port and what to do. */
