@@ -297,6 +297,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGCHLD, SIG_IGN); /* as process 1 of a container: what is left to us is reaped */
     raise_file_limit();
+    mem_keep();
     struct config_load_options options = {
         .file = arguments.file,
         .environ_ = (const char *const *)environ,

@@ -85,6 +85,14 @@ void mem_free(void *ptr)
     free(ptr);
 }
 
+void mem_keep(void)
+{
+    /* To set one of them ends the library's own adjusting of both, so both are set: this is the
+     * largest size that it would come to use its heap for by itself. */
+    (void)mallopt(M_MMAP_THRESHOLD, 32 * 1024 * 1024);
+    (void)mallopt(M_TRIM_THRESHOLD, MEM_KEPT_BYTES);
+}
+
 void mem_trim(void)
 {
     malloc_trim(0);

@@ -7,6 +7,8 @@
 
 #include <stddef.h>
 
+enum { MEM_KEPT_BYTES = 4 * 1024 * 1024 };
+
 void *mem_alloc(size_t size) __attribute__((malloc, alloc_size(1), returns_nonnull));
 
 /* Zero-filled array of `count` elements. */
@@ -22,6 +24,12 @@ char *mem_strndup(const char *text, size_t size) __attribute__((malloc, returns_
 char *mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2), returns_nonnull));
 
 void mem_free(void *ptr);
+
+/* For the whole process, before its threads: freed memory is kept for the next request, up to
+ * MEM_KEPT_BYTES at the end of each thread's heap. Left alone, the C library gives it back to the
+ * machine from 128 KiB on and takes it again, page by page, for the next frames: four page faults
+ * for each batch of 64 KiB. */
+void mem_keep(void);
 
 /* Give what was freed back to the machine, also from between what is in use: for the end of work
  * that needed much more memory than what stays. Walks the whole heap, so not on a loop. */
