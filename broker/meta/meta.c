@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/list.h"
 #include "base/mem.h"
 #include "base/must.h"
 
@@ -13,15 +14,12 @@ struct meta_brokers_block {
     struct meta_broker *brokers;
 };
 
-static int32_t *ids_dup(const int32_t *ids, int32_t count)
-{
-    must(count >= 0);
-    int32_t *copy = mem_alloc((size_t)count * sizeof(*copy));
-    if (count > 0) {
-        memcpy(copy, ids, (size_t)count * sizeof(*copy));
-    }
-    return copy;
-}
+/* The ids of a partition, counted: snapshots share them, so that a copy of a topic with thousands
+ * of partitions, of which an update changes a few, is one of plain structs. */
+struct ids_block {
+    _Atomic int32_t count;
+    int32_t ids[]; /* replicas, then ISR, then offline ones */
+};
 
 static char *text_dup(const char *text)
 {
@@ -34,19 +32,45 @@ static void free_const(const void *ptr)
     mem_free((void *)(uintptr_t)ptr);
 }
 
-static void partition_copy(struct meta_partition *to, const struct meta_partition *from)
+static int32_t *ids_put(int32_t *at, const int32_t *ids, int32_t count)
 {
+    must(count >= 0);
+    if (count > 0) {
+        memcpy(at, ids, (size_t)count * sizeof(*at));
+    }
+    return at + count;
+}
+
+static void partition_init(struct meta_partition *to, const struct meta_partition *from)
+{
+    size_t count = (size_t)(from->replicas_count + from->isr_count + from->offline_count);
+    struct ids_block *block = mem_alloc(sizeof(*block) + count * sizeof(block->ids[0]));
+    atomic_init(&block->count, 1);
     *to = *from;
-    to->replicas = ids_dup(from->replicas, from->replicas_count);
-    to->isr = ids_dup(from->isr, from->isr_count);
-    to->offline = ids_dup(from->offline, from->offline_count);
+    to->replicas = block->ids;
+    to->isr = ids_put(block->ids, from->replicas, from->replicas_count);
+    to->offline = ids_put(block->ids + from->replicas_count, from->isr, from->isr_count);
+    ids_put(block->ids + from->replicas_count + from->isr_count, from->offline,
+            from->offline_count);
+}
+
+static struct ids_block *block_of(const struct meta_partition *partition)
+{
+    return container_of((uintptr_t)partition->replicas, struct ids_block, ids);
+}
+
+static void partition_share(struct meta_partition *to, const struct meta_partition *from)
+{
+    atomic_fetch_add_explicit(&block_of(from)->count, 1, memory_order_relaxed);
+    *to = *from;
 }
 
 static void partition_fini(struct meta_partition *partition)
 {
-    free_const(partition->replicas);
-    free_const(partition->isr);
-    free_const(partition->offline);
+    struct ids_block *block = block_of(partition);
+    if (atomic_fetch_sub_explicit(&block->count, 1, memory_order_acq_rel) == 1) {
+        mem_free(block);
+    }
 }
 
 static void topic_put(struct meta_topic *topic)
@@ -152,18 +176,33 @@ const struct meta_topic *meta_find_id(const struct meta *meta, struct uuid id)
     return slot != NULL ? *slot : NULL;
 }
 
-const struct meta_partition *meta_topic_partition(const struct meta_topic *topic, int32_t index)
+/* Where the partition stands, or would be inserted. */
+static int32_t partition_place(const struct meta_topic *topic, int32_t index, bool *found)
 {
+    int32_t low = 0;
+    int32_t high = topic->partitions_count;
     /* Nearly always the partitions are 0..n-1, each at its own place. */
-    if (index >= 0 && index < topic->partitions_count && topic->partitions[index].index == index) {
-        return &topic->partitions[index];
+    if (index >= 0 && index < high && topic->partitions[index].index == index) {
+        low = index;
+        high = index;
     }
-    for (int32_t i = 0; i < topic->partitions_count; i++) {
-        if (topic->partitions[i].index == index) {
-            return &topic->partitions[i];
+    while (low < high) {
+        int32_t middle = low + (high - low) / 2;
+        if (topic->partitions[middle].index < index) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
-    return NULL;
+    *found = low < topic->partitions_count && topic->partitions[low].index == index;
+    return low;
+}
+
+const struct meta_partition *meta_topic_partition(const struct meta_topic *topic, int32_t index)
+{
+    bool found;
+    int32_t at = partition_place(topic, index, &found);
+    return found ? &topic->partitions[at] : NULL;
 }
 
 const struct meta_broker *meta_find_broker(const struct meta *meta, int32_t id)
@@ -337,7 +376,7 @@ static struct meta_topic *topic_copy(const struct meta_topic *from)
     topic->partitions_count = from->partitions_count;
     topic->partitions = mem_zalloc((size_t)from->partitions_count, sizeof(*topic->partitions));
     for (int32_t i = 0; i < from->partitions_count; i++) {
-        partition_copy(&topic->partitions[i], &from->partitions[i]);
+        partition_share(&topic->partitions[i], &from->partitions[i]);
     }
     return topic;
 }
@@ -359,11 +398,9 @@ static struct meta_topic *edit_own(struct meta *next, int32_t at)
 
 static void topic_set_partition(struct meta_topic *topic, const struct meta_partition *partition)
 {
-    int32_t at = 0;
-    while (at < topic->partitions_count && topic->partitions[at].index < partition->index) {
-        at++;
-    }
-    if (at < topic->partitions_count && topic->partitions[at].index == partition->index) {
+    bool found;
+    int32_t at = partition_place(topic, partition->index, &found);
+    if (found) {
         partition_fini(&topic->partitions[at]);
     } else {
         size_t count = (size_t)topic->partitions_count;
@@ -373,7 +410,7 @@ static void topic_set_partition(struct meta_topic *topic, const struct meta_part
                 (count - (size_t)at) * sizeof(*topic->partitions));
         topic->partitions_count++;
     }
-    partition_copy(&topic->partitions[at], partition);
+    partition_init(&topic->partitions[at], partition);
 }
 
 static void edit_insert(struct meta_edit *edit, int32_t at, struct meta_topic *topic)
