@@ -94,6 +94,16 @@ def pss_mb(pid):
         return resident_mb(pid)  # an older kernel, or another user's
 
 
+def open_files(pid):
+    paths = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            paths.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+        except FileNotFoundError:
+            pass  # closed meanwhile
+    return paths
+
+
 def disk_bytes(pid):
     """That this process made the kernel write to disk, sooner or later: pages that it made dirty."""
     try:

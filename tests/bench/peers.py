@@ -108,9 +108,14 @@ class Brokers:
         self.cluster.broker(self.cluster.controller()).call(
             "DeleteTopics", {"topics": [{"name": name}], "topic_names": [name], "timeout_ms": 30000}, seconds=40)
         end = time.monotonic() + DROP_S
-        while any(entry.startswith(name + "-") for broker in self.cluster.brokers
-                  for entry in os.listdir(os.path.join(broker.folder, "data"))) and time.monotonic() < end:
+        while not self.is_gone(name) and time.monotonic() < end:
             time.sleep(cluster_module.PAUSE_S)
+
+    def is_gone(self, name):
+        """Its files have no name any more, and nobody has them open: so long their space is not free."""
+        named = (entry for broker in self.cluster.brokers for entry in os.listdir(os.path.join(broker.folder, "data")))
+        return not any(entry.startswith(name + "-") for entry in named) and \
+            not any(f"/{name}-" in path for pid in self.pids for path in machine.open_files(pid))
 
     def close(self):
         self.cluster.down()
