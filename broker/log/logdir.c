@@ -365,6 +365,7 @@ enum err logdir_remove_checkpoints(struct logdir *dir)
 {
     static const char *const names[] = {LOGDIR_RECOVERY_POINTS, LOGDIR_HIGH_WATERMARKS};
     enum err err = ERR_OK;
+    dir->checkpoints_digest = 0;
     for (size_t i = 0; i < 2 && err == ERR_OK; i++) {
         char *path = in_dir(dir, names[i]);
         err = fs_unlink(dir->fs, path);

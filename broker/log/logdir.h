@@ -49,6 +49,7 @@ struct logdir {
     int32_t logs_count;
     uint64_t
         written[LOGDIR_CHECKPOINTS]; /* what each checkpoint last said, as a hash; 0: unknown */
+    uint64_t checkpoints_digest;     /* of the logs, when all three were last written; 0: unknown */
     bool checkpoints_stale; /* the files say something of a log that is gone, or more than it has */
 };
 

@@ -728,9 +728,27 @@ struct checkpoints {
     struct checkpoint high_watermarks;
 };
 
-enum err logs_write_checkpoints(struct logs *logs, struct logdir *dir, logs_hw_fn *hw_of, void *arg)
+/* Of all that the files would say, without making them: nearly always nothing has changed. Never 0.
+ */
+static uint64_t checkpoints_digest(struct logs *logs, struct logdir *dir, logs_hw_fn *hw_of,
+                                   void *arg)
 {
-    struct checkpoints all = {0};
+    uint64_t digest = 0;
+    struct logs_item *item;
+    struct logs_item *next;
+    HASH_ITER (hh, logs->by_name, item, next) {
+        if (item->entry.dir == dir) {
+            int64_t numbers[] = {item->hh.hashv, plog_recovery_point(item->entry.log),
+                                 plog_log_start(item->entry.log), hw_of(arg, &item->entry)};
+            digest = bytes_hash(numbers, sizeof(numbers), digest);
+        }
+    }
+    return digest != 0 ? digest : 1;
+}
+
+static void gather_checkpoints(struct logs *logs, struct logdir *dir, logs_hw_fn *hw_of, void *arg,
+                               struct checkpoints *all)
+{
     struct logs_item *item;
     struct logs_item *next;
     HASH_ITER (hh, logs->by_name, item, next) {
@@ -740,17 +758,28 @@ enum err logs_write_checkpoints(struct logs *logs, struct logdir *dir, logs_hw_f
         }
         struct str topic = plog_topic(log);
         int32_t partition = plog_partition(log);
-        checkpoint_add(&all.recovery_points, topic, partition, plog_recovery_point(log));
+        checkpoint_add(&all->recovery_points, topic, partition, plog_recovery_point(log));
         /* Kafka leaves out starts that are a segment's anyway. With them here, segments that a
          * power failure brings back are not served. */
         if (plog_log_start(log) > 0) {
-            checkpoint_add(&all.log_starts, topic, partition, plog_log_start(log));
+            checkpoint_add(&all->log_starts, topic, partition, plog_log_start(log));
         }
         int64_t offset_hw = hw_of(arg, &item->entry);
         if (offset_hw >= 0) {
-            checkpoint_add(&all.high_watermarks, topic, partition, offset_hw);
+            checkpoint_add(&all->high_watermarks, topic, partition, offset_hw);
         }
     }
+}
+
+enum err logs_write_checkpoints(struct logs *logs, struct logdir *dir, logs_hw_fn *hw_of, void *arg)
+{
+    struct checkpoints all = {0};
+    /* Taken first: what moves meanwhile is seen as a change the next time. */
+    uint64_t digest = checkpoints_digest(logs, dir, hw_of, arg);
+    if (digest == dir->checkpoints_digest && !dir->checkpoints_stale) {
+        return ERR_OK;
+    }
+    gather_checkpoints(logs, dir, hw_of, arg, &all);
     enum err err = logdir_write_checkpoint(dir, LOGDIR_RECOVERY_POINTS, &all.recovery_points);
     if (err == ERR_OK) {
         err = logdir_write_checkpoint(dir, LOGDIR_LOG_STARTS, &all.log_starts);
@@ -758,6 +787,7 @@ enum err logs_write_checkpoints(struct logs *logs, struct logdir *dir, logs_hw_f
     if (err == ERR_OK) {
         err = logdir_write_checkpoint(dir, LOGDIR_HIGH_WATERMARKS, &all.high_watermarks);
     }
+    dir->checkpoints_digest = err == ERR_OK ? digest : 0;
     dir->checkpoints_stale = dir->checkpoints_stale && err != ERR_OK;
     checkpoint_fini(&all.recovery_points);
     checkpoint_fini(&all.log_starts);

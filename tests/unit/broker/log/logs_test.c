@@ -194,6 +194,55 @@ Test(logs, a_deleted_partition_does_not_come_back_after_a_power_failure)
     end(&d);
 }
 
+static bool take_away(struct dirs *d, const char *name)
+{
+    bool found = false;
+    for (int32_t i = 0; i < logs_dirs_count(d->logs); i++) {
+        char *path = mem_printf("%s/%s", logs_dir(d->logs, i)->path, name);
+        enum err err = fs_unlink(fs_sim_fs(d->sim), path);
+        found = found || err == ERR_OK;
+        mem_free(path);
+    }
+    return found;
+}
+
+/* Checkpoints are written when any of their numbers has changed, or a log came or went, and else
+ * not. */
+Test(logs, checkpoints_are_written_when_something_has_changed)
+{
+    static const char hw[] = "replication-offset-checkpoint";
+    static const char points[] = "recovery-point-offset-checkpoint";
+    static const char starts[] = "log-start-offset-checkpoint";
+    struct dirs d;
+    begin(&d);
+    open_ok(&d);
+    struct logs_entry *entry = create(&d, "orders", 0);
+    cr_assert_eq(append(create(&d, "other", 0), 4), ERR_OK);
+    cr_assert_eq(append(entry, 9), ERR_OK);
+    logs_checkpoint(d.logs, hw_of, NULL);
+    cr_assert(take_away(&d, hw));
+    logs_checkpoint(d.logs, hw_of, NULL);
+    cr_expect(!take_away(&d, hw), "nothing has changed");
+    cr_assert_eq(append(entry, 1), ERR_OK);
+    logs_checkpoint(d.logs, hw_of, NULL);
+    cr_expect(take_away(&d, hw), "a high watermark");
+    (void)take_away(&d, points);
+    cr_assert_eq(plog_flush(entry->log), ERR_OK);
+    logs_checkpoint(d.logs, hw_of, NULL);
+    cr_expect(take_away(&d, points), "a recovery point");
+    cr_assert_eq(plog_set_log_start(entry->log, 7), ERR_OK);
+    (void)take_away(&d, starts);
+    logs_checkpoint(d.logs, hw_of, NULL);
+    cr_expect(take_away(&d, starts), "a log start");
+    cr_assert_eq(append(create(&d, "third", 0), 4), ERR_OK);
+    logs_checkpoint(d.logs, hw_of, NULL);
+    cr_expect(take_away(&d, hw), "a log came");
+    logs_delete(d.logs, STR("other"), 0);
+    logs_checkpoint(d.logs, hw_of, NULL);
+    cr_expect(take_away(&d, hw), "a log went");
+    end(&d);
+}
+
 /* The checkpoints read at the start still knew the old one. */
 Test(logs, a_topic_made_again_begins_at_offset_0)
 {
