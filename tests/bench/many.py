@@ -23,7 +23,10 @@ from report import Figure
 
 RECORD_BYTES, CONNECTIONS, TURNS = 100, 16, 5
 METADATA_REQUESTS = 20
-IDLE_S, QUIET_S = 4.0, 300
+QUIET_S = 300
+# Every five seconds a broker looks whether there is something to write down: first it has written down what was made,
+# then it is idle for two such periods.
+SETTLE_S, IDLE_S = 6.0, 10.0
 STOP_S = 300
 SESSION_TIMEOUT_MS = 6000
 
@@ -99,6 +102,7 @@ class Many:
         self.quiet(peer)
         report["idle_pss_mb"] = machine.pss_mb(peer.broker.pid)
         report["each_kb"] = (report["idle_pss_mb"] - report["empty_pss_mb"]) * MB / 1e3 / self.partitions
+        time.sleep(SETTLE_S)
         report["idle_cores"] = self.cpu(peer, lambda: time.sleep(IDLE_S)) / IDLE_S
         report["metadata_us"] = self.metadata(peer)
         report["produce"] = load_runner.measured(
