@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/broker.h"
+#include "api/limits.h"
 #include "api/locate.h"
 
 static enum err find_partition(struct req *req, const struct fetch_limits *limits,
@@ -102,13 +103,14 @@ void fetch_read_settle(struct fetch_read *read)
 
 /* Look for what is to be sent. Of a few small batches at the end of a log, as one who waits there
  * gets them, finding is reading: they are kept, which saves looking whether the file is in memory
- * and reading it once more. */
+ * and reading it once more. Not of very many: they stay until the client has taken the reply. */
 static enum err find_range(struct req *req, struct fetch_read *out)
 {
     struct view_copy copy;
+    bool room = arena_size(&req->arena) < FETCH_COPY_ARENA_BYTES;
     enum err err = view_read_cached(out->view, out->item->want.fetch_offset, out->bound,
-                                    out->max_bytes, out->min_one, &out->range, &copy);
-    if (err == ERR_OK && copy.size > 0) {
+                                    out->max_bytes, out->min_one, &out->range, room ? &copy : NULL);
+    if (err == ERR_OK && room && copy.size > 0) {
         uint8_t *bytes = req_array(req, uint8_t, copy.size);
         memcpy(bytes, copy.bytes, copy.size);
         out->copy = bytes;

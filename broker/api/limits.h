@@ -29,6 +29,9 @@ enum {
     CLIENT_SPARE_REPLY_BYTES = 512,
     /* Partitions in one fetch request or fetch session; more are answered with INVALID_REQUEST. */
     FETCH_PARTITIONS_MAX = 100000,
+    /* The memory of a fetch up to which it copies small ranges that it has read anyway; beyond, it
+     * sends them from their files. No budget counts it. */
+    FETCH_COPY_ARENA_BYTES = 1024 * 1024,
     /* Groups, or partitions of offsets, in one request about groups: their answers take many times
      * the memory of the questions. Above it the connection is closed. */
     GROUP_ITEMS_MAX = 1000000,

@@ -4,6 +4,7 @@
 
 #include "../log/log_fixture.h"
 #include "api/broker.h"
+#include "api/limits.h"
 #include "api/locate.h"
 #include "partition/parts.h"
 
@@ -136,4 +137,35 @@ Test(fetch_read, a_partition_that_was_read_is_there_after_the_table_has_lost_it)
     fetch_read_end(&reads[0]);
     fetch_read_end(&reads[1]);
     cr_assert_null(reads[0].part);
+}
+
+/* A hundred thousand small ranges, as many as one request may ask for, were all copied: up to 55
+ * MB, for as long as the client liked to take, that no budget counts. */
+Test(fetch_read, of_many_small_ranges_only_so_many_are_held_in_memory)
+{
+    enum { READS = 1000 };
+    static struct fetch_read reads[READS];
+    log_append_ok(&w, (struct batch_want){.records = 1, .value_bytes = 3000}, 3);
+    add_part("a");
+    struct fetch_limits limits = {
+        .max_bytes = 64 << 20, .replica_id = -2, .leader_only = true, .zstd_allowed = true};
+    struct fetch_want want = {.topic = STR("a"),
+                              .max_bytes = 64 << 20,
+                              .current_leader_epoch = -1,
+                              .last_fetched_epoch = -1};
+    struct fetch_item item = {.want = want};
+    int64_t bytes = 0;
+    for (int i = 0; i < READS; i++) {
+        fetch_read_partition(&req, &limits, &item, limits.max_bytes - bytes, bytes == 0, &reads[i]);
+        cr_assert_eq(reads[i].err, ERR_OK);
+        cr_assert(reads[i].range.in_memory);
+        cr_assert_gt(reads[i].bytes, 3000);
+        bytes += reads[i].bytes;
+    }
+    cr_expect_not_null(reads[0].copy);
+    cr_expect_null(reads[READS - 1].copy, "it is sent from its file");
+    cr_expect_lt(arena_size(&req.arena), 2 * FETCH_COPY_ARENA_BYTES);
+    for (int i = 0; i < READS; i++) {
+        fetch_read_end(&reads[i]);
+    }
 }
