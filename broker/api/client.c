@@ -258,7 +258,7 @@ static void client_on_moved(struct loop_msg *msg)
 static bool client_can_move(const struct client *client)
 {
     return client->requests_count == 0 && client->waiter == NULL && !client->closing &&
-           conn_queued_bytes(client->conn) == 0;
+           !conn_queued(client->conn);
 }
 
 /* From a task of the loop's, so that no callback of the connection is under way. Afterwards the

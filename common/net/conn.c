@@ -70,11 +70,6 @@ static void conn_release(struct conn *conn)
     mem_free(conn);
 }
 
-static bool conn_queued(const struct conn *conn)
-{
-    return conn->outq != NULL && !outq_empty(conn->outq);
-}
-
 static struct loop *loop_of(const struct conn *conn)
 {
     return conn->stream->loop;
@@ -515,6 +510,11 @@ struct outq *conn_outq(struct conn *conn)
         conn->outq = spare_outq_take();
     }
     return conn->outq;
+}
+
+bool conn_queued(const struct conn *conn)
+{
+    return conn->outq != NULL && !outq_empty(conn->outq);
 }
 
 size_t conn_queued_bytes(const struct conn *conn)

@@ -59,7 +59,8 @@ const char *conn_peer_host(const struct conn *conn, struct net_name *out);
 /* To append to, then conn_flush(). It is there only while something is queued: ask again after
  * that. */
 struct outq *conn_outq(struct conn *conn);
-/* Bytes of memory (not of files) that are queued. */
+/* Is anything queued? And how many bytes of memory (not of files) are? */
+bool conn_queued(const struct conn *conn);
 size_t conn_queued_bytes(const struct conn *conn);
 
 void conn_pause(struct conn *conn);

@@ -11,6 +11,7 @@
 #include "codec/api.h"
 #include "codec/codec.h"
 #include "codec/messages.h"
+#include "fs/fs_sim.h"
 #include "session/fetch_session.h"
 #include "support/fake_stream.h"
 
@@ -435,6 +436,33 @@ Test(client, moves_only_when_its_replies_have_left, .init = other_init, .fini = 
     put_api_versions(fake, 3);
     settle();
     expect_replies(fake, "1 2 3 ");
+}
+
+/* Replies to fetches before version 12 end with records, so of the last one only bytes of a file
+ * may be left: such a connection was moved, which ended the broker. */
+Test(client, does_not_move_while_a_file_is_being_sent, .init = other_init, .fini = other_fini)
+{
+    struct fs_sim *sim = fs_sim_new(1);
+    struct fs_file *file;
+    cr_assert_eq(fs_open(fs_sim_fs(sim), "/log", FS_WRITE | FS_CREATE, &file), ERR_OK);
+    cr_assert_eq(fs_pwrite(file, "records", 7, 0), ERR_OK);
+    struct fake_stream *fake = connection();
+    fake->send_room = 0;
+    crowd();
+    put_api_versions(fake, 1);
+    settle();
+    struct conn *conn = client_at(0)->conn;
+    outq_put_file(conn_outq(conn), file, 0, 7, NULL, NULL);
+    fake->send_room = conn_queued_bytes(conn);
+    settle();
+    cr_assert_eq(conn_queued_bytes(conn), 0);
+    cr_assert_eq(netloop.clients_count, 1, "the file is still to be sent");
+    fake->send_room = SIZE_MAX;
+    settle();
+    cr_assert_eq(other.clients_count, 1);
+    cr_assert_eq(memcmp(fake->out.data + fake->out.size - 7, "records", 7), 0);
+    fs_close(file);
+    fs_sim_free(sim);
 }
 
 /* The broker stops while a connection is on its way: the loop that it comes to has closed all of
