@@ -352,6 +352,16 @@ enum err plog_begin_epoch(struct plog *log, int32_t epoch)
     return ERR_OK;
 }
 
+/* Clients give up for it, and what they say does not tell what was there. */
+static void say_out_of_order(const struct plog *log, const struct batch_header *header)
+{
+    static struct log_limit limit;
+    log_limited(&limit, LOG_INFO, LOGGER, "a batch is out of order",
+                "dir=%s producer=%" PRId64 " epoch=%d sequence=%d last=%d", log->dir,
+                header->producer_id, header->producer_epoch, header->base_sequence,
+                producers_last_sequence(log->producers, header->producer_id));
+}
+
 /* Is the batch to be written? Sets its result otherwise. */
 static bool admit(struct plog *log, struct plog_batch *batch)
 {
@@ -362,6 +372,9 @@ static bool admit(struct plog *log, struct plog_batch *batch)
         batch->last_offset = duplicate.last_offset;
         batch->append_time_ms = duplicate.timestamp_ms;
         return false;
+    }
+    if (batch->err == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER) {
+        say_out_of_order(log, &batch->header);
     }
     if (batch->err == ERR_OK && batch->size > (size_t)log->config.segment_bytes) {
         batch->err = ERR_RECORD_LIST_TOO_LARGE;

@@ -148,6 +148,13 @@ enum err producers_check(const struct producers *producers, const struct batch_h
     return check_sequence(producer, header);
 }
 
+int32_t producers_last_sequence(const struct producers *producers, int64_t id)
+{
+    const struct producer *producer = find(producers, id);
+    bool none = producer == NULL || producer->batches_count == 0;
+    return none ? -1 : producer->batches[producer->batches_count - 1].last_sequence;
+}
+
 static void add_batch(struct producer *producer, const struct batch_header *header)
 {
     if (producer->batches_count == BATCHES_KEPT) {

@@ -53,6 +53,9 @@ MUST_USE enum err producers_check(const struct producers *producers,
                                   const struct batch_header *header, enum producers_origin origin,
                                   struct producers_duplicate *duplicate);
 
+/* The last sequence that is known of a producer, for messages; -1: none. */
+int32_t producers_last_sequence(const struct producers *producers, int64_t id);
+
 /* It has been appended; header.base_offset is its offset in the log. Control batches count too. */
 void producers_update(struct producers *producers, const struct batch_header *header);
 

@@ -9,12 +9,12 @@
  * when nothing has been for a while.
  *
  * M1  What is read is not older than the change `zxid` of the read: the server lets nobody in who
- * has seen more than itself, and it never goes back. A read that needs a newer one than what the
- *     connection has proved (by the zxid that it was opened with, or that a reply told) waits, and
- *     when there is nothing to wait for the connection is opened anew.
- * M2  Whatever goes wrong - no connection, an older server, bytes that make no sense, silence -
- * ends in done(ok = false), and the caller reads node by node. After a few times nothing is tried
- *     any more.
+ *     has seen more than itself, and it never goes back. A read that needs a newer one than what
+ *     the connection has proved (by the zxid that it was opened with, or that a reply told) waits,
+ *     and when there is nothing to wait for the connection is opened anew.
+ * M2  Whatever goes wrong (no connection, an older server, bytes that make no sense, silence)
+ *     ends in done(ok = false), and the caller reads node by node. After a few times nothing is
+ *     tried any more.
  *
  * Threads: zk_many_add() and zk_many_close() on the session's loop; done() and over() on a thread
  * of its own, which lives as long as the connection. */

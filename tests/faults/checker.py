@@ -237,6 +237,13 @@ def counts(history):
     return found
 
 
+def given_up(history):
+    """(how many records or clients saw an error that trying again did not mend, what clients said of it)."""
+    found = counts(history)
+    return (found["unknown"] + found["failed"] + found["error"],
+            [event[2] for event in history() if event[0] == "error"])
+
+
 def difference(contents):
     """contents: {broker: an iterator of blocks of bytes of one size, the last one shorter}. Text where they differ for
     the first time, or None when they are the same to the end."""

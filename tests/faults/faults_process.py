@@ -97,7 +97,7 @@ def zookeeper_away(scene):
     _stop(scene, scene.zookeepers(), scene.session_s * scene.random.uniform(1.1, 1.6))
 
 
-@fault()
+@fault(gentle=True)
 def rolling_restart(scene):
     """SIGTERM and start of each broker, one after the other, each waiting for the one before"""
     for broker in [b.id for b in scene.cluster.brokers]:

@@ -44,8 +44,6 @@ def print_end(rows, passed, failed, skipped):
         if spread["count"]:
             print(f"{name} ({asked}): {spread['count']} times, min {spread['min']}, median {spread['median']}, "
                   f"p99 {spread['p99']}, max {spread['max']} ms")
-    errors = sum(len(row["errors"]) + row["unknown"] for row in rows if row["fault"] == "rolling-restart")
-    print(f"controlled shutdown: {errors} records or clients with an error that is not retriable")
     for row in rows:
         for text in row["errors"]:
             print(f"{row['fault']}: {text}")

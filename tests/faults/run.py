@@ -225,14 +225,18 @@ class Run:
             for text in found.examples[kind]:
                 self.problems.add(kind, text, 0)
             self.problems.counts[kind] += count
+        count, said = checker.given_up(self.events())
+        if self.fault.gentle and count > 0:
+            self.problems.add("not retriable", "; ".join(said) or "records", count)
 
     def result(self):
         events = self.events()
         counts, gaps = checker.counts(events), measure.gaps_of(events)
+        _, said = checker.given_up(events)
         return {"fault": self.fault.name, "seed": self.seed, "times": len(self.injections),
                 "acknowledged": counts["ack"], "unknown": counts["unknown"] + counts["failed"],
                 "read": counts["read"], "final": counts["final"], "commits": counts["commit"],
-                "errors": [event[2] for event in events() if event[0] == "error"],
+                "errors": said,
                 "problems": dict(self.problems.counts),
                 "unavailable_ms": measure.spread(measure.unavailable(gaps, self.injections)),
                 "samples": {"kill": measure.after_kills(gaps, self.scene.notes),

@@ -28,6 +28,14 @@ def test_a_good_history_has_no_problem():
     assert not check(GOOD), list(check(GOOD).lines())
 
 
+def test_what_trying_again_did_not_mend_is_counted():
+    """A run of rolling-restart told 454 such records and was said to have passed."""
+    good = [event for event in GOOD if event[0] != "unknown"]
+    assert checker.given_up(lambda: iter(good)) == (0, [])
+    bad = [*GOOD, ("failed", 12, 13, 0, -1, 1, 20, 3), ("error", 50, "OUT_OF_ORDER_SEQUENCE_NUMBER")]
+    assert checker.given_up(lambda: iter(bad)) == (10 + 3 + 1, ["OUT_OF_ORDER_SEQUENCE_NUMBER"])
+
+
 def test_what_was_not_acknowledged_may_be_missing():
     history = [e for e in final((0, 1, 0, 10), (20, 1, 20, 10)) if e[0] != "read"]
     assert not check(history), list(check(history).lines())

@@ -44,6 +44,8 @@ Test(producers, sequences_follow_each_other)
     expect(p, header(1, 0, 0, 3), ERR_OK, false);
     expect(p, header(1, 0, 3, 1), ERR_OK, false);
     expect(p, header(1, 0, 5, 1), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, false);
+    cr_assert_eq(producers_last_sequence(p, 1), 3);
+    cr_assert_eq(producers_last_sequence(p, 2), -1);
     expect(p, header(1, 0, 4, 1), ERR_OK, false);
     expect(p, header(1, 0, 4, 2), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, false);
     expect(p, header(2, 0, 0, 1), ERR_OK, false);
