@@ -76,7 +76,7 @@ bool balance_leaves(struct netloop *netloop)
 {
     struct balance *balance = &netloop->balance;
     struct broker *broker = netloop->broker;
-    if (!broker->env.threads || broker->netloops_count < 2 || netloop->closed) {
+    if (!broker->env.threads || broker->netloops_count < 2 || netloop->draining) {
         return false;
     }
     int64_t now_ms = loop_now_ms(netloop->loop);

@@ -80,8 +80,9 @@ struct netloop {
     struct budget_lease internal_memory;
     struct req *spare_requests[CLIENT_SPARE_REQUESTS_MAX]; /* client.c */
     int spare_requests_count;
-    struct balance balance;    /* connections come and go as loops have more or less to do */
-    bool closed;               /* the broker stops: whoever comes now is closed */
+    struct balance balance; /* connections come and go as loops have more or less to do */
+    bool draining; /* the broker stops: connections end here, none leaves for another loop */
+    bool closed;   /* they have: whoever comes now is closed */
     struct loop_msg ready_msg; /* the broker is ready: runs what was held */
     _Atomic bool ready_posted;
     struct loop_msg parts_msg; /* partitions have gone: `parts` holds them no longer */

@@ -164,6 +164,26 @@ void client_close(struct client *client)
     client_maybe_free(client);
 }
 
+/* Does a request only wait for news, or for what will not come? */
+static bool req_only_waits(const struct req *req)
+{
+    return req->on_cancel != NULL || req == req->client->held;
+}
+
+bool client_is_quiet(const struct client *client, int64_t since_ms)
+{
+    if (client->conn == NULL || conn_queued(client->conn) ||
+        conn_last_active_ms(client->conn) > since_ms) {
+        return false;
+    }
+    list_for_each (link, &client->requests) {
+        if (!req_only_waits(container_of(link, struct req, link))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void release_reply(void *arg)
 {
     struct req *req = arg;

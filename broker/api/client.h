@@ -45,6 +45,9 @@ void client_new(struct netloop *netloop, const struct listener *listener,
 /* The broker is ready: run what was held. */
 void client_release(struct client *client);
 
+/* Has everything been answered that can be, and nothing come or gone since then? */
+bool client_is_quiet(const struct client *client, int64_t since_ms);
+
 /* Close now; requests in work are cancelled or orphaned. */
 void client_close(struct client *client);
 

@@ -8,6 +8,7 @@
 #include "admin/meta_wait.h"
 #include "admin/producer_ids.h"
 #include "api/client.h"
+#include "api/drain.h"
 #include "api/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -197,7 +198,7 @@ void server_free(struct server *server)
     }
     mem_free(server->log_dirs);
     watchdog_free(server->watchdog);
-    mem_free(server->stops);
+    drain_free(server->drain);
     mem_free(broker->listeners);
     mem_free(broker->netloops);
     mem_free(server);

@@ -62,8 +62,8 @@ struct server {
     bool closed_clean;
     bool left; /* the controller's office: given up, or not waited for any longer */
     struct loop_timer resign_timer;
-    _Atomic int loops_left; /* network loops that still have clients to close */
-    struct netloop_stop *stops;
+    int parts_left; /* partitions not yet closed, plus one while they are told */
+    struct drain *drain;
 };
 
 /* Tell whoever started us, once. */

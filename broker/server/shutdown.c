@@ -1,8 +1,8 @@
-/* shutdown.c: the steps of a stop: hand over what can be handed over, close the door, finish what
- * is in work, write everything down, leave the cluster. */
+/* shutdown.c: the steps of a stop: hand over what can be handed over, refuse what comes then, leave
+ * the cluster, close the door, write everything down. */
 #include "admin/admin_service.h"
 #include "admin/producer_ids.h"
-#include "api/client.h"
+#include "api/drain.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -12,14 +12,6 @@
 
 /* How long a stop waits for ZooKeeper to take the controller's resignation. */
 enum { RESIGN_WAIT_MS = 2000 };
-
-/* One network loop closes its connections. */
-struct netloop_stop {
-    struct loop_msg there;
-    struct loop_msg back;
-    struct server *server;
-    struct netloop *netloop;
-};
 
 static void finish(struct server *server)
 {
@@ -90,14 +82,7 @@ static void close_logs(struct server *server)
     worker_submit(server->broker.workers, &server->close_work);
 }
 
-/* ---- partitions: nothing is appended any more ---- */
-
-struct part_stop {
-    struct actor_msg msg;
-    struct loop_msg back;
-    struct part *part;
-    struct server *server;
-};
+/* ---- coordinators and copies ---- */
 
 /* No log is being copied any more. */
 static void on_moves_stopped(void *arg)
@@ -116,82 +101,21 @@ static void on_groups_stopped(void *arg)
     }
 }
 
-static void on_part_back(struct loop_msg *msg)
-{
-    struct part_stop *stop = container_of(msg, struct part_stop, back);
-    struct server *server = stop->server;
-    part_put(stop->part);
-    mem_free(stop);
-    if (atomic_fetch_sub(&server->loops_left, 1) == 1) {
-        groups_stop(server->broker.groups, on_groups_stopped, server);
-    }
-}
+/* ---- connections: whoever has asked has been answered ---- */
 
-static void stop_in_actor(struct actor *actor, struct actor_msg *msg)
-{
-    struct part *part = container_of(actor, struct part, actor);
-    struct part_stop *stop = container_of(msg, struct part_stop, msg);
-    part_close(part);
-    stop->back.fn = on_part_back;
-    loop_post(stop->server->broker.control, &stop->back);
-}
-
-static void stop_part(void *arg, struct part *part)
+static void on_drained(void *arg)
 {
     struct server *server = arg;
-    struct part_stop *stop = mem_new(struct part_stop);
-    stop->msg.fn = stop_in_actor;
-    stop->part = part_get(part);
-    stop->server = server;
-    atomic_fetch_add(&server->loops_left, 1);
-    part_post(part, &stop->msg);
+    groups_stop(server->broker.groups, on_groups_stopped, server);
 }
 
-static void stop_parts(struct server *server)
+static void drain(struct server *server)
 {
-    atomic_store(&server->loops_left, 1);
-    parts_each(&server->broker.parts, stop_part, server);
-    if (atomic_fetch_sub(&server->loops_left, 1) == 1) {
-        groups_stop(server->broker.groups, on_groups_stopped, server);
-    }
-}
-
-/* ---- connections ---- */
-
-static void on_clients_closed(struct loop_msg *msg)
-{
-    struct netloop_stop *stop = container_of(msg, struct netloop_stop, back);
-    if (atomic_fetch_sub(&stop->server->loops_left, 1) == 1) {
-        stop_parts(stop->server);
-    }
-}
-
-static void on_close_clients(struct loop_msg *msg)
-{
-    struct netloop_stop *stop = container_of(msg, struct netloop_stop, there);
-    loop_timer_cancel(&stop->netloop->idle_timer);
-    stop->netloop->closed = true;
-    list_for_each_safe (link, &stop->netloop->clients) {
-        client_close(container_of(link, struct client, link));
-    }
-    stop->back.fn = on_clients_closed;
-    loop_post(stop->server->broker.control, &stop->back);
-}
-
-static void close_clients(struct server *server)
-{
-    struct broker *broker = &server->broker;
     server_close_listeners(server);
-    server->stops = mem_zalloc((size_t)broker->netloops_count, sizeof(*server->stops));
-    atomic_store(&server->loops_left, broker->netloops_count);
-    for (int i = 0; i < broker->netloops_count; i++) {
-        struct netloop_stop *stop = &server->stops[i];
-        stop->server = server;
-        stop->netloop = &broker->netloops[i];
-        stop->there.fn = on_close_clients;
-        loop_post(stop->netloop->loop, &stop->there);
-    }
+    server->drain = drain_begin(&server->broker, on_drained, server);
 }
+
+/* ---- leaving the cluster ---- */
 
 /* Whichever comes first: the office is given up, or ZooKeeper does not say so in time. Then the end
  * of the session gives it up. */
@@ -200,7 +124,7 @@ static void leave(struct server *server)
     if (!server->left) {
         server->left = true;
         loop_timer_cancel(&server->resign_timer);
-        close_clients(server);
+        drain(server);
     }
 }
 
@@ -229,14 +153,12 @@ static void on_replication_stopped(void *arg)
                        loop_now_ms(server->broker.control) + RESIGN_WAIT_MS);
         ctl_driver_resign(server->driver, on_resigned, server);
     } else {
-        close_clients(server);
+        drain(server);
     }
 }
 
-/* Nothing of the controller's is carried out any more. */
-static void on_control_stopped(void *arg)
+static void stop_replication(struct server *server)
 {
-    struct server *server = arg;
     if (server->broker.replicator != NULL) {
         replicator_stop(server->broker.replicator, on_replication_stopped, server);
     } else {
@@ -244,12 +166,73 @@ static void on_control_stopped(void *arg)
     }
 }
 
+/* ---- partitions: nothing is appended any more ----
+ *
+ * Clients are still there: what they ask of a partition from now on, and what waits in one, is
+ * answered NOT_LEADER_OR_FOLLOWER, after which they look for its new leader. To leave them without
+ * an answer would not do: a producer that has five requests under way may learn of the new leader
+ * meanwhile and send it the sixth, which is out of order there, for good. */
+
+struct part_stop {
+    struct actor_msg msg;
+    struct loop_msg back;
+    struct part *part;
+    struct server *server;
+};
+
+static void part_stopped(struct server *server)
+{
+    must(server->parts_left > 0);
+    if (--server->parts_left == 0) {
+        stop_replication(server);
+    }
+}
+
+static void on_part_back(struct loop_msg *msg)
+{
+    struct part_stop *stop = container_of(msg, struct part_stop, back);
+    struct server *server = stop->server;
+    part_put(stop->part);
+    mem_free(stop);
+    part_stopped(server);
+}
+
+static void stop_in_actor(struct actor *actor, struct actor_msg *msg)
+{
+    struct part *part = container_of(actor, struct part, actor);
+    struct part_stop *stop = container_of(msg, struct part_stop, msg);
+    part_close(part);
+    stop->back.fn = on_part_back;
+    loop_post(stop->server->broker.control, &stop->back);
+}
+
+static void stop_part(void *arg, struct part *part)
+{
+    struct server *server = arg;
+    struct part_stop *stop = mem_new(struct part_stop);
+    stop->msg.fn = stop_in_actor;
+    stop->part = part_get(part);
+    stop->server = server;
+    server->parts_left++;
+    part_post(part, &stop->msg);
+}
+
+/* Nothing of the controller's is carried out any more. */
+static void on_control_stopped(void *arg)
+{
+    struct server *server = arg;
+    server->parts_left = 1;
+    parts_each(&server->broker.parts, stop_part, server);
+    part_stopped(server);
+}
+
+/* ---- the beginning ---- */
+
 /* Everything that we led is led by others now, or nobody can. From here on requests of a controller
  * are refused: a partition that is led from now on would be closed by nobody. */
 static void on_handed_over(void *arg)
 {
     struct server *server = arg;
-    atomic_store(&server->broker.ready, false);
     loop_timer_cancel(&server->metadata_timer);
     if (server->broker.control_apply != NULL) {
         upkeep_stop(replicas_upkeep(control_apply_replicas(server->broker.control_apply)));

@@ -546,11 +546,13 @@ static void join(struct server *server)
 /* While we were away, others may have been given what we led, and what we know of the cluster may
  * be wrong: clients wait until the controller has told us again. (Kafka goes on answering them; a
  * producer that believes such an answer can be cut off for good by the sequence numbers it finds.)
- */
+ * In a stop nothing of the kind comes any more, and what is answered then is true. */
 static void on_lost(struct session_host *host)
 {
     struct server *server = container_of(host, struct server, session_host);
-    atomic_store(&server->broker.ready, false);
+    if (!server->stopping) {
+        atomic_store(&server->broker.ready, false);
+    }
     server->registered = false;
 }
 

@@ -5,6 +5,7 @@
 
 #include "api/broker.h"
 #include "api/client.h"
+#include "api/drain.h"
 #include "api/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -488,4 +489,111 @@ Test(client, of_a_follower_stays, .init = other_init, .fini = other_fini)
     settle();
     expect_replies(fake, "1 ");
     cr_assert_eq(netloop.clients_count, 1);
+}
+
+/* ---- the broker stops (api/drain.h) ---- */
+
+static struct drain *drain;
+static bool drained;
+
+static void on_drained(void *arg)
+{
+    (void)arg;
+    drained = true;
+}
+
+static void drain_start(void)
+{
+    broker.netloops = &netloop;
+    broker.netloops_count = 1;
+    broker.control = netloop.loop;
+    loop_timer_init(&netloop.idle_timer, NULL);
+    drain = drain_begin(&broker, on_drained, NULL);
+    settle();
+}
+
+static void pass(int64_t ms)
+{
+    for (int64_t i = 0; i < ms; i++) {
+        clock_manual_advance(&test_clock, 1000000);
+        settle();
+    }
+}
+
+static void drain_fini(void)
+{
+    drain_free(drain);
+    world_fini();
+}
+
+Test(client, that_is_idle_is_closed_at_once_in_a_stop, .init = world_init, .fini = drain_fini)
+{
+    struct fake_stream *fake = connection();
+    pass(DRAIN_QUIET_MS);
+    drain_start();
+    cr_assert(fake->closed);
+    cr_assert(drained);
+    cr_assert(netloop.closed);
+}
+
+/* A request that was on its way when the broker stopped was left without an answer: a producer
+ * that had others under way could not go on. */
+Test(client, that_asks_in_a_stop_is_answered_and_then_closed, .init = world_init,
+     .fini = drain_fini)
+{
+    struct fake_stream *fake = connection();
+    put_api_versions(fake, 1);
+    settle();
+    drain_start();
+    pass(DRAIN_QUIET_MS - 1);
+    put_api_versions(fake, 2);
+    put_api_versions(fake, 3);
+    settle();
+    pass(DRAIN_QUIET_MS - 1);
+    cr_assert(!fake->closed);
+    expect_replies(fake, "1 2 3 ");
+    pass(2 * DRAIN_LOOK_MS);
+    cr_assert(fake->closed);
+    cr_assert(drained);
+}
+
+Test(client, that_has_not_taken_its_reply_is_waited_for_in_a_stop, .init = world_init,
+     .fini = drain_fini)
+{
+    struct fake_stream *fake = connection();
+    fake->send_room = 5;
+    put_api_versions(fake, 1);
+    drain_start();
+    pass(2 * DRAIN_QUIET_MS);
+    cr_assert(!fake->closed);
+    fake->send_room = SIZE_MAX;
+    pass(DRAIN_QUIET_MS + 2 * DRAIN_LOOK_MS);
+    expect_replies(fake, "1 ");
+    cr_assert(fake->closed);
+}
+
+Test(client, that_goes_on_asking_does_not_keep_a_broker_from_stopping, .init = world_init,
+     .fini = drain_fini)
+{
+    struct fake_stream *fake = connection();
+    drain_start();
+    for (int i = 1; !fake->closed; i++) {
+        cr_assert_leq(i, DRAIN_MAX_MS + DRAIN_LOOK_MS);
+        put_api_versions(fake, i);
+        pass(1);
+    }
+    cr_assert(drained);
+}
+
+/* The broker stops before it was ready: what is held is never answered. */
+Test(client, that_is_held_is_not_waited_for_in_a_stop, .init = world_init, .fini = drain_fini)
+{
+    struct fake_stream *fake = connection();
+    atomic_store(&broker.ready, false);
+    put_api_versions(fake, 1);
+    settle();
+    pass(DRAIN_QUIET_MS);
+    drain_start();
+    cr_assert(fake->closed);
+    expect_replies(fake, "");
 }
