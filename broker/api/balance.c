@@ -76,8 +76,12 @@ bool balance_leaves(struct netloop *netloop)
 {
     struct balance *balance = &netloop->balance;
     struct broker *broker = netloop->broker;
-    if (!broker->env.threads || broker->netloops_count < 2 || netloop->draining) {
+    struct balance_policy *policy = broker->env.balance;
+    if (broker->netloops_count < 2 || netloop->draining) {
         return false;
+    }
+    if (policy != NULL || !broker->env.threads) {
+        return policy != NULL && policy->leaves(policy, netloop);
     }
     int64_t now_ms = loop_now_ms(netloop->loop);
     if (now_ms - atomic_load_explicit(&balance->looked_ms, memory_order_relaxed) >=

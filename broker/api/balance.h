@@ -12,7 +12,8 @@
  * A loop looks at its own processor time at most every BALANCE_LOOK_MS, when a connection has just
  * been served: an idle one does nothing. What others read of it is the last look, which counts for
  * BALANCE_STALE_MS. Loops without threads of their own (the simulator's) use no processor time:
- * their connections are spread evenly, and stay.
+ * their connections are spread evenly, and stay, unless a policy of its own (env.balance) says when
+ * one is to go, and where.
  *
  * Threads: balance_place() from any; balance_leaves() on the netloop's loop. */
 #pragma once
@@ -30,6 +31,14 @@ enum {
     BALANCE_CROWDED_PERCENT = 90, /* of a core, from which on connections move away */
     BALANCE_GAP_PERCENT = 30,     /* to loops that have at least so much less to do */
     BALANCE_FREE_PERCENT = 50,    /* a loop below it is given new connections */
+};
+
+/* Decides instead of what follows which connections move: for simulations, whose point it is that
+ * any may at any time. */
+struct balance_policy {
+    /* As balance_leaves(): sets netloop->balance.to when it says yes. Called only while there are
+     * several loops, and this one serves. */
+    bool (*leaves)(struct balance_policy *policy, struct netloop *netloop);
 };
 
 /* Part of a netloop. */

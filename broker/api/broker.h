@@ -47,9 +47,10 @@ struct env {
     struct fs *fs;
     struct net *net;
     struct zk_factory *zk;
-    const char *boot_id; /* new after each start of the machine; "": not known */
-    uint64_t seed;       /* of every random choice; 0: from the kernel */
-    bool threads;        /* false: loops and workers are driven by hand */
+    const char *boot_id;            /* new after each start of the machine; "": not known */
+    uint64_t seed;                  /* of every random choice; 0: from the kernel */
+    bool threads;                   /* false: loops and workers are driven by hand */
+    struct balance_policy *balance; /* which connections move between loops; NULL: api/balance.h */
 };
 
 /* A bound listener. */

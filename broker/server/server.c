@@ -81,7 +81,7 @@ static void netloop_fini(struct netloop *netloop)
 static int loops_wanted(const struct env *env, const struct config *config)
 {
     long cores = env->threads ? sysconf(_SC_NPROCESSORS_ONLN) : 2;
-    if (env->threads && config_is_set(config, KEY_num_network_threads)) {
+    if (config_is_set(config, KEY_num_network_threads)) {
         cores = config_int(config, KEY_num_network_threads);
     }
     return cores < 1 ? 1 : cores > LOOP_INDEX_MAX ? LOOP_INDEX_MAX : (int)cores;

@@ -16,13 +16,20 @@
 #include "base/rng.h"
 #include "sim_bugs.h"
 #include "sim_disk.h"
+#include "sim_hop.h"
 #include "sim_net.h"
 #include "sim_time.h"
 #include "sim_trace.h"
 #include "sim_zk.h"
 #include "zk/zk_mem.h"
 
-enum { SIM_NODES_MAX = 5, SIM_CLIENTS_MAX = 32, SIM_PARTS_MAX = 24, SIM_OFFSETS_PARTS = 2 };
+enum {
+    SIM_NODES_MAX = 5,
+    SIM_CLIENTS_MAX = 32,
+    SIM_PARTS_MAX = 24,
+    SIM_OFFSETS_PARTS = 2,
+    SIM_LOOPS_MAX = 4
+};
 
 struct server;
 struct config;
@@ -56,6 +63,8 @@ struct sim_options {
     int min_insync;       /* min.insync.replicas */
     int lag_ms;           /* replica.lag.time.max.ms */
     bool flush;           /* log.flush.interval.messages=1: nothing acknowledged may be lost */
+    int loops_count;      /* network loops of each broker */
+    uint64_t hop_one_in;  /* so often a connection that was served goes to another; 0: never */
     bool slow;            /* weights of the scheduler differ much */
     bool print_ghosts;    /* what is left of a broker after its end, too */
     bool print_zk;        /* every operation on ZooKeeper, too */
@@ -81,6 +90,7 @@ struct sim_node {
     struct sim_disk disk; /* of this life */
     struct sim_zk zk;
     struct sim_clock clock;
+    struct sim_hop hop;
     struct server *server; /* NULL when down */
     bool died;             /* in the middle of a turn: the scheduler clears it away */
     bool stopped;          /* the orderly stop is through */
@@ -124,6 +134,7 @@ struct sim {
     uint8_t weights[256];
     const char *speaking; /* whose code runs: for the log lines */
     uint64_t steps;
+    uint64_t hops;         /* connections that have gone to another loop */
     int64_t calm_since_ns; /* when the faults ended; 0: not yet */
     bool zk_down;          /* new sessions are not connected */
     bool ending;           /* brokers that are down stay down */
@@ -183,6 +194,7 @@ struct sim_result {
     int64_t simulated_ns;
     int64_t acked;    /* records */
     int64_t consumed; /* records */
+    uint64_t hops;    /* of connections between loops */
     int faults;
     int crashes;
 };

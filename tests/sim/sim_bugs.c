@@ -15,9 +15,11 @@
 #include "group/grp.h"
 #include "log/batch_reader.h"
 #include "log/plog_internal.h"
+#include "net/conn.h"
 #include "partition/isr.h"
 #include "partition/part.h"
 #include "rt/budget.h"
+#include "session/fetch_session.h"
 #include "sim.h"
 
 static const char *const names[SIM_BUG_COUNT] = {
@@ -48,6 +50,8 @@ static const char *const names[SIM_BUG_COUNT] = {
     [SIM_BUG_ANY_OF_ALL] = "any-of-all",
     [SIM_BUG_EARLY_FORGET] = "early-forget",
     [SIM_BUG_EARLY_DURABLE] = "early-durable",
+    [SIM_BUG_EARLY_MOVE] = "early-move",
+    [SIM_BUG_LEFT_SESSION] = "left-session",
 };
 
 static enum sim_bug current;
@@ -388,4 +392,22 @@ int32_t __wrap_ctl_unclean_best(const struct ctl *ctl, const struct ctl_part *pa
         }
     }
     return best;
+}
+
+/* ---- connections that go to another loop ---- */
+
+bool __real_conn_queued(const struct conn *conn);
+bool __wrap_conn_queued(const struct conn *conn);
+
+bool __wrap_conn_queued(const struct conn *conn)
+{
+    return sim_bug_on(SIM_BUG_EARLY_MOVE) ? conn_queued_bytes(conn) > 0 : __real_conn_queued(conn);
+}
+
+struct fetch_session *__real_fetch_sessions_take(struct fetch_sessions *cache, const void *owner);
+struct fetch_session *__wrap_fetch_sessions_take(struct fetch_sessions *cache, const void *owner);
+
+struct fetch_session *__wrap_fetch_sessions_take(struct fetch_sessions *cache, const void *owner)
+{
+    return sim_bug_on(SIM_BUG_LEFT_SESSION) ? NULL : __real_fetch_sessions_take(cache, owner);
 }

@@ -38,6 +38,8 @@ enum sim_bug {
     SIM_BUG_ANY_OF_ALL,       /* where all that were complete lost power, any of them leads */
     SIM_BUG_EARLY_FORGET,     /* who started uncleanly is not remembered while somebody leads */
     SIM_BUG_EARLY_DURABLE,    /* in flush mode, what is not on the leader's disk yet counts */
+    SIM_BUG_EARLY_MOVE,       /* connections go to another loop with a file's bytes left to send */
+    SIM_BUG_LEFT_SESSION,     /* connections that go to another loop leave their fetch session */
     SIM_BUG_COUNT,
 };
 

@@ -24,6 +24,7 @@ struct wire {
     struct list link;
     struct sim_client *client;
     int broker;
+    uint64_t number;
     struct conn *conn;
     bool connected;
     struct list calls; /* oldest first */
@@ -161,11 +162,18 @@ static struct wire *wire_make(struct sim_client *client, int broker)
     wire = mem_new(struct wire);
     wire->client = client;
     wire->broker = broker;
+    wire->number = ++client->wires_made;
     list_init(&wire->calls);
     list_push_back(&client->wires, &wire->link);
     wire->conn =
         conn_new(client->net->ops->connect(client->net, client->loop, &to), &wire_events, wire);
     return wire;
+}
+
+uint64_t sim_client_connection(struct sim_client *client, int broker)
+{
+    struct wire *wire = wire_find(client, broker);
+    return wire != NULL ? wire->number : 0;
 }
 
 void sim_client_hang_up(struct sim_client *client, int broker)

@@ -36,6 +36,7 @@ struct sim_client {
     struct loop_timer watch; /* for requests that wait too long */
     struct loop_msg begin;
     int32_t next_correlation_id;
+    uint64_t wires_made;
     int64_t timeout_ms;
     bool stopped; /* sends nothing more */
 };
@@ -51,6 +52,10 @@ struct loop *sim_client_loop(struct sim_client *client);
 /* Send a request to a broker. */
 void sim_client_call(struct sim_client *client, int broker, int16_t key, int16_t version,
                      const void *message, sim_reply_fn *fn, void *arg);
+
+/* Which connection it is that the next request to a broker goes by: another one has another number.
+ * 0: it has to be made. */
+uint64_t sim_client_connection(struct sim_client *client, int broker);
 
 /* Close the connection to a broker: its requests end with ERR_CLOSED. */
 void sim_client_hang_up(struct sim_client *client, int broker);

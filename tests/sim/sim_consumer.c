@@ -1,3 +1,9 @@
+/* sim_consumer.c: reads one partition from its start, and once more after the last fault.
+ *
+ * Half of them keep a fetch session, as Kafka's own consumers do: then a request says only what has
+ * changed, and an answer without the partition says that there is no news. F1: a session lasts as
+ * long as the connection that it was used by, wherever in the broker that is served; nobody evicts
+ * so few. One whose connection broke is tried on the next one now and then, and may be unknown. */
 #include "sim_consumer.h"
 
 #include <inttypes.h>
@@ -12,6 +18,15 @@
 
 enum { BACKOFF_MS = 60, WAIT_MS = 400, INFLATED_MAX = 1 << 20 };
 
+struct session {
+    int32_t id; /* 0: none */
+    int32_t epoch;
+    int broker;
+    uint64_t connection; /* that it was used by last */
+    bool by_id;
+    int64_t offset; /* the broker has been told to read from there; -1: say it again */
+};
+
 struct consumer {
     struct sim_client client; /* first */
     int part;
@@ -20,7 +35,14 @@ struct consumer {
     int64_t hw;     /* as told last */
     bool again;     /* after the last fault it has begun anew: everything must be readable */
     struct sim_leader leader;
+    bool keeps_sessions;
+    struct session session;
     struct loop_timer pause;
+};
+
+struct asked {
+    bool whole; /* not within a session */
+    bool same_connection;
 };
 
 static void go_on(struct consumer *consumer);
@@ -39,6 +61,7 @@ static void start_over(struct consumer *consumer)
 {
     struct sim_client *client = &consumer->client;
     consumer->leader.broker = -1;
+    consumer->session.offset = -1;
     if (!client->stopped) {
         loop_timer_set(client->loop, &consumer->pause,
                        loop_now_ms(client->loop) + BACKOFF_MS +
@@ -129,17 +152,81 @@ static void fetched(struct consumer *consumer, const struct fetch_response_parti
     go_on(consumer);
 }
 
+/* The session that the request was part of is not known any more. */
+static void session_lost(struct consumer *consumer, const struct asked *asked, enum err err)
+{
+    struct sim_client *client = &consumer->client;
+    if (asked->same_connection) {
+        sim_fail(client->sim, "F1: %s keeps its connection to broker %d, but not its session: %s",
+                 client->name, consumer->session.broker, err_name(err));
+    }
+}
+
+/* False: the answer is of no use. */
+static bool session_goes_on(struct consumer *consumer, const struct asked *asked,
+                            const struct fetch_response *reply)
+{
+    struct session *session = &consumer->session;
+    enum err err = err_from_wire(reply->error_code);
+    if (!asked->whole &&
+        (err == ERR_FETCH_SESSION_ID_NOT_FOUND || err == ERR_INVALID_FETCH_SESSION_EPOCH)) {
+        session_lost(consumer, asked, err);
+    }
+    if (err == ERR_OK && consumer->keeps_sessions && reply->session_id == 0) {
+        sim_fail(consumer->client.sim, "F1: %s is given no session", consumer->client.name);
+    }
+    if (err != ERR_OK) {
+        session->id = 0;
+        return false;
+    }
+    session->id = reply->session_id;
+    session->epoch = asked->whole ? 1 : session->epoch + 1;
+    return true;
+}
+
 static void on_fetched(struct sim_client *client, void *arg, enum err err, const void *body)
 {
     struct consumer *consumer = of_client(client);
     const struct fetch_response *reply = body;
-    (void)arg;
-    if (err != ERR_OK || reply->error_code != 0 || reply->responses_count != 1 ||
-        reply->responses[0].partitions_count != 1) {
+    struct asked *asked = arg;
+    bool whole = asked->whole;
+    bool good = err == ERR_OK && session_goes_on(consumer, asked, reply);
+    mem_free(asked);
+    if (good && !whole && reply->responses_count == 0) {
+        go_on(consumer);
+    } else if (good && reply->responses_count == 1 && reply->responses[0].partitions_count == 1) {
+        fetched(consumer, &reply->responses[0].partitions[0]);
+    } else {
         start_over(consumer);
-        return;
     }
-    fetched(consumer, &reply->responses[0].partitions[0]);
+}
+
+/* Go on with the session that there is, or begin one, or none. */
+static struct asked *session_ask(struct consumer *consumer, struct fetch_request *request)
+{
+    struct sim_client *client = &consumer->client;
+    struct session *session = &consumer->session;
+    const struct sim_leader *leader = &consumer->leader;
+    struct asked *asked = mem_new(struct asked);
+    bool usable = session->id != 0 && session->broker == leader->broker &&
+                  (!session->by_id || leader->has_topic_id);
+    uint64_t connection = sim_client_connection(client, leader->broker);
+    if (!usable || (connection != session->connection && rng_one_in(&client->rng, 2))) {
+        *session = (struct session){
+            .broker = leader->broker,
+            .by_id = leader->has_topic_id && rng_one_in(&client->rng, 2),
+            .offset = -1,
+        };
+    }
+    asked->whole = session->id == 0;
+    asked->same_connection = connection != 0 && connection == session->connection;
+    request->session_id = session->id;
+    request->session_epoch = !consumer->keeps_sessions ? -1 : asked->whole ? 0 : session->epoch;
+    if (!asked->whole && session->offset == consumer->offset && !rng_one_in(&client->rng, 3)) {
+        request->topics_count = 0;
+    }
+    session->offset = consumer->offset;
+    return asked;
 }
 
 static void fetch(struct consumer *consumer)
@@ -150,7 +237,6 @@ static void fetch(struct consumer *consumer)
     struct fetch_request_fetch_partition part;
     char name[16];
     int index;
-    bool by_id = consumer->leader.has_topic_id && rng_one_in(&client->rng, 2);
     sim_part_name(client->sim, consumer->part, name, &index);
     codec_init(&fetch_request_desc, &request);
     codec_init(&fetch_request_fetch_topic_desc, &topic);
@@ -169,9 +255,13 @@ static void fetch(struct consumer *consumer)
     request.topics = &topic;
     request.topics_count = 1;
     request.rack_id = STR("");
-    sim_client_call(client, consumer->leader.broker, API_FETCH,
-                    by_id ? sim_client_version(client, 13, 17) : sim_client_version(client, 4, 12),
-                    &request, on_fetched, NULL);
+    struct asked *asked = session_ask(consumer, &request);
+    int16_t by_name_min = consumer->keeps_sessions ? 7 : 4;
+    int16_t version = consumer->session.by_id ? sim_client_version(client, 13, 17)
+                                              : sim_client_version(client, by_name_min, 12);
+    sim_client_call(client, consumer->leader.broker, API_FETCH, version, &request, on_fetched,
+                    asked);
+    consumer->session.connection = sim_client_connection(client, consumer->leader.broker);
 }
 
 /* ---- the machine ---- */
@@ -224,4 +314,5 @@ void sim_consumer_new(struct sim *sim, int number, int part)
     consumer->leader.broker = -1;
     loop_timer_init(&consumer->pause, on_pause);
     sim_client_init(&consumer->client, sim, &consumer_kind, name);
+    consumer->keeps_sessions = rng_one_in(&consumer->client.rng, 2);
 }

@@ -45,6 +45,7 @@ struct totals {
     int64_t simulated_ns;
     int64_t acked;
     int64_t consumed;
+    uint64_t hops;
     int64_t faults;
     int64_t crashes;
 };
@@ -172,12 +173,12 @@ static void describe(const struct sim_options *options)
         "seed %" PRIu64
         ": %d brokers, %d x %d partitions%s%s%s, %d producers of %d records, %d topics made and deleted, "
         "%d lives of another, %d moves, "
-        "%d members, faults",
+        "%d members, %d network loops, hops one in %" PRIu64 ", faults",
         options->seed, options->nodes_count, options->topics_count, options->partitions_count,
         options->grows ? " that grow" : "", options->replicated ? " with replicas" : "",
         options->flush ? " in flush mode" : "", options->producers_count,
         options->records_per_producer, options->admin_cycles, options->lives, options->moves,
-        options->members_count);
+        options->members_count, options->loops_count, options->hop_one_in);
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if ((options->faults & (1u << i)) != 0) {
             printf(" %s", sim_fault_name((enum sim_fault)i));
@@ -230,10 +231,11 @@ static void run_seed(const struct arguments *arguments, uint64_t seed, struct si
 static void report(FILE *to, uint64_t seed, const struct sim_result *result)
 {
     fprintf(to,
-            "result %" PRIu64 " %d %" PRIu64 " %" PRId64 " %" PRId64 " %" PRId64
+            "result %" PRIu64 " %d %" PRIu64 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRIu64
             " %d %d %016" PRIx64 " %s\n",
             seed, result->failed ? 1 : 0, result->steps, result->simulated_ns, result->acked,
-            result->consumed, result->faults, result->crashes, result->hash, result->failure);
+            result->consumed, result->hops, result->faults, result->crashes, result->hash,
+            result->failure);
     fflush(to);
 }
 
@@ -290,21 +292,23 @@ static void add(struct totals *totals, const struct arguments *arguments, const 
     int64_t ns;
     int64_t acked;
     int64_t consumed;
+    uint64_t hops;
     int faults;
     int crashes;
     uint64_t hash;
     int at = 0;
     must(sscanf(line,
-                "result %" SCNu64 " %d %" SCNu64 " %" SCNd64 " %" SCNd64 " %" SCNd64
+                "result %" SCNu64 " %d %" SCNu64 " %" SCNd64 " %" SCNd64 " %" SCNd64 " %" SCNu64
                 " %d %d %" SCNx64 "%n",
-                &seed, &failed, &steps, &ns, &acked, &consumed, &faults, &crashes, &hash,
-                &at) == 9);
+                &seed, &failed, &steps, &ns, &acked, &consumed, &hops, &faults, &crashes, &hash,
+                &at) == 10);
     totals->seeds++;
     totals->failed += failed != 0 ? 1 : 0;
     totals->steps += steps;
     totals->simulated_ns += ns;
     totals->acked += acked;
     totals->consumed += consumed;
+    totals->hops += hops;
     totals->faults += faults;
     totals->crashes += crashes;
     if (failed != 0) {
@@ -370,10 +374,11 @@ static uint64_t run_child(const struct arguments *arguments, struct totals *tota
 static void print_totals(const struct totals *totals)
 {
     printf("%" PRIu64 " seeds, %" PRIu64 " failed; %.1f M steps, %.2f simulated hours, %" PRId64
-           " records acknowledged, %" PRId64 " read, %" PRId64 " faults, %" PRId64 " crashes\n",
+           " records acknowledged, %" PRId64 " read, %" PRIu64
+           " connections moved to other loops, %" PRId64 " faults, %" PRId64 " crashes\n",
            totals->seeds, totals->failed, (double)totals->steps / 1e6,
-           (double)totals->simulated_ns / 3.6e12, totals->acked, totals->consumed, totals->faults,
-           totals->crashes);
+           (double)totals->simulated_ns / 3.6e12, totals->acked, totals->consumed, totals->hops,
+           totals->faults, totals->crashes);
 }
 
 int main(int argc, char **argv)

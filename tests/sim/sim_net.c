@@ -5,7 +5,8 @@
  * arrive one after the other through one event; a piece that finds its direction blocked stays and
  * is tried again. N1: on their way + not yet read <= window. N2: pieces of a pipe arrive in order.
  * N3: after close() no callback follows; the memory goes when the readiness message on its way to
- * the loop has arrived. */
+ * the loop has arrived. N4: a stream that has moved to another loop is called on that one only; a
+ * message that finds it gone follows it. */
 #include "sim_net.h"
 
 #include <stdio.h>
@@ -84,8 +85,8 @@ struct end {
     int wanted;
     bool connected;
     bool closed;
-    bool inside; /* in its callback */
-    bool posted;
+    bool inside;            /* in its callback */
+    struct loop *posted_to; /* where `ready` is under way; NULL: it is not */
     struct loop_msg ready;
 };
 
@@ -199,15 +200,15 @@ static int end_ready(const struct end *end)
 
 static void end_poke(struct end *end)
 {
-    if (end != NULL && !end->closed && !end->posted && end_ready(end) != 0) {
-        end->posted = true;
+    if (end != NULL && !end->closed && end->posted_to == NULL && end_ready(end) != 0) {
+        end->posted_to = end->stream.loop;
         loop_post(end->stream.loop, &end->ready);
     }
 }
 
 static void end_maybe_free(struct end *end)
 {
-    if (end->closed && !end->posted && !end->inside) {
+    if (end->closed && end->posted_to == NULL && !end->inside) {
         mem_free(end);
     }
 }
@@ -215,9 +216,12 @@ static void end_maybe_free(struct end *end)
 static void end_on_ready(struct loop_msg *msg)
 {
     struct end *end = container_of(msg, struct end, ready);
-    end->posted = false;
-    int ready = end->closed ? 0 : end_ready(end);
-    if (ready != 0) {
+    bool moved = end->posted_to != end->stream.loop; /* N4 */
+    end->posted_to = NULL;
+    int ready = end->closed || moved ? 0 : end_ready(end);
+    if (moved) {
+        end_poke(end);
+    } else if (ready != 0) {
         end->inside = true;
         end->stream.on_ready(&end->stream, ready);
         end->inside = false;

@@ -168,6 +168,40 @@ Test(sim_net, carries_bytes_in_order_however_they_are_cut)
     }
 }
 
+static struct loop *heard_on;
+
+static void on_ready_where(struct net_stream *stream, int ready)
+{
+    (void)ready;
+    heard_on = loop_current();
+    stream->ops->want(stream, 0);
+}
+
+/* Bytes had come, the message that says so was on its way to the old loop. */
+Test(sim_net, a_stream_that_moves_is_called_on_its_new_loop_only)
+{
+    struct sim_net_options options = sim_net_options_default();
+    struct world w;
+    connected(&w, 1, &options);
+    struct loop *other = loop_new("other", -1, &w.clock.clock);
+    w.ends[1]->on_ready = on_ready_where;
+    send_bytes(&w, 0, "hello", 5);
+    while (!loop_busy(w.loops[1])) {
+        sim_time_advance(&w.time, sim_time_next_ns(&w.time));
+        cr_assert(sim_time_run_one(&w.time));
+    }
+    w.ends[1]->ops->want(w.ends[1], 0);
+    w.ends[1]->loop = other;
+    w.ends[1]->ops->want(w.ends[1], NET_READABLE);
+    loop_turn(w.loops[1]);
+    cr_assert_null(heard_on);
+    loop_turn(other);
+    cr_assert_eq(heard_on, other);
+    hang_up(&w, 1);
+    loop_free(other);
+    fini(&w);
+}
+
 Test(sim_net, a_full_window_holds_the_sender_until_somebody_reads)
 {
     uint8_t data[1000];

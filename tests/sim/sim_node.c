@@ -76,6 +76,7 @@ static struct config *make_config(struct sim_node *node)
     char min_insync[16];
     char lag_ms[16];
     char offsets_parts[16];
+    char loops[16];
     snprintf(id, sizeof(id), "%d", node->id);
     snprintf(listeners, sizeof(listeners), "PLAINTEXT://%s:9092", node->name);
     snprintf(partitions, sizeof(partitions), "%d", options->grows ? 1 : options->partitions_count);
@@ -83,12 +84,14 @@ static struct config *make_config(struct sim_node *node)
     snprintf(min_insync, sizeof(min_insync), "%d", options->min_insync);
     snprintf(lag_ms, sizeof(lag_ms), "%d", options->lag_ms);
     snprintf(offsets_parts, sizeof(offsets_parts), "%d", SIM_OFFSETS_PARTS);
+    snprintf(loops, sizeof(loops), "%d", options->loops_count);
     const struct config_pair pairs[] = {
         {"broker.id", id},
         {"listeners", listeners},
         {"log.dirs", (options->faults & (1u << SIM_FAULT_DIRS)) != 0 ? "/data,/data2" : "/data"},
         {"zookeeper.connect", "zookeeper:2181"},
         {"zookeeper.session.timeout.ms", "6000"},
+        {"num.network.threads", loops},
         {"num.partitions", partitions},
         {"default.replication.factor", replicas},
         {"min.insync.replicas", min_insync},
@@ -174,14 +177,17 @@ void sim_node_start(struct sim_node *node)
     node->clock.extra_ns = 0;
     struct config *config = make_config(node);
     snprintf(node->boot_id, sizeof(node->boot_id), "%s-boot-%d", node->name, node->boots);
+    uint64_t seed = sim->options.seed * 1000 + (uint64_t)node->id * 100 + (uint64_t)node->lives + 1;
+    sim_hop_init(&node->hop, seed, sim->options.hop_one_in);
     struct env env = {
         .clock = &node->clock.clock,
         .fs = &node->disk.fs,
         .net = sim_net_host(sim->net, node->name),
         .zk = &node->zk.factory,
         .boot_id = sim_bug_on(SIM_BUG_UNCLEAN_START) ? "always the same" : node->boot_id,
-        .seed = sim->options.seed * 1000 + (uint64_t)node->id * 100 + (uint64_t)node->lives + 1,
+        .seed = seed,
         .threads = false,
+        .balance = &node->hop.policy,
     };
     sim_trace_line(&sim->trace, node->name, "starts");
     node->server = server_new(&env, config);

@@ -123,6 +123,9 @@ void sim_options_draw(struct sim_options *options, uint64_t seed)
     options->lives = rng_one_in(&rng, 2) ? between(&rng, 1, 6) : 0;
     options->moves = options->nodes_count > 1 && rng_one_in(&rng, 2) ? between(&rng, 1, 12) : 0;
     options->flush = rng_one_in(&rng, 4);
+    options->loops_count = between(&rng, 1, SIM_LOOPS_MAX);
+    static const uint8_t hops[] = {0, 1, 4, 30};
+    options->hop_one_in = hops[rng_below(&rng, 4)];
     sim_options_settle(options);
 }
 
@@ -448,6 +451,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
         .simulated_ns = sim->time.now_ns,
         .acked = sim_model_acked_count(sim->model),
         .consumed = sim_model_read_count(sim->model),
+        .hops = sim->hops,
         .faults = sim_faults_count(sim->faults),
         .crashes = sim_faults_crashes(sim->faults),
     };

@@ -16,6 +16,7 @@ static struct sim_options quiet(int nodes)
 {
     return (struct sim_options){.seed = 1,
                                 .nodes_count = nodes,
+                                .loops_count = 2,
                                 .partitions_count = 1,
                                 .replicas_count = 1,
                                 .min_insync = 1,
