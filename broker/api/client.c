@@ -184,6 +184,27 @@ bool client_is_quiet(const struct client *client, int64_t since_ms)
     return true;
 }
 
+static bool client_idle(const struct client *client, int64_t idle_max_ms)
+{
+    return client->conn != NULL && client->requests_count == 0 &&
+           loop_now_ms(client->netloop->loop) - conn_last_active_ms(client->conn) > idle_max_ms;
+}
+
+void client_check_idle(struct client *client, int64_t idle_max_ms)
+{
+    if (!client_idle(client, idle_max_ms)) {
+        return;
+    }
+    client->requests_count++; /* keeps the client: its peer may have gone */
+    conn_look(client->conn);
+    client->requests_count--;
+    if (client->conn == NULL) {
+        client_maybe_free(client);
+    } else if (client_idle(client, idle_max_ms)) {
+        client_close(client);
+    }
+}
+
 static void release_reply(void *arg)
 {
     struct req *req = arg;
@@ -312,8 +333,9 @@ static void client_settle(struct client *client)
     if (!client->moving && !client->stays && !client->closing) {
         client->moving = balance_leaves(client->netloop);
     }
-    if (client->moving && client->netloop->balance.to == client->netloop) {
-        client->moving = false; /* no loop has less to do any more */
+    const struct netloop *netloop = client->netloop;
+    if (client->moving && (netloop->balance.to == netloop || netloop->draining)) {
+        client->moving = false; /* no loop has less to do any more, or the broker stops */
     }
     bool go = client->moving && client_can_move(client);
     client_regulate(client);

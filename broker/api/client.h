@@ -48,6 +48,9 @@ void client_release(struct client *client);
 /* Has everything been answered that can be, and nothing come or gone since then? */
 bool client_is_quiet(const struct client *client, int64_t since_ms);
 
+/* Close it if nothing has come or gone for longer than that, and nothing is in work. */
+void client_check_idle(struct client *client, int64_t idle_max_ms);
+
 /* Close now; requests in work are cancelled or orphaned. */
 void client_close(struct client *client);
 

@@ -25,13 +25,10 @@ enum { WORKERS_MIN = 2, WORKERS_MAX = 8, READERS = 2 };
 static void on_idle_timer(struct loop_timer *timer)
 {
     struct netloop *netloop = container_of(timer, struct netloop, idle_timer);
-    int64_t now = loop_now_ms(netloop->loop);
     int64_t max_ms = config_long(config_reader_now(&netloop->config), KEY_connections_max_idle_ms);
     list_for_each_safe (link, &netloop->clients) {
-        struct client *client = container_of(link, struct client, link);
-        if (max_ms > 0 && client->conn != NULL && client->requests_count == 0 &&
-            now - conn_last_active_ms(client->conn) > max_ms) {
-            client_close(client);
+        if (max_ms > 0) {
+            client_check_idle(container_of(link, struct client, link), max_ms);
         }
     }
     if (netloop->clients_count > 0) {

@@ -342,6 +342,16 @@ static void conn_read(struct conn *conn)
     }
 }
 
+void conn_look(struct conn *conn)
+{
+    must(conn->depth == 0);
+    if (!conn->client && conn_reads(conn)) {
+        conn_enter(conn);
+        conn_read(conn);
+        (void)conn_leave(conn);
+    }
+}
+
 /* ---- sending ---- */
 
 /* An empty queue is given back: most connections send nothing most of the time. */

@@ -79,5 +79,9 @@ void conn_finish(struct conn *conn);
  * frame, where it was. */
 void conn_move(struct conn *conn, struct loop *loop);
 
-/* Monotonic time of the last byte received or sent: for connections.max.idle.ms. */
+/* Monotonic time of the last byte received or sent: for connections.max.idle.ms. Of a large frame
+ * that comes slowly the stream does not tell each time (net.h, expect): before a connection is
+ * taken for idle, conn_look() takes what has come, if anything has. Outside of its callbacks; any
+ * of them may follow. */
 int64_t conn_last_active_ms(const struct conn *conn);
+void conn_look(struct conn *conn);

@@ -65,6 +65,7 @@ struct sim_options {
     bool flush;           /* log.flush.interval.messages=1: nothing acknowledged may be lost */
     int loops_count;      /* network loops of each broker */
     uint64_t hop_one_in;  /* so often a connection that was served goes to another; 0: never */
+    int idle_max_ms;      /* connections.max.idle.ms */
     bool slow;            /* weights of the scheduler differ much */
     bool print_ghosts;    /* what is left of a broker after its end, too */
     bool print_zk;        /* every operation on ZooKeeper, too */

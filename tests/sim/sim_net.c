@@ -83,6 +83,7 @@ struct end {
     struct link *link;
     int side;
     int wanted;
+    size_t expected; /* readable only once so many bytes are there */
     bool connected;
     bool closed;
     bool inside;            /* in its callback */
@@ -182,6 +183,7 @@ static int end_ready(const struct end *end)
 {
     const struct pipe *in = &end->link->pipes[1 - end->side];
     const struct pipe *out = &end->link->pipes[end->side];
+    size_t window_bytes = end->link->net->options.window_bytes;
     int ready = 0;
     if (end_dead(end)) {
         return end->wanted;
@@ -189,10 +191,11 @@ static int end_ready(const struct end *end)
     if (!end->connected) {
         return 0;
     }
-    if (in->read_at < in->arrived.size || in->ended) {
+    size_t there = in->arrived.size - in->read_at;
+    if ((there > 0 && (there >= end->expected || there >= window_bytes)) || in->ended) {
         ready |= NET_READABLE;
     }
-    if (pipe_used(out) < end->link->net->options.window_bytes) {
+    if (pipe_used(out) < window_bytes) {
         ready |= NET_WRITABLE;
     }
     return ready & end->wanted;
@@ -471,10 +474,11 @@ static void end_close(struct net_stream *stream)
     end_maybe_free(end);
 }
 
-/* Being called for less does no harm. */
 static void end_expect(struct net_stream *stream, size_t bytes)
 {
-    (void)stream, (void)bytes;
+    struct end *end = (struct end *)stream;
+    must(!end->closed);
+    end->expected = bytes;
 }
 
 static void end_peer(const struct net_stream *stream, bool with_port, struct net_name *out)

@@ -11,7 +11,8 @@
  *              <--ACK--  first NET_WRITABLE
  *
  * Readiness is level-triggered and is told by a message to the stream's loop, so whoever turns the
- * loops chooses the order.
+ * loops chooses the order. A stream that expects so many bytes is not told of fewer, unless no more
+ * can come: the window is full, or the peer has ended.
  *
  * Threads: one; the loops are driven by hand. */
 #pragma once

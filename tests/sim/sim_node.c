@@ -77,6 +77,7 @@ static struct config *make_config(struct sim_node *node)
     char lag_ms[16];
     char offsets_parts[16];
     char loops[16];
+    char idle_max_ms[16];
     snprintf(id, sizeof(id), "%d", node->id);
     snprintf(listeners, sizeof(listeners), "PLAINTEXT://%s:9092", node->name);
     snprintf(partitions, sizeof(partitions), "%d", options->grows ? 1 : options->partitions_count);
@@ -85,6 +86,7 @@ static struct config *make_config(struct sim_node *node)
     snprintf(lag_ms, sizeof(lag_ms), "%d", options->lag_ms);
     snprintf(offsets_parts, sizeof(offsets_parts), "%d", SIM_OFFSETS_PARTS);
     snprintf(loops, sizeof(loops), "%d", options->loops_count);
+    snprintf(idle_max_ms, sizeof(idle_max_ms), "%d", options->idle_max_ms);
     const struct config_pair pairs[] = {
         {"broker.id", id},
         {"listeners", listeners},
@@ -92,6 +94,7 @@ static struct config *make_config(struct sim_node *node)
         {"zookeeper.connect", "zookeeper:2181"},
         {"zookeeper.session.timeout.ms", "6000"},
         {"num.network.threads", loops},
+        {"connections.max.idle.ms", idle_max_ms},
         {"num.partitions", partitions},
         {"default.replication.factor", replicas},
         {"min.insync.replicas", min_insync},

@@ -35,6 +35,7 @@ enum {
     STOP_MS = 60000,
     ZK_TICK_MS = 100,
     GROUP_FAULT_GAP_MS = 500,
+    IDLE_MAX_MS = 600000, /* Kafka's default */
 };
 
 static struct sim *running;
@@ -126,6 +127,7 @@ void sim_options_draw(struct sim_options *options, uint64_t seed)
     options->loops_count = between(&rng, 1, SIM_LOOPS_MAX);
     static const uint8_t hops[] = {0, 1, 4, 30};
     options->hop_one_in = hops[rng_below(&rng, 4)];
+    options->idle_max_ms = rng_one_in(&rng, 3) ? between(&rng, 200, 5000) : IDLE_MAX_MS;
     sim_options_settle(options);
 }
 

@@ -1,6 +1,7 @@
 /* Bugs that the simulator has found, each as the shortest story that showed it, led by hand; and
  * that a run is decided by its seed. */
 #include <criterion/criterion.h>
+#include <string.h>
 
 #include "api/broker.h"
 #include "base/mem.h"
@@ -17,6 +18,7 @@ static struct sim_options quiet(int nodes)
     return (struct sim_options){.seed = 1,
                                 .nodes_count = nodes,
                                 .loops_count = 2,
+                                .idle_max_ms = 600000,
                                 .partitions_count = 1,
                                 .replicas_count = 1,
                                 .min_insync = 1,
@@ -289,4 +291,35 @@ Test(sim_run, equal_seeds_give_equal_traces_and_others_do_not)
         hashes[seed - 1] = result[0].hash;
     }
     cr_assert_neq(hashes[0], hashes[1]);
+}
+
+/* What a slow sender's bytes are told of is a large part of its frame at a time: its connection was
+ * closed as idle while they came. One that sends nothing is closed. */
+Test(sim_scenario, a_slow_sender_of_a_large_request_is_not_idle)
+{
+    struct sim_options options = quiet(1);
+    struct sim *sim = sim_new(&options);
+    struct net *net = sim_net_host(sim->net, "slow");
+    struct loop *loop = loop_new("slow", -1, &sim->zk_clock->clock);
+    struct net_address to = {.host = "broker-1", .port = 9092};
+    uint8_t bytes[100] = {0, 0, 0xea, 0x60}; /* 60000 are to follow */
+    struct iovec part = {bytes, sizeof(bytes)};
+    size_t size;
+    sim_net_set_partial(sim->net, 0);
+    cr_assert(sim_until(sim, 10000 * SIM_MS, first_is_up));
+    struct net_stream *stream = net->ops->connect(net, loop, &to);
+    (void)sim_until(sim, 1000 * SIM_MS, NULL);
+    for (int minutes = 0; minutes < 25; minutes++) {
+        cr_assert_eq(stream->ops->send(stream, &part, 1, false, &size), ERR_OK);
+        cr_assert_eq(size, sizeof(bytes));
+        (void)sim_until(sim, 60000 * SIM_MS, NULL);
+        cr_assert_eq(stream->ops->recv(stream, &part, 1, &size), ERR_AGAIN, "minute %d", minutes);
+        memset(bytes, 0, sizeof(bytes));
+    }
+    (void)sim_until(sim, 2 * 610000 * SIM_MS, NULL);
+    cr_assert_eq(stream->ops->recv(stream, &part, 1, &size), ERR_CLOSED);
+    stream->ops->close(stream);
+    loop_free(loop);
+    cr_assert(!sim->failed, "%s", sim->failure);
+    sim_free(sim);
 }

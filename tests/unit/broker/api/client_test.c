@@ -347,6 +347,45 @@ Test(client, unread_replies_stop_the_reading, .init = world_init, .fini = world_
     cr_assert_eq(count, 2000);
 }
 
+/* Of a large frame the socket tells only piece by piece, so a slow sender's bytes do not wake the
+ * loop: its connection was closed as idle in the middle of a frame. */
+Test(client, that_sends_a_large_frame_slowly_is_not_idle, .init = world_init, .fini = world_fini)
+{
+    enum { FRAME_BYTES = 1 << 20, IDLE_MS = 600000 };
+    struct fake_stream *fake = connection();
+    buf_put_be32(&fake->in, FRAME_BYTES);
+    memset(buf_extend(&fake->in, 100), 0, 100);
+    settle();
+    for (int i = 0; i < 3; i++) {
+        clock_manual_advance(&test_clock, (IDLE_MS + 1) * INT64_C(1000000));
+        memset(buf_extend(&fake->in, 100), 0, 100); /* fewer than are told of */
+        cr_assert_lt(100, fake->expected);
+        loop_turn(netloop.loop);
+        client_check_idle(client_at(0), IDLE_MS);
+        cr_assert(!fake->closed);
+        cr_assert_eq(fake->in_at, fake->in.size);
+        client_check_idle(client_at(0), IDLE_MS);
+        cr_assert(!fake->closed);
+    }
+    clock_manual_advance(&test_clock, (IDLE_MS + 1) * INT64_C(1000000));
+    loop_turn(netloop.loop);
+    client_check_idle(client_at(0), IDLE_MS);
+    cr_assert(fake->closed, "this time nothing has come");
+}
+
+/* What comes at the last moment may end the connection. */
+Test(client, whose_peer_has_left_is_found_when_it_is_idle, .init = world_init, .fini = world_fini)
+{
+    struct fake_stream *fake = connection();
+    settle();
+    fake->eof = true;
+    clock_manual_advance(&test_clock, 1001 * INT64_C(1000000));
+    loop_turn(netloop.loop);
+    client_check_idle(client_at(0), 1000);
+    cr_assert(fake->closed);
+    cr_assert_eq(netloop.clients_count, 0);
+}
+
 static void other_init(void)
 {
     world_init();
@@ -477,6 +516,25 @@ Test(client, that_comes_to_a_loop_that_has_closed_is_closed, .init = other_init,
     settle();
     cr_assert(fake->closed);
     cr_assert_eq(other.clients_count, 0);
+}
+
+/* It was about to go when the broker began to stop. Where it would have gone everything may be
+ * closed already, and what it asks next unanswered. */
+Test(client, that_was_to_move_stays_when_the_broker_stops, .init = other_init, .fini = other_fini)
+{
+    struct fake_stream *fake = connection();
+    fake->send_room = 5;
+    crowd();
+    put_api_versions(fake, 1);
+    settle();
+    cr_assert(client_at(0)->moving);
+    netloop.draining = true;
+    fake->send_room = SIZE_MAX;
+    put_api_versions(fake, 2);
+    settle();
+    netloop.draining = false;
+    expect_replies(fake, "1 2 ");
+    cr_assert_eq(netloop.clients_count, 1);
 }
 
 /* A follower's connection stays: its session is its loop's. */
