@@ -38,19 +38,31 @@ bool plog_parse_name(const char *name, int64_t *offset, const char **extension)
     return name[NAME_DIGITS] == '.';
 }
 
-struct leftovers {
-    struct plog *log;
-    int64_t cleaned_min; /* INT64_MAX: no *.cleaned */
-    char **names;        /* of everything that may be left over */
-    int32_t count;
-};
-
 static bool ends_with(const char *name, const char *end)
 {
     size_t size = strlen(name);
     size_t tail = strlen(end);
     return size >= tail && strcmp(name + size - tail, end) == 0;
 }
+
+static enum err find_deleted(void *found, const char *name, bool is_dir)
+{
+    *(bool *)found = *(bool *)found || (!is_dir && ends_with(name, ".deleted"));
+    return ERR_OK;
+}
+
+bool plog_has_leftovers(struct plog *log)
+{
+    bool found = false;
+    return log->put_aside && (fs_list(log->fs, log->dir, find_deleted, &found) != ERR_OK || found);
+}
+
+struct leftovers {
+    struct plog *log;
+    int64_t cleaned_min; /* INT64_MAX: no *.cleaned */
+    char **names;        /* of everything that may be left over */
+    int32_t count;
+};
 
 static enum err on_entry(void *arg, const char *name, bool is_dir)
 {

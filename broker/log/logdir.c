@@ -376,6 +376,15 @@ enum err logdir_remove_checkpoints(struct logdir *dir)
     return err == ERR_OK ? fs_sync_dir(dir->fs, dir->path) : err;
 }
 
+static void remove_clean_mark(struct logdir *dir)
+{
+    char *path = in_dir(dir, CLEAN_NAME);
+    enum err err = fs_unlink(dir->fs, path);
+    err = err == ERR_OK ? fs_sync_dir(dir->fs, dir->path) : err;
+    (void)err; /* usually it is not there; and the directory is failing */
+    mem_free(path);
+}
+
 enum err logdir_mark_clean(struct logdir *dir)
 {
     static const char text[] = "{\"version\":0,\"brokerEpoch\":-1}";
@@ -389,6 +398,12 @@ enum err logdir_mark_clean(struct logdir *dir)
     char *path = in_dir(dir, CLEAN_NAME);
     enum err err = fs_replace(dir->fs, path, text, sizeof(text) - 1);
     mem_free(path);
+    if (err == ERR_OK && logdir_offline(dir)) {
+        /* It has failed meanwhile, on another thread, which may have looked for the mark before it
+         * was there. */
+        remove_clean_mark(dir);
+        err = ERR_KAFKA_STORAGE_ERROR;
+    }
     return err;
 }
 
@@ -467,10 +482,7 @@ void logdir_fail(struct logdir *dir)
     log_error(LOGGER, "log directory is offline",
               "dir=%s; its partitions are not served until the broker is restarted", dir->path);
     /* A sync by a worker may fail after the directory was marked at a stop. */
-    char *path = in_dir(dir, CLEAN_NAME);
-    enum err err = fs_unlink(dir->fs, path);
-    (void)err; /* usually it is not there; and the directory is failing */
-    mem_free(path);
+    remove_clean_mark(dir);
     write_suspect(dir);
     if (dir->on_failed != NULL) {
         dir->on_failed(dir->arg, dir->path);

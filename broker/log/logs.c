@@ -238,7 +238,7 @@ enum err logs_read_topic_id(struct fs *fs, const char *dir, struct uuid *id)
         }
         mem_free(data);
     }
-    if (err == ERR_CORRUPT) {
+    if (err == ERR_CORRUPT || err == ERR_INVALID) { /* invalid: far too large */
         log_warn(LOGGER, "skipping damaged partition metadata", "file=%s", path);
         err = ERR_OK;
     }

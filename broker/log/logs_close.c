@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "log/logs_internal.h"
 #include "log/manifest.h"
+#include "log/plog_internal.h"
 
 #define LOGGER "kafka.log.LogManager"
 
@@ -45,7 +46,7 @@ static bool close_dir(struct logs *logs, struct logdir *dir, struct noted *noted
         struct plog *log = plog_hold(item->entry.log);
         if (plog_close(log) != ERR_OK) {
             good = false;
-        } else {
+        } else if (!plog_has_leftovers(log)) { /* M5 */
             manifest_note(&noted->lines, item->name, item->entry.topic_id, log);
             noted->count++;
         }

@@ -21,6 +21,7 @@
  *   M3  A log counts only if its directory has not changed since (nothing made, removed or renamed in
  *       it), and each segment is as long as it was. Otherwise it is opened as without a manifest.
  *   M4  One that is damaged, or that cannot be read, is as good as none.
+ *   M5  A log with files that wait to be removed is not in it: opening by itself removes them.
  * What is trusted is what is trusted after a clean stop anyway.
  *
  * Threads: a worker, at the start and at the end; manifest_find() from several at once. */

@@ -56,6 +56,7 @@ struct plog {
     int64_t unflushed_records;  /* appended since a flush was last asked for */
     int64_t snapshot_newest;    /* offset of the newest producer snapshot on disk; -1: none */
     int64_t roll_jitter_ms;
+    bool put_aside; /* segments were, in this life: their files may still be there, as *.deleted */
 };
 
 static inline struct seg *plog_active(struct plog *log)
@@ -148,6 +149,9 @@ MUST_USE enum err plog_load_known_producers(struct plog *log, int64_t snapshot, 
 MUST_USE enum err plog_load(struct plog *log, const struct plog_options *options,
                             struct errmsg *msg);
 MUST_USE enum err plog_clear_leftovers(struct plog *log);
+
+/* Are there files in its directory that wait to be removed, or may there be? */
+bool plog_has_leftovers(struct plog *log);
 
 /* "00000000000000000042.log" -> 42, ".log" */
 bool plog_parse_name(const char *name, int64_t *offset, const char **extension);

@@ -18,6 +18,7 @@ static enum err delete_files(struct plog *log, struct seg *seg)
         return seg_delete_files(seg);
     }
     enum err err = seg_put_aside(seg, paths);
+    log->put_aside = true;
     for (int i = 0; i < SEG_FILES; i++) {
         if (paths[i] != NULL) {
             reaper_add(log->reaper, paths[i], log->config.file_delete_delay_ms);

@@ -73,6 +73,14 @@ static void partition_fini(struct meta_partition *partition)
     }
 }
 
+static void topic_empty(struct meta_topic *topic)
+{
+    for (int32_t i = 0; i < topic->partitions_count; i++) {
+        partition_fini(&topic->partitions[i]);
+    }
+    topic->partitions_count = 0;
+}
+
 static void topic_put(struct meta_topic *topic)
 {
     int32_t before = atomic_fetch_sub_explicit(&topic->count, 1, memory_order_acq_rel);
@@ -80,9 +88,7 @@ static void topic_put(struct meta_topic *topic)
     if (before > 1) {
         return;
     }
-    for (int32_t i = 0; i < topic->partitions_count; i++) {
-        partition_fini(&topic->partitions[i]);
-    }
+    topic_empty(topic);
     mem_free(topic->partitions);
     free_const(topic->name.ptr);
     mem_free(topic);
@@ -443,9 +449,10 @@ void meta_edit_partition(struct meta_edit *edit, struct str name, struct uuid id
         edit_insert(edit, at, topic_new(name, id));
     }
     struct meta_topic *topic = edit_own(edit->next, at);
-    if (!uuid_is_zero(id)) {
-        topic->id = id;
+    if (!uuid_is_zero(id) && !uuid_is_zero(topic->id) && !uuid_eq(id, topic->id)) {
+        topic_empty(topic);
     }
+    topic->id = uuid_is_zero(id) ? topic->id : id;
     topic_set_partition(topic, partition);
 }
 

@@ -563,6 +563,30 @@ static void stop_during_sync(void *arg, enum fs_op op, const char *path)
     fs_sim_fail_sync(d->sim, 0);
 }
 
+/* A sync on another thread fails at the moment in which the mark is put in its place. */
+static void fail_while_marking(void *arg, enum fs_op op, const char *path)
+{
+    struct dirs *d = arg;
+    if (op == FS_OP_RENAME && strstr(path, "/a/.kafka_cleanshutdown") != NULL) {
+        fs_fault_set_hook(d->fault, NULL, NULL);
+        logdir_fail(logs_dir(d->logs, 0));
+    }
+}
+
+Test(logs, a_directory_that_fails_while_it_is_marked_has_no_mark)
+{
+    struct dirs d;
+    begin(&d);
+    open_ok(&d);
+    cr_assert_eq(append(create(&d, "orders", 0), 3), ERR_OK);
+    fs_fault_set_hook(d.fault, fail_while_marking, &d);
+    cr_assert(!close_dirs(&d));
+    cr_assert_str_eq(d.failed, "/a;");
+    cr_assert(!exists(&d, "/a/.kafka_cleanshutdown"));
+    cr_assert(exists(&d, "/b/.kafka_cleanshutdown"));
+    end(&d);
+}
+
 Test(logs, a_sync_that_fails_after_the_stop_takes_the_mark_back)
 {
     struct dirs d;
@@ -627,6 +651,25 @@ Test(logs, damaged_partition_metadata_is_as_good_as_none)
     kill_dirs(&d);
     open_ok(&d);
     cr_assert_eq(logs_find(d.logs, STR("orders"), 0)->topic_id.raw[0], 9);
+    end(&d);
+}
+
+/* Far too large, it kept the whole broker from starting, with no word why. */
+Test(logs, partition_metadata_without_end_is_as_good_as_none)
+{
+    struct dirs d;
+    struct buf text = {0};
+    begin(&d);
+    open_ok(&d);
+    cr_assert_eq(append(create(&d, "orders", 0), 3), ERR_OK);
+    kill_dirs(&d);
+    memset(buf_extend(&text, 10000), 'x', 10000);
+    buf_put_byte(&text, 0);
+    put(&d, "/a/orders-0/partition.metadata", (const char *)text.data);
+    open_ok(&d);
+    cr_assert(uuid_is_zero(logs_find(d.logs, STR("orders"), 0)->topic_id));
+    cr_assert_str_empty(d.failed);
+    buf_fini(&text);
     end(&d);
 }
 

@@ -352,6 +352,36 @@ Test(manifest, a_log_whose_directory_has_changed_is_opened_by_itself)
     end(&w);
 }
 
+static bool is_aside(struct world *w)
+{
+    struct fs_stat st;
+    return fs_stat(disk(w), "/data/t-0/00000000000000000000.log.deleted", &st) == ERR_OK;
+}
+
+/* A segment that had just been deleted when the broker stopped stayed on the disk for as long as
+ * every stop was a clean one: nobody listed the directory of a log that the manifest knew. */
+Test(manifest, says_nothing_of_a_log_with_deleted_segments_that_wait)
+{
+    struct world w;
+    struct topic_config config;
+    begin(&w, 1);
+    struct plog *log = log_of(&w, 0);
+    config_of(NULL, STR("t"), &config);
+    config.retention_bytes = 3000;
+    config.file_delete_delay_ms = 60000;
+    plog_configure(log, &config);
+    cr_assert_eq(plog_delete_old_segments(log, plog_offset_end(log), LOG_EPOCH_MS), ERR_OK);
+    cr_assert(is_aside(&w));
+    cr_assert(close_world(&w));
+    cr_assert(is_aside(&w));
+    cr_assert_gt(lists_of_opening(&w), ROOT_LISTS);
+    cr_assert(!is_aside(&w));
+    cr_assert_eq(plog_offset_end(log_of(&w, 0)), w.ends[0]);
+    cr_assert(close_world(&w));
+    cr_assert_eq(lists_of_opening(&w), ROOT_LISTS, "now there is nothing that waits");
+    end(&w);
+}
+
 /* A log that is gone is gone, one that is new is found. */
 Test(manifest, says_nothing_of_logs_that_come_and_go)
 {

@@ -48,6 +48,32 @@ Test(meta, finds_topics_by_name_and_by_id)
     meta_cell_fini(&cell);
 }
 
+/* A broker that missed the deletion of a topic went on to tell of its partitions, under the id of
+ * the topic that had been made anew with fewer. */
+Test(meta, a_topic_made_anew_has_no_partitions_of_the_last_one)
+{
+    struct meta_cell cell;
+    meta_cell_init(&cell);
+    struct meta_edit *edit = meta_edit_begin(&cell);
+    for (int32_t i = 0; i < 3; i++) {
+        put(edit, "t", 1, i, 7);
+    }
+    meta_edit_commit(edit);
+    struct meta *old = meta_cell_get(&cell);
+    edit = meta_edit_begin(&cell);
+    put(edit, "t", 2, 0, 8);
+    put(edit, "t", 2, 1, 8);
+    meta_edit_commit(edit);
+    struct meta *meta = meta_cell_get(&cell);
+    cr_expect_eq(meta_find(meta, STR("t"))->partitions_count, 2);
+    cr_expect_null(meta_topic_partition(meta_find_id(meta, id_of(2)), 2));
+    cr_expect_null(meta_find_id(meta, id_of(1)));
+    cr_expect_eq(meta_find_id(old, id_of(1))->partitions_count, 3);
+    meta_put(meta);
+    meta_put(old);
+    meta_cell_fini(&cell);
+}
+
 /* A snapshot that somebody holds does not change when a newer one is published. */
 Test(meta, a_held_snapshot_does_not_change)
 {
