@@ -212,6 +212,11 @@ static void run_schedule(struct latency_run *run)
     }
     uint64_t deadline = now_ns() + (uint64_t)DRAIN_NS * DRAIN_TIMES;
     while (!all_back(run)) {
+        if (now_ns() > deadline && waiting(run) > 0) {
+            die("of %" PRId64 " batches %" PRId64
+                " were answered in time: the rate is too high for it",
+                run->batches, run->sent - waiting(run));
+        }
         if (now_ns() > deadline) {
             die("sent %" PRId64 " records, %" PRId64 " batches answered of %" PRId64 ", %" PRId64
                 " records came back",
