@@ -36,7 +36,7 @@ struct control_apply {
     struct list queue; /* of struct pending; the head is in work */
     bool working;
     bool moving;  /* the request in work is with the partitions */
-    bool stopped; /* nothing is carried out any more */
+    bool stopped; /* nothing is done with partitions any more */
     void (*stop_fn)(void *arg);
     void *stop_arg;
     void (*on_metadata)(void *arg, int64_t broker_epoch);
@@ -259,11 +259,26 @@ static void update_metadata(struct control_apply *apply, struct pending *pending
     replicas_stop(apply->replicas, strays, on_strays_gone, pending);
 }
 
+/* What a request is answered while this broker stops: nothing is done with partitions any more, but
+ * clients are still told where their leaders are now. */
+static enum err take_while_stopping(struct control_apply *apply, struct pending *pending)
+{
+    if (pending->request->kind != BARNABAS__CONTROL__KIND__UPDATE_METADATA) {
+        return ERR_BROKER_NOT_AVAILABLE;
+    }
+    enum err err = check_sender(apply, pending->request);
+    if (err == ERR_OK) {
+        update_metadata_apply(&apply->broker->meta, pending->request->controller_id,
+                              pending->request->update_metadata);
+    }
+    return err;
+}
+
 static void work_start(struct control_apply *apply, struct pending *pending)
 {
-    enum err err =
-        apply->stopped ? ERR_BROKER_NOT_AVAILABLE : check_sender(apply, pending->request);
-    if (err != ERR_OK) {
+    enum err err = apply->stopped ? take_while_stopping(apply, pending)
+                                  : check_sender(apply, pending->request);
+    if (err != ERR_OK || apply->stopped) {
         reply_error(pending, err);
         work_done(pending);
         return;

@@ -22,8 +22,8 @@ struct control_apply *control_apply_new(struct broker *broker,
                                         void *arg);
 void control_apply_free(struct control_apply *apply);
 
-/* For a stop: no request is carried out from now on, all are refused. `fn` when none is with the
- * partitions any more, maybe from inside. */
+/* For a stop: no request is carried out from now on, all are refused, but for what clients are to
+ * be told (UpdateMetadata). `fn` when none is with the partitions any more, maybe from inside. */
 void control_apply_stop(struct control_apply *apply, void (*fn)(void *arg), void *arg);
 
 /* The replicas of this broker. */

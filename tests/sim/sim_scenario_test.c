@@ -232,6 +232,27 @@ Test(sim_scenario, a_topic_that_no_controller_names_any_more_is_forgotten)
     sim_free(sim);
 }
 
+/* What it had led was led by others, it refused to hear so, and went on naming itself as long as it
+ * had clients. */
+Test(sim_scenario, a_broker_that_stops_still_learns_where_to_send_its_clients)
+{
+    static const int32_t both[] = {1, 9};
+    struct sim_options options = quiet(1);
+    struct sim *sim = sim_new(&options);
+    cr_assert(sim_until(sim, 10000 * SIM_MS, first_is_up));
+    (void)sim_until(sim, 1000 * SIM_MS, NULL);
+    sim->ending = true;
+    zk_mem_disconnect(sim->zk, sim_zk_session_id(&sim->nodes[0].zk)); /* it will wait for that */
+    sim_node_stop(&sim->nodes[0]);
+    (void)sim_until(sim, 100 * SIM_MS, NULL);
+    cr_assert(!first_is_down(sim));
+    cr_assert_eq(tell(sim, 100, 1, both, 2, "moved"), ERR_OK);
+    cr_assert(knows(sim, "moved"));
+    cr_assert_eq(tell(sim, 99, 2, both, 2, "older"), ERR_STALE_CONTROLLER_EPOCH);
+    cr_assert(sim_until(sim, 30000 * SIM_MS, first_is_down));
+    sim_free(sim);
+}
+
 /* The state of partition 0 is written, after `old`. */
 static struct buf write_state(struct sim_complete *complete, struct buf *old, int leader, int epoch,
                               const char *isr)
