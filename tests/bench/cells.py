@@ -20,6 +20,7 @@ class Cell:
         for which in ("p50", "p99"):
             yield self.figure(f"answer_{which}", f"answer {which}", "us", lambda r, which=which: r["answer_us"][which])
         yield self.figure("switches", "switches per request", "", lambda r: r["switches"] / r["requests"])
+        yield self.figure("page_faults", "page faults per request", "", lambda r: r["page_faults"] / r["requests"])
         yield self.figure("syscalls", "system calls per request", "", lambda r: r["syscalls"] / r["requests"], counted=True)
         yield self.figure("generator_core", "generator's share", "", lambda r: r["generator_core"])
 

@@ -80,6 +80,12 @@ def context_switches(pid):
     return total
 
 
+def page_faults(pid):
+    """That needed no disk: memory that it did not have, or had given back."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        return int(file.read().rpartition(")")[2].split()[7])
+
+
 def resident_mb(pid):
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) * 1024 / MB

@@ -6,6 +6,7 @@
 
     cpu_s             user and system, all threads of all processes of the peer
     switches          context switches
+    page_faults       of memory that it did not have, or had given back
     disk_bytes        bytes that it made the kernel write to disk, at once or later
     loaded_mb, loaded_pss_mb     resident at the end; Pss shares out what several processes have in common
     zookeeper_cpu_s   of its ZooKeeper, where it has one
@@ -231,6 +232,10 @@ def switches(pids):
     return sum(map(machine.context_switches, pids))
 
 
+def page_faults(pids):
+    return sum(map(machine.page_faults, pids))
+
+
 def disk_bytes(pids):
     return sum(map(machine.disk_bytes, pids))
 
@@ -247,7 +252,8 @@ class Window:
         self.began = time.monotonic()
 
     def _look(self):
-        return {"switches": switches(self.pids), "disk_bytes": disk_bytes(self.pids), "busy": busy_seconds(),
+        return {"switches": switches(self.pids), "page_faults": page_faults(self.pids),
+                "disk_bytes": disk_bytes(self.pids), "busy": busy_seconds(),
                 "kernel_cpu_s": kernel_seconds(), "own": own_seconds() + sum(map(machine.cpu_seconds, self.also)),
                 "zookeeper_cpu_s": sum(map(machine.cpu_seconds, self.zookeepers))}
 
@@ -265,7 +271,7 @@ class Window:
         ours = report["cpu_s"] + used["own"] + used["zookeeper_cpu_s"] + used["kernel_cpu_s"]
         if took >= FOREIGN_WINDOW_S:
             report["foreign"] = max(0.0, used["busy"] - ours) / (took * os.cpu_count())
-        for key in ("switches", "disk_bytes", "kernel_cpu_s", *(["zookeeper_cpu_s"] if self.zookeepers else [])):
+        for key in ("switches", "page_faults", "disk_bytes", "kernel_cpu_s", *(["zookeeper_cpu_s"] if self.zookeepers else [])):
             report[key] = used[key]
         report["loaded_mb"] = sum(map(machine.resident_mb, self.pids))
         report["loaded_pss_mb"] = sum(map(machine.pss_mb, self.pids))
