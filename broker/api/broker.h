@@ -25,12 +25,12 @@
 #include "rt/loop.h"
 #include "rt/throttle.h"
 #include "rt/worker.h"
+#include "session/fetch_session.h"
 
 struct admin_service;
 struct config_changes;
 struct control_apply;
 struct ctl_driver;
-struct fetch_sessions;
 struct groups;
 struct moves;
 struct producer_ids;
@@ -140,6 +140,7 @@ struct broker {
     int listeners_count;
     struct budget client_memory;
     struct budget internal_memory;
+    struct fetch_session_slots fetch_slots;
     struct broker_throttles throttles;
     _Atomic int64_t epoch;         /* of our registration; -1: none yet */
     _Atomic bool ready;            /* clients are served; before, their requests are held */

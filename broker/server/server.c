@@ -40,23 +40,19 @@ static void netloop_init(struct server *server, int index)
 {
     struct broker *broker = &server->broker;
     struct netloop *netloop = &broker->netloops[index];
-    const struct config *config = config_cell_get(&server->config);
     char name[24];
     snprintf(name, sizeof(name), "network-%d", index);
     netloop->broker = broker;
     netloop->loop = loop_new(name, index, broker->env.clock);
     list_init(&netloop->clients);
     rng_seed(&netloop->rng, broker->env.seed + (uint64_t)index + 1);
-    int32_t slots = config_int(config, KEY_max_incremental_fetch_session_cache_slots);
-    netloop->fetch_sessions = fetch_sessions_new(
-        (slots + broker->netloops_count - 1) / broker->netloops_count, &netloop->rng);
+    netloop->fetch_sessions = fetch_sessions_new(&broker->fetch_slots, &netloop->rng);
     meta_reader_init(&netloop->meta, &broker->meta);
     parts_reader_init(&netloop->parts, &broker->parts);
     config_reader_init(&netloop->config, &server->config);
     budget_lease_init(&netloop->client_memory, &broker->client_memory, netloop->loop);
     budget_lease_init(&netloop->internal_memory, &broker->internal_memory, netloop->loop);
     loop_timer_init(&netloop->idle_timer, on_idle_timer);
-    config_put(config);
 }
 
 static void netloop_fini(struct netloop *netloop)
@@ -133,6 +129,10 @@ struct server *server_new(const struct env *env, const struct config *config)
     workers = workers < WORKERS_MIN ? WORKERS_MIN : workers > WORKERS_MAX ? WORKERS_MAX : workers;
     broker->workers = worker_pool_new("worker", env->threads ? workers : 0);
     broker->readers = worker_pool_new("reader", env->threads ? READERS : 0);
+    broker->fetch_slots = (struct fetch_session_slots){
+        .max = config_int(config, KEY_max_incremental_fetch_session_cache_slots),
+        .caches_count = broker->netloops_count,
+    };
     broker->netloops = mem_zalloc((size_t)broker->netloops_count, sizeof(*broker->netloops));
     for (int i = 0; i < broker->netloops_count; i++) {
         netloop_init(server, i);

@@ -37,16 +37,35 @@ struct fetch_session {
 
 struct fetch_sessions {
     struct fetch_session *sessions;
-    int32_t slots_max;
+    struct fetch_session_slots *slots;
     struct rng *rng;
+    int32_t followers; /* of the sessions */
+    int64_t search_ms; /* until then no consumer's fetch looks for a session that may go */
 };
 
-struct fetch_sessions *fetch_sessions_new(int32_t slots_max, struct rng *rng)
+struct fetch_sessions *fetch_sessions_new(struct fetch_session_slots *slots, struct rng *rng)
 {
+    must(slots->caches_count > 0);
     struct fetch_sessions *cache = mem_new(struct fetch_sessions);
-    cache->slots_max = slots_max;
+    cache->slots = slots;
     cache->rng = rng;
     return cache;
+}
+
+/* Two that are refused at the same time, where one could have been let in, do no harm. */
+static bool slot_take(struct fetch_session_slots *slots)
+{
+    bool free = atomic_fetch_add_explicit(&slots->used, 1, memory_order_relaxed) < slots->max;
+    if (!free) {
+        atomic_fetch_sub_explicit(&slots->used, 1, memory_order_relaxed);
+    }
+    return free;
+}
+
+static void slot_give(struct fetch_session_slots *slots)
+{
+    int32_t before = atomic_fetch_sub_explicit(&slots->used, 1, memory_order_relaxed);
+    must(before > 0);
 }
 
 static void entry_free(struct fetch_session *session, struct session_entry *entry)
@@ -75,6 +94,8 @@ static void session_close(struct fetch_sessions *cache, struct fetch_session *se
 {
     must(!session->closed);
     HASH_DEL(cache->sessions, session);
+    slot_give(cache->slots);
+    cache->followers -= session->follower;
     session->closed = true;
     if (!session->pinned) {
         session_free(session);
@@ -123,8 +144,8 @@ struct fetch_session *fetch_sessions_take(struct fetch_sessions *cache, const vo
 
 void fetch_sessions_give(struct fetch_sessions *cache, struct fetch_session *session)
 {
-    if (fetch_sessions_count(cache) >= cache->slots_max ||
-        session_find(cache, session->id) != NULL) {
+    if (session_find(cache, session->id) != NULL) {
+        slot_give(cache->slots);
         session_free(session);
         return;
     }
@@ -209,13 +230,10 @@ static bool session_less(const struct fetch_session *a, bool follower, int32_t c
     return a->items_count < count;
 }
 
-/* Room for one more session of that worth; false when there is none. */
-static bool cache_make_room(struct fetch_sessions *cache, bool follower, int32_t count,
-                            int64_t now_ms)
+/* The one to go for one of that worth; NULL when there is none. */
+static struct fetch_session *find_victim(struct fetch_sessions *cache, bool follower, int32_t count,
+                                         int64_t now_ms)
 {
-    if (fetch_sessions_count(cache) < cache->slots_max) {
-        return true;
-    }
     struct fetch_session *session;
     struct fetch_session *next;
     struct fetch_session *stale = NULL;
@@ -234,12 +252,42 @@ static bool cache_make_room(struct fetch_sessions *cache, bool follower, int32_t
             lesser = session;
         }
     }
-    struct fetch_session *victim = stale != NULL ? stale : lesser;
-    if (victim == NULL) {
+    return stale != NULL ? stale : lesser;
+}
+
+/* A follower, where nobody can go: within its cache's part, counted all the same. */
+static bool slot_take_follower(struct fetch_sessions *cache)
+{
+    struct fetch_session_slots *slots = cache->slots;
+    int32_t part = (slots->max + slots->caches_count - 1) / slots->caches_count;
+    if (cache->followers >= part) {
         return false;
     }
-    session_close(cache, victim);
+    atomic_fetch_add_explicit(&slots->used, 1, memory_order_relaxed);
     return true;
+}
+
+/* A slot for one more session of that worth; false when there is none. */
+static bool cache_make_room(struct fetch_sessions *cache, bool follower, int32_t count,
+                            int64_t now_ms)
+{
+    if (slot_take(cache->slots)) {
+        return true;
+    }
+    if (!follower && now_ms < cache->search_ms) {
+        return false;
+    }
+    struct fetch_session *victim = find_victim(cache, follower, count, now_ms);
+    if (victim != NULL) {
+        session_close(cache, victim);
+        if (slot_take(cache->slots)) {
+            return true;
+        }
+    }
+    if (!follower) {
+        cache->search_ms = now_ms + FETCH_SESSION_SEARCH_MS;
+    }
+    return follower && slot_take_follower(cache);
 }
 
 static struct fetch_session *session_new(struct fetch_sessions *cache,
@@ -259,6 +307,7 @@ static struct fetch_session *session_new(struct fetch_sessions *cache,
     list_init(&session->items);
     list_init(&session->dirty);
     HASH_ADD(hh, cache->sessions, id, sizeof(session->id), session);
+    cache->followers += session->follower;
     return session;
 }
 

@@ -13,14 +13,18 @@
  * or the partition does (its mark, wait.h), until its reader has found nothing more to say and
  * calls fetch_item_clean(). Every FETCH_LOOK_MS all are looked at.
  *
- * Limits: max.incremental.fetch.session.cache.slots shared out over the loops; at the limit an
- * entry that was idle for two minutes goes, else one of lesser value (consumer before follower,
- * fewer partitions before more) that is older than that; if there is none, the fetch is answered
- * without a session.
+ * Limits: max.incremental.fetch.session.cache.slots, of all caches together, for connections gather
+ * on few loops. At the limit an entry of the same cache that was idle for two minutes goes, else
+ * one of lesser value (consumer before follower, fewer partitions before more) that is older than
+ * that; if there is none, the fetch is answered without a session, and consumers are for
+ * FETCH_SESSION_SEARCH_MS: each of their fetches would look through the whole cache again. A
+ * follower is let in beyond the limit, while its cache has fewer followers than an equal part of
+ * it: without a session each of its fetches would be about all of its partitions.
  *
  * Threads: the loop's. Source: FetchSession.scala of Kafka 3.9; rules in the table of KIP-227. */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -40,7 +44,19 @@ enum {
     FETCH_LOOK_MS = 500,
 };
 
-enum { FETCH_SESSION_EVICTION_MS = 120000, FETCH_EPOCH_FINAL = -1, FETCH_EPOCH_INITIAL = 0 };
+enum {
+    FETCH_SESSION_EVICTION_MS = 120000,
+    FETCH_SESSION_SEARCH_MS = 1000,
+    FETCH_EPOCH_FINAL = -1,
+    FETCH_EPOCH_INITIAL = 0,
+};
+
+/* How many sessions there may be, shared by the caches. */
+struct fetch_session_slots {
+    int32_t max;
+    int32_t caches_count;
+    _Atomic int32_t used;
+};
 
 /* One partition that a request asks for. */
 struct fetch_want {
@@ -99,7 +115,8 @@ struct fetch_session_request {
     int32_t forgotten_count;
 };
 
-struct fetch_sessions *fetch_sessions_new(int32_t slots_max, struct rng *rng);
+/* `slots` and `rng` are the caller's and outlive it. */
+struct fetch_sessions *fetch_sessions_new(struct fetch_session_slots *slots, struct rng *rng);
 void fetch_sessions_free(struct fetch_sessions *cache);
 
 /* Find or make what the request refers to. `items_memory` has room for wants_count items and lives
@@ -135,8 +152,8 @@ void fetch_context_end(struct fetch_sessions *cache, struct fetch_context *conte
 
 /* A consumer's connection goes to another loop, and the session that it last used with it: out of
  * one cache, and into the other. NULL: it has none, or a request uses it, or it is a follower's,
- * whose partitions tell this loop of their news. Giving takes the session; where there is no room,
- * or another one has its id, it is gone as after an eviction. */
+ * whose partitions tell this loop of their news. It keeps its slot on the way. Giving takes the
+ * session; where another one has its id it is gone, as after an eviction. */
 struct fetch_session *fetch_sessions_take(struct fetch_sessions *cache, const void *owner);
 void fetch_sessions_give(struct fetch_sessions *cache, struct fetch_session *session);
 

@@ -398,8 +398,9 @@ static void other_init(void)
     budget_lease_init(&other.client_memory, &broker.client_memory, other.loop);
     loop_timer_init(&other.idle_timer, NULL);
     rng_seed(&other.rng, 1);
-    netloop.fetch_sessions = fetch_sessions_new(4, &other.rng);
-    other.fetch_sessions = fetch_sessions_new(4, &other.rng);
+    broker.fetch_slots = (struct fetch_session_slots){.max = 8, .caches_count = 2};
+    netloop.fetch_sessions = fetch_sessions_new(&broker.fetch_slots, &other.rng);
+    other.fetch_sessions = fetch_sessions_new(&broker.fetch_slots, &other.rng);
 }
 
 static void other_fini(void)

@@ -8,6 +8,7 @@
 /* A cache with its generator, and room for one request's partitions. */
 struct fixture {
     struct rng rng;
+    struct fetch_session_slots slots;
     struct fetch_sessions *cache;
     struct fetch_item items[8];
     struct fetch_context context;
@@ -17,7 +18,8 @@ static void fixture_init(struct fixture *f, int32_t slots)
 {
     *f = (struct fixture){0};
     rng_seed(&f->rng, 1);
-    f->cache = fetch_sessions_new(slots, &f->rng);
+    f->slots = (struct fetch_session_slots){.max = slots, .caches_count = 2};
+    f->cache = fetch_sessions_new(&f->slots, &f->rng);
 }
 
 static struct fetch_want want(const char *topic, int32_t partition, int64_t offset)
@@ -196,6 +198,49 @@ Test(fetch_session, a_full_cache_evicts_only_the_idle_or_the_lesser)
     fetch_sessions_free(f.cache);
 }
 
+/* Once a consumer's fetch has found nobody who may go, none looks for a second: a thousand
+ * consumers without a session each looked through all of them with each fetch. */
+Test(fetch_session, a_full_cache_is_not_searched_by_every_fetch)
+{
+    struct fixture f;
+    fixture_init(&f, 1);
+    struct fetch_want wants[] = {want("t", 0, 0)};
+    int64_t idle_ms = 1001 + FETCH_SESSION_EVICTION_MS; /* from here on the first one may go */
+    int32_t first = open_session(&f, wants, 1, 1000);
+    cr_assert_neq(first, 0);
+    cr_expect_eq(open_session(&f, wants, 1, idle_ms - 1), 0, "nobody may go");
+    cr_expect_eq(open_session(&f, wants, 1, idle_ms - 2 + FETCH_SESSION_SEARCH_MS), 0,
+                 "not looked");
+    cr_expect_neq(open_session(&f, wants, 1, idle_ms - 1 + FETCH_SESSION_SEARCH_MS), 0);
+    cr_expect_eq(begin(&f, first, 1, NULL, 0, idle_ms), ERR_FETCH_SESSION_ID_NOT_FOUND);
+    fetch_sessions_free(f.cache);
+}
+
+/* Connections gather on one loop: its cache may have all the slots. Then consumers elsewhere get
+ * none, and a follower gets one nevertheless, within its cache's part. */
+Test(fetch_session, slots_are_those_of_all_caches)
+{
+    struct fixture f;
+    fixture_init(&f, 2);
+    struct fetch_want wants[] = {want("t", 0, 0)};
+    struct fetch_sessions *first = f.cache;
+    cr_expect_neq(open_session(&f, wants, 1, 0), 0);
+    cr_expect_neq(open_session(&f, wants, 1, 0), 0);
+    f.cache = fetch_sessions_new(&f.slots, &f.rng);
+    cr_expect_eq(open_session(&f, wants, 1, 0), 0);
+    struct fetch_session_request follower = {.follower = true, .wants = wants, .wants_count = 1};
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(fetch_context_begin(f.cache, &follower, f.items, 0, &f.context), ERR_OK);
+        cr_expect_eq(f.context.session_id != 0, i == 0, "its part is one");
+        fetch_context_end(f.cache, &f.context);
+    }
+    fetch_sessions_free(first);
+    cr_expect_eq(atomic_load(&f.slots.used), 1);
+    cr_expect_neq(open_session(&f, wants, 1, FETCH_SESSION_SEARCH_MS), 0);
+    fetch_sessions_free(f.cache);
+    cr_expect_eq(atomic_load(&f.slots.used), 0);
+}
+
 /* A session that a waiting request uses survives being closed by another connection until released.
  */
 Test(fetch_session, a_session_in_use_is_freed_when_released)
@@ -312,7 +357,7 @@ Test(fetch_session, moves_to_another_cache)
     struct fixture f;
     int me;
     fixture_init(&f, 4);
-    struct fetch_sessions *other = fetch_sessions_new(1, &f.rng);
+    struct fetch_sessions *other = fetch_sessions_new(&f.slots, &f.rng);
     struct fetch_want wants[] = {want("a", 0, 7), want("b", 3, 0)};
     int32_t not_mine = open_session(&f, wants, 1, 5);
     struct fetch_session_request request = {.wants = wants, .wants_count = 2, .owner = &me};
@@ -328,12 +373,21 @@ Test(fetch_session, moves_to_another_cache)
     cr_assert_eq(fetch_context_begin(other, &request, f.items, 0, &f.context), ERR_OK);
     cr_expect_eq(f.context.items_count, 2);
     fetch_context_end(other, &f.context);
-    /* No room for another one there: it is evicted, as any may be. */
+    cr_expect_eq(fetch_sessions_count(other), 1);
+    cr_expect_eq(atomic_load(&f.slots.used), 2);
+    /* One that has its id is there already: it is gone, as any may be. */
     session = fetch_sessions_take(f.cache, NULL);
     cr_assert_not_null(session);
+    rng_seed(&f.rng, 1); /* its id was the first */
+    cr_assert_eq(fetch_context_begin(
+                     other, &(struct fetch_session_request){.wants = wants, .wants_count = 1},
+                     f.items, 0, &f.context),
+                 ERR_OK);
+    cr_assert_eq(f.context.session_id, not_mine);
+    fetch_context_end(other, &f.context);
     fetch_sessions_give(other, session);
-    cr_expect_eq(fetch_sessions_count(other), 1);
-    cr_expect_eq(begin(&f, not_mine, 1, NULL, 0, 0), ERR_FETCH_SESSION_ID_NOT_FOUND);
+    cr_expect_eq(fetch_sessions_count(other), 2);
+    cr_expect_eq(atomic_load(&f.slots.used), 2);
     fetch_sessions_free(other);
     fetch_sessions_free(f.cache);
 }
