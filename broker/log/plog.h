@@ -127,7 +127,8 @@ void plog_append_leader(struct plog *log, struct plog_batch *batches, int count,
  * written. */
 MUST_USE enum err plog_append_follower(struct plog *log, struct bytes batches, int64_t now_ms);
 
-/* A leader epoch begins at offset_end; it reaches the disk before its first record. */
+/* A leader epoch begins at offset_end. Its file says so when the segment is finished; until then
+ * its first record does (flush.c, F5). */
 MUST_USE enum err plog_begin_epoch(struct plog *log, int32_t epoch);
 
 /* ---- shortening ---- */

@@ -314,6 +314,10 @@ enum err seg_truncate(struct seg *seg, int64_t position, int64_t next_offset)
     if (err == ERR_OK) {
         err = seg_find_end(seg); /* the largest timestamp may be behind the last entry */
     }
+    if (err == ERR_CORRUPT && seg->index_count > 0) {
+        seg_forget_index(seg);
+        err = seg_find_end(seg);
+    }
     if (err == ERR_OK) {
         seg_publish(seg, position, next_offset);
     }

@@ -204,8 +204,7 @@ bool seg_index_is_right(struct seg *seg, int64_t position, int64_t offset)
     return right;
 }
 
-/* The index led astray: walk the batches from now on. */
-static void forget_index(struct seg *seg)
+void seg_forget_index(struct seg *seg)
 {
     log_warn(LOGGER, "an index does not fit its log and is not used", "file=%s.index", seg->stem);
     pthread_mutex_lock(&seg->lock);
@@ -251,7 +250,7 @@ static enum err find(struct seg *seg, bool cached, int64_t offset, int64_t *posi
         return ERR_AGAIN; /* to look into it takes reading */
     }
     if (!seg_index_is_right(seg, start.position, offset)) {
-        forget_index(seg);
+        seg_forget_index(seg);
         start.position = 0;
         piece->size = 0;
         err = scan(seg, false, start, offset, position, header, piece);
@@ -321,7 +320,7 @@ enum err seg_find_time(struct seg *seg, int64_t timestamp_ms, int64_t offset_min
     int64_t position = time_floor(seg, timestamp_ms);
     seg_bounds(seg, &end, &next_offset);
     if (!seg_index_is_right(seg, position, next_offset)) {
-        forget_index(seg);
+        seg_forget_index(seg);
         position = 0;
     }
     while (position < end) {

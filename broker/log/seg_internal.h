@@ -11,3 +11,6 @@ void seg_load_index(struct seg *seg);
 
 /* Is there a whole batch at `position` that begins at or before `offset`, as the index says? */
 bool seg_index_is_right(struct seg *seg, int64_t position, int64_t offset);
+
+/* It led astray: batches are walked from now on. */
+void seg_forget_index(struct seg *seg);

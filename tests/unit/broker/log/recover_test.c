@@ -255,6 +255,38 @@ Test(recover, finds_every_batch_with_a_wrong_index_of_a_trusted_segment)
     }
 }
 
+/* To cut a segment it has to be known what is left of it. A wrong entry of its index shortly before
+ * the cut took the log offline, and its directory with it. */
+Test(recover, cuts_a_trusted_segment_with_a_wrong_index)
+{
+    for (int64_t cut = 1; cut < 10; cut++) {
+        struct log_world w;
+        begin(&w, 2);
+        cr_assert_gt(w.log->segs[0]->next_offset, cut);
+        world_reopen(&w, true);
+        cr_assert_eq(plog_close(w.log), ERR_OK);
+        w.log = NULL;
+        struct buf index = file_read(&w, SEG0 ".index");
+        for (size_t i = 12; i < index.size; i += 8) { /* in the middle of an earlier batch */
+            be32_put(index.data + i, be32_get(index.data + i - 8) + 13);
+        }
+        file_write(&w, SEG0 ".index", index.data, index.size);
+        cr_assert_eq(world_open(&w), ERR_OK);
+        cr_assert_eq(plog_truncate_to(w.log, cut), ERR_OK, "cut at %" PRId64, cut);
+        cr_assert_eq(plog_offset_end(w.log), cut);
+        struct view *view = plog_view_get(w.log);
+        for (int64_t offset = 0; offset < cut; offset++) {
+            struct view_range range;
+            cr_assert_eq(view_read(view, offset, INT64_MAX, 1 << 20, true, &range), ERR_OK);
+            cr_assert_eq(range.base_offset, offset);
+        }
+        view_put(view);
+        cr_assert_eq(plog_roll(w.log, LOG_EPOCH_MS), ERR_OK);
+        buf_fini(&index);
+        world_end(&w);
+    }
+}
+
 Test(recover, reads_a_segment_without_an_index_even_after_a_clean_stop)
 {
     static const char *const extensions[] = {"index", "timeindex"};
