@@ -24,6 +24,7 @@
 #include "rt/budget.h"
 #include "rt/loop.h"
 #include "rt/throttle.h"
+#include "rt/trimmer.h"
 #include "rt/worker.h"
 #include "session/fetch_session.h"
 
@@ -132,6 +133,7 @@ struct broker {
     struct config_changes *config_changes; /* the control loop's */
     struct loop *control;
     struct worker_pool *workers;
+    struct trimmer trimmer; /* the control loop's */
     struct worker_pool
         *readers; /* for what must be read from a disk to answer fetches: may take long */
     struct netloop *netloops;

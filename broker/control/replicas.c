@@ -314,7 +314,7 @@ static void lead_finish(struct batch_of_tasks *batch)
     batch->fn(batch->arg, &response);
     batch_free(batch);
     if (many) {
-        worker_trim(broker->workers);
+        trimmer_soon(&broker->trimmer);
     }
 }
 

@@ -128,6 +128,7 @@ struct server *server_new(const struct env *env, const struct config *config)
     int workers = broker->netloops_count / 4;
     workers = workers < WORKERS_MIN ? WORKERS_MIN : workers > WORKERS_MAX ? WORKERS_MAX : workers;
     broker->workers = worker_pool_new("worker", env->threads ? workers : 0);
+    trimmer_init(&broker->trimmer, broker->control, broker->workers);
     broker->readers = worker_pool_new("reader", env->threads ? READERS : 0);
     broker->fetch_slots = (struct fetch_session_slots){
         .max = config_int(config, KEY_max_incremental_fetch_session_cache_slots),
@@ -165,6 +166,7 @@ void server_free(struct server *server)
     loop_stop(broker->control);
     worker_pool_free(broker->readers);
     worker_pool_free(broker->workers);
+    trimmer_fini(&broker->trimmer);
     watchdog_end(server->watchdog);
     logs_free(broker->logs);
     /* By hand from here on: what is still on its way to a loop is delivered. */

@@ -668,5 +668,5 @@ static void maybe_ready(struct server *server)
     server_started(server, ERR_OK, text);
     /* With many partitions a start needs twice the memory that stays in use: logs being opened,
      * states read from ZooKeeper, the controller's requests. */
-    worker_trim(broker->workers);
+    trimmer_soon(&broker->trimmer);
 }

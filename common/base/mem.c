@@ -16,6 +16,8 @@
 #endif
 #endif
 
+enum { HEAP_LOOK_BYTES = 128 * 1024 };
+
 #if defined(MEM_POISON)
 #include <sanitizer/asan_interface.h>
 #endif
@@ -95,7 +97,19 @@ void mem_keep(void)
 
 void mem_trim(void)
 {
+    mem_trim_end();
     malloc_trim(0);
+}
+
+void mem_trim_end(void)
+{
+    /* The library has no call for this, but looks at a heap's end whenever something of 64 KiB or
+     * more is freed. It reads the threshold without a lock: on other threads a heap may be cut
+     * earlier, or when two threads are here at once this one's later, and nothing else happens. */
+    (void)mallopt(M_TRIM_THRESHOLD, 0);
+    void *volatile block = mem_alloc(HEAP_LOOK_BYTES);
+    mem_free(block);
+    (void)mallopt(M_TRIM_THRESHOLD, MEM_KEPT_BYTES);
 }
 
 #if defined(MEM_POISON)

@@ -34,8 +34,12 @@ void mem_free(void *ptr);
 void mem_keep(void);
 
 /* Give what was freed back to the machine, also from between what is in use: for the end of work
- * that needed much more memory than what stays. Walks the whole heap, so not on a loop. */
+ * that needed much more memory than what stays. Looks through all threads' heaps, so not on a loop;
+ * of the ends of heaps, which grow and shrink, only this thread's. */
 void mem_trim(void);
+
+/* Give back the end of this thread's heap, but for some pages. */
+void mem_trim_end(void);
 
 /* For memory that is kept for its next use: until mem_wanted() nobody may touch it. The sanitizers
  * see to that; elsewhere these do nothing. */

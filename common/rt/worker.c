@@ -66,6 +66,7 @@ static void *worker_thread(void *arg)
         }
     }
     pthread_mutex_unlock(&pool->lock);
+    mem_trim_end(); /* its heap goes to the next thread that begins, if there is one */
     return NULL;
 }
 
@@ -125,19 +126,9 @@ bool worker_pool_step(struct worker_pool *pool)
     return true;
 }
 
-static void on_trim(struct work *work)
+int worker_pool_threads(const struct worker_pool *pool)
 {
-    mem_trim();
-    mem_free(work);
-}
-
-void worker_trim(struct worker_pool *pool)
-{
-    if (pool->threads_count > 0) {
-        struct work *work = mem_new(struct work);
-        work->run = on_trim;
-        worker_submit(pool, work);
-    }
+    return pool->threads_count;
 }
 
 bool worker_pool_busy(struct worker_pool *pool)

@@ -33,10 +33,7 @@ void worker_submit(struct worker_pool *pool, struct work *work);
 /* For zero threads: run the oldest item; false when there is none. */
 bool worker_pool_step(struct worker_pool *pool);
 
-/* Have a thread give freed memory back to the machine (mem_trim()): after work that needed much
- * more than what stays in use. A pool without threads does not: there the process is not its own.
- */
-void worker_trim(struct worker_pool *pool);
+int worker_pool_threads(const struct worker_pool *pool);
 
 /* Is an item queued? */
 bool worker_pool_busy(struct worker_pool *pool);

@@ -27,6 +27,8 @@ QUIET_S = 300
 # Every five seconds a broker looks whether there is something to write down: first it has written down what was made,
 # then it is idle for two such periods.
 SETTLE_S, IDLE_S = 6.0, 10.0
+# So long after such work a broker has given back what it needed only for that (rt/trimmer.h), and is as it stays.
+GIVEN_BACK_S = 1.0
 STOP_S = 300
 SESSION_TIMEOUT_MS = 6000
 
@@ -123,6 +125,7 @@ class Many:
     def quiet(peer):
         peer.used = machine.cpu_seconds(peer.broker.pid)
         cluster_module.wait_until(peer.is_quiet, "the end of what the broker does by itself", QUIET_S, pause=0.2)
+        time.sleep(GIVEN_BACK_S)
 
     def create(self, peer):
         begin, before = now_ns(), machine.cpu_seconds(peer.broker.pid)
