@@ -8,7 +8,7 @@ import load_runner
 import machine
 import usage
 from figures import ANSWERS, COSTS, RATES, REST
-from floors import Floor
+from floors import Floor, FloorApart
 from kafka_peer import Kafka
 from machine import MB, prewarm
 from peers import Brokers
@@ -96,7 +96,9 @@ class Cold(Reading):
     """The topic's files are dropped from the page cache before each reading, as often as --seconds allow, and read by
     nobody but the broker; beside it a producer of 20 MB/s into another topic, whose answers tell whether it was held up.
     The same producer alone is the quiet one. The disk's rate is that of reading the same files, dropped before, in one
-    go."""
+    go. The floor is two processes, one for the reader and one for the producer: what its producer loses, it loses to
+    those who share the machine's cores, the load's reader first of all."""
+    peers = {**Reading.peers, "floor": FloorApart}
     name = "cold"
     text = "F1: consume from a cold disk, beside a producer of 20 MB/s in another topic"
     figures = [
@@ -109,6 +111,7 @@ class Cold(Reading):
         Figure("p99_ratio", "producer's p99, beside to alone", "", lambda r: r["beside"]["p99"] / r["quiet"]["p99"],
                main=True, goal="<= 1.5"),
         Figure("beside_max", "producer beside it, answer max", "us", lambda r: r["beside"]["max"]),
+        Figure("late_p99", "that the load itself sent it late, p99", "us", lambda r: r["late"]["p99"]),
         Figure("reading", "share of its time that reading went on", "", lambda r: r["reading_share"]),
         Figure("cpu_per_gb", "CPU per GB, the producer's with it", "s", lambda r: r["cpu_s"] / r["bytes"] * 1e9),
     ]
@@ -119,29 +122,30 @@ class Cold(Reading):
         return (f"{o.mb} MB, read again and again for {o.seconds:g} s in fetches of {o.fetch_bytes} B; beside it "
                 f"{self.rate} batches/s of {self.records} x {self.record_bytes} B")
 
-    def beside(self, port, topic):
+    def producer(self, port, topic):
         return {"port": port, "topic": topic, "rate": self.rate, "seconds": self.options.seconds, "records": self.records,
                 "record-bytes": self.record_bytes}
 
     def run(self, peer):
         o = self.options
         prewarm(o.mb * 1.3 + 500)
-        topic, other = peer.new_topic(1), peer.new_topic(1)
+        beside = getattr(peer, "beside", peer)
+        topic, other = peer.new_topic(1), beside.new_topic(1)
         made = load_runner.load(o, "produce", peer.name, port=peer.port, topic=topic, requests=o.requests,
                                 **{"records": o.records, "record_bytes": o.record_bytes})
-        files = log_files(peer, topic)
+        files = on_disk(peer.log_files(topic))
         report = {"disk_mb_s": disk_rate(files)}
-        words = {key.replace("-", "_"): value for key, value in self.beside(peer.port, other).items()}
+        words = {key.replace("-", "_"): value for key, value in self.producer(beside.port, other).items()}
         report["quiet"] = load_runner.load(o, "latency", peer.name, **words)["answer_us"]
-        report.update(self.read_cold(peer, topic, other, files, made))
+        report.update(self.read_cold(peer, topic, self.producer(beside.port, other), files, made))
         peer.drop_topic(topic)
-        peer.drop_topic(other)
+        beside.drop_topic(other)
         return report
 
-    def read_cold(self, peer, topic, other, files, made):
+    def read_cold(self, peer, topic, producer, files, made):
         o = self.options
         drop_cached(files)
-        producer = subprocess.Popen(load_runner.command(o, "latency", self.beside(peer.port, other)), stdout=subprocess.PIPE,
+        producer = subprocess.Popen(load_runner.command(o, "latency", producer), stdout=subprocess.PIPE,
                                     stderr=subprocess.PIPE, text=True, preexec_fn=machine.end_with_parent)
         window, begin = usage.Window(peer, also=[producer.pid]), time.monotonic()
         total = {"bytes": 0, "seconds": 0.0, "records": 0, "requests": 0}
@@ -156,15 +160,13 @@ class Cold(Reading):
         out, err = producer.communicate(timeout=load_runner.LOAD_TIMEOUT_S)
         if producer.returncode != 0:
             raise SystemExit(f"bench: {peer.name}: latency failed\n{err}")
-        return {**total, "beside": json.loads(out)["answer_us"], "reading_share": total["seconds"] / o.seconds}
+        beside = json.loads(out)
+        return {**total, "beside": beside["answer_us"], "late": beside["late_us"],
+                "reading_share": total["seconds"] / o.seconds}
 
 
-def log_files(peer, topic):
-    """Of a topic of one partition, all that hold records; they are on the disk when this returns."""
-    paths = []
-    for folder, _, names in os.walk(peer.broker.folder):
-        if os.path.basename(folder) == f"{topic}-0":
-            paths += [os.path.join(folder, name) for name in sorted(names) if name.endswith(".log")]
+def on_disk(paths):
+    """The same, synced."""
     for path in paths:
         with open(path, "rb") as file:
             os.fsync(file.fileno())

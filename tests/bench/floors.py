@@ -94,9 +94,28 @@ class Floor:
         for one in (*self.followers, self.leader):
             one.delete(name)
 
+    def log_files(self, topic):
+        """Of a topic of one partition."""
+        return [os.path.join(self.leader.folder, f"{topic}-0.log")]
+
     def close(self):
         """The exit statuses."""
         return [one.close() for one in (*self.followers, self.leader)]
+
+
+class FloorApart(Floor):
+    """Two that share nothing but the machine: `beside` is for a load that is to be served by nobody else."""
+
+    def __init__(self, options, folder):
+        super().__init__(options, folder)
+        self.beside = Floor(options, os.path.join(folder, "beside"))
+
+    @property
+    def pids(self):
+        return [*super().pids, *self.beside.pids]
+
+    def close(self):
+        return [*super().close(), *self.beside.close()]
 
 
 class FloorThree(Floor):

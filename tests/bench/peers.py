@@ -111,6 +111,11 @@ class Brokers:
         while not self.is_gone(name) and time.monotonic() < end:
             time.sleep(cluster_module.PAUSE_S)
 
+    def log_files(self, topic):
+        """Of a topic of one partition, all that hold records."""
+        folder = os.path.join(self.broker.folder, "data", f"{topic}-0")
+        return [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(".log")]
+
     def is_gone(self, name):
         """Its files have no name any more, and nobody has them open: so long their space is not free."""
         named = (entry for broker in self.cluster.brokers for entry in os.listdir(os.path.join(broker.folder, "data")))

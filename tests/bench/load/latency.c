@@ -244,7 +244,11 @@ int load_latency(const struct load_options *options)
     }
     load_clock_start(&clock);
     run_schedule(run);
-    load_report("latency", &clock, &run->produced, &run->answers, &run->end_to_end);
+    load_report_begin("latency", &clock, &run->produced);
+    load_report_times("answer_us", &run->answers);
+    load_report_times("end_to_end_us", &run->end_to_end);
+    load_report_times("late_us", &run->late);
+    load_report_end(&clock);
     fprintf(stderr, "load: the generator sent late by p50 %.0f p99 %.0f max %.0f us\n",
             (double)hist_at(&run->late, 0.5) / 1e3, (double)hist_at(&run->late, 0.99) / 1e3,
             (double)run->late.max / 1e3);
