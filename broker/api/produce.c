@@ -169,15 +169,17 @@ static void produce_silent(struct produce_op *op)
 
 /* ---- waiting for the high watermark ---- */
 
+/* The offset is read before it is asked who leads: read afterwards it might be that of a follower,
+ * of a log which has been cut and has others' records there. */
 static enum wait_result produce_poll(struct wait *wait)
 {
     struct produce_item *item = container_of(wait, struct produce_item, wait);
+    int64_t offset_hw = atomic_load_explicit(&item->part->offset_hw, memory_order_acquire);
     if (!part_still_leads(item->part, item->append.leader_epoch)) {
         item->err = ERR_NOT_LEADER_OR_FOLLOWER;
         return WAIT_SATISFIED;
     }
-    if (atomic_load_explicit(&item->part->offset_hw, memory_order_acquire) <
-        item->append.offset_end) {
+    if (offset_hw < item->append.offset_end) {
         return WAIT_PENDING;
     }
     item->err = part_enough_replicas(item->part) ? ERR_OK : ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND;
@@ -188,11 +190,12 @@ static enum wait_result produce_poll(struct wait *wait)
 static enum wait_result produce_poll_own(struct wait *wait)
 {
     struct produce_item *item = container_of(wait, struct produce_item, wait);
+    int64_t durable = part_offset_durable(item->part);
     if (!part_still_leads(item->part, item->append.leader_epoch)) {
         item->err = ERR_NOT_LEADER_OR_FOLLOWER;
         return WAIT_SATISFIED;
     }
-    if (part_offset_durable(item->part) < item->append.offset_end) {
+    if (durable < item->append.offset_end) {
         return WAIT_PENDING;
     }
     item->err = ERR_OK;

@@ -242,10 +242,11 @@ static void wrote_many_event(struct ctl *ctl, const struct ctl_event *event)
 }
 
 /* A broker's log directory failed: ask it about all its replicas; its answer names those that are
- * lost. Not about those that are being deleted: it would make them again. */
+ * lost. Not about those that are being deleted: it would make them again. While loading there is
+ * nothing to mark: every broker is about to be asked about everything. */
 static void log_dirs_event(struct ctl *ctl, const struct ctl_event *event)
 {
-    for (int32_t i = 0; i < event->u.log_dirs.count; i++) {
+    for (int32_t i = 0; ctl->phase == CTL_ACTIVE && i < event->u.log_dirs.count; i++) {
         struct ctl_broker *broker = ctl_find_broker(ctl, event->u.log_dirs.ids[i]);
         for (int32_t s = 0; broker != NULL && s < ctl->slots_count; s++) {
             struct ctl_part *part = ctl->slots[s];

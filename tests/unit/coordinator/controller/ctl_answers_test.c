@@ -42,6 +42,26 @@ Test(ctl_log_dir, a_failed_directory_says_nothing_of_partitions_that_do_not_exis
     bench_fini(&b);
 }
 
+/* The controller was still reading the cluster when it heard of a failed directory, and then of
+ * other brokers: the mark was counted and never taken back, and the end of the reign ended the
+ * broker. */
+Test(ctl_log_dir, a_failed_directory_while_loading_leaves_no_mark_behind)
+{
+    struct bench b;
+    const char *names[] = {"t", "u"};
+    struct state_spec state = {1, 5, 7, {1, 2, 3}};
+    bench_init(&b);
+    elect(&b, 1);
+    brokers_alive(&b, three, NULL, 3);
+    topics_are(&b, names, 2);
+    topic_is(&b, "t", three, 3, &state, 1);
+    log_dir_failed(&b, 3);
+    brokers_alive(&b, three, NULL, 2);
+    step(&b, (struct ctl_event){.kind = CTL_EV_DEPOSED});
+    expect(&b, "");
+    bench_fini(&b);
+}
+
 /* A broker that answers about partitions of which it was told nothing, not even that they exist,
  * is not listened to; their marks are not even there to be looked at. */
 Test(ctl_send, an_answer_about_a_partition_that_was_not_asked_is_ignored)
