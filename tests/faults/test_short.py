@@ -15,7 +15,7 @@ RUN_S, GONE_S = 200, 30.0
 FAULTS = os.path.join(run.ROOT, "scripts", "faults")
 
 
-@pytest.mark.parametrize("name", ["kill-leader", "stop-leader", "cut-from-zookeeper", "lost-tail"])
+@pytest.mark.parametrize("name", ["kill-leader", "stop-leader", "rolling-restart", "cut-from-zookeeper", "lost-tail"])
 def test_nothing_is_lost(name, tmp_path):
     problem = run.clusters.missing()
     if problem:
