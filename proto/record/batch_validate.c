@@ -227,7 +227,13 @@ static enum err check_timestamp_type(const struct batch_header *header, struct r
 
 /* ---- the records ---- */
 
-enum { WALK_AHEAD_BYTES = 512 };
+enum {
+    WALK_AHEAD_BYTES = 512,
+    /* Where records are as long as their neighbours only now and then, to look for more of the same
+     * costs more than it saves: after less than so many, not again for a while. */
+    LIKE_WORTH = 6,
+    LIKE_PAUSE = 64,
+};
 
 /* What one pass over the records finds out. */
 struct walk {
@@ -267,19 +273,29 @@ static bool walk_records(const struct batch_header *header, struct bytes records
     struct walk walk = {INT64_MAX, BATCH_NONE, false, true};
     bool keys_missing = false;
     uint32_t before = UINT32_MAX; /* no delta of record_step() */
+    ptrdiff_t size_before = 0;
+    int32_t like_from = 0; /* records before are not looked at for being like the one before */
     for (int32_t i = 0; i < header->record_count; i++) {
+        const uint8_t *at = scan.at;
         uint32_t bits;
         bool keyed;
         /* Each record tells where the next one is, so the processor cannot look ahead by itself:
          * with this, 5 ns a record instead of 6. */
-        __builtin_prefetch(scan.at + WALK_AHEAD_BYTES);
-        __builtin_prefetch(scan.at + WALK_AHEAD_BYTES + 64);
+        __builtin_prefetch(at + WALK_AHEAD_BYTES);
+        __builtin_prefetch(at + WALK_AHEAD_BYTES + 64);
         if (record_step(&scan, (uint32_t)i, &bits, &keyed)) {
+            ptrdiff_t size = scan.at - at;
             keys_missing |= !keyed;
             if (bits != before) { /* most come in the same millisecond as the one before */
                 walk_timestamp(&walk, delta_add(header->base_timestamp_ms, zigzag_value(bits)));
                 before = bits;
+            } else if (i >= like_from && size == size_before) { /* and many are as long */
+                int32_t like = record_step_like(scan, at, i + 1, header->record_count - i - 1);
+                scan.at += like * size;
+                i += like;
+                like_from = like < LIKE_WORTH ? i + LIKE_PAUSE : i;
             }
+            size_before = size;
             continue;
         }
         struct scan rest = scan; /* a copy, so that `scan` stays in registers */

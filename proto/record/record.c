@@ -60,6 +60,109 @@ bool record_scan(struct scan *scan, struct record_raw *out)
     return out->header_count == 0 ? body.at == body.end : scan_headers(&body, out->header_count);
 }
 
+/* ---- records like the one before ---- */
+
+enum { AHEAD_BYTES = 1024, NUMBERS_PER_BYTE = 64 };
+
+_Static_assert(2 + 1 + 3 + 3 + 1 <= 2 * sizeof(uint64_t), "all before the key is in two words");
+_Static_assert(STEP_PREFIX_MAX >= 2 * (int)sizeof(uint64_t), "and may be looked at");
+
+/* What records have in common. The masks leave out attributes, of which none are defined, and what
+ * is no length. */
+struct likeness {
+    uint64_t low; /* the first eight bytes, of the last record that was looked at */
+    uint64_t low_mask;
+    uint64_t low_next; /* what its number grows by */
+    uint64_t high;     /* the next eight */
+    uint64_t high_mask;
+    size_t value_at; /* of the value's length */
+    uint32_t value;
+    uint32_t value_mask;
+    size_t size;
+};
+
+static uint64_t load_word(const uint8_t *at)
+{
+    uint64_t v;
+    memcpy(&v, at, sizeof(v));
+    return v;
+}
+
+/* The lowest `count` bytes, as they stand in memory. */
+static uint64_t bytes_mask(size_t count)
+{
+    return count >= sizeof(uint64_t) ? UINT64_MAX : (UINT64_C(1) << (8 * count)) - 1;
+}
+
+static size_t varint_end(const uint8_t *record, size_t at)
+{
+    while ((record[at] & 0x80) != 0) {
+        at++;
+    }
+    return at + 1;
+}
+
+static struct likeness likeness_of(const uint8_t *record, size_t size)
+{
+    size_t attributes = varint_end(record, 0);
+    size_t number = varint_end(record, attributes + 1);
+    size_t key = varint_end(record, number);
+    size_t prefix = key + 1;
+    size_t key_size = record[key] == 1 ? 0 : record[key] >> 1; /* 1 is -1: null */
+    must(number < sizeof(uint64_t));
+    must(prefix <= 2 * sizeof(uint64_t));
+    size_t value_at = prefix + key_size;
+    size_t value_bytes = varint_end(record, value_at) - value_at;
+    return (struct likeness){
+        .low = load_word(record),
+        .low_mask = bytes_mask(prefix) & ~(UINT64_C(0xff) << (8 * attributes)),
+        .low_next = UINT64_C(2) << (8 * number),
+        .high = load_word(record + sizeof(uint64_t)),
+        .high_mask = prefix > sizeof(uint64_t) ? bytes_mask(prefix - sizeof(uint64_t)) : 0,
+        .value_at = value_at,
+        .value = step_load(record + value_at),
+        .value_mask = (uint32_t)bytes_mask(value_bytes),
+        .size = size,
+    };
+}
+
+/* So many records of that size are there at most, each with room behind to look at. */
+static int32_t room_for(struct scan scan, size_t size)
+{
+    size_t left = (size_t)(scan.end - scan.at);
+    size_t last = size > STEP_PREFIX_MAX ? size : STEP_PREFIX_MAX;
+    size_t room = left < last ? 0 : (left - last) / size + 1;
+    return room < INT32_MAX ? (int32_t)room : INT32_MAX;
+}
+
+static int32_t least(int32_t a, int32_t b)
+{
+    return a < b ? a : b;
+}
+
+int32_t record_step_like(struct scan scan, const uint8_t *before, int32_t index, int32_t count)
+{
+    must(index > 0);
+    struct likeness like = likeness_of(before, (size_t)(scan.at - before));
+    int32_t same = (0 - index) & (NUMBERS_PER_BYTE - 1); /* then the number's next byte moves */
+    int32_t most = least(least(same, count), room_for(scan, like.size));
+    const uint8_t *at = scan.at;
+    int32_t done = 0;
+    for (; done < most; done++, at += like.size) {
+        __builtin_prefetch(at + AHEAD_BYTES);
+        __builtin_prefetch(at + AHEAD_BYTES + 64);
+        like.low += like.low_next;
+        uint64_t other = ((load_word(at) ^ like.low) & like.low_mask) |
+                         ((load_word(at + sizeof(uint64_t)) ^ like.high) & like.high_mask) |
+                         ((step_load(at + like.value_at) ^ like.value) & like.value_mask) |
+                         at[like.size - 1]; /* headers */
+        if (other != 0) {
+            break;
+        }
+    }
+    return done;
+}
+
 bool record_headers_next(struct record *record, struct record_header *out)
 {
     if (record->header_count <= 0) {

@@ -116,6 +116,94 @@ static int expect_same_steps(struct bytes in)
     return steps;
 }
 
+/* A record like the one before it, or nearly: one of a few lengths, times and keys, and now and
+ * then a byte of it changed. */
+static void put_like_record(struct buf *out, struct rng *rng, int32_t index)
+{
+    static const uint8_t bytes[200];
+    struct record_raw raw = {
+        .timestamp_delta = (index / 50) * 40,
+        .offset_delta = index,
+        .key = {bytes, index < 300 ? 0 : 5},
+        .value = {bytes, 60 + (index % 97 == 0 ? rng_below(rng, 100) : 0)},
+    };
+    raw.key.data = index < 150 ? NULL : bytes;
+    size_t begin = out->size;
+    record_put(out, &raw);
+    if (rng_below(rng, 64) == 0) {
+        size_t at = begin + rng_below(rng, rng_below(rng, 2) == 0 ? 12 : out->size - begin);
+        out->data[at] ^= (uint8_t)(1u << rng_below(rng, 8));
+    }
+}
+
+/* Those that record_step_like() steps over, record_step() steps over one by one, and sees the same
+ * in them. How many they are. */
+static int expect_same_likes(struct bytes in, int32_t count)
+{
+    struct scan scan = scan_of(in);
+    int likes = 0;
+    for (int32_t i = 0; i < count;) {
+        const uint8_t *before = scan.at;
+        uint32_t timestamp;
+        bool keyed;
+        if (!record_step(&scan, (uint32_t)i++, &timestamp, &keyed)) {
+            return likes;
+        }
+        ptrdiff_t size = scan.at - before;
+        int32_t like = record_step_like(scan, before, i, count - i);
+        cr_assert_leq(like, count - i);
+        for (int32_t j = 0; j < like; j++) {
+            uint32_t timestamp_here;
+            bool keyed_here;
+            before = scan.at;
+            cr_assert(record_step(&scan, (uint32_t)i++, &timestamp_here, &keyed_here));
+            cr_assert_eq(scan.at - before, size);
+            cr_assert_eq(timestamp_here, timestamp);
+            cr_assert_eq(keyed_here, keyed);
+        }
+        likes += like;
+    }
+    return likes;
+}
+
+Test(record, records_like_the_one_before_are_what_single_steps_find)
+{
+    struct rng rng;
+    rng_seed(&rng, 20261127);
+    int likes = 0;
+    for (int i = 0; i < 300; i++) {
+        struct buf records = {0};
+        int32_t count = 1 + (int32_t)rng_below(&rng, 700);
+        for (int32_t j = 0; j < count; j++) {
+            put_like_record(&records, &rng, j);
+        }
+        struct bytes cut = bytes_of(&records);
+        cut.size -= rng_below(&rng, 100) < cut.size ? rng_below(&rng, 8) : 0;
+        struct bytes exact = exact_copy(cut); /* at the very end of memory */
+        likes += expect_same_likes(exact, count);
+        mem_free((void *)exact.data);
+        buf_fini(&records);
+    }
+    cr_expect_gt(likes, 5000, "%d", likes);
+}
+
+/* Number 64 needs a second byte, number 8,192 a third: nothing may be stepped over there as being
+ * like the one before. */
+Test(record, ten_thousand_alike_are_stepped_over_but_for_one_in_64)
+{
+    static const uint8_t value[100];
+    enum { COUNT = 10000 };
+    struct buf records = {0};
+    for (int32_t i = 0; i < COUNT; i++) {
+        struct record_raw raw = {.offset_delta = i, .value = {value, sizeof(value)}};
+        record_put(&records, &raw);
+    }
+    int likes = expect_same_likes(bytes_of(&records), COUNT);
+    cr_expect_geq(likes, COUNT - COUNT / 64 - 2, "%d", likes);
+    cr_expect_leq(likes, COUNT - COUNT / 64);
+    buf_fini(&records);
+}
+
 Test(record, the_short_way_reads_what_the_long_way_reads)
 {
     /* Whole records, damaged ones, and ones that are cut off, at the very end of memory. */
