@@ -20,6 +20,7 @@ void move_fini(struct move *move)
     loop_timer_cancel(&move->pause);
     buf_fini(&move->scratch);
     mem_free(move->left_behind);
+    plog_release(move->future);
     part_put(move->part);
 }
 

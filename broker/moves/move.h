@@ -43,9 +43,8 @@ struct move {
     void (*ended)(struct move *move); /* on the control loop */
     void *arg;
 
-    /* The registry's, and the target's. */
-    struct plog *future;
-    struct flusher *flusher;
+    struct plog *future;     /* the registry's; held, for it may be deleted while a worker has it */
+    struct flusher *flusher; /* the target's */
 
     /* The control loop's. */
     bool active;           /* its turn has come */

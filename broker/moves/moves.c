@@ -144,7 +144,7 @@ static void begin(struct moves *moves, struct logs_entry *entry, struct part *pa
     move->clock = loop_clock(moves->options.control);
     move->ended = on_ended;
     move->arg = moves;
-    move->future = entry->future;
+    move->future = plog_hold(entry->future);
     move->flusher = entry->future_dir->flusher;
     move_init(move);
     list_push_back(&moves->under_way, &move->link);

@@ -335,6 +335,24 @@ Test(moves, a_replica_that_is_closed_and_back_before_its_move_has_ended_goes_on)
     expect_in(1);
 }
 
+/* Its topic was deleted while a worker copied: the future log was freed under the worker. */
+Test(moves, a_replica_is_deleted_while_a_worker_copies_it)
+{
+    struct parts_change change = {.topic = STR("orders"), .index = 0};
+    append(50);
+    cr_assert_eq(request("/b"), ERR_OK);
+    while (!worker_pool_busy(workers)) {
+        loop_turn(loop);
+    }
+    in_actor(close_here);
+    parts_edit(&parts, &change, 1);
+    part_put(part);
+    part = NULL;
+    logs_delete(logs, STR("orders"), 0);
+    settle();
+    cr_assert_null(logs_find(logs, STR("orders"), 0));
+}
+
 Test(moves, another_wish_sends_it_elsewhere_or_back)
 {
     append(50);
