@@ -127,7 +127,17 @@ static void fill_future(const struct logs_entry *entry, partition_t *out)
     };
 }
 
-/* The entries are sorted: a topic's partitions stand together. */
+/* How many entries from this one on are of its topic: they are sorted, a topic's stand together. */
+static int32_t run_of(const struct describe_op *op, int32_t first)
+{
+    struct str topic = plog_topic(op->entries[first]->log);
+    int32_t end = first + 1;
+    while (end < op->entries_count && str_eq(plog_topic(op->entries[end]->log), topic)) {
+        end++;
+    }
+    return end - first;
+}
+
 static void fill_topics(struct describe_op *op, const struct logdir *dir, result_t *out)
 {
     struct arena *arena = &op->call.req->arena;
@@ -142,7 +152,7 @@ static void fill_topics(struct describe_op *op, const struct logdir *dir, result
         if (topic == NULL || !str_eq(topic->name, plog_topic(entry->log))) {
             topic = &out->topics[out->topics_count++];
             topic->name = arena_str(arena, plog_topic(entry->log));
-            topic->partitions = arena_array(arena, partition_t, (size_t)(op->entries_count - i));
+            topic->partitions = arena_array(arena, partition_t, (size_t)run_of(op, i));
         }
         partition_t *partition = &topic->partitions[topic->partitions_count++];
         if (future) {

@@ -1,12 +1,12 @@
 #include "api/group_common.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "api/broker.h"
 #include "api/client.h"
 #include "api/find_coordinator.h"
 #include "api/limits.h"
+#include "api/names.h"
 #include "base/log.h"
 
 #define LOGGER "kafka.server.KafkaApis"
@@ -42,28 +42,11 @@ bool group_request_fits(struct req *req, int64_t items)
     return false;
 }
 
-static int by_name(const void *a, const void *b)
-{
-    const struct str *const *left = a;
-    const struct str *const *right = b;
-    int order = str_cmp(**left, **right);
-    /* Equal names stand in the order of the request. */
-    return order != 0 ? order : *left < *right ? -1 : 1;
-}
-
 struct str *group_distinct(struct req *req, const struct str *names, int32_t count,
                            int32_t *distinct_count)
 {
-    const struct str **sorted = req_array(req, const struct str *, count);
-    bool *again = req_array(req, bool, count);
+    const bool *again = names_again(&req->arena, names, count);
     struct str *distinct = req_array(req, struct str, count);
-    for (int32_t i = 0; i < count; i++) {
-        sorted[i] = &names[i];
-    }
-    qsort(sorted, (size_t)count, sizeof(*sorted), by_name);
-    for (int32_t i = 1; i < count; i++) {
-        again[sorted[i] - names] = str_eq(*sorted[i], *sorted[i - 1]);
-    }
     *distinct_count = 0;
     for (int32_t i = 0; i < count; i++) {
         if (!again[i]) {

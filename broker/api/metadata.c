@@ -7,6 +7,7 @@
 #include "api/client.h"
 #include "api/handlers.h"
 #include "api/locate.h"
+#include "api/names.h"
 #include "base/must.h"
 #include "config/config.h"
 
@@ -180,6 +181,36 @@ static bool topic_refers_badly(struct req *req,
     return req->version < 12 && (t->name.ptr == NULL || !uuid_is_zero(t->topic_id));
 }
 
+static void fill_one(struct req *req, const struct meta *meta, bool by_id,
+                     const struct metadata_request_metadata_request_topic *topic,
+                     struct metadata_response_metadata_response_topic *out)
+{
+    if (topic_refers_badly(req, topic)) {
+        struct str name = topic->name.ptr != NULL ? topic->name : STR("");
+        fill_missing(req, name, topic->topic_id, ERR_INVALID_REQUEST, out);
+    } else if (by_id) {
+        fill_by_id(req, meta, topic->topic_id, out);
+    } else if (topic->name.ptr == NULL) {
+        fill_missing(req, STR_NULL, topic->topic_id, ERR_INVALID_REQUEST, out);
+    } else {
+        fill_by_name(req, meta, topic->name, out);
+    }
+}
+
+/* Which topics were named before in the request: those are answered once, as in Kafka. A large
+ * topic that is named very often would make an answer without bound. */
+static const bool *topics_again(struct req *req, bool by_id)
+{
+    const struct metadata_request *request = req->body;
+    struct str *keys = req_array(req, struct str, request->topics_count);
+    for (int32_t i = 0; i < request->topics_count; i++) {
+        const struct metadata_request_metadata_request_topic *topic = &request->topics[i];
+        keys[i] = by_id ? (struct str){(const char *)topic->topic_id.raw, sizeof(topic->topic_id)}
+                        : topic->name;
+    }
+    return names_again(&req->arena, keys, request->topics_count);
+}
+
 static void fill_named(struct req *req, const struct meta *meta, struct metadata_response *reply)
 {
     const struct metadata_request *request = req->body;
@@ -187,21 +218,12 @@ static void fill_named(struct req *req, const struct meta *meta, struct metadata
     for (int32_t i = 0; i < request->topics_count; i++) {
         by_id = by_id || !uuid_is_zero(request->topics[i].topic_id);
     }
+    const bool *again = topics_again(req, by_id);
     reply->topics =
         req_array(req, struct metadata_response_metadata_response_topic, request->topics_count);
-    reply->topics_count = request->topics_count;
     for (int32_t i = 0; i < request->topics_count; i++) {
-        const struct metadata_request_metadata_request_topic *topic = &request->topics[i];
-        struct metadata_response_metadata_response_topic *out = &reply->topics[i];
-        if (topic_refers_badly(req, topic)) {
-            struct str name = topic->name.ptr != NULL ? topic->name : STR("");
-            fill_missing(req, name, topic->topic_id, ERR_INVALID_REQUEST, out);
-        } else if (by_id) {
-            fill_by_id(req, meta, topic->topic_id, out);
-        } else if (topic->name.ptr == NULL) {
-            fill_missing(req, STR_NULL, topic->topic_id, ERR_INVALID_REQUEST, out);
-        } else {
-            fill_by_name(req, meta, topic->name, out);
+        if (!again[i]) {
+            fill_one(req, meta, by_id, &request->topics[i], &reply->topics[reply->topics_count++]);
         }
     }
 }

@@ -8,3 +8,6 @@
 /* repeated[i]: names[i] equals another one (null equals null). In the arena; takes n log n, since a
  * request can hold a great many. */
 bool *names_repeated(struct arena *arena, const struct str *names, int32_t count);
+
+/* again[i]: names[i] equals an earlier one. Likewise. */
+bool *names_again(struct arena *arena, const struct str *names, int32_t count);
