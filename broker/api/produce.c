@@ -226,7 +226,13 @@ static bool needs_wait(const struct produce_item *item)
     int64_t reached = item->append.acks == -1
                           ? atomic_load_explicit(&item->part->offset_hw, memory_order_acquire)
                           : part_offset_durable(item->part);
-    return reached < item->append.offset_end;
+    if (reached < item->append.offset_end) {
+        return true;
+    }
+    /* Reached perhaps by others' records, in a log that has been cut since: the polls tell. Of
+     * acks=1 it is enough, as in Kafka, that it was written. */
+    bool promised = item->append.acks == -1 || part_flushes(item->part);
+    return promised && !part_still_leads(item->part, item->append.leader_epoch);
 }
 
 static void produce_wait(struct produce_op *op)
