@@ -82,6 +82,7 @@ void seg_put(struct seg *seg)
     pthread_mutex_destroy(&seg->lock);
     mem_free(seg->index);
     mem_free(seg->times);
+    mem_free(seg->recent);
     mem_free(seg->stem);
     mem_free(seg);
 }
@@ -178,6 +179,24 @@ void seg_load_index(struct seg *seg)
 
 /* ---- the writer ---- */
 
+static void recent_push(struct seg *seg, const struct batch_header *header, int64_t position)
+{
+    if (header->magic != 2 || batch_size_bytes(header) < SEG_RECENT_MIN_BYTES) {
+        return;
+    }
+    if (seg->recent == NULL) {
+        seg->recent = mem_new(struct seg_recent);
+    }
+    seg->recent->places[seg->recent->noted++ % SEG_RECENT_COUNT] =
+        (struct seg_place){header->base_offset, position, batch_size_bytes(header)};
+}
+
+static void recent_forget(struct seg *seg)
+{
+    mem_free(seg->recent);
+    seg->recent = NULL;
+}
+
 void seg_note(struct seg *seg, const struct batch_header *header, int64_t position)
 {
     int64_t last_offset = batch_last_offset(header);
@@ -198,6 +217,7 @@ void seg_note(struct seg *seg, const struct batch_header *header, int64_t positi
     seg->bytes_since_index += (int64_t)batch_size_bytes(header);
     seg->hint_offset = header->base_offset;
     seg->hint_position = position;
+    recent_push(seg, header, position);
     seg->index_dirty = true;
     pthread_mutex_unlock(&seg->lock);
 }
@@ -238,6 +258,7 @@ void seg_reset_indexes(struct seg *seg)
     seg->first_timestamp_ms = -1;
     seg->hint_offset = seg->base_offset;
     seg->hint_position = 0;
+    recent_forget(seg);
     pthread_mutex_unlock(&seg->lock);
 }
 
@@ -306,6 +327,7 @@ enum err seg_truncate(struct seg *seg, int64_t position, int64_t next_offset)
     seg->next_offset = next_offset;
     seg->hint_offset = seg->base_offset;
     seg->hint_position = 0;
+    recent_forget(seg);
     if (position == 0) {
         seg->first_timestamp_ms = -1;
     }

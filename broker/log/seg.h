@@ -45,6 +45,8 @@
 enum {
     SEG_POSITION_MAX = INT32_MAX, /* positions and relative offsets are 32 bits in the index */
     SEG_SCAN_BYTES = 16 * 1024,   /* headers are looked for in pieces of this size */
+    SEG_RECENT_MIN_BYTES = 4 * 1024 /* below, finding a batch is reading it (view.h) */,
+    SEG_RECENT_COUNT = 16, /* as many as a follower or consumer at the tail is behind */
 };
 
 struct index_entry {
@@ -55,6 +57,19 @@ struct index_entry {
 struct time_entry {
     int64_t timestamp_ms;
     uint32_t relative_offset;
+};
+
+/* Where a batch is: known without reading its header from the file. */
+struct seg_place {
+    int64_t base_offset;
+    int64_t position;
+    size_t size_bytes;
+};
+
+/* The newest large batches, the oldest of which makes room for the next. */
+struct seg_recent {
+    uint32_t noted;
+    struct seg_place places[SEG_RECENT_COUNT];
 };
 
 struct seg {
@@ -77,6 +92,7 @@ struct seg {
     int64_t next_offset;   /* published: the offset after the last batch */
     int64_t hint_offset;   /* the newest batch begins at this offset ... */
     int64_t hint_position; /* ... and position: where a reader at the tail looks */
+    struct seg_recent *recent; /* NULL: no large batch was noted */
 
     /* The actor's. */
     bool index_dirty;               /* memory differs from the files */
@@ -126,9 +142,10 @@ struct seg_piece {
 };
 
 /* The same out of memory only, for threads that must not wait for a disk. ERR_AGAIN: what has to be
- * read for it is not there. `piece` is what was read last. */
-MUST_USE enum err seg_find_cached(struct seg *seg, int64_t offset, int64_t *position,
-                                  struct batch_header *header, struct seg_piece *piece);
+ * read for it is not there. `piece` is what was read last; nothing is for a large batch that begins
+ * at `offset` and was written lately. */
+MUST_USE enum err seg_find_cached(struct seg *seg, int64_t offset, struct seg_place *place,
+                                  struct seg_piece *piece);
 
 /* The offset and timestamp of the first record at or after `timestamp_ms`, not below `offset_min`.
  * ERR_NOT_FOUND: none here. */

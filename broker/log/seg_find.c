@@ -264,10 +264,40 @@ enum err seg_find(struct seg *seg, int64_t offset, int64_t *position, struct bat
     return find(seg, false, offset, position, header, &piece);
 }
 
-enum err seg_find_cached(struct seg *seg, int64_t offset, int64_t *position,
-                         struct batch_header *header, struct seg_piece *piece)
+/* Is it the first offset of a large batch that was written lately? What was noted of batches is
+ * published only when they have been written. */
+static bool find_recent(struct seg *seg, int64_t offset, struct seg_place *place)
 {
-    return find(seg, true, offset, position, header, piece);
+    bool found = false;
+    if (!seg->index_loaded) {
+        return false; /* for the lock one may have to wait, see find_start() */
+    }
+    pthread_mutex_lock(&seg->lock);
+    uint32_t noted = seg->recent != NULL ? seg->recent->noted : 0;
+    uint32_t count = noted < SEG_RECENT_COUNT ? noted : SEG_RECENT_COUNT;
+    for (uint32_t i = 0; i < count && !found; i++) {
+        *place = seg->recent->places[i];
+        found = place->base_offset == offset &&
+                place->position + (int64_t)place->size_bytes <= seg->size_bytes;
+    }
+    pthread_mutex_unlock(&seg->lock);
+    return found;
+}
+
+enum err seg_find_cached(struct seg *seg, int64_t offset, struct seg_place *place,
+                         struct seg_piece *piece)
+{
+    struct batch_header header;
+    if (find_recent(seg, offset, place)) {
+        piece->size = 0;
+        return ERR_OK;
+    }
+    enum err err = find(seg, true, offset, &place->position, &header, piece);
+    if (err == ERR_OK) {
+        place->base_offset = header.base_offset;
+        place->size_bytes = batch_size_bytes(&header);
+    }
+    return err;
 }
 
 /* A position at or before the first batch whose max timestamp can reach `timestamp_ms`. */

@@ -51,11 +51,19 @@ static int32_t find_seg(const struct view *view, int64_t offset)
 }
 
 /* `piece` NULL: the disk may be waited for. */
-static enum err find(struct seg *seg, int64_t offset, int64_t *position,
-                     struct batch_header *header, struct seg_piece *piece)
+static enum err find(struct seg *seg, int64_t offset, struct seg_place *place,
+                     struct seg_piece *piece)
 {
-    return piece != NULL ? seg_find_cached(seg, offset, position, header, piece)
-                         : seg_find(seg, offset, position, header);
+    struct batch_header header;
+    if (piece != NULL) {
+        return seg_find_cached(seg, offset, place, piece);
+    }
+    enum err err = seg_find(seg, offset, &place->position, &header);
+    if (err == ERR_OK) {
+        place->base_offset = header.base_offset;
+        place->size_bytes = batch_size_bytes(&header);
+    }
+    return err;
 }
 
 /* Where reading has to end: at the segment's end, or at the first batch that begins at the limit.
@@ -67,9 +75,10 @@ static enum err find_end(struct seg *seg, bool cached, int64_t offset_limit, int
     if (offset_limit >= next_offset) {
         return ERR_OK;
     }
-    struct batch_header header;
+    struct seg_place place;
     struct seg_piece piece;
-    enum err err = find(seg, offset_limit, end, &header, cached ? &piece : NULL);
+    enum err err = find(seg, offset_limit, &place, cached ? &piece : NULL);
+    *end = err == ERR_OK ? place.position : *end;
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
@@ -81,12 +90,11 @@ static enum err read_with(struct view *view, int64_t offset, int64_t offset_limi
     if (at < 0) {
         return ERR_OFFSET_OUT_OF_RANGE;
     }
-    struct batch_header header;
-    int64_t start = 0;
+    struct seg_place start = {0};
     enum err err = ERR_NOT_FOUND;
     /* A segment may end before the next begins (compaction, an emptied one): look in the next. */
     for (; at < view->segs_count && err == ERR_NOT_FOUND; at++) {
-        err = find(view->segs[at], offset, &start, &header, piece);
+        err = find(view->segs[at], offset, &start, piece);
     }
     if (err == ERR_NOT_FOUND) {
         return ERR_OK; /* at the end of the log */
@@ -97,16 +105,15 @@ static enum err read_with(struct view *view, int64_t offset, int64_t offset_limi
     struct seg *seg = view->segs[at - 1];
     int64_t end;
     err = find_end(seg, piece != NULL, offset_limit, &end);
-    if (err != ERR_OK || end <= start) {
+    if (err != ERR_OK || end <= start.position) {
         return err;
     }
-    size_t first = batch_size_bytes(&header);
-    size_t size = (size_t)(end - start);
+    size_t size = (size_t)(end - start.position);
     size = size < max_bytes ? size : max_bytes;
-    if (size < first) {
-        size = min_one ? first : 0;
+    if (size < start.size_bytes) {
+        size = min_one ? start.size_bytes : 0;
     }
-    *out = (struct view_range){seg->file, start, size, header.base_offset, false};
+    *out = (struct view_range){seg->file, start.position, size, start.base_offset, false};
     return ERR_OK;
 }
 

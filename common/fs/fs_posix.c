@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "fs/fs.h"
+#include "rt/clock.h"
 
 enum {
     FILE_MODE = 0644,
@@ -22,11 +23,26 @@ enum {
     PAGE_BYTES =
         4096, /* or more: then more is asked for than there is, and all of it counts as cold */
     SYS_CACHESTAT = 451,
+    FRESH_MIN_BYTES = 16 * 1024, /* smaller writes begin no note of what is fresh */
+    FRESH_HALF_BYTES = 8 * 1024 * 1024 /* the note covers up to twice as much ... */,
+    FRESH_HALF_MS = 500, /* ... and three times as long, once that time is over */
+};
+
+/* What was written last, and not synced, is in memory without asking: its pages cannot leave before
+ * the kernel has written them out and then needs their memory, within this short time. It is in two
+ * halves, of which the older one is dropped. One thread writes, others look meanwhile: what they
+ * put together of two states is at worst a little older. */
+struct fresh {
+    _Atomic int64_t from;
+    _Atomic int64_t half; /* written at half_ms or later */
+    _Atomic int64_t half_ms;
+    _Atomic int64_t end;
 };
 
 struct posix_file {
     struct fs_file file; /* first */
     int fd;
+    _Atomic(struct fresh *) fresh; /* NULL until something large is written */
 };
 
 static int fd_of(struct fs_file *file)
@@ -59,8 +75,62 @@ static enum err posix_open(struct fs *fs, const char *path, int flags, struct fs
 static void posix_close(struct fs_file *file)
 {
     close(fd_of(file));
+    mem_free(atomic_load(&((struct posix_file *)file)->fresh));
     mem_free(file);
 }
+
+/* ---- what is fresh ---- */
+
+static void fresh_begin(struct fresh *fresh, int64_t offset, int64_t now_ms)
+{
+    atomic_store(&fresh->end, offset);
+    atomic_store(&fresh->from, offset);
+    atomic_store(&fresh->half, offset);
+    atomic_store(&fresh->half_ms, now_ms);
+}
+
+static void fresh_written(struct fs_file *file, int64_t offset, size_t size)
+{
+    struct posix_file *posix = (struct posix_file *)file;
+    struct fresh *fresh = atomic_load(&posix->fresh);
+    if (fresh == NULL && size < FRESH_MIN_BYTES) {
+        return;
+    }
+    int64_t now_ms = clock_mono_ms(clock_system());
+    if (fresh == NULL) {
+        fresh = mem_new(struct fresh);
+        fresh_begin(fresh, offset, now_ms);
+        atomic_store(&posix->fresh, fresh);
+    }
+    int64_t age_ms = now_ms - atomic_load(&fresh->half_ms);
+    if (offset != atomic_load(&fresh->end) || age_ms > 2 * FRESH_HALF_MS) {
+        fresh_begin(fresh, offset, now_ms);
+    } else if (age_ms > FRESH_HALF_MS || offset - atomic_load(&fresh->half) > FRESH_HALF_BYTES) {
+        atomic_store(&fresh->from, atomic_load(&fresh->half));
+        atomic_store(&fresh->half, offset);
+        atomic_store(&fresh->half_ms, now_ms);
+    }
+    atomic_store_explicit(&fresh->end, offset + (int64_t)size, memory_order_release);
+}
+
+/* What is clean, or cut off, may be gone. */
+static void fresh_end(struct fs_file *file)
+{
+    struct fresh *fresh = atomic_load(&((struct posix_file *)file)->fresh);
+    if (fresh != NULL) {
+        atomic_store(&fresh->end, 0);
+    }
+}
+
+static bool is_fresh(struct fs_file *file, int64_t offset, size_t size)
+{
+    const struct fresh *fresh = atomic_load(&((struct posix_file *)file)->fresh);
+    return fresh != NULL && offset + (int64_t)size <= atomic_load(&fresh->end) &&
+           offset >= atomic_load(&fresh->from) &&
+           clock_mono_ms(clock_system()) - atomic_load(&fresh->half_ms) <= FRESH_HALF_MS;
+}
+
+/* ---- reading and writing ---- */
 
 static enum err posix_pread(struct fs_file *file, void *data, size_t size, int64_t offset,
                             size_t *got)
@@ -141,6 +211,7 @@ static enum err posix_pwritev(struct fs_file *file, const struct iovec *parts, i
         return err_from_errno(errno);
     }
     size_t done = n > 0 ? (size_t)n : 0;
+    fresh_written(file, offset, done);
     return done == size ? ERR_OK : write_rest(fd_of(file), parts, count, done, offset);
 }
 
@@ -156,6 +227,7 @@ static enum err posix_size(struct fs_file *file, int64_t *size_bytes)
 
 static enum err posix_sync(struct fs_file *file)
 {
+    fresh_end(file);
     return result(fdatasync(fd_of(file)));
 }
 
@@ -180,6 +252,7 @@ static enum err posix_sync_all(struct fs_file *file)
 
 static enum err posix_truncate(struct fs_file *file, int64_t size_bytes)
 {
+    fresh_end(file);
     return result(ftruncate(fd_of(file), size_bytes));
 }
 
@@ -236,7 +309,7 @@ static bool pages_cached(int fd, int64_t offset, size_t size)
 static bool posix_cached(struct fs_file *file, int64_t offset, size_t size)
 {
     int fd = fd_of(file);
-    if (size == 0) {
+    if (size == 0 || is_fresh(file, offset, size)) {
         return true;
     }
     int64_t last = offset + (int64_t)size - 1;

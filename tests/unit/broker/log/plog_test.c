@@ -346,6 +346,57 @@ Test(view, says_again_rather_than_to_wait_for_the_disk)
     world_end(&w);
 }
 
+static int64_t reads_so_far(const struct log_world *w)
+{
+    return fs_fault_calls(w->fault, FS_OP_PREAD);
+}
+
+/* A follower at the tail asks for the first offset of a batch that has just been written: the file
+ * need not say where it is, not even where nothing of it is in memory. */
+Test(view, finds_a_large_batch_that_was_just_written_without_reading)
+{
+    struct log_world w;
+    struct view_range range;
+    begin(&w);
+    log_fill(&w, 40, 5000);
+    struct view *view = plog_view_get(w.log);
+    fs_fault_set_cold(w.fault, true);
+    int64_t reads = reads_so_far(&w);
+    for (int64_t at = 40 - SEG_RECENT_COUNT; at < 40; at++) {
+        cr_assert_eq(view_read_cached(view, at, 40, 1 << 20, true, &range, NULL), ERR_OK);
+        cr_assert_eq(range.base_offset, at);
+        cr_assert(!range.in_memory, "that is for the file system to say");
+    }
+    cr_assert_eq(reads_so_far(&w), reads);
+    fs_fault_set_cold(w.fault, false);
+    for (int64_t at = 0; at < 40; at++) {
+        expect_same_reading(view, at, 40, 1 << 20);
+        expect_same_reading(view, at, at + 3, 1 << 20);
+        expect_same_reading(view, at, INT64_MAX, 7000);
+    }
+    view_put(view);
+    world_end(&w);
+}
+
+/* Other batches, of other sizes, stand where those were. */
+Test(view, finds_nothing_where_it_was_before_the_log_was_cut)
+{
+    struct log_world w;
+    begin(&w);
+    log_fill(&w, 20, 5000);
+    cr_assert_eq(plog_truncate_to(w.log, 9), ERR_OK);
+    for (int i = 0; i < 4; i++) {
+        log_append_ok(&w, (struct batch_want){.records = 3, .value_bytes = 3000 + 1000 * i}, 0);
+    }
+    struct view *view = plog_view_get(w.log);
+    for (int64_t at = 0; at < plog_offset_end(w.log); at++) {
+        expect_same_reading(view, at, INT64_MAX, 1 << 20);
+        expect_same_reading(view, at, at + 2, 1 << 20);
+    }
+    view_put(view);
+    world_end(&w);
+}
+
 /* Who reads at the end gets a small batch's bytes along with its place; of a large one only the
  * place. */
 Test(view, brings_the_bytes_of_a_small_range_along)

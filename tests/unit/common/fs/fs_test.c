@@ -13,6 +13,7 @@
 #include "fs/fs.h"
 #include "fs/fs_sim.h"
 #include "fs/fs_watch.h"
+#include "rt/clock.h"
 
 struct world {
     struct fs *fs;
@@ -427,6 +428,64 @@ static void what_is_cold(struct world *w)
 Test(fs_posix, what_is_cold_is_known)
 {
     run_posix(what_is_cold);
+}
+
+/* What was just written is taken to be in memory without asking; not what was cut off, and has come
+ * back as a hole, which no page is of. */
+static void a_cut(struct world *w)
+{
+    uint8_t byte;
+    size_t got;
+    uint8_t *data = mem_zalloc(HOLE_BYTES, 1);
+    struct fs_file *file = make(w, "a", "");
+    cr_assert_eq(fs_pwrite(file, data, HOLE_BYTES, 0), ERR_OK);
+    cr_assert(fs_cached(file, 0, HOLE_BYTES));
+    cr_assert_eq(fs_truncate(file, HOLE_AT), ERR_OK);
+    cr_assert_eq(fs_truncate(file, HOLE_BYTES), ERR_OK);
+    bool tells = fs_pread_cached(file, &byte, 1, HOLE_AT + HOLE_AT / 2, &got) == ERR_AGAIN;
+    bool cached = fs_cached(file, HOLE_AT + HOLE_AT / 2, 1);
+    fs_close(file);
+    mem_free(data);
+    if (!tells) {
+        cr_skip_test("files in /tmp are always in memory");
+    }
+    cr_assert(!cached);
+}
+
+Test(fs_posix, what_was_cut_off_is_not_fresh)
+{
+    run_posix(a_cut);
+}
+
+enum { FRESH_ENDS_MS = 10000 };
+
+/* Written out and dropped behind our back: it is soon known to be cold. */
+static void a_moment_later(struct world *w)
+{
+    uint8_t byte;
+    size_t got;
+    uint8_t *data = mem_zalloc(COLD_BYTES, 1);
+    struct fs_file *file = make(w, "a", "");
+    cr_assert_eq(fs_pwrite(file, data, COLD_BYTES, 0), ERR_OK);
+    mem_free(data);
+    cr_assert_eq(fdatasync(fs_fd(file)), 0);
+    cr_assert_eq(posix_fadvise(fs_fd(file), 0, COLD_BYTES, POSIX_FADV_DONTNEED), 0);
+    bool tells = fs_pread_cached(file, &byte, 1, 0, &got) == ERR_AGAIN;
+    int64_t end_ms = clock_mono_ms(clock_system()) + FRESH_ENDS_MS;
+    bool cached = true;
+    while (tells && cached && clock_mono_ms(clock_system()) < end_ms) {
+        cached = fs_cached(file, 0, COLD_BYTES);
+    }
+    fs_close(file);
+    if (!tells) {
+        cr_skip_test("files in /tmp are always in memory");
+    }
+    cr_assert(!cached);
+}
+
+Test(fs_posix, what_was_fresh_is_asked_about_a_moment_later)
+{
+    run_posix(a_moment_later);
 }
 
 /* Both ends are in memory, the middle is not: a loop that sent this would stand still. */
