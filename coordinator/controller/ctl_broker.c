@@ -248,6 +248,7 @@ enum {
 static void tell_everything(struct ctl *ctl, struct ctl_broker *broker)
 {
     broker->told_generation = 0;
+    broker->told_all = false;
     for (int32_t s = 0; s < ctl->slots_count; s++) {
         struct ctl_part *part = ctl->slots[s];
         if (part == NULL || part->tombstone) {

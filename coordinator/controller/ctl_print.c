@@ -83,6 +83,9 @@ static void put_update_metadata(struct buf *out, const Barnabas__Control__Update
     }
     buf_put_byte(out, ']');
     for (size_t i = 0; i < body->n_topics; i++) {
+        if (body->topics[i]->n_partitions == 0) {
+            buf_printf(out, " %s", body->topics[i]->name);
+        }
         for (size_t j = 0; j < body->topics[i]->n_partitions; j++) {
             const Barnabas__Control__UpdateMetadataPartition *p = body->topics[i]->partitions[j];
             buf_printf(out, " %s-%d:leader=%d,epoch=%d,isr=", body->topics[i]->name, p->partition,

@@ -229,6 +229,36 @@ static Barnabas__Control__UpdateMetadata *meta_body(struct ctl *ctl, const struc
     return body;
 }
 
+static bool is_unreadable(const struct ctl_topic *topic)
+{
+    bool broken = !topic->loaded;
+    for (int32_t i = 0; i < topic->parts_count; i++) {
+        broken = broken || topic->parts[i]->broken;
+    }
+    return broken;
+}
+
+/* Topics that are there and cannot be read: nothing can be said of them, but they are named, lest a
+ * broker that is told everything anew takes them for deleted, and forgets what groups committed. */
+static void name_unreadable(struct ctl *ctl, Barnabas__Control__UpdateMetadata *body)
+{
+    struct arena *arena = &ctl->out->arena;
+    size_t room = body->n_topics + HASH_COUNT(ctl->topics);
+    meta_topic_type **topics = arena_array(arena, meta_topic_type *, room + 1);
+    for (size_t i = 0; i < body->n_topics; i++) {
+        topics[i] = body->topics[i];
+    }
+    for (const struct ctl_topic *from = ctl->topics; from != NULL; from = from->hh.next) {
+        if (is_unreadable(from)) {
+            meta_topic_type *topic = arena_new(arena, meta_topic_type);
+            barnabas__control__update_metadata_topic__init(topic);
+            topic->name = text(arena, from->name);
+            topics[body->n_topics++] = topic;
+        }
+    }
+    body->topics = topics;
+}
+
 static stop_part_type *stop_part(struct arena *arena, const struct ctl_broker *broker,
                                  const struct ctl_part *part)
 {
@@ -324,9 +354,14 @@ static void send_meta(struct ctl *ctl, struct ctl_broker *broker, const struct p
 {
     request_type *request = new_request(ctl, broker, BARNABAS__CONTROL__KIND__UPDATE_METADATA);
     Barnabas__Control__UpdateMetadata *body = meta_body(ctl, picked);
-    control_set(body, complete, broker->due_leader == 0 && broker->due_meta == picked->count);
+    bool complete = broker->due_leader == 0 && broker->due_meta == picked->count;
+    control_set(body, complete, complete);
+    if (complete && !broker->told_all) {
+        name_unreadable(ctl, body);
+    }
     request->update_metadata = body;
     send(ctl, broker, request);
+    broker->sending_all = complete;
     mark_picked(broker, picked, CTL_MARK_META);
 }
 
@@ -455,6 +490,7 @@ static void accept_response(struct ctl *ctl, struct ctl_broker *broker,
                 response->stop_replica->topics, stop_answer);
     } else {
         broker->told_generation = broker->sending_generation;
+        broker->told_all = broker->told_all || broker->sending_all;
     }
     ctl_sent_ok(ctl, broker);
 }

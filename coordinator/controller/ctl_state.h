@@ -36,9 +36,11 @@ struct ctl_broker {
     int32_t due_meta;
     int32_t due_stop;
     uint32_t told_generation; /* of the list of live brokers; 0: none */
+    bool told_all;            /* it has heard of every topic that there was */
     uint64_t sending;         /* command under way, 0: none */
     int sending_kind;
     uint32_t sending_generation;
+    bool sending_all;      /* after it, it has */
     int64_t retry_ms;      /* no request before */
     bool unclean;          /* so says its registration, and some partition may still count on it */
     int32_t settled_slots; /* slots below are known not to */

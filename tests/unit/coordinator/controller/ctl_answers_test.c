@@ -81,3 +81,42 @@ Test(ctl_send, an_answer_about_a_partition_that_was_not_asked_is_ignored)
                    (char *)b.text.data);
     bench_fini(&b);
 }
+
+/* The brokers of a cluster in which a topic's node, or a state, cannot be read were told of
+ * everything else, and took the topic for deleted: with what groups had committed in it. */
+Test(ctl_failover, a_topic_that_cannot_be_read_is_named_to_those_who_are_told_everything)
+{
+    struct bench b;
+    const char *names[] = {"t", "u", "v"};
+    struct state_spec state = {1, 5, 7, {1}};
+    struct znode_partition part = {.replicas = {three, 1}};
+    struct ctl_state_info damaged = {.err = ERR_MALFORMED};
+    struct ctl_event node = {.kind = CTL_EV_TOPIC};
+    struct ctl_event with_state = {.kind = CTL_EV_TOPIC};
+    node.u.topic.name = STR("u");
+    node.u.topic.err = ERR_MALFORMED;
+    with_state.u.topic.name = STR("v");
+    with_state.u.topic.topic = (struct znode_topic){{{9}}, &part, 1};
+    with_state.u.topic.states = &damaged;
+    bench_init(&b);
+    elect(&b, 1);
+    brokers_alive(&b, three, NULL, 1);
+    topics_are(&b, names, 3);
+    marks_are(&b, NULL, 0);
+    step(&b, (struct ctl_event){.kind = CTL_EV_PREFERRED});
+    step(&b, node);
+    step(&b, with_state);
+    topic_is(&b, "t", three, 1, &state, 1);
+    sent_ok(&b, send_to(&b, 1));
+    expect(&b, "SEND to=1 LEADER_AND_ISR t-0:leader=1,epoch=5,isr=[1],v=7\n");
+    sent_ok(&b, send_to(&b, 1));
+    expect(&b, "SEND to=1 UPDATE_METADATA live=[1] t-0:leader=1,epoch=5,isr=[1] u v\n");
+    sent_error(&b, send_to(&b, 1), ERR_CLOSED);
+    b.now_ms += CTL_RETRY_MS;
+    step(&b, (struct ctl_event){.kind = CTL_EV_TICK});
+    expect(&b, "SEND to=1 UPDATE_METADATA live=[1] t-0:leader=1,epoch=5,isr=[1] u v\n");
+    sent_ok(&b, send_to(&b, 1));
+    brokers_alive(&b, three, NULL, 2); /* it knows by now; the other one does not */
+    cr_assert(strstr((char *)b.text.data, "SEND to=1 UPDATE_METADATA live=[1,2]\n"));
+    bench_fini(&b);
+}
