@@ -187,16 +187,20 @@ static void take_result(struct wish *wish, const Barnabas__Control__AlterPartiti
              wish->state.members_count, result->partition_epoch);
 }
 
+/* Results stand in the order of the wishes: the search begins at *at, where the last one was. */
 static const Barnabas__Control__AlterPartitionResult *
-find_result(const Barnabas__Control__AlterPartitionResponse *body, const struct wish *wish)
+find_result(const Barnabas__Control__AlterPartitionResponse *body, const struct wish *wish,
+            size_t *at)
 {
     for (size_t i = 0; i < body->n_topics; i++) {
-        const Barnabas__Control__AlterPartitionTopicResult *topic = body->topics[i];
+        size_t next = (*at + i) % body->n_topics;
+        const Barnabas__Control__AlterPartitionTopicResult *topic = body->topics[next];
         if (!str_eq(control_str(topic->name), wish->part->topic)) {
             continue;
         }
         for (size_t j = 0; j < topic->n_partitions; j++) {
             if (topic->partitions[j]->partition == wish->part->index) {
+                *at = next;
                 return topic->partitions[j];
             }
         }
@@ -208,9 +212,10 @@ find_result(const Barnabas__Control__AlterPartitionResponse *body, const struct 
 static void take_response(struct alter *alter,
                           const Barnabas__Control__AlterPartitionResponse *body)
 {
+    size_t at = 0;
     list_for_each_safe (link, &alter->flying) {
         struct wish *wish = container_of(link, struct wish, link);
-        const Barnabas__Control__AlterPartitionResult *result = find_result(body, wish);
+        const Barnabas__Control__AlterPartitionResult *result = find_result(body, wish, &at);
         if (result != NULL && is_final(err_from_wire((int16_t)result->error))) {
             take_result(wish, result);
             answer(wish);

@@ -212,14 +212,20 @@ static void take_earliest(struct fetcher *fetcher, struct follow *follow, int64_
     }
 }
 
-static struct follow *find_named(struct fetcher *fetcher, struct str topic, int32_t index)
+/* Answers stand in the order in which was asked, that of the list: the search begins behind *at. */
+static struct follow *find_named(struct fetcher *fetcher, struct list **at, struct str topic,
+                                 int32_t index)
 {
-    list_for_each (link, &fetcher->news) {
+    struct list *link = *at;
+    do {
+        link = link->next;
         struct follow *follow = container_of(link, struct follow, link);
-        if (follow->key.index == index && str_eq(follow->part->topic, topic)) {
+        if (link != &fetcher->news && follow->key.index == index &&
+            str_eq(follow->part->topic, topic)) {
+            *at = link;
             return follow;
         }
-    }
+    } while (link != *at);
     return NULL;
 }
 
@@ -242,12 +248,13 @@ static void take_listed(struct fetcher *fetcher, enum fetcher_request request,
 static enum err take_list(struct fetcher *fetcher, enum fetcher_request request,
                           const struct list_offsets_response *response)
 {
+    struct list *at = &fetcher->news;
     for (int32_t i = 0; i < response->topics_count; i++) {
         const struct list_offsets_response_list_offsets_topic_response *topic =
             &response->topics[i];
         for (int32_t j = 0; j < topic->partitions_count; j++) {
             struct follow *follow =
-                find_named(fetcher, topic->name, topic->partitions[j].partition_index);
+                find_named(fetcher, &at, topic->name, topic->partitions[j].partition_index);
             if (follow != NULL) {
                 take_listed(fetcher, request, follow, &topic->partitions[j]);
             }

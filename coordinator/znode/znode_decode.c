@@ -372,15 +372,22 @@ enum err znode_topic_decode(struct arena *arena, struct bytes data, struct znode
 
 /* ---- States. */
 
+/* Whoever reads one writes the next. */
+static enum err get_epoch(const struct reader *r, const char *key, int32_t *out)
+{
+    enum err err = get_int32(r, key, 0, out);
+    return err == ERR_OK && *out == INT32_MAX ? bad(r, key, "cannot rise any more") : err;
+}
+
 static enum err read_state(const struct reader *r, struct znode_state *state)
 {
     int32_t recovery;
     enum err err = get_int32(r, "leader", -1, &state->leader);
     if (err == ERR_OK) {
-        err = get_int32(r, "leader_epoch", 0, &state->leader_epoch);
+        err = get_epoch(r, "leader_epoch", &state->leader_epoch);
     }
     if (err == ERR_OK) {
-        err = get_int32(r, "controller_epoch", 0, &state->controller_epoch);
+        err = get_epoch(r, "controller_epoch", &state->controller_epoch);
     }
     if (err == ERR_OK) {
         err = get_int32_or(r, "leader_recovery_state", 0, 0, &recovery);
@@ -435,7 +442,8 @@ enum err znode_controller_epoch_decode(struct bytes data, int32_t *epoch, struct
     }
     memcpy(text, data.data, data.size);
     text[data.size] = '\0';
-    if (!parse_int64((struct str){text, data.size}, &number) || number < 0 || number > INT32_MAX) {
+    if (!parse_int64((struct str){text, data.size}, &number) || number < 0 ||
+        number >= INT32_MAX) { /* the next one is written */
         errmsg_set(msg, "controller epoch: not a number in range");
         return ERR_MALFORMED;
     }

@@ -163,7 +163,25 @@ Test(znode_state, round_trips)
     }
 }
 
-/* The controller's two nodes. */
+/* An epoch that cannot rise any more was raised all the same: it became negative, was written like
+ * that, and ended the controller. */
+Test(znode_state, an_epoch_that_cannot_rise_is_damage)
+{
+    static const char *const cases[] = {
+        "{\"controller_epoch\":4,\"leader\":1,\"version\":1,\"leader_epoch\":2147483647,\"isr\":[1]}",
+        "{\"controller_epoch\":2147483647,\"leader\":1,\"version\":1,\"leader_epoch\":4,\"isr\":[1]}",
+    };
+    for (size_t i = 0; i < 2; i++) {
+        struct arena arena = {0};
+        struct znode_state state;
+        cr_assert_eq(znode_state_decode(&arena, text(cases[i]), &state, NULL), ERR_MALFORMED);
+        arena_fini(&arena);
+    }
+    int32_t epoch;
+    cr_assert_eq(znode_controller_epoch_decode(text("2147483647"), &epoch, NULL), ERR_MALFORMED);
+    cr_assert_eq(znode_controller_epoch_decode(text("2147483646"), &epoch, NULL), ERR_OK);
+}
+
 /* What is ours alone stands behind what is Kafka's, and only where it says something. */
 Test(znode_state, with_eligible_replicas_round_trips)
 {
@@ -214,6 +232,7 @@ Test(znode_broker, an_unclean_start_round_trips)
     arena_fini(&arena);
 }
 
+/* The controller's two nodes. */
 Test(znode_controller, round_trips)
 {
     struct buf out = {0};
