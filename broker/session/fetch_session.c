@@ -124,6 +124,14 @@ static struct fetch_session *session_find(struct fetch_sessions *cache, int32_t 
     return session;
 }
 
+/* A follower's is not for consumers, whatever id they give, nor the other way round. */
+static struct fetch_session *session_meant(struct fetch_sessions *cache,
+                                           const struct fetch_session_request *request)
+{
+    struct fetch_session *session = session_find(cache, request->session_id);
+    return session != NULL && session->follower == request->follower ? session : NULL;
+}
+
 /* Seldom, and there are not many: no index by owner. */
 struct fetch_session *fetch_sessions_take(struct fetch_sessions *cache, const void *owner)
 {
@@ -355,7 +363,7 @@ static enum err context_incremental(struct fetch_sessions *cache,
                                     struct fetch_item *items, int64_t now_ms,
                                     struct fetch_context *out)
 {
-    struct fetch_session *session = session_find(cache, request->session_id);
+    struct fetch_session *session = session_meant(cache, request);
     if (session == NULL) {
         return ERR_FETCH_SESSION_ID_NOT_FOUND;
     }
@@ -389,7 +397,7 @@ enum err fetch_context_begin(struct fetch_sessions *cache,
         request->session_epoch != FETCH_EPOCH_FINAL) {
         return context_incremental(cache, request, items, now_ms, out);
     }
-    struct fetch_session *old = session_find(cache, request->session_id);
+    struct fetch_session *old = session_meant(cache, request);
     if (old != NULL) {
         session_close(cache, old);
     }

@@ -205,6 +205,9 @@ void sim_options_draw(struct sim_options *options, uint64_t seed);
 /* Make it a run in which a group rebalances all the time, and little else happens. */
 void sim_options_group(struct sim_options *options);
 
+/* Two brokers that need each other: what is acknowledged is on both, and on no disk yet. */
+void sim_options_pair(struct sim_options *options);
+
 /* After changes by hand: leave out what does not go together. */
 void sim_options_settle(struct sim_options *options);
 

@@ -35,6 +35,7 @@ struct arguments {
     uint32_t faults;   /* in every run, besides those that it draws */
     bool plain;        /* producers and consumers only */
     bool groups;       /* a restless group, and little else */
+    bool pair;         /* two brokers that need each other */
     bool until_caught; /* a broken broker: end with the first failing seed, which is what we want */
 };
 
@@ -52,21 +53,23 @@ struct totals {
 
 static int usage(FILE *to)
 {
-    fprintf(to,
-            "Example:  scripts/sim --seeds 100\n\n"
-            "usage: scripts/sim --seeds N [--from S] [--twice] [--fault NAME]...\n"
-            "                           [--plain | --groups] [--bug NAME [--until-caught]]\n"
-            "       scripts/sim --seed S [--trace [--zookeeper] [--ghosts]] [--plain | --groups]\n"
-            "                       [--bug NAME]\n"
-            "       scripts/sim --bugs\n\n"
-            "Each seed is one simulated cluster with its own faults. A seed that fails is\n"
-            "printed with the last lines of its trace; --seed S --trace shows all of them,\n"
-            "and --seed S names its faults; --zookeeper adds what brokers ask ZooKeeper,\n"
-            "--ghosts what is left of them after their end. --fault adds one to every run,\n"
-            "--plain leaves groups and operators out, --groups has a group that rebalances\n"
-            "all the time and little else. --twice runs every seed twice and compares.\n"
-            "--bug runs a broken broker, to see that it is found; --bugs lists them.\n"
-            "PRESET=release runs without sanitizers, which is faster.\n");
+    fprintf(
+        to,
+        "Example:  scripts/sim --seeds 100\n\n"
+        "usage: scripts/sim --seeds N [--from S] [--twice] [--fault NAME]...\n"
+        "                           [--plain | --groups | --pair] [--bug NAME [--until-caught]]\n"
+        "       scripts/sim --seed S [--trace [--zookeeper] [--ghosts]]\n"
+        "                       [--plain | --groups | --pair] [--bug NAME]\n"
+        "       scripts/sim --bugs\n\n"
+        "Each seed is one simulated cluster with its own faults. A seed that fails is\n"
+        "printed with the last lines of its trace; --seed S --trace shows all of them,\n"
+        "and --seed S names its faults; --zookeeper adds what brokers ask ZooKeeper,\n"
+        "--ghosts what is left of them after their end. --fault adds one to every run,\n"
+        "--plain leaves groups and operators out, --groups has a group that rebalances\n"
+        "all the time and little else, --pair has two brokers that need each other.\n"
+        "--twice runs every seed twice and compares.\n"
+        "--bug runs a broken broker, to see that it is found; --bugs lists them.\n"
+        "PRESET=release runs without sanitizers, which is faster.\n");
     return to == stdout ? 0 : EXIT_USAGE;
 }
 
@@ -110,6 +113,8 @@ static int parse(int argc, char **argv, struct arguments *out)
             out->groups = true;
         } else if (strcmp(arg, "--twice") == 0) {
             out->twice = true;
+        } else if (strcmp(arg, "--pair") == 0) {
+            out->pair = true;
         } else if (strcmp(arg, "--until-caught") == 0) {
             out->until_caught = true;
         } else if (value == NULL) {
@@ -195,6 +200,9 @@ static void run_seed(const struct arguments *arguments, uint64_t seed, struct si
     if (arguments->groups) {
         sim_options_group(&options);
     }
+    if (arguments->pair) {
+        sim_options_pair(&options);
+    }
     options.faults |= arguments->faults;
     options.grows = options.grows && !arguments->plain;
     options.lives = arguments->plain ? 0 : options.lives;
@@ -278,6 +286,7 @@ static void print_command(const struct arguments *arguments, uint64_t seed)
             printf(" --fault %s", sim_fault_name((enum sim_fault)i));
         }
     }
+    printf("%s", arguments->pair ? " --pair" : "");
     if (arguments->bug != SIM_BUG_NONE) {
         printf(" --bug %s", sim_bug_name(arguments->bug));
     }

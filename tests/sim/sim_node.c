@@ -180,7 +180,9 @@ void sim_node_start(struct sim_node *node)
     node->clock.extra_ns = 0;
     struct config *config = make_config(node);
     snprintf(node->boot_id, sizeof(node->boot_id), "%s-boot-%d", node->name, node->boots);
-    uint64_t seed = sim->options.seed * 1000 + (uint64_t)node->id * 100 + (uint64_t)node->lives + 1;
+    /* Each loop of each life has a generator of its own: seeds that are near belong to one life. */
+    uint64_t seed = sim->options.seed * 100000 + (uint64_t)node->id * 10000 +
+                    (uint64_t)node->lives * 2 * SIM_LOOPS_MAX;
     sim_hop_init(&node->hop, seed, sim->options.hop_one_in);
     struct env env = {
         .clock = &node->clock.clock,

@@ -98,6 +98,15 @@ void sim_options_group(struct sim_options *options)
                                 : GROUP_FAULT_GAP_MS * SIM_MS;
 }
 
+void sim_options_pair(struct sim_options *options)
+{
+    options->nodes_count = 2;
+    options->replicated = true;
+    options->replicas_count = 2;
+    options->min_insync = 2;
+    options->flush = false;
+}
+
 void sim_options_draw(struct sim_options *options, uint64_t seed)
 {
     struct rng rng;

@@ -105,6 +105,27 @@ Test(fetch_session, the_epoch_must_be_the_next_one)
     fetch_sessions_free(f.cache);
 }
 
+/* A consumer that came back after the broker's restart with the id of its old session, which was a
+ * follower's now, went on with that one. */
+Test(fetch_session, of_a_follower_is_not_for_consumers)
+{
+    struct fixture f;
+    fixture_init(&f, 4);
+    struct fetch_want wants[] = {want("t", 0, 0)};
+    struct fetch_session_request request = {
+        .session_epoch = FETCH_EPOCH_INITIAL, .follower = true, .wants = wants, .wants_count = 1};
+    cr_assert_eq(fetch_context_begin(f.cache, &request, f.items, 0, &f.context), ERR_OK);
+    request.session_id = f.context.session_id;
+    fetch_context_end(f.cache, &f.context);
+    cr_expect_eq(begin(&f, request.session_id, 1, NULL, 0, 0), ERR_FETCH_SESSION_ID_NOT_FOUND);
+    cr_assert_eq(begin(&f, request.session_id, FETCH_EPOCH_FINAL, wants, 1, 0), ERR_OK);
+    fetch_context_end(f.cache, &f.context);
+    request.session_epoch = 1;
+    cr_expect_eq(fetch_context_begin(f.cache, &request, f.items, 0, &f.context), ERR_OK);
+    fetch_context_end(f.cache, &f.context);
+    fetch_sessions_free(f.cache);
+}
+
 /* A session that was opened with names does not take requests with ids. */
 Test(fetch_session, names_and_ids_do_not_mix)
 {
