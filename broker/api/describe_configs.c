@@ -11,6 +11,7 @@
 #include "api/config_resource.h"
 #include "api/control_call.h"
 #include "api/handlers.h"
+#include "api/names.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/loggers.h"
@@ -38,6 +39,7 @@ struct topic_values {
 struct describe_op {
     struct control_call call;
     struct topic_values *topics; /* one for each resource of the request */
+    const bool *again;           /* resources that the request has named before */
     int32_t waiting;
 };
 
@@ -335,24 +337,26 @@ static bool has_unknown_type(const struct describe_configs_request *request, int
     return false;
 }
 
-static void answer(struct req *req, const struct topic_values *topics)
+static void answer(struct req *req, const struct describe_op *op)
 {
     const struct describe_configs_request *request = req->body;
     struct describe_configs_response response;
     codec_init(&describe_configs_response_desc, &response);
     response.results = codec_array(&describe_configs_response_describe_configs_result_desc,
                                    &req->arena, request->resources_count);
-    response.results_count = request->resources_count;
     int8_t bad_type;
     bool unknown = has_unknown_type(request, &bad_type);
     const struct config *config = config_reader_now(&req->netloop->config); /* the same for all */
     for (int32_t i = 0; i < request->resources_count; i++) {
+        if (op->again[i]) {
+            continue;
+        }
         struct describing d = {
             .req = req,
-            .topic = &topics[i],
+            .topic = &op->topics[i],
             .config = config,
             .wanted = &request->resources[i],
-            .result = &response.results[i],
+            .result = &response.results[response.results_count++],
             .synonyms = request->include_synonyms,
             .documentation = request->include_documentation,
         };
@@ -369,6 +373,20 @@ static void answer(struct req *req, const struct topic_values *topics)
         d.result->resource_name = d.wanted->resource_name;
     }
     req_reply(req, &response);
+}
+
+/* Type and name in one text, to find what is asked for again: that is answered once. (Kafka repeats
+ * itself.) A few bytes ask for a broker's keys with their documentation, which take 50,000. */
+static const bool *resources_again(struct req *req)
+{
+    const struct describe_configs_request *request = req->body;
+    struct str *names = req_array(req, struct str, request->resources_count + 1);
+    for (int32_t i = 0; i < request->resources_count; i++) {
+        const resource_t *wanted = &request->resources[i];
+        names[i] = str_of(arena_printf(&req->arena, "%d %.*s", wanted->resource_type,
+                                       STR_ARG(wanted->resource_name)));
+    }
+    return names_again(&req->arena, names, request->resources_count);
 }
 
 /* ---- what topics set for themselves, on the control loop ---- */
@@ -404,22 +422,26 @@ static void on_control(struct control_call *call)
     struct describe_op *op = container_of(call, struct describe_op, call);
     const struct describe_configs_request *request = call->req->body;
     struct admin *admin = admin_service_admin(call->req->broker->admin);
+    struct meta *meta = meta_cell_get(&call->req->broker->meta);
     op->waiting = 1;
     for (int32_t i = 0; i < request->resources_count; i++) {
         struct str name = request->resources[i].resource_name;
         op->topics[i].op = op;
-        if (request->resources[i].resource_type == RESOURCE_TOPIC && topic_name_valid(name)) {
+        /* Topics that there are: for others nothing is read. */
+        if (request->resources[i].resource_type == RESOURCE_TOPIC && !op->again[i] &&
+            meta_find(meta, name) != NULL) {
             op->waiting++;
             admin_read_config(admin, "topics", name, on_config, &op->topics[i]);
         }
     }
+    meta_put(meta);
     settle(op);
 }
 
 static void on_back(struct control_call *call)
 {
     struct describe_op *op = container_of(call, struct describe_op, call);
-    answer(call->req, op->topics);
+    answer(call->req, op);
 }
 
 void api_describe_configs(struct req *req)
@@ -428,12 +450,13 @@ void api_describe_configs(struct req *req)
     struct describe_op *op = req_new(req, struct describe_op);
     bool any = false;
     op->topics = req_array(req, struct topic_values, request->resources_count + 1);
+    op->again = resources_again(req);
     for (int32_t i = 0; i < request->resources_count; i++) {
         any = any || request->resources[i].resource_type == RESOURCE_TOPIC;
     }
     if (any) {
         control_call_start(&op->call, req, on_control, on_back);
     } else {
-        answer(req, op->topics);
+        answer(req, op);
     }
 }

@@ -5,6 +5,7 @@
 #include "admin/admin_service.h"
 #include "api/broker.h"
 #include "api/client.h"
+#include "api/group_common.h"
 #include "api/handlers.h"
 #include "api/locate.h"
 #include "config/config.h"
@@ -100,6 +101,9 @@ void api_find_coordinator(struct req *req)
 {
     const struct find_coordinator_request *request = req->body;
     struct find_coordinator_response reply;
+    if (!group_request_fits(req, request->coordinator_keys_count)) {
+        return;
+    }
     codec_init(&find_coordinator_response_desc, &reply);
     if (req->version >= BATCH_VERSION_MIN) {
         reply_batch(req, request, &reply);

@@ -42,6 +42,16 @@ bool group_request_fits(struct req *req, int64_t items)
     return false;
 }
 
+void group_answer_too_large(struct req *req, int64_t bytes)
+{
+    static struct log_limit limit;
+    log_limited(&limit, LOG_WARN, LOGGER, "an answer about groups is too large",
+                "client %.*s asked for what takes %lld bytes and more, the limit is %d; connection "
+                "closed.",
+                STR_ARG(group_client_id(req)), (long long)bytes, GROUP_ANSWER_MAX_BYTES);
+    req_close(req);
+}
+
 struct str *group_distinct(struct req *req, const struct str *names, int32_t count,
                            int32_t *distinct_count)
 {

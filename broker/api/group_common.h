@@ -26,6 +26,9 @@ struct part *group_partition(struct req *req, int32_t index);
  * groups or partitions. */
 bool group_request_fits(struct req *req, int64_t items);
 
+/* The answer would take so much memory: the connection is closed. */
+void group_answer_too_large(struct req *req, int64_t bytes);
+
 /* Names in the order given, each once; in the request's arena. */
 struct str *group_distinct(struct req *req, const struct str *names, int32_t count,
                            int32_t *distinct_count);

@@ -1,6 +1,8 @@
 #include "api/group_fan.h"
 
 #include "api/broker.h"
+#include "api/group_common.h"
+#include "api/limits.h"
 #include "base/mem.h"
 #include "base/must.h"
 
@@ -9,6 +11,7 @@ struct group_ask {
     struct group_call call; /* its arena gathers the answers of all its questions */
     struct group_fan *fan;
     int32_t index;
+    size_t counted_bytes; /* of the arena, in fan->answers_bytes */
 };
 
 static void on_reply(struct group_call *call, const struct grp_reply *reply)
@@ -38,7 +41,11 @@ static void finish(struct group_fan *fan)
 {
     must(fan->waiting == 0);
     must(fan->next == fan->count);
-    fan->ops->finish(fan);
+    if (fan->answers_bytes > GROUP_ANSWER_MAX_BYTES) {
+        group_answer_too_large(fan->req, fan->answers_bytes);
+    } else {
+        fan->ops->finish(fan);
+    }
     for (int32_t i = 0; i < fan->asks_count; i++) {
         arena_fini(&fan->asks[i].call.arena);
     }
@@ -46,11 +53,23 @@ static void finish(struct group_fan *fan)
     mem_free(fan);
 }
 
+/* The arena is the actor's while the question is there, so it is looked at only now. */
+static void count_answer(struct group_fan *fan, struct group_ask *ask)
+{
+    size_t bytes = arena_size(&ask->call.arena);
+    fan->answers_bytes += (int64_t)(bytes - ask->counted_bytes);
+    ask->counted_bytes = bytes;
+    if (fan->answers_bytes > GROUP_ANSWER_MAX_BYTES) {
+        fan->next = fan->count; /* nothing more is asked */
+    }
+}
+
 static void on_done(struct group_call *call)
 {
     struct group_ask *ask = container_of(call, struct group_ask, call);
     struct group_fan *fan = ask->fan;
     fan->waiting--;
+    count_answer(fan, ask);
     if (!ask_next(fan, ask) && fan->waiting == 0) {
         finish(fan);
     }

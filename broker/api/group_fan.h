@@ -7,7 +7,8 @@
  * arena; no two share anything, so the actors need no lock.
  *
  * Threads: the client's loop; `answer` runs in a coordinator's actor.
- * Limits:  GROUP_FAN_ASKS_MAX questions are under way at once, the others wait for them. */
+ * Limits:  GROUP_FAN_ASKS_MAX questions are under way at once, the others wait for them; when the
+ *          answers take more than GROUP_ANSWER_MAX_BYTES the connection is closed. */
 #pragma once
 
 #include "api/req.h"
@@ -25,7 +26,7 @@ struct group_fan_ops {
      * `finish` returns. */
     void (*answer)(struct group_fan *fan, int32_t index, struct group_call *call,
                    const struct grp_reply *reply);
-    /* All is answered: ends in req_reply(). */
+    /* All is answered: ends in req_reply(). Not called when the answers are too large. */
     void (*finish)(struct group_fan *fan);
 };
 
@@ -36,8 +37,9 @@ struct group_fan {
     const struct group_fan_ops *ops;
     void *state; /* the handler's, usually in the request's arena */
     int32_t count;
-    int32_t next;    /* the first question that was not asked yet */
-    int32_t waiting; /* asked and not answered */
+    int32_t next;          /* the first question that was not asked yet */
+    int32_t waiting;       /* asked and not answered */
+    int64_t answers_bytes; /* of those that have come */
     int32_t asks_count;
     struct group_ask *asks;
 };

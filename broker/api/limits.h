@@ -35,6 +35,9 @@ enum {
     /* Groups, or partitions of offsets, in one request about groups: their answers take many times
      * the memory of the questions. Above it the connection is closed. */
     GROUP_ITEMS_MAX = 1000000,
+    /* What the coordinators have said for one request about groups, in memory: a large group can be
+     * asked for very often. Above it the connection is closed. */
+    GROUP_ANSWER_MAX_BYTES = 128 * 1024 * 1024,
 };
 
 /* The decoded form of a request takes at most CODEC_EXPANSION_MAX bytes for each byte of its frame,

@@ -70,6 +70,11 @@ static void finish(struct group_fan *fan)
 void api_list_groups(struct req *req)
 {
     static const struct group_fan_ops ops = {.ask = ask, .answer = answer, .finish = finish};
+    const struct list_groups_request *request = req->body;
+    if (!group_request_fits(req,
+                            (int64_t)request->states_filter_count + request->types_filter_count)) {
+        return;
+    }
     int32_t partitions = groups_partitions_count(req->broker->groups);
     group_fan_start(req, &ops, partitions, req_array(req, struct listed, partitions));
 }

@@ -282,16 +282,20 @@ static void on_list(struct grp_coord *coord, const struct grp_event *event, enum
         arena_array(&coord->out->arena, struct grp_listed, grp_group_count(coord));
     size_t count = 0;
     bool classic = listed_in(list->types, list->type_count, "classic");
+    bool wanted[GRP_DEAD + 1]; /* looked up once, not for each group: a filter may be very long */
+    for (int state = GRP_EMPTY; state <= GRP_DEAD; state++) {
+        const char *name = grp_state_name((enum grp_state)state);
+        wanted[state] = listed_in(list->states, list->state_count, name);
+    }
     for (struct grp_group *group = err == ERR_OK ? coord->groups : NULL; classic && group != NULL;
          group = group->hh.next) {
-        const char *state = grp_state_name(group->state);
-        if (listed_in(list->states, list->state_count, state)) {
+        if (wanted[group->state]) {
             groups[count++] = (struct grp_listed){
                 .group_id = grp_out_str(coord, group->id),
                 .protocol_type = group->protocol_type.ptr != NULL
                                      ? grp_out_str(coord, group->protocol_type)
                                      : STR(""),
-                .state = str_of(state),
+                .state = str_of(grp_state_name(group->state)),
                 .type = STR("classic"),
             };
         }

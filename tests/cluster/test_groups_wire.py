@@ -420,6 +420,8 @@ def test_a_request_for_a_million_groups_or_partitions_more_is_closed(shared_clus
     topics = [{"name": group.topic, "partition_indexes": many}]
     for api, version, body in (
             ("DescribeGroups", 0, {"groups": [""] * 1000001}), ("DeleteGroups", 0, {"groups_names": [""] * 1000001}),
+            ("FindCoordinator", 4, {"coordinator_keys": [""] * 1000001}),
+            ("ListGroups", 4, {"states_filter": [""] * 1000001}),
             ("OffsetFetch", 1, {"group_id": group.name, "topics": topics}),
             ("OffsetFetch", 8, {"groups": [{"group_id": group.name, "topics": topics}]})):
         with pytest.raises(wire.ConnectionClosed):

@@ -3,6 +3,7 @@ is bounded, or in proportion."""
 import cluster as clusters
 import pytest
 import wire
+from test_groups_wire import Group
 
 MIB = 1 << 20
 
@@ -10,7 +11,7 @@ MIB = 1 << 20
 @pytest.fixture(scope="module")
 def broker(needs_cluster, tmp_path_factory):
     config = {"offsets.topic.replication.factor": "1", "offsets.topic.num.partitions": "1",
-              "auto.create.topics.enable": "false"}
+              "group.initial.rebalance.delay.ms": "0", "auto.create.topics.enable": "false"}
     with clusters.Cluster(str(tmp_path_factory.mktemp("large") / "cluster"), brokers=1, config=config) as one:
         yield one.broker(1)
         assert one.reports() == []
@@ -53,3 +54,32 @@ def test_log_dirs_of_many_topics_take_no_memory_for_each_pair_of_them(broker):
         assert len([topic for topic in result["topics"] if topic["name"].startswith("dirs-")]) == 1200
 
     assert peak_grows_by(broker, ask) < 10 * MIB
+
+
+def test_configurations_are_described_once_however_often_they_are_asked_for(broker):
+    """Twenty bytes ask for a broker's keys with their documentation, 50,000 bytes."""
+    create(broker, ["described"])
+    resources = [{"resource_type": 4, "resource_name": "1"}, {"resource_type": 2, "resource_name": "described"}] * 1000
+    question = {"resources": resources, "include_documentation": True, "include_synonyms": True}
+    answers = []
+    grown = peak_grows_by(broker, lambda: answers.append(broker.call("DescribeConfigs", question, seconds=60)))
+    results = answers[0]["results"]
+    assert [(r["error_code"], r["resource_type"], r["resource_name"]) for r in results] == [(0, 4, "1"), (0, 2, "described")]
+    assert len(results[0]["configs"]) > 200 and len(results[1]["configs"]) > 20
+    assert grown < 10 * MIB
+
+
+def test_an_answer_about_one_large_group_a_thousand_times_over_is_not_put_together(broker):
+    group = Group(broker.cluster, "large")
+    assert group.join(protocols=[{"name": "range", "metadata": b"m" * 900000}])["error_code"] == 0
+    assert group.sync()["error_code"] == 0
+    described = group.kafka.call("DescribeGroups", {"groups": ["large"] * 20})["groups"]
+    assert {len(one["members"][0]["member_metadata"]) for one in described} == {900000}
+
+    def ask():
+        with pytest.raises(wire.ConnectionClosed):
+            broker.call("DescribeGroups", {"groups": ["large"] * 1000}, seconds=60)
+
+    assert peak_grows_by(broker, ask) < 300 * MIB
+    assert group.heartbeat() == 0
+    group.close()
