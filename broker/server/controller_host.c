@@ -3,6 +3,7 @@
  * by. On the control loop. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -90,6 +91,11 @@ static void ctl_changed(struct ctl_host *host, int32_t controller_id, int32_t ep
     struct server *server = container_of(host, struct server, ctl_host);
     struct meta_edit *edit = meta_edit_begin(&server->broker.meta);
     (void)epoch; /* the driver has said it */
+    /* The last one may stand still, and never answer. */
+    if (server->controller_id != controller_id && server->controller_id != server->broker.id) {
+        peers_disconnect(server->peers, server->controller_id);
+    }
+    server->controller_id = controller_id;
     meta_edit_controller(edit, controller_id);
     meta_edit_commit(edit);
 }
@@ -120,7 +126,7 @@ void server_tell_controller(struct server *server, struct str topic,
     long min_insync = 0;
     for (int i = 0; i < count; i++) {
         if (strcmp(pairs[i].name, "unclean.leader.election.enable") == 0) {
-            unclean = strcmp(pairs[i].value, "true") == 0;
+            unclean = strcasecmp(pairs[i].value, "true") == 0;
         } else if (strcmp(pairs[i].name, "min.insync.replicas") == 0) {
             min_insync = strtol(pairs[i].value, NULL, 10);
         }
@@ -148,6 +154,7 @@ void server_make_controller(struct server *server)
 {
     struct ctl_config config;
     ctl_config_from(server, &config);
+    server->controller_id = -1;
     server->ctl_host = (struct ctl_host){
         .send = ctl_send, .disconnect = ctl_disconnect, .controller_changed = ctl_changed};
     server->driver = ctl_driver_new(server->broker.control, &config, &server->ctl_host);

@@ -23,6 +23,7 @@ struct server {
     struct session_host session_host;
     struct ctl_driver *driver;
     struct ctl_host ctl_host;
+    int32_t controller_id; /* as ZooKeeper said last; -1: nobody */
     struct config_changes *changes;
     struct config_changes_host changes_host;
     struct peers *peers;

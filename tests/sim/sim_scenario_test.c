@@ -253,6 +253,58 @@ Test(sim_scenario, a_broker_that_stops_still_learns_where_to_send_its_clients)
     sim_free(sim);
 }
 
+static bool all_are_up(struct sim *sim)
+{
+    bool up = true;
+    for (int i = 0; i < sim->options.nodes_count; i++) {
+        up = up && sim->nodes[i].state == NODE_UP;
+    }
+    return up;
+}
+
+/* As far as the third broker knows. */
+static int controller_of(struct sim *sim)
+{
+    struct meta *meta = meta_cell_get(&server_broker(sim->nodes[2].server)->meta);
+    int id = meta->controller_id;
+    meta_put(meta);
+    return id;
+}
+
+static bool second_is_down(struct sim *sim)
+{
+    return sim->nodes[1].state == NODE_DOWN;
+}
+
+/* The controller stood still while it was asked something, and lost its office: whoever had asked
+ * waited for its answer for controller.socket.timeout.ms, instead of asking the next one. A stop
+ * gave up on handing over, and a leader's wish for another ISR held up all that came after it. */
+Test(sim_scenario, what_a_controller_was_asked_is_asked_of_the_next_one)
+{
+    int others = 0;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct sim_options options = quiet(3);
+        options.seed = seed;
+        struct sim *sim = sim_new(&options);
+        cr_assert(sim_until(sim, 20000 * SIM_MS, all_are_up));
+        (void)sim_until(sim, 1000 * SIM_MS, NULL);
+        struct sim_node *first = sim_node_by_id(sim, controller_of(sim));
+        sim->ending = true;
+        if (first->id == 1) {
+            sim_pause_node(sim, first, sim->time.now_ns + 60000 * SIM_MS);
+            sim_node_stop(&sim->nodes[1]);
+            (void)sim_until(sim, 50 * SIM_MS, NULL);
+            zk_mem_expire(sim->zk, sim_zk_session_id(&first->zk));
+            (void)sim_until(sim, 500 * SIM_MS, NULL);
+            others += controller_of(sim) == 3 ? 1 : 0; /* else the second one is itself */
+            cr_assert(sim_until(sim, 2000 * SIM_MS, second_is_down));
+            sim_resume_all(sim);
+        }
+        sim_free(sim);
+    }
+    cr_assert_gt(others, 0);
+}
+
 /* The state of partition 0 is written, after `old`. */
 static struct buf write_state(struct sim_complete *complete, struct buf *old, int leader, int epoch,
                               const char *isr)
