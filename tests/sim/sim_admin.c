@@ -1,3 +1,9 @@
+/* sim_admin.c: makes topics and deletes them.
+ *
+ * An attempt to make one whose answer was lost may happen late, even after the topic was made by
+ * another attempt and deleted: a broker asks ZooKeeper again for as long as its own answers are
+ * lost, be it the controller or not any more, as Kafka's do. So a topic that comes back after that
+ * is deleted once more at the end; one that goes on to be there is a failure. */
 #include "sim_admin.h"
 
 #include <stdio.h>
@@ -14,7 +20,9 @@ struct admin_client {
     bool deleting;
     bool unsure; /* an attempt of this step may have happened */
     int unknown; /* so often in a row it was told that it need not do anything */
-    char topic[8];
+    bool late;   /* an attempt to make a topic was lost: it may still happen */
+    int again;   /* the topic that has come back and is being deleted; -1: none */
+    char topic[16];
     struct loop_timer pause;
 };
 
@@ -39,7 +47,8 @@ static void step_done(struct admin_client *admin)
                    admin->deleting ? "deleted" : "made");
     admin->unsure = false;
     admin->unknown = 0;
-    admin->cycle += admin->deleting ? 1 : 0;
+    admin->cycle += admin->deleting && admin->again < 0 ? 1 : 0;
+    admin->again = -1;
     admin->deleting = !admin->deleting;
     wait_ms(admin, rng_one_in(&admin->client.rng, 2) ? 1 : PAUSE_MS);
 }
@@ -50,7 +59,8 @@ static void answered(struct admin_client *admin, enum err err)
     enum err already = admin->deleting ? ERR_UNKNOWN_TOPIC_OR_PARTITION : ERR_TOPIC_ALREADY_EXISTS;
     /* What was taken for ours when it was made may have been the one before, on its way out. */
     admin->unknown = err == already ? admin->unknown + 1 : 0;
-    if (err == ERR_OK || (err == already && admin->unsure) || admin->unknown > UNKNOWN_MAX) {
+    if (err == ERR_OK || (err == already && (admin->unsure || admin->again >= 0)) ||
+        admin->unknown > UNKNOWN_MAX) {
         step_done(admin);
         return;
     }
@@ -64,6 +74,7 @@ static void answered(struct admin_client *admin, enum err err)
                  admin->topic);
     }
     admin->unsure = admin->unsure || lost || (err != already && err_retriable(err));
+    admin->late = admin->late || (admin->unsure && !admin->deleting);
     wait_ms(admin, BACKOFF_MS);
 }
 
@@ -132,7 +143,8 @@ static void on_metadata(struct sim_client *client, void *arg, enum err err, cons
         wait_ms(admin, BACKOFF_MS);
         return;
     }
-    snprintf(admin->topic, sizeof(admin->topic), "x%d", admin->cycle % NAMES);
+    snprintf(admin->topic, sizeof(admin->topic), "x%d",
+             admin->again >= 0 ? admin->again : admin->cycle % NAMES);
     if (admin->deleting) {
         delete_topic(admin, reply->controller_id);
     } else {
@@ -140,12 +152,39 @@ static void on_metadata(struct sim_client *client, void *arg, enum err err, cons
     }
 }
 
+/* A topic that is there; -1: none. */
+static int topic_left(struct sim *sim)
+{
+    for (int i = 0; i < NAMES; i++) {
+        char path[40];
+        snprintf(path, sizeof(path), "/brokers/topics/x%d", i);
+        if (zk_mem_peek(sim->zk, path, NULL, NULL)) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* Everything has been made and deleted. Has something come back? */
+static bool look_again(struct admin_client *admin)
+{
+    if (admin->again < 0) {
+        admin->again = admin->late ? topic_left(admin->client.sim) : -1;
+        admin->deleting = admin->again >= 0;
+    }
+    if (admin->late && !admin->deleting) {
+        wait_ms(admin, PAUSE_MS);
+    }
+    return admin->deleting;
+}
+
 static void on_pause(struct loop_timer *timer)
 {
     struct admin_client *admin = container_of(timer, struct admin_client, pause);
     struct sim_client *client = &admin->client;
     struct metadata_request request;
-    if (client->stopped || client->sim->failed || admin->cycle == admin->cycles) {
+    if (client->stopped || client->sim->failed ||
+        (admin->cycle == admin->cycles && !look_again(admin))) {
         return;
     }
     codec_init(&metadata_request_desc, &request);
@@ -174,18 +213,12 @@ void sim_admin_new(struct sim *sim, int cycles)
 {
     struct admin_client *admin = mem_new(struct admin_client);
     admin->cycles = cycles;
+    admin->again = -1;
     loop_timer_init(&admin->pause, on_pause);
     sim_client_init(&admin->client, sim, &admin_kind, "admin");
 }
 
 bool sim_admin_topics_left(struct sim *sim)
 {
-    for (int i = 0; i < NAMES; i++) {
-        char path[40];
-        snprintf(path, sizeof(path), "/brokers/topics/x%d", i);
-        if (zk_mem_peek(sim->zk, path, NULL, NULL)) {
-            return true;
-        }
-    }
-    return false;
+    return topic_left(sim) >= 0;
 }
