@@ -598,7 +598,9 @@ void ctl_deletions_event(struct ctl *ctl, const struct ctl_event *event)
         if (topic != NULL) {
             topic->marked = topic->delete_cmd != 0;
         }
-        add_stray(ctl, event->u.names.names[i]);
+        if (topic == NULL || !topic->deleting) { /* of thousands, most are nothing new */
+            add_stray(ctl, event->u.names.names[i]);
+        }
     }
     ctl_strays_apply(ctl);
     if (!list_empty(&ctl->strays)) {
