@@ -524,14 +524,19 @@ static void client_on_turn(struct loop_task *task)
     client_flush(client);
 }
 
+void client_charge(struct req *req, int64_t bytes)
+{
+    budget_charge(client_lease(req->client), bytes);
+    req->charged_bytes += bytes;
+}
+
 /* A decoded array may take many times the bytes that it came in, and lives as long as the request.
  */
-static void client_charge_decoded(struct client *client, struct req *req)
+static void client_charge_decoded(struct req *req)
 {
     size_t decoded = arena_size(&req->arena);
     if (decoded > CLIENT_FREE_FRAME_BYTES) {
-        budget_charge(client_lease(client), (int64_t)decoded);
-        req->charged_bytes += (int64_t)decoded;
+        client_charge(req, (int64_t)decoded);
     }
 }
 
@@ -548,7 +553,7 @@ static void client_on_frame(struct conn *conn, uint8_t *frame, size_t size)
     list_push_back(&client->requests, &req->link);
     client->requests_count++;
     enum err err = dispatch_decode(req);
-    client_charge_decoded(client, req);
+    client_charge_decoded(req);
     if (err != ERR_OK) {
         req->answered = true;
         req->no_reply = true;

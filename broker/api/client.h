@@ -61,5 +61,8 @@ void client_drop_spare(struct netloop *netloop);
 void client_append_begin(struct client *client);
 void client_append_end(struct client *client);
 
+/* A request takes so much memory more, which the budget is to know of until the request ends. */
+void client_charge(struct req *req, int64_t bytes);
+
 /* req.c says that a request has been answered. */
 void client_answered(struct req *req);

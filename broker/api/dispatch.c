@@ -5,6 +5,7 @@
 #include "api/broker.h"
 #include "api/client.h"
 #include "api/handlers.h"
+#include "api/limits.h"
 #include "base/log.h"
 #include "base/must.h"
 #include "control/control.h"
@@ -138,6 +139,18 @@ static bool is_unknown_api_versions(int16_t key, int16_t version)
     return key == API_API_VERSIONS && !dispatch_serves(key, version);
 }
 
+/* Few bytes can stand for very many parts (limits.h). Of the frames only large ones are looked at
+ * twice for that; records are no parts. */
+static enum err check_parts(const struct req *req, struct bytes body)
+{
+    size_t decoded = 0;
+    if (body.size <= REQUEST_DECODED_MAX_BYTES / CODEC_EXPANSION_MAX) {
+        return ERR_OK;
+    }
+    enum err err = codec_measure(req->api->request, req->version, body, &decoded);
+    return err == ERR_OK && decoded > REQUEST_DECODED_MAX_BYTES ? ERR_MESSAGE_TOO_LARGE : err;
+}
+
 enum err dispatch_decode(struct req *req)
 {
     struct bytes frame = {req->frame, req->frame_bytes};
@@ -161,11 +174,15 @@ enum err dispatch_decode(struct req *req)
         report(req, "unsupported request", header.api_key, header.api_version);
         return ERR_UNSUPPORTED_VERSION;
     }
+    struct bytes encoded = {req->frame + header.used, req->frame_bytes - header.used};
+    err = check_parts(req, encoded);
+    if (err == ERR_MESSAGE_TOO_LARGE) {
+        report(req, "request of too many parts", header.api_key, header.api_version);
+        return err;
+    }
     void *body = codec_array(req->api->request, &req->arena, 1);
     size_t used;
-    err = codec_decode(req->api->request, req->version,
-                       (struct bytes){req->frame + header.used, req->frame_bytes - header.used},
-                       &req->arena, body, &used);
+    err = codec_decode(req->api->request, req->version, encoded, &req->arena, body, &used);
     if (err != ERR_OK) {
         report(req, "malformed request", header.api_key, header.api_version);
         return err;

@@ -41,7 +41,17 @@ enum {
 };
 
 /* The decoded form of a request takes at most CODEC_EXPANSION_MAX bytes for each byte of its frame,
- * and is charged to the budget on top of the frame: others wait until it is paid back. */
+ * and is charged to the budget on top of the frame: others wait until it is paid back. Nothing is
+ * charged for what handlers make for each of its parts, up to twenty times that, so the connection
+ * is closed when it would be larger than this: a million partitions, ten times
+ * FETCH_PARTITIONS_MAX.
+ */
+enum { REQUEST_DECODED_MAX_BYTES = 32 * 1024 * 1024 };
+
+/* Batches of one produce request that are made anew, because their topics want another codec, in
+ * memory: they can be a thousand times as large as they came, and all are there at once. Charged to
+ * the budget, too. Further ones are refused with MESSAGE_TOO_LARGE. */
+enum { PRODUCE_REBUILT_MAX_BYTES = 256 * 1024 * 1024 };
 
 /* Memory for clients' requests when `queued.max.request.bytes` is not set: a share of the
  * machine's. */

@@ -11,6 +11,7 @@
 #include "api/broker.h"
 #include "api/client.h"
 #include "api/handlers.h"
+#include "api/limits.h"
 #include "api/locate.h"
 #include "base/must.h"
 #include "record/batch.h"
@@ -42,6 +43,7 @@ struct produce_op {
     int32_t items_count;
     int32_t outstanding; /* appends under way, plus one while they are being posted */
     bool appending;      /* the client has been told that it must wait for them */
+    int64_t rebuilt_bytes;
     struct wait_op wait;
     bool waiting;
 };
@@ -294,6 +296,22 @@ static void on_appended(struct part_call *call)
     op_settle(item->op);
 }
 
+static enum err item_rebuild(struct produce_item *item, const struct batch_rules *rules,
+                             struct bytes *records)
+{
+    struct produce_op *op = item->op;
+    if (op->rebuilt_bytes >= PRODUCE_REBUILT_MAX_BYTES) {
+        return ERR_MESSAGE_TOO_LARGE;
+    }
+    enum err err = batch_rebuild(*records, rules, &item->rebuilt);
+    if (err == ERR_OK) {
+        *records = (struct bytes){item->rebuilt.data, item->rebuilt.size};
+        op->rebuilt_bytes += (int64_t)item->rebuilt.capacity;
+        client_charge(op->req, (int64_t)item->rebuilt.capacity);
+    }
+    return err;
+}
+
 /* What the topic wants otherwise than the producer sent it: another codec, a max timestamp that is
  * true. */
 static enum err item_fix(struct produce_item *item, const struct record_error *detail,
@@ -302,11 +320,10 @@ static enum err item_fix(struct produce_item *item, const struct record_error *d
     if (detail->fix == BATCH_FIX_MAX_TIMESTAMP) {
         batch_patch_max_timestamp((uint8_t *)(uintptr_t)records->data, detail->max_timestamp_ms);
     } else if (detail->fix == BATCH_FIX_REBUILD) {
-        enum err err = batch_rebuild(*records, rules, &item->rebuilt);
+        enum err err = item_rebuild(item, rules, records);
         if (err != ERR_OK) {
             return err;
         }
-        *records = (struct bytes){item->rebuilt.data, item->rebuilt.size};
     } else {
         return ERR_OK;
     }

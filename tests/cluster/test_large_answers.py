@@ -2,6 +2,7 @@
 is bounded, or in proportion."""
 import cluster as clusters
 import pytest
+import records
 import wire
 from test_groups_wire import Group
 
@@ -83,3 +84,19 @@ def test_an_answer_about_one_large_group_a_thousand_times_over_is_not_put_togeth
     assert peak_grows_by(broker, ask) < 300 * MIB
     assert group.heartbeat() == 0
     group.close()
+
+
+def test_batches_that_grow_a_thousandfold_when_made_anew_do_not_take_all_memory(broker):
+    """A topic that keeps its records uncompressed: 600 batches of a kilobyte, each a megabyte there, all at once, of which
+    256 MiB are taken."""
+    wanted = {"name": "plain", "num_partitions": 1, "replication_factor": 1,
+              "configs": [{"name": "compression.type", "value": "uncompressed"}]}
+    assert broker.call("CreateTopics", {"timeout_ms": 30000, "topics": [wanted]})["topics"][0]["error_code"] == 0
+    batch = records.make_batch([(None, b"0" * 1000000)], codec="gzip")
+    question = {"acks": 1, "timeout_ms": 30000,
+                "topic_data": [{"name": "plain", "partition_data": [{"index": 0, "records": batch}] * 600}]}
+    answer = broker.call("Produce", question, 9, seconds=60)
+    errors = [wire.error_name(p["error_code"]) for p in answer["responses"][0]["partition_responses"]]
+    taken = errors.count("NONE")
+    assert errors == ["NONE"] * taken + ["MESSAGE_TOO_LARGE"] * (600 - taken)
+    assert 128 <= taken <= 269

@@ -124,6 +124,33 @@ Test(dispatch, a_large_request_that_is_wrong_at_its_end, .init = world_init, .fi
     buf_fini(&frame);
 }
 
+/* Six bytes of a Produce stand for a partition without records, for which the broker made 480: one
+ * frame of 60 MB took 4.8 GB. Of records, which are no parts, a frame may be full. */
+Test(dispatch, a_request_of_millions_of_parts_is_refused, .init = world_init, .fini = world_fini)
+{
+    enum { PARTITIONS = 10000000 };
+    struct buf frame = {0};
+    size_t arena_bytes;
+    codec_encode_request_header(API_PRODUCE, 9, 7, STR("me"), &frame);
+    size_t header_size = frame.size;
+    static const uint8_t begin[] = {0, 0, 1, 0, 0, 0, 1, 2, 2, 't'}; /* acks, time, one topic */
+    static const uint8_t count[] = {0x81, 0xad, 0xe2, 0x04};         /* of partitions, and one */
+    buf_put(&frame, begin, sizeof(begin));
+    buf_put(&frame, count, sizeof(count));
+    memset(buf_extend(&frame, (size_t)PARTITIONS * 6), 0, (size_t)PARTITIONS * 6);
+    buf_put(&frame, "\0", 2); /* the topic's and the request's tags */
+    cr_assert_eq(decode(frame.data, frame.size, &arena_bytes), ERR_MESSAGE_TOO_LARGE);
+    cr_assert_eq(arena_bytes, 0);
+    frame.size = header_size;
+    static const uint8_t one[] = {2, 0, 0, 0, 0, 0x81, 0xce, 0x95, 0x1c}; /* 59,074,304 bytes */
+    buf_put(&frame, begin, sizeof(begin));
+    buf_put(&frame, one, sizeof(one));
+    memset(buf_extend(&frame, 59074304), 0, 59074304);
+    buf_put(&frame, "\0\0", 3); /* and the partition's */
+    cr_assert_eq(decode(frame.data, frame.size, &arena_bytes), ERR_OK);
+    buf_fini(&frame);
+}
+
 Test(dispatch, what_is_not_served_is_refused, .init = world_init, .fini = world_fini)
 {
     static const struct {
