@@ -117,7 +117,7 @@ enum err plog_place_closing(struct plog *log)
     if (plog_snapshot_content(log, &content)) {
         char *path = plog_snapshot_path(log, plog_offset_end(log));
         err = put_in_place(log, path);
-        log->snapshot_newest = err == ERR_OK ? plog_offset_end(log) : log->snapshot_newest;
+        err = err == ERR_OK ? plog_snapshot_placed(log) : err;
         mem_free(path);
     }
     buf_clear(&content);

@@ -133,6 +133,10 @@ MUST_USE enum err plog_write_snapshot(struct plog *log);
 /* What it would write; false: nothing. */
 bool plog_snapshot_content(const struct plog *log, struct buf *out);
 
+/* The one that belongs to offset_end is in its place: the one before is not needed any more, unless
+ * it is a segment's. */
+MUST_USE enum err plog_snapshot_placed(struct plog *log);
+
 /* Remove, durably, the snapshots of more than `offset`. */
 MUST_USE enum err plog_remove_snapshots_behind(struct plog *log, int64_t offset);
 

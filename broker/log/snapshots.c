@@ -121,6 +121,13 @@ static enum err prune(struct plog *log)
     return err;
 }
 
+enum err plog_snapshot_placed(struct plog *log)
+{
+    int64_t before = log->snapshot_newest;
+    log->snapshot_newest = plog_offset_end(log);
+    return before >= 0 && !is_base(log, before) ? unlink_snapshot(log, before) : ERR_OK;
+}
+
 /* ---- writing ---- */
 
 bool plog_snapshot_content(const struct plog *log, struct buf *out)
@@ -145,8 +152,7 @@ enum err plog_write_snapshot(struct plog *log)
     enum err err = fs_replace(log->fs, path, content.data, content.size);
     mem_free(path);
     buf_fini(&content);
-    log->snapshot_newest = err == ERR_OK ? end : log->snapshot_newest;
-    return err;
+    return err == ERR_OK ? plog_snapshot_placed(log) : err;
 }
 
 /* ---- reading ---- */

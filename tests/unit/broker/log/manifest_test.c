@@ -382,6 +382,30 @@ Test(manifest, says_nothing_of_a_log_with_deleted_segments_that_wait)
     end(&w);
 }
 
+static enum err count_snapshot(void *arg, const char *name, bool is_dir)
+{
+    (void)is_dir;
+    *(int *)arg += strstr(name, ".snapshot") != NULL ? 1 : 0;
+    return ERR_OK;
+}
+
+/* Each clean stop left one more producer snapshot in the directory of a log that had grown. */
+Test(manifest, clean_stops_leave_one_snapshot_besides_those_of_segments)
+{
+    struct world w;
+    begin(&w, 1);
+    for (int i = 0; i < 5; i++) {
+        int found = 0;
+        append(&w, 1, 1);
+        cr_assert(close_world(&w));
+        cr_assert_eq(fs_list(disk(&w), "/data/t-1", count_snapshot, &found), ERR_OK);
+        cr_assert_eq(found, 1, "stop %d", i);
+        cr_assert_eq(lists_of_opening(&w), ROOT_LISTS);
+        expect_logs(&w);
+    }
+    end(&w);
+}
+
 /* A log that is gone is gone, one that is new is found. */
 Test(manifest, says_nothing_of_logs_that_come_and_go)
 {
