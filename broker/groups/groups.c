@@ -353,7 +353,11 @@ static void load_feed(struct group_part *gp)
         return;
     }
     enum err err = grp_driver_load_batch(gp->driver, bytes);
-    (void)err; /* what could not be read was skipped and logged there */
+    (void)err;                    /* what could not be read was skipped and logged there */
+    if (end <= gp->load_offset) { /* the last batch lies: to read on from there would never end */
+        load_fail(gp, ERR_CORRUPT);
+        return;
+    }
     gp->load_offset = end;
     if (gp->load_offset >= gp->load_end) {
         load_finish(gp);

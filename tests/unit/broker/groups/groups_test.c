@@ -518,6 +518,50 @@ Test(groups, does_not_go_on_with_half_of_its_offsets_when_the_disk_cannot_be_rea
     stop(&f);
 }
 
+/* What the disk has turned around: the last batch says that it ends before the first one begins. */
+static void spoil_last_batch(const struct fixture *f)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/__consumer_offsets-0/00000000000000000000.log", f->dir);
+    FILE *file = fopen(path, "r+");
+    cr_assert_not_null(file);
+    uint8_t head[BATCH_HEADER_SIZE];
+    long last = 0;
+    for (long at = 0; fread(head, 1, sizeof(head), file) == sizeof(head);) {
+        last = at;
+        at += (long)be32_get(head + BATCH_AT_LENGTH) + BATCH_LENGTH_OVERHEAD;
+        cr_assert_eq(fseek(file, at, SEEK_SET), 0);
+    }
+    cr_assert_gt(last, 0);
+    cr_assert_eq(fseek(file, last + BATCH_AT_LAST_OFFSET_DELTA, SEEK_SET), 0);
+    cr_assert_eq(fwrite("\xff\xff\xff\x00", 1, 4, file), 4);
+    cr_assert_eq(fclose(file), 0);
+}
+
+Test(groups, loading_ends_at_a_batch_that_would_lead_back)
+{
+    /* The same chunk was read again and again, for ever. */
+    struct fixture f;
+    start(&f);
+    lead(&f, 1);
+    for (int i = 1; i <= 3; i++) {
+        commit(&f, 'A', "t", i, STR("m"));
+    }
+    f.said.size = 0;
+    follow(&f, 2);
+    spoil_last_batch(&f);
+    lead(&f, 3);
+    int chunks = 0;
+    while (chunks < 100 && worker_pool_step(f.workers)) {
+        run_loop(&f);
+        chunks++;
+    }
+    cr_assert_lt(chunks, 100);
+    fetch(&f, 'B');
+    expect(&f, "B fetch NONE t-0=3\n");
+    stop(&f);
+}
+
 Test(groups, begins_again_when_the_leadership_changed_while_a_chunk_was_read)
 {
     /* The chunk that the worker has belongs to the earlier leadership. It must not end the new
