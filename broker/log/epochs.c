@@ -19,7 +19,7 @@ void epochs_fini(struct epochs *epochs)
 static void push(struct epochs *epochs, int32_t epoch, int64_t offset)
 {
     if (epochs->count == epochs->capacity) {
-        epochs->capacity = epochs->capacity > 0 ? epochs->capacity * 2 : 4;
+        epochs->capacity = epochs->capacity > 0 ? epochs->capacity * 2 : 1;
         epochs->entries =
             mem_realloc(epochs->entries, (size_t)epochs->capacity * sizeof(*epochs->entries));
     }

@@ -57,7 +57,7 @@ enum err plog_sync_names(struct plog *log)
     if (atomic_load(&log->names_synced) == made) {
         return ERR_OK;
     }
-    enum err err = fs_sync_dir(log->fs, log->dir);
+    enum err err = fs_sync_dir(log->fs, log->dir->chars);
     if (err == ERR_OK) {
         atomic_store(&log->names_synced, made);
     }
@@ -111,7 +111,7 @@ enum err plog_sync_finished(struct plog *log, struct seg *seg)
     }
     plog_flush_void(log); /* F2 */
     enum err err = seg_sync(seg);
-    return err == ERR_OK ? fs_sync_dir(log->fs, log->dir) : err;
+    return err == ERR_OK ? fs_sync_dir(log->fs, log->dir->chars) : err;
 }
 
 enum err plog_write_indexes(struct plog *log)
@@ -207,7 +207,8 @@ bool plog_flush_soon(struct plog *log, struct flush_note *note)
 /* With flush.messages=1 it is the partition that asks, after each append: it wants to be told. */
 void plog_flush_due(struct plog *log)
 {
-    if (log->config.flush_messages > 1 && log->unflushed_records >= log->config.flush_messages) {
+    if (log->config->config.flush_messages > 1 &&
+        log->unflushed_records >= log->config->config.flush_messages) {
         (void)plog_flush_soon(log, NULL);
     }
 }
@@ -215,7 +216,7 @@ void plog_flush_due(struct plog *log)
 void plog_flush_aged(struct plog *log)
 {
     int64_t waited_ms = clock_mono_ms(log->clock) - log->unflushed_since_ms;
-    if (log->unflushed_records > 0 && waited_ms >= log->config.flush_ms) {
+    if (log->unflushed_records > 0 && waited_ms >= log->config->config.flush_ms) {
         (void)plog_flush_soon(log, NULL);
     }
 }

@@ -54,7 +54,8 @@ static enum err find_deleted(void *found, const char *name, bool is_dir)
 bool plog_has_leftovers(struct plog *log)
 {
     bool found = false;
-    return log->put_aside && (fs_list(log->fs, log->dir, find_deleted, &found) != ERR_OK || found);
+    return log->put_aside &&
+           (fs_list(log->fs, log->dir->chars, find_deleted, &found) != ERR_OK || found);
 }
 
 struct leftovers {
@@ -83,7 +84,7 @@ static enum err on_entry(void *arg, const char *name, bool is_dir)
 
 static enum err unlink_name(struct plog *log, const char *name)
 {
-    char *path = mem_printf("%s/%s", log->dir, name);
+    char *path = mem_printf("%s/%s", log->dir->chars, name);
     enum err err = fs_unlink(log->fs, path);
     mem_free(path);
     return err == ERR_NOT_FOUND ? ERR_OK : err;
@@ -129,7 +130,7 @@ static enum err swap_end(struct plog *log, const char *name, int64_t base, int64
     struct batch_reader reader;
     struct batch_header header;
     struct bytes batch;
-    char *path = mem_printf("%s/%s", log->dir, name);
+    char *path = mem_printf("%s/%s", log->dir->chars, name);
     enum err err = fs_open(log->fs, path, FS_READ, &seg.file);
     mem_free(path);
     if (err != ERR_OK) {
@@ -168,7 +169,7 @@ static enum err remove_replaced(const struct leftovers *left, int64_t from, int6
 
 static enum err put_in_place(struct plog *log, const char *name)
 {
-    char *from = mem_printf("%s/%s", log->dir, name);
+    char *from = mem_printf("%s/%s", log->dir->chars, name);
     char *to = mem_strndup(from, strlen(from) - strlen(".swap"));
     enum err err = fs_rename(log->fs, from, to);
     mem_free(from);
@@ -195,7 +196,7 @@ static enum err finish_swaps(const struct leftovers *left)
         any = any || ends_with(left->names[i], ".swap");
     }
     if (err == ERR_OK && any) {
-        log_info(LOGGER, "finishing a compaction", "dir=%s", left->log->dir);
+        log_info(LOGGER, "finishing a compaction", "dir=%s", left->log->dir->chars);
         err = remove_replaced(left, from, to);
     }
     /* Indexes first: a .log that is in place without them would be read whole. */
@@ -213,7 +214,7 @@ static enum err finish_swaps(const struct leftovers *left)
 enum err plog_clear_leftovers(struct plog *log)
 {
     struct leftovers left = {.log = log, .cleaned_min = INT64_MAX};
-    enum err err = fs_list(log->fs, log->dir, on_entry, &left);
+    enum err err = fs_list(log->fs, log->dir->chars, on_entry, &left);
     for (int32_t i = 0; i < left.count; i++) {
         if (err == ERR_OK && is_garbage(&left, left.names[i])) {
             err = unlink_name(log, left.names[i]);

@@ -10,6 +10,7 @@
 #include "log/manifest.h"
 #include "log/reaper.h"
 #include "log/settle.h"
+#include "log/shelf.h"
 
 #define LOGGER "kafka.log.LogManager"
 
@@ -28,6 +29,7 @@ enum err logs_open(const struct logs_options *options, struct logs **out, struct
     logs->options = *options;
     logs->hw_of = hw_loaded;
     logs->news = new_logs_new();
+    logs->shelf = shelf_new();
     logs->reaper = reaper_new(options->fs, options->clock, options->workers, options->on_put_aside,
                               options->arg);
     logs->dirs_count = options->dirs_count;
@@ -67,7 +69,6 @@ enum err logs_open(const struct logs_options *options, struct logs **out, struct
 void logs_item_free(struct logs *logs, struct logs_item *item)
 {
     HASH_DEL(logs->by_name, item);
-    mem_free(item->name);
     mem_free(item);
 }
 
@@ -89,6 +90,7 @@ void logs_free(struct logs *logs)
     }
     new_logs_free(logs->news);
     reaper_free(logs->reaper);
+    shelf_put(logs->shelf);
     mem_free(logs->dirs);
     mem_free(logs);
 }
@@ -201,13 +203,14 @@ struct logs_entry *logs_find(struct logs *logs, struct str topic, int32_t partit
 struct logs_item *logs_add_item(struct logs *logs, const char *name, struct plog *log,
                                 struct logdir *dir)
 {
-    struct logs_item *item = mem_new(struct logs_item);
-    item->name = mem_strdup(name);
+    size_t size = strlen(name);
+    struct logs_item *item = mem_zalloc(1, sizeof(*item) + size + 1);
+    memcpy(item->name, name, size);
     item->entry.log = log;
     item->entry.dir = dir;
     item->entry.offset_hw = -1;
     dir->logs_count++;
-    HASH_ADD_KEYPTR(hh, logs->by_name, item->name, strlen(item->name), item);
+    HASH_ADD_KEYPTR(hh, logs->by_name, item->name, size, item);
     return item;
 }
 
@@ -331,6 +334,7 @@ enum err logs_open_log(struct logs *logs, struct logdir *dir, const char *name, 
         .clock = logs->options.clock,
         .flusher = kind != LOGS_OPEN_FUTURE ? dir->flusher : NULL,
         .reaper = logs->reaper,
+        .shelf = logs->shelf,
         .dir = path,
         .topic = topic,
         .partition = partition,

@@ -11,7 +11,7 @@ enum { TOPIC_NAME_MAX = 249, METADATA_FILE_MAX = 4096 };
 struct logs_item {
     UT_hash_handle hh;
     struct logs_entry entry;
-    char *name; /* "topic-3", also the directory's */
+    char name[]; /* "topic-3", also the directory's */
 };
 
 /* Where a replica is to be made that is not here yet. */
@@ -32,6 +32,7 @@ struct logs {
     void *hw_arg;
     struct new_logs *news; /* not durable yet */
     struct reaper *reaper; /* removes what was deleted */
+    struct shelf *shelf;
 };
 
 struct logs_item *logs_find_item(struct logs *logs, struct str topic, int32_t partition);

@@ -209,11 +209,11 @@ void manifest_note(struct buf *lines, const char *name, struct uuid topic_id, st
 {
     char id[UUID_TEXT_SIZE + 1];
     struct fs_stat st = {.mtime_ms = -1};
-    enum err err = fs_stat(log->fs, log->dir, &st);
+    enum err err = fs_stat(log->fs, log->dir->chars, &st);
     (void)err; /* then no directory fits */
     uuid_format(topic_id, id);
     buf_printf(lines, "%s %s %" PRId64 " %" PRId64, name, id, st.mtime_ms, log->snapshot_newest);
-    buf_printf(lines, " %" PRId32 " %" PRId32, producers_count(log->producers), log->epochs.count);
+    buf_printf(lines, " %" PRId32 " %" PRId32, producers_count(&log->producers), log->epochs.count);
     for (int32_t i = 0; i < log->epochs.count; i++) {
         const struct epoch_entry *entry = &log->epochs.entries[i];
         buf_printf(lines, " %" PRId32 " %" PRId64, entry->epoch, entry->start_offset);
@@ -277,7 +277,7 @@ enum err manifest_load(const struct manifest_log *known, struct plog *log)
             return err == ERR_OK ? ERR_NOT_FOUND : err;
         }
         bool last = i + 1 == known->segs_count;
-        seg->index_interval_bytes = (int32_t)log->config.index_interval_bytes;
+        seg->index_interval_bytes = (int32_t)log->config->config.index_interval_bytes;
         seg->created_ms = clock_wall_ms(log->clock);
         seg_publish(seg, seg->size_bytes,
                     last ? known->next_offset : known->segs[i + 1].base_offset);

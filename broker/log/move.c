@@ -174,22 +174,23 @@ struct take_over {
 static void take_over_init(struct take_over *take, struct plog *future, struct plog *current,
                            struct flusher *flusher)
 {
-    const char *suffix = future->dir + strlen(future->dir) - MOVE_SUFFIX_SIZE;
+    const char *suffix = future->dir->chars + strlen(future->dir->chars) - MOVE_SUFFIX_SIZE;
     take->future = future;
     take->current = current;
-    take->future_path = mem_strdup(future->dir);
-    take->final_path = move_final_path(future->dir);
+    take->future_path = mem_strdup(future->dir->chars);
+    take->final_path = move_final_path(future->dir->chars);
     take->marker = mem_printf("%s/" MOVE_COMPLETE_NAME, take->final_path);
-    take->left_behind = mem_printf("%s%.33s-delete", current->dir, suffix);
+    take->left_behind = mem_printf("%s%.33s-delete", current->dir->chars, suffix);
     take->options = (struct plog_options){
         .fs = future->fs,
         .clock = future->clock,
         .flusher = flusher,
         .reaper = future->reaper,
+        .shelf = future->shelf,
         .dir = take->final_path,
-        .topic = str_of(current->topic),
+        .topic = str_of(current->topic->chars),
         .partition = current->partition,
-        .config = current->config,
+        .config = current->config->config,
         .recovery_point = plog_offset_end(current),
         .log_start_offset = plog_log_start(current),
         .clean = true,
@@ -217,7 +218,7 @@ static void take_epochs(struct plog *to, const struct plog *from)
 /* `to` may lack epochs without a record, and producers whose batches were deleted. */
 static enum err save_state(struct plog *to, struct plog *from)
 {
-    struct producers *own = to->producers;
+    struct producers own = to->producers;
     take_epochs(to, from);
     to->producers = from->producers;
     enum err err = plog_save_all(to);
@@ -294,7 +295,8 @@ static enum move_end run_steps(struct take_over *take, struct plog **out)
     }
     /* A sync of it that is under way does not find its directory any more. */
     atomic_store(&take->current->deleted, true);
-    err = rename_durably(take->current->fs, take->current->dir, take->left_behind); /* step 3 */
+    err = rename_durably(take->current->fs, take->current->dir->chars,
+                         take->left_behind); /* step 3 */
     if (err != ERR_OK) {
         atomic_store(&take->current->deleted, false);
         err = plog_fail(take->current, err, "moving to another directory");

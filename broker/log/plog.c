@@ -18,13 +18,15 @@ static void plog_free(struct plog *log)
         seg_put(log->segs[i]);
     }
     view_put(log->view);
-    producers_free(log->producers);
+    producers_clear(&log->producers);
     flusher_release(log->flusher);
     epochs_fini(&log->epochs);
     pthread_mutex_destroy(&log->lock);
     mem_free(log->segs);
-    mem_free(log->dir);
-    mem_free(log->topic);
+    text_put(log->dir);
+    text_put(log->topic);
+    shelf_config_put(log->config);
+    shelf_put(log->shelf);
     mem_free(log);
 }
 
@@ -50,14 +52,14 @@ enum err plog_open(const struct plog_options *options, struct plog **out, struct
     log->reaper = options->reaper;
     log->flusher = flusher_hold(options->flusher);
     atomic_init(&log->names_made, 1); /* what is there may not be durable yet */
-    log->dir = mem_strdup(options->dir);
-    log->topic = str_dup(options->topic);
+    log->dir = text_new(str_of(options->dir));
+    log->topic = shelf_name(log->shelf, options->topic);
     log->partition = options->partition;
-    log->config = options->config;
+    log->shelf = shelf_hold(options->shelf);
+    log->config = shelf_config(log->shelf, &options->config);
     log->producer_expiration_ms = options->producer_expiration_ms;
     log->on_failure = options->on_failure;
     log->arg = options->arg;
-    log->producers = producers_new();
     pthread_mutex_init(&log->lock, NULL);
     epochs_init(&log->epochs);
     enum err err = plog_load(log, options, msg);
@@ -82,7 +84,7 @@ void plog_abandon(struct plog *log)
 enum err plog_fail(struct plog *log, enum err err, const char *what)
 {
     if (!atomic_exchange(&log->failed, true) && !atomic_load(&log->deleted)) {
-        log_error(LOGGER, "log failed", "dir=%s doing=\"%s\" error=%s", log->dir, what,
+        log_error(LOGGER, "log failed", "dir=%s doing=\"%s\" error=%s", log->dir->chars, what,
                   err_text(err));
         if (log->on_failure != NULL) {
             log->on_failure(log->arg, err);
@@ -125,12 +127,17 @@ bool plog_failed(const struct plog *log)
 
 const char *plog_dir(const struct plog *log)
 {
-    return log->dir;
+    return log->dir->chars;
 }
 
 struct str plog_topic(const struct plog *log)
 {
-    return str_of(log->topic);
+    return str_of(log->topic->chars);
+}
+
+struct text *plog_topic_hold(const struct plog *log)
+{
+    return text_hold(log->topic);
 }
 
 int32_t plog_partition(const struct plog *log)
@@ -140,7 +147,7 @@ int32_t plog_partition(const struct plog *log)
 
 int64_t plog_delete_delay_ms(const struct plog *log)
 {
-    return log->config.file_delete_delay_ms;
+    return log->config->config.file_delete_delay_ms;
 }
 
 struct epochs *plog_epochs(struct plog *log)
@@ -195,11 +202,11 @@ void plog_push_seg(struct plog *log, struct seg *seg)
  */
 static int64_t jitter_of(const struct plog *log, int64_t base_offset)
 {
-    if (log->config.segment_jitter_ms <= 0) {
+    if (log->config->config.segment_jitter_ms <= 0) {
         return 0;
     }
-    uint64_t hash = bytes_hash(log->dir, strlen(log->dir), (uint64_t)base_offset);
-    return (int64_t)(hash % (uint64_t)log->config.segment_jitter_ms);
+    uint64_t hash = bytes_hash(log->dir->chars, strlen(log->dir->chars), (uint64_t)base_offset);
+    return (int64_t)(hash % (uint64_t)log->config->config.segment_jitter_ms);
 }
 
 enum err plog_new_seg(struct plog *log, int64_t base_offset, int64_t now_ms)
@@ -209,9 +216,9 @@ enum err plog_new_seg(struct plog *log, int64_t base_offset, int64_t now_ms)
     if (err != ERR_OK) {
         return err;
     }
-    seg->index_interval_bytes = (int32_t)log->config.index_interval_bytes;
-    if (log->config.preallocate) {
-        err = fs_allocate(seg->file, log->config.segment_bytes);
+    seg->index_interval_bytes = (int32_t)log->config->config.index_interval_bytes;
+    if (log->config->config.preallocate) {
+        err = fs_allocate(seg->file, log->config->config.segment_bytes);
         if (err == ERR_OK) {
             err = fs_truncate(seg->file, 0);
         }
@@ -228,7 +235,7 @@ enum err plog_new_seg(struct plog *log, int64_t base_offset, int64_t now_ms)
 
 char *plog_epochs_path(const struct plog *log)
 {
-    return mem_printf("%s/leader-epoch-checkpoint", log->dir);
+    return mem_printf("%s/leader-epoch-checkpoint", log->dir->chars);
 }
 
 enum err plog_save_epochs(struct plog *log)
@@ -271,7 +278,7 @@ enum err plog_roll(struct plog *log, int64_t now_ms)
     }
     plog_flush_finished(log);
     plog_publish_view(log);
-    log_info(LOGGER, "rolled", "dir=%s base_offset=%" PRId64, log->dir, end);
+    log_info(LOGGER, "rolled", "dir=%s base_offset=%" PRId64, log->dir->chars, end);
     return ERR_OK;
 }
 
@@ -283,7 +290,7 @@ static bool must_roll(struct plog *log, int64_t size, int64_t last_offset,
                       const struct batch_header *header, int64_t now_ms)
 {
     const struct seg *active = plog_active(log);
-    const struct topic_config *config = &log->config;
+    const struct topic_config *config = &log->config->config;
     if (size == 0) {
         return false;
     }
@@ -333,7 +340,7 @@ static void stamp(struct plog *log, struct plog_batch *batch, int64_t base_offse
     batch->header.base_offset = base_offset;
     batch->header.leader_epoch = leader_epoch;
     batch->append_time_ms = -1;
-    if (log->config.message_timestamp_type == TOPIC_LOG_APPEND_TIME) {
+    if (log->config->config.message_timestamp_type == TOPIC_LOG_APPEND_TIME) {
         batch_patch_append_time(batch->data, now_ms);
         batch->header.max_timestamp_ms = now_ms;
         batch->header.attributes |= BATCH_ATTR_LOG_APPEND_TIME;
@@ -357,16 +364,16 @@ static void say_out_of_order(const struct plog *log, const struct batch_header *
 {
     static struct log_limit limit;
     log_limited(&limit, LOG_INFO, LOGGER, "a batch is out of order",
-                "dir=%s producer=%" PRId64 " epoch=%d sequence=%d last=%d", log->dir,
+                "dir=%s producer=%" PRId64 " epoch=%d sequence=%d last=%d", log->dir->chars,
                 header->producer_id, header->producer_epoch, header->base_sequence,
-                producers_last_sequence(log->producers, header->producer_id));
+                producers_last_sequence(&log->producers, header->producer_id));
 }
 
 /* Is the batch to be written? Sets its result otherwise. */
 static bool admit(struct plog *log, struct plog_batch *batch)
 {
     struct producers_duplicate duplicate;
-    batch->err = producers_check(log->producers, &batch->header, batch->origin, &duplicate);
+    batch->err = producers_check(&log->producers, &batch->header, batch->origin, &duplicate);
     if (batch->err == ERR_OK && duplicate.found) {
         batch->base_offset = duplicate.base_offset;
         batch->last_offset = duplicate.last_offset;
@@ -376,7 +383,7 @@ static bool admit(struct plog *log, struct plog_batch *batch)
     if (batch->err == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER) {
         say_out_of_order(log, &batch->header);
     }
-    if (batch->err == ERR_OK && batch->size > (size_t)log->config.segment_bytes) {
+    if (batch->err == ERR_OK && batch->size > (size_t)log->config->config.segment_bytes) {
         batch->err = ERR_RECORD_LIST_TOO_LARGE;
     }
     return batch->err == ERR_OK;
@@ -399,7 +406,7 @@ static enum err enter(struct plog *log, struct gather *gather, const struct batc
         position = 0;
     }
     seg_note(plog_active(log), header, position);
-    producers_update(log->producers, header);
+    producers_update(&log->producers, header);
     gather->parts[gather->count++] = (struct iovec){(void *)(uintptr_t)data, size};
     gather->size_bytes += (int64_t)size;
     gather->next_offset = batch_last_offset(header) + 1;
@@ -491,7 +498,9 @@ enum err plog_append_follower(struct plog *log, struct bytes batches, int64_t no
 
 void plog_configure(struct plog *log, const struct topic_config *config)
 {
-    log->config = *config;
+    struct shelf_config *fresh = shelf_config(log->shelf, config);
+    shelf_config_put(log->config);
+    log->config = fresh;
     if (config->producer_expiration_ms > 0) {
         log->producer_expiration_ms = config->producer_expiration_ms;
     }

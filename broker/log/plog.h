@@ -24,6 +24,8 @@
 struct plog;
 struct flusher;
 struct reaper;
+struct shelf;
+struct text;
 
 struct manifest_log;
 
@@ -32,6 +34,7 @@ struct plog_options {
     struct clock *clock;
     struct flusher *flusher; /* the directory's; NULL: plog_flush_soon() syncs here and now */
     struct reaper *reaper;   /* removes deleted segments later; NULL: they are removed at once */
+    struct shelf *shelf;     /* has what logs have in common; NULL: this one shares nothing */
     const char *dir;         /* of the partition; made when absent */
     struct str topic;
     int32_t partition;
@@ -95,6 +98,7 @@ void plog_unreadable(struct plog *log, enum err err);
 const char *plog_dir(const struct plog *log);
 int64_t plog_delete_delay_ms(const struct plog *log); /* @actor, or when there is none any more */
 struct str plog_topic(const struct plog *log);
+struct text *plog_topic_hold(const struct plog *log); /* the same, held: text_put() */
 int32_t plog_partition(const struct plog *log);
 struct epochs *plog_epochs(struct plog *log);
 

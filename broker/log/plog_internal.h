@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "log/plog.h"
+#include "log/shelf.h"
 
 /* What a log waits for at its directory's flusher. Guarded by the log's lock, `next` by the
  * flusher's. */
@@ -22,10 +23,11 @@ struct plog {
     struct clock *clock;
     struct reaper *reaper;   /* NULL: segments are removed at once */
     struct flusher *flusher; /* counted; NULL: whoever wants a flush does it */
-    char *dir;
-    char *topic;
+    struct shelf *shelf;     /* counted; NULL: nothing is shared */
+    struct text *dir;        /* its segments hold it, too */
+    struct text *topic;
+    struct shelf_config *config;
     int32_t partition;
-    struct topic_config config;
     int64_t producer_expiration_ms;
     void (*on_failure)(void *arg, enum err err);
     void *arg;
@@ -51,13 +53,16 @@ struct plog {
     struct seg **segs; /* by base offset; the last one is written */
     int32_t segs_count;
     int32_t segs_capacity;
-    struct producers *producers;
+    struct producers producers;
     int64_t unflushed_since_ms; /* when the first of these came; monotonic */
     int64_t unflushed_records;  /* appended since a flush was last asked for */
     int64_t snapshot_newest;    /* offset of the newest producer snapshot on disk; -1: none */
     int64_t roll_jitter_ms;
     bool put_aside; /* segments were, in this life: their files may still be there, as *.deleted */
 };
+
+/* There are tens of thousands of them. */
+_Static_assert(sizeof(struct plog) <= 400, "a log's own memory");
 
 static inline struct seg *plog_active(struct plog *log)
 {

@@ -32,15 +32,6 @@ struct producer {
     struct producer_batch batches[BATCHES_KEPT]; /* oldest first */
 };
 
-struct producers {
-    struct producer *by_id;
-};
-
-struct producers *producers_new(void)
-{
-    return mem_new(struct producers);
-}
-
 void producers_clear(struct producers *producers)
 {
     struct producer *producer;
@@ -48,14 +39,6 @@ void producers_clear(struct producers *producers)
     HASH_ITER (hh, producers->by_id, producer, next) {
         HASH_DEL(producers->by_id, producer);
         mem_free(producer);
-    }
-}
-
-void producers_free(struct producers *producers)
-{
-    if (producers != NULL) {
-        producers_clear(producers);
-        mem_free(producers);
     }
 }
 

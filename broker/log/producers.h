@@ -25,7 +25,12 @@
 #include "base/err.h"
 #include "record/batch.h"
 
-struct producers;
+struct producer;
+
+/* Zeroed: there are none. */
+struct producers {
+    struct producer *by_id;
+};
 
 enum producers_origin {
     PRODUCERS_CLIENT,      /* sequences are checked */
@@ -33,8 +38,6 @@ enum producers_origin {
     PRODUCERS_REPLICATION, /* nothing is: the leader has done it, or the log is being read back */
 };
 
-struct producers *producers_new(void);
-void producers_free(struct producers *producers);
 void producers_clear(struct producers *producers);
 int32_t producers_count(const struct producers *producers);
 

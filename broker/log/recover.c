@@ -54,7 +54,7 @@ static int offset_order(const void *a, const void *b)
 
 static enum err list_segs(struct plog *log, struct listing *listing)
 {
-    enum err err = fs_list(log->fs, log->dir, on_entry, listing);
+    enum err err = fs_list(log->fs, log->dir->chars, on_entry, listing);
     if (listing->count > 1) {
         qsort(listing->bases, (size_t)listing->count, sizeof(listing->bases[0]), offset_order);
     }
@@ -66,9 +66,11 @@ static enum err list_segs(struct plog *log, struct listing *listing)
 /* Cut a segment's tail. R3 */
 static enum err cut_tail(struct seg *seg, int64_t position, int64_t next_offset)
 {
+    char *path = seg_path(seg, "log");
     log_warn(LOGGER, "cutting a torn or damaged tail",
-             "file=%s.log size=%" PRId64 " kept=%" PRId64 " next_offset=%" PRId64, seg->stem,
+             "file=%s size=%" PRId64 " kept=%" PRId64 " next_offset=%" PRId64, path,
              seg->size_bytes, position, next_offset);
+    mem_free(path);
     seg_publish(seg, position, next_offset); /* the indexes know nothing behind it */
     enum err err = fs_truncate(seg->file, position);
     return err == ERR_OK ? fs_sync(seg->file) : err;
@@ -123,7 +125,7 @@ static enum err recover_seg(struct plog *log, struct seg *seg, bool rewrite, boo
 
 static bool is_missing(struct plog *log, const struct seg *seg, const char *extension)
 {
-    char *path = mem_printf("%s.%s", seg->stem, extension);
+    char *path = seg_path(seg, extension);
     struct fs_stat stat;
     bool missing = fs_stat(log->fs, path, &stat) == ERR_NOT_FOUND;
     mem_free(path);
@@ -144,7 +146,7 @@ static enum err save_recovered(struct plog *log, struct seg *seg, bool durable)
     if (err == ERR_OK && durable) {
         err = seg_sync(seg);
         if (err == ERR_OK) {
-            err = fs_sync_dir(log->fs, log->dir);
+            err = fs_sync_dir(log->fs, log->dir->chars);
         }
     }
     return err;
@@ -172,7 +174,8 @@ static enum err load_seg(struct plog *log, struct seg *seg, int64_t next_base,
     if (err == ERR_OK && !last) {
         err = save_recovered(log, seg, durable);
     }
-    bool gaps_allowed = durable || (log->config.cleanup_policy & TOPIC_CLEANUP_COMPACT) != 0;
+    bool gaps_allowed =
+        durable || (log->config->config.cleanup_policy & TOPIC_CLEANUP_COMPACT) != 0;
     if (err == ERR_OK && !last &&
         (seg->next_offset > next_base || (seg->next_offset < next_base && !gaps_allowed))) {
         *cut = true; /* R1 */
@@ -182,10 +185,12 @@ static enum err load_seg(struct plog *log, struct seg *seg, int64_t next_base,
 
 static enum err delete_seg(struct plog *log, struct seg *seg)
 {
-    log_warn(LOGGER, "deleting a segment behind a damaged one", "file=%s.log", seg->stem);
+    char *path = seg_path(seg, "log");
+    log_warn(LOGGER, "deleting a segment behind a damaged one", "file=%s", path);
+    mem_free(path);
     enum err err = seg_delete_files(seg);
     seg_put(seg);
-    return err == ERR_OK ? fs_sync_dir(log->fs, log->dir) : err; /* R3 */
+    return err == ERR_OK ? fs_sync_dir(log->fs, log->dir->chars) : err; /* R3 */
 }
 
 /* Open the segments in order. Behind the first that had to be cut, the rest goes. */
@@ -205,7 +210,7 @@ static enum err load_segs(struct plog *log, const struct listing *listing,
             continue;
         }
         plog_push_seg(log, seg);
-        seg->index_interval_bytes = (int32_t)log->config.index_interval_bytes;
+        seg->index_interval_bytes = (int32_t)log->config->config.index_interval_bytes;
         seg->created_ms = clock_wall_ms(log->clock);
         int64_t next_base = i + 1 < listing->count ? listing->bases[i + 1] : INT64_MAX;
         err = load_seg(log, seg, next_base, options, &cut);
@@ -247,7 +252,7 @@ static enum err settle_bounds(struct plog *log, const struct plog_options *optio
     log->point_written = options->recovery_point;
     if (end < start) {
         log_warn(LOGGER, "log ends before its start offset, starting anew",
-                 "dir=%s end=%" PRId64 " start=%" PRId64, log->dir, end, start);
+                 "dir=%s end=%" PRId64 " start=%" PRId64, log->dir->chars, end, start);
         return plog_restart_at(log, start);
     }
     epochs_truncate_end(&log->epochs, end);
@@ -258,7 +263,7 @@ static enum err settle_bounds(struct plog *log, const struct plog_options *optio
 static enum err load_files(struct plog *log, const struct plog_options *options)
 {
     struct listing listing = {0};
-    enum err err = fs_mkdir_all(log->fs, log->dir); /* durable before anything in it is */
+    enum err err = fs_mkdir_all(log->fs, log->dir->chars); /* durable before anything in it is */
     if (err == ERR_OK) {
         err = plog_clear_leftovers(log);
     }

@@ -9,16 +9,16 @@ enum { INDEX_ENTRY_BYTES = 8, TIME_ENTRY_BYTES = 12, INDEX_FILE_MAX = 256 << 20 
 
 char *seg_path(const struct seg *seg, const char *extension)
 {
-    return mem_printf("%s.%s", seg->stem, extension);
+    return mem_printf("%s/%020" PRId64 ".%s", seg->dir->chars, seg->base_offset, extension);
 }
 
-static struct seg *seg_new(struct fs *fs, const char *dir, int64_t base_offset)
+static struct seg *seg_new(struct fs *fs, struct text *dir, int64_t base_offset)
 {
     struct seg *seg = mem_new(struct seg);
     atomic_init(&seg->count, 1);
     pthread_mutex_init(&seg->lock, NULL);
     seg->fs = fs;
-    seg->stem = mem_printf("%s/%020" PRId64, dir, base_offset);
+    seg->dir = text_hold(dir);
     seg->base_offset = base_offset;
     seg->next_offset = base_offset;
     seg->hint_offset = base_offset;
@@ -39,7 +39,7 @@ static enum err seg_open_file(struct seg *seg, int flags)
     return err;
 }
 
-enum err seg_create(struct fs *fs, const char *dir, int64_t base_offset, int64_t now_ms,
+enum err seg_create(struct fs *fs, struct text *dir, int64_t base_offset, int64_t now_ms,
                     struct seg **out)
 {
     struct seg *seg = seg_new(fs, dir, base_offset);
@@ -55,7 +55,7 @@ enum err seg_create(struct fs *fs, const char *dir, int64_t base_offset, int64_t
     return ERR_OK;
 }
 
-enum err seg_open(struct fs *fs, const char *dir, int64_t base_offset, struct seg **out)
+enum err seg_open(struct fs *fs, struct text *dir, int64_t base_offset, struct seg **out)
 {
     struct seg *seg = seg_new(fs, dir, base_offset);
     enum err err = seg_open_file(seg, FS_WRITE);
@@ -83,7 +83,7 @@ void seg_put(struct seg *seg)
     mem_free(seg->index);
     mem_free(seg->times);
     mem_free(seg->recent);
-    mem_free(seg->stem);
+    text_put(seg->dir);
     mem_free(seg);
 }
 

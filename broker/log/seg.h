@@ -39,6 +39,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/text.h"
 #include "fs/fs.h"
 #include "record/batch.h"
 
@@ -75,7 +76,7 @@ struct seg_recent {
 struct seg {
     _Atomic int32_t count;
     struct fs *fs;
-    char *stem; /* path without extension */
+    struct text *dir;
     int64_t base_offset;
     struct fs_file *file;
 
@@ -106,12 +107,18 @@ struct seg {
     int32_t index_interval_bytes;
 };
 
-/* Make a new, empty segment. */
-MUST_USE enum err seg_create(struct fs *fs, const char *dir, int64_t base_offset, int64_t now_ms,
+/* Each log has at least one. */
+_Static_assert(sizeof(struct seg) <= 224, "a segment's own memory");
+
+/* Make a new, empty segment. It holds `dir`. */
+MUST_USE enum err seg_create(struct fs *fs, struct text *dir, int64_t base_offset, int64_t now_ms,
                              struct seg **out);
 
 /* Open one that exists; its end is the file's, its next offset is not known yet (see recover.c). */
-MUST_USE enum err seg_open(struct fs *fs, const char *dir, int64_t base_offset, struct seg **out);
+MUST_USE enum err seg_open(struct fs *fs, struct text *dir, int64_t base_offset, struct seg **out);
+
+/* The path of one of its files, for example "log". mem_free */
+char *seg_path(const struct seg *seg, const char *extension);
 
 struct seg *seg_get(struct seg *seg);
 void seg_put(struct seg *seg);

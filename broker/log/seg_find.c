@@ -206,7 +206,9 @@ bool seg_index_is_right(struct seg *seg, int64_t position, int64_t offset)
 
 void seg_forget_index(struct seg *seg)
 {
-    log_warn(LOGGER, "an index does not fit its log and is not used", "file=%s.index", seg->stem);
+    char *path = seg_path(seg, "index");
+    log_warn(LOGGER, "an index does not fit its log and is not used", "file=%s", path);
+    mem_free(path);
     pthread_mutex_lock(&seg->lock);
     seg->index_count = 0;
     seg->hint_offset = seg->base_offset;

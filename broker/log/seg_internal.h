@@ -3,9 +3,6 @@
 
 #include "log/seg.h"
 
-/* mem_free */
-char *seg_path(const struct seg *seg, const char *extension);
-
 /* Read the index files, if they have not been yet. With the lock held. */
 void seg_load_index(struct seg *seg);
 

@@ -14,14 +14,14 @@
 static enum err delete_files(struct plog *log, struct seg *seg)
 {
     char *paths[SEG_FILES];
-    if (log->reaper == NULL || log->config.file_delete_delay_ms <= 0) {
+    if (log->reaper == NULL || log->config->config.file_delete_delay_ms <= 0) {
         return seg_delete_files(seg);
     }
     enum err err = seg_put_aside(seg, paths);
     log->put_aside = true;
     for (int i = 0; i < SEG_FILES; i++) {
         if (paths[i] != NULL) {
-            reaper_add(log->reaper, paths[i], log->config.file_delete_delay_ms);
+            reaper_add(log->reaper, paths[i], log->config->config.file_delete_delay_ms);
             mem_free(paths[i]);
         }
     }
@@ -41,7 +41,7 @@ static enum err drop_seg(struct plog *log, int32_t at)
     memmove(&log->segs[at], &log->segs[at + 1],
             (size_t)(log->segs_count - at) * sizeof(log->segs[0]));
     seg_put(seg);
-    return fs_sync_dir(log->fs, log->dir);
+    return fs_sync_dir(log->fs, log->dir->chars);
 }
 
 /* ---- the end ---- */
@@ -129,7 +129,8 @@ enum err plog_truncate_to(struct plog *log, int64_t offset)
     if (err == ERR_OK) {
         err = plog_rebuild_producers(log, offset);
     }
-    log_info(LOGGER, "truncated", "dir=%s from=%" PRId64 " to=%" PRId64, log->dir, end, offset);
+    log_info(LOGGER, "truncated", "dir=%s from=%" PRId64 " to=%" PRId64, log->dir->chars, end,
+             offset);
     return err == ERR_OK ? ERR_OK : plog_fail(log, err, "truncate");
 }
 
@@ -145,7 +146,7 @@ static enum err replace_segs(struct plog *log, int64_t offset)
         err = delete_files(log, log->segs[0]);
     }
     if (err == ERR_OK) {
-        err = fs_sync_dir(log->fs, log->dir);
+        err = fs_sync_dir(log->fs, log->dir->chars);
     }
     if (err == ERR_OK) {
         err = plog_new_seg(log, offset, clock_wall_ms(log->clock));
@@ -168,7 +169,7 @@ enum err plog_restart_at(struct plog *log, int64_t offset)
     if (err != ERR_OK) {
         return plog_fail(log, err, "restart");
     }
-    producers_clear(log->producers);
+    producers_clear(&log->producers);
     epochs_truncate_end(&log->epochs, 0);
     atomic_store_explicit(&log->offset_end, offset, memory_order_release);
     atomic_store_explicit(&log->log_start, offset, memory_order_release);
@@ -181,7 +182,7 @@ enum err plog_restart_at(struct plog *log, int64_t offset)
 
 bool plog_may_delete_records(const struct plog *log)
 {
-    return (log->config.cleanup_policy & TOPIC_CLEANUP_DELETE) != 0;
+    return (log->config->config.cleanup_policy & TOPIC_CLEANUP_DELETE) != 0;
 }
 
 enum err plog_set_log_start(struct plog *log, int64_t offset)
@@ -203,7 +204,7 @@ static const char *why_delete(struct plog *log, int64_t total_bytes, int64_t nex
                               int64_t offset_hw, int64_t now_ms)
 {
     struct seg *seg = log->segs[0];
-    const struct topic_config *config = &log->config;
+    const struct topic_config *config = &log->config->config;
     if (next_base > offset_hw) {
         return NULL;
     }
@@ -251,7 +252,7 @@ enum err plog_delete_old_segments(struct plog *log, int64_t offset_hw, int64_t n
     if (atomic_load(&log->failed)) {
         return ERR_KAFKA_STORAGE_ERROR;
     }
-    producers_expire(log->producers, now_ms, log->producer_expiration_ms);
+    producers_expire(&log->producers, now_ms, log->producer_expiration_ms);
     int64_t total = plog_size_bytes(log);
     int32_t deleted = 0;
     enum err err = ERR_OK;
@@ -266,7 +267,7 @@ enum err plog_delete_old_segments(struct plog *log, int64_t offset_hw, int64_t n
             break;
         }
         log_info(LOGGER, "deleting segment",
-                 "dir=%s base_offset=%" PRId64 " size=%" PRId64 " reason=%s", log->dir,
+                 "dir=%s base_offset=%" PRId64 " size=%" PRId64 " reason=%s", log->dir->chars,
                  oldest->base_offset, oldest->size_bytes, why);
         total -= oldest->size_bytes;
         err = delete_oldest(log, next_base, now_ms);

@@ -27,7 +27,7 @@ enum {
 
 char *plog_snapshot_path(const struct plog *log, int64_t offset)
 {
-    return mem_printf("%s/%020" PRId64 ".snapshot", log->dir, offset);
+    return mem_printf("%s/%020" PRId64 ".snapshot", log->dir->chars, offset);
 }
 
 /* ---- which there are ---- */
@@ -62,7 +62,7 @@ static int offset_order(const void *a, const void *b)
 static enum err list_snapshots(struct plog *log, struct offsets *out)
 {
     *out = (struct offsets){0};
-    enum err err = fs_list(log->fs, log->dir, on_entry, out);
+    enum err err = fs_list(log->fs, log->dir->chars, on_entry, out);
     if (out->count > 1) {
         qsort(out->items, (size_t)out->count, sizeof(out->items[0]), offset_order);
     }
@@ -94,7 +94,7 @@ enum err plog_remove_snapshots_behind(struct plog *log, int64_t offset)
         }
     }
     mem_free(found.items);
-    return err == ERR_OK && removed ? fs_sync_dir(log->fs, log->dir) : err;
+    return err == ERR_OK && removed ? fs_sync_dir(log->fs, log->dir->chars) : err;
 }
 
 static bool is_base(const struct plog *log, int64_t offset)
@@ -133,11 +133,11 @@ enum err plog_snapshot_placed(struct plog *log)
 bool plog_snapshot_content(const struct plog *log, struct buf *out)
 {
     int64_t end = plog_offset_end(log);
-    bool empty = end == log->segs[0]->base_offset && producers_count(log->producers) == 0;
+    bool empty = end == log->segs[0]->base_offset && producers_count(&log->producers) == 0;
     if (end <= log->snapshot_newest || empty) {
         return false;
     }
-    producers_snapshot_write(log->producers, out);
+    producers_snapshot_write(&log->producers, out);
     return true;
 }
 
@@ -164,7 +164,7 @@ static enum err read_snapshot(struct plog *log, int64_t offset)
     size_t size;
     enum err err = fs_read_all(log->fs, path, SNAPSHOT_FILE_MAX, &data, &size);
     if (err == ERR_OK) {
-        err = producers_snapshot_read(log->producers, (struct bytes){(const uint8_t *)data, size});
+        err = producers_snapshot_read(&log->producers, (struct bytes){(const uint8_t *)data, size});
         mem_free(data);
     }
     if (err == ERR_CORRUPT || err == ERR_INVALID) {
@@ -191,7 +191,7 @@ static enum err replay_seg(struct plog *log, struct seg *seg, int64_t from, int6
     while ((err = batch_reader_next(&reader, &header, &batch)) == ERR_OK &&
            header.base_offset < to) {
         if (header.magic == 2 && header.base_offset >= from) {
-            producers_update(log->producers, &header);
+            producers_update(&log->producers, &header);
         }
     }
     batch_reader_fini(&reader);
@@ -226,7 +226,7 @@ static struct seg *seg_before(const struct plog *log, int64_t offset)
  * restarted leader can end a producer with OUT_OF_ORDER_SEQUENCE_NUMBER. */
 static void recall(struct plog *log, int64_t snapshot)
 {
-    struct seg *seg = producers_count(log->producers) > 0 ? seg_before(log, snapshot) : NULL;
+    struct seg *seg = producers_count(&log->producers) > 0 ? seg_before(log, snapshot) : NULL;
     if (seg == NULL) {
         return;
     }
@@ -237,7 +237,7 @@ static void recall(struct plog *log, int64_t snapshot)
     /* An error here is one for whoever reads these batches for their own sake. */
     while (batch_reader_next(&reader, &header, &batch) == ERR_OK && header.base_offset < snapshot &&
            header.magic == 2) {
-        producers_recall(log->producers, &header);
+        producers_recall(&log->producers, &header);
     }
     batch_reader_fini(&reader);
 }
@@ -245,7 +245,7 @@ static void recall(struct plog *log, int64_t snapshot)
 enum err plog_rebuild_producers(struct plog *log, int64_t offset)
 {
     struct offsets found;
-    producers_clear(log->producers);
+    producers_clear(&log->producers);
     log->snapshot_newest = -1;
     enum err err = list_snapshots(log, &found);
     int64_t from = log->segs[0]->base_offset;

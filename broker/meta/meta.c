@@ -15,11 +15,14 @@ struct meta_brokers_block {
 };
 
 /* The ids of a partition, counted: snapshots share them, so that a copy of a topic with thousands
- * of partitions, of which an update changes a few, is one of plain structs. */
+ * of partitions, of which an update changes a few, is one of plain structs. Partitions with the
+ * same ids share them, too. */
 struct ids_block {
     _Atomic int32_t count;
     int32_t ids[]; /* replicas, then ISR, then offline ones */
 };
+
+enum { ALIKE_LOOKED_AT = 8 };
 
 static char *text_dup(const char *text)
 {
@@ -57,6 +60,18 @@ static void partition_init(struct meta_partition *to, const struct meta_partitio
 static struct ids_block *block_of(const struct meta_partition *partition)
 {
     return container_of((uintptr_t)partition->replicas, struct ids_block, ids);
+}
+
+static bool ids_equal(const int32_t *a, int32_t a_count, const int32_t *b, int32_t b_count)
+{
+    return a_count == b_count && (a_count == 0 || memcmp(a, b, (size_t)a_count * sizeof(*a)) == 0);
+}
+
+static bool ids_alike(const struct meta_partition *a, const struct meta_partition *b)
+{
+    return ids_equal(a->replicas, a->replicas_count, b->replicas, b->replicas_count) &&
+           ids_equal(a->isr, a->isr_count, b->isr, b->isr_count) &&
+           ids_equal(a->offline, a->offline_count, b->offline, b->offline_count);
 }
 
 static void partition_share(struct meta_partition *to, const struct meta_partition *from)
@@ -402,6 +417,35 @@ static struct meta_topic *edit_own(struct meta *next, int32_t at)
     return topic;
 }
 
+/* A partition near `at` with the same ids: brokers take turns, so mostly there is one. */
+static const struct meta_partition *find_alike(const struct meta_topic *topic, int32_t at,
+                                               const struct meta_partition *partition)
+{
+    for (int32_t i = at - 1; i >= 0 && i >= at - ALIKE_LOOKED_AT; i--) {
+        if (ids_alike(&topic->partitions[i], partition)) {
+            return &topic->partitions[i];
+        }
+    }
+    return NULL;
+}
+
+/* Without ids of its own where another one has them. */
+static void topic_fill_partition(struct meta_topic *topic, int32_t at,
+                                 const struct meta_partition *partition)
+{
+    struct meta_partition *to = &topic->partitions[at];
+    const struct meta_partition *alike = find_alike(topic, at, partition);
+    if (alike == NULL) {
+        partition_init(to, partition);
+        return;
+    }
+    struct meta_partition filled = *partition;
+    filled.replicas = alike->replicas;
+    filled.isr = alike->isr;
+    filled.offline = alike->offline;
+    partition_share(to, &filled);
+}
+
 static void topic_set_partition(struct meta_topic *topic, const struct meta_partition *partition)
 {
     bool found;
@@ -416,7 +460,7 @@ static void topic_set_partition(struct meta_topic *topic, const struct meta_part
                 (count - (size_t)at) * sizeof(*topic->partitions));
         topic->partitions_count++;
     }
-    partition_init(&topic->partitions[at], partition);
+    topic_fill_partition(topic, at, partition);
 }
 
 static void edit_insert(struct meta_edit *edit, int32_t at, struct meta_topic *topic)

@@ -29,13 +29,22 @@ static void wait_put(struct wait_source *source)
     part_put(of_wait(source));
 }
 
+static struct text *hold_name(struct str topic, struct plog *log)
+{
+    if (str_eq(topic, plog_topic(log))) {
+        return plog_topic_hold(log);
+    }
+    return text_new(topic);
+}
+
 struct part *part_new(const struct part_options *options, struct plog *log, int64_t offset_hw)
 {
     struct part *part = mem_new(struct part);
     actor_init(&part->actor, part_turn_end);
     atomic_init(&part->count, 1);
     wait_source_init(&part->wait, options->loop_count, wait_get, wait_put);
-    part->topic = (struct str){str_dup(options->topic), options->topic.size};
+    part->name = hold_name(options->topic, log);
+    part->topic = str_of(part->name->chars);
     part->topic_id = options->topic_id;
     part->index = options->index;
     part->clock = options->clock;
@@ -73,7 +82,7 @@ static void part_free(struct part *part)
     plog_release(part->log);
     wait_source_fini(&part->wait);
     actor_fini(&part->actor);
-    mem_free((void *)(uintptr_t)part->topic.ptr);
+    text_put(part->name);
     mem_free(part);
 }
 

@@ -25,6 +25,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/text.h"
 #include "base/uuid.h"
 #include "config/topic_config.h"
 #include "log/plog.h"
@@ -95,7 +96,8 @@ struct part {
     struct actor actor;
     _Atomic int32_t count;
     struct wait_source wait;
-    struct str topic; /* NUL-terminated */
+    struct text *name; /* of the topic; often the log's */
+    struct str topic;  /* that; NUL-terminated */
     struct uuid topic_id;
     int32_t index;
     struct clock *clock;
@@ -133,6 +135,9 @@ struct part {
     int32_t fetched_from; /* the control loop's: whose fetcher has it; -1: none */
     int32_t fetched_by;   /* likewise: which of them */
 };
+
+/* There are tens of thousands of them. */
+_Static_assert(sizeof(struct part) <= 464, "a partition's own memory");
 
 struct part_options {
     struct str topic;

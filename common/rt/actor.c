@@ -21,10 +21,18 @@
 
 #include <stddef.h>
 
+#include "base/mem.h"
 #include "base/must.h"
 
 /* Stands for "somebody is inside" at the end of the chain; never run. */
 static struct actor_msg running;
+
+/* What few actors need, and only those have. */
+struct actor_away {
+    struct work work;
+    struct actor *actor;
+    struct worker_pool *pool; /* NULL: inline again */
+};
 
 /* The actor that this thread is inside of. */
 static _Thread_local struct actor *inside;
@@ -43,7 +51,7 @@ static void on_again(struct loop_msg *msg)
 
 static void on_work(struct work *work)
 {
-    actor_turn(container_of(work, struct actor, work));
+    actor_turn(container_of(work, struct actor_away, work)->actor);
 }
 
 void actor_init(struct actor *actor, void (*turn_end)(struct actor *actor))
@@ -52,13 +60,14 @@ void actor_init(struct actor *actor, void (*turn_end)(struct actor *actor))
     atomic_init(&actor->inbox, NULL);
     loop_task_init(&actor->resume, on_resume);
     actor->again.fn = on_again;
-    actor->work.run = on_work;
 }
 
 void actor_fini(struct actor *actor)
 {
     must(actor_idle(actor));
     must(actor->pending == NULL);
+    mem_free(actor->away);
+    actor->away = NULL;
 }
 
 bool actor_here(const struct actor *actor)
@@ -116,12 +125,18 @@ static bool actor_run_some(struct actor *actor)
            atomic_load_explicit(&actor->inbox, memory_order_relaxed) != &running;
 }
 
+/* On a pool. */
+static bool runs_away(const struct actor *actor)
+{
+    return actor->away != NULL && actor->away->pool != NULL;
+}
+
 /* A turn has spent its bound: go on behind everything else that the loop has to do, its sockets
  * too, or on the pool. */
 static void actor_yield(struct actor *actor)
 {
-    if (actor->executor != NULL) {
-        worker_submit(actor->executor, &actor->work);
+    if (runs_away(actor)) {
+        worker_submit(actor->away->pool, &actor->away->work);
         return;
     }
     must(loop_current() != NULL);
@@ -145,8 +160,8 @@ static void actor_turn(struct actor *actor)
 /* We are the runner, but not here and now: at the end of the turn, or on its pool. */
 static void actor_begin_later(struct actor *actor)
 {
-    if (actor->executor != NULL) {
-        worker_submit(actor->executor, &actor->work);
+    if (runs_away(actor)) {
+        worker_submit(actor->away->pool, &actor->away->work);
         return;
     }
     must(loop_current() != NULL);
@@ -169,7 +184,7 @@ void actor_post(struct actor *actor, struct actor_msg *msg)
     if (!actor_push(actor, msg)) {
         return;
     }
-    if (inside != NULL || actor->executor != NULL) {
+    if (inside != NULL || runs_away(actor)) {
         actor_begin_later(actor);
     } else {
         actor_turn(actor);
@@ -191,5 +206,10 @@ bool actor_idle(const struct actor *actor)
 void actor_set_executor(struct actor *actor, struct worker_pool *pool)
 {
     must(actor_here(actor));
-    actor->executor = pool;
+    if (actor->away == NULL) {
+        actor->away = mem_new(struct actor_away);
+        actor->away->work.run = on_work;
+        actor->away->actor = actor;
+    }
+    actor->away->pool = pool;
 }

@@ -25,6 +25,7 @@ enum { ACTOR_TURN_MESSAGES = 32, ACTOR_TURN_BYTES = 1 << 20 };
 
 struct actor;
 struct actor_msg;
+struct actor_away;
 
 /* Embedded in a request, a timer, ...; owned by the actor from post to call. */
 struct actor_msg {
@@ -38,8 +39,7 @@ struct actor {
     struct actor_msg *pending;         /* taken but not yet run; the runner's */
     struct loop_task resume;           /* begins on the loop whose actor posted */
     struct loop_msg again;             /* goes on after the bound, on the runner's loop */
-    struct worker_pool *executor;      /* NULL: inline */
-    struct work work;                  /* for the executor */
+    struct actor_away *away;           /* where it runs once it has run on a pool; NULL: inline */
     /* Called once at the end of every turn in which messages ran, still inside the actor: the place
      * to write what the messages gathered and to publish. May be NULL. */
     void (*turn_end)(struct actor *actor);

@@ -35,8 +35,8 @@ static void try_batches(struct producers *producers, const uint8_t *entry)
 
 static void try_snapshot(struct bytes in)
 {
-    struct producers *first = producers_new();
-    struct producers *again = producers_new();
+    struct producers *first = mem_new(struct producers);
+    struct producers *again = mem_new(struct producers);
     struct buf out = {0};
     if (producers_snapshot_read(first, in) != ERR_OK) {
         must(producers_count(first) == 0);
@@ -49,8 +49,10 @@ static void try_snapshot(struct bytes in)
         }
     }
     buf_fini(&out);
-    producers_free(first);
-    producers_free(again);
+    producers_clear(first);
+    mem_free(first);
+    producers_clear(again);
+    mem_free(again);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -95,7 +95,7 @@ enum err __wrap_plog_open(const struct plog_options *options, struct plog **out,
 {
     enum err err = __real_plog_open(options, out, msg);
     if (err == ERR_OK && sim_bug_on(SIM_BUG_FORGET_PRODUCERS)) {
-        producers_clear((*out)->producers);
+        producers_clear(&(*out)->producers);
     }
     if (err == ERR_OK && sim_bug_on(SIM_BUG_RECOVERY) && !options->clean &&
         plog_offset_end(*out) > plog_log_start(*out)) {

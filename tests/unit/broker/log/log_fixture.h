@@ -344,18 +344,19 @@ static inline struct buf producers_sorted(const struct producers *producers)
 /* The producers must be those that reading the model's first `count` batches gives. */
 static inline void check_producers(const struct log_world *w, int32_t count)
 {
-    struct producers *expected = producers_new();
+    struct producers *expected = mem_new(struct producers);
     for (int32_t i = 0; i < count; i++) {
         producers_update(expected, &w->model.batches[i].header);
     }
     struct buf want = producers_sorted(expected);
-    struct buf have = producers_sorted(w->log->producers);
+    struct buf have = producers_sorted(&w->log->producers);
     cr_assert_eq(have.size, want.size, "%d producers instead of %d",
-                 producers_count(w->log->producers), producers_count(expected));
+                 producers_count(&w->log->producers), producers_count(expected));
     cr_assert_eq(memcmp(have.data, want.data, want.size), 0, "producer state");
     buf_fini(&want);
     buf_fini(&have);
-    producers_free(expected);
+    producers_clear(expected);
+    mem_free(expected);
 }
 
 /* So must the epochs, from the log start on. */

@@ -229,7 +229,7 @@ Test(manifest, producers_are_known_again)
     for (int life = 0; life < 2; life++) {
         cr_assert(close_world(&w));
         cr_assert_eq(lists_of_opening(&w), ROOT_LISTS);
-        cr_assert_eq(producers_count(log_of(&w, 1)->producers), 1);
+        cr_assert_eq(producers_count(&log_of(&w, 1)->producers), 1);
         struct buf data = make_batch((struct batch_want){
             .records = 1, .first_ms = LOG_EPOCH_MS, .producer = 9, .sequence = 0});
         struct plog_batch batch = plog_batch_of(&data);

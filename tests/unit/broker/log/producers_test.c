@@ -40,7 +40,7 @@ static void expect(struct producers *producers, struct batch_header batch, enum 
 
 Test(producers, sequences_follow_each_other)
 {
-    struct producers *p = producers_new();
+    struct producers *p = mem_new(struct producers);
     expect(p, header(1, 0, 0, 3), ERR_OK, false);
     expect(p, header(1, 0, 3, 1), ERR_OK, false);
     expect(p, header(1, 0, 5, 1), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, false);
@@ -49,12 +49,13 @@ Test(producers, sequences_follow_each_other)
     expect(p, header(1, 0, 4, 1), ERR_OK, false);
     expect(p, header(1, 0, 4, 2), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, false);
     expect(p, header(2, 0, 0, 1), ERR_OK, false);
-    producers_free(p);
+    producers_clear(p);
+    mem_free(p);
 }
 
 Test(producers, the_last_five_batches_are_recognised)
 {
-    struct producers *p = producers_new();
+    struct producers *p = mem_new(struct producers);
     for (int i = 0; i < 7; i++) {
         expect(p, header(1, 0, i * 2, 2), ERR_OK, false);
     }
@@ -63,43 +64,47 @@ Test(producers, the_last_five_batches_are_recognised)
     }
     expect(p, header(1, 0, 2, 2), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, false);
     expect(p, header(1, 0, 12, 1), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, false);
-    producers_free(p);
+    producers_clear(p);
+    mem_free(p);
 }
 
 Test(producers, an_unknown_producer_may_begin_anywhere)
 {
-    struct producers *p = producers_new();
+    struct producers *p = mem_new(struct producers);
     expect(p, header(1, 4, 77, 2), ERR_OK, false);
     expect(p, header(1, 4, 79, 1), ERR_OK, false);
-    producers_free(p);
+    producers_clear(p);
+    mem_free(p);
 }
 
 Test(producers, a_new_epoch_begins_at_zero_and_an_old_one_is_fenced)
 {
-    struct producers *p = producers_new();
+    struct producers *p = mem_new(struct producers);
     expect(p, header(1, 1, 0, 5), ERR_OK, false);
     expect(p, header(1, 2, 5, 1), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, false);
     expect(p, header(1, 2, 0, 1), ERR_OK, false);
     expect(p, header(1, 1, 5, 1), ERR_INVALID_PRODUCER_EPOCH, false);
     expect(p, header(1, 1, 0, 5), ERR_INVALID_PRODUCER_EPOCH, false);
     expect(p, header(1, 2, 0, 1), ERR_OK, true);
-    producers_free(p);
+    producers_clear(p);
+    mem_free(p);
 }
 
 Test(producers, sequences_wrap_to_zero)
 {
-    struct producers *p = producers_new();
+    struct producers *p = mem_new(struct producers);
     expect(p, header(1, 0, INT32_MAX - 1, 1), ERR_OK, false);
     expect(p, header(1, 0, INT32_MAX, 3), ERR_OK, false); /* MAX, 0, 1 */
     expect(p, header(1, 0, INT32_MAX, 3), ERR_OK, true);
     expect(p, header(1, 0, 2, 1), ERR_OK, false);
     expect(p, header(1, 0, 0, 1), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, false);
-    producers_free(p);
+    producers_clear(p);
+    mem_free(p);
 }
 
 Test(producers, what_a_leader_has_checked_is_not_checked_again)
 {
-    struct producers *p = producers_new();
+    struct producers *p = mem_new(struct producers);
     struct producers_duplicate duplicate;
     struct batch_header gap = header(1, 0, 50, 1);
     expect(p, header(1, 1, 0, 1), ERR_OK, false);
@@ -108,12 +113,13 @@ Test(producers, what_a_leader_has_checked_is_not_checked_again)
                  ERR_INVALID_PRODUCER_EPOCH);
     gap.producer_epoch = 1;
     cr_assert_eq(producers_check(p, &gap, PRODUCERS_COORDINATOR, &duplicate), ERR_OK);
-    producers_free(p);
+    producers_clear(p);
+    mem_free(p);
 }
 
 Test(producers, expire_when_idle_but_not_within_a_transaction)
 {
-    struct producers *p = producers_new();
+    struct producers *p = mem_new(struct producers);
     struct batch_header open = header(3, 0, 0, 1);
     open.attributes = BATCH_ATTR_TRANSACTIONAL;
     expect(p, header(1, 0, 0, 1), ERR_OK, false);
@@ -124,13 +130,14 @@ Test(producers, expire_when_idle_but_not_within_a_transaction)
     producers_expire(p, LOG_EPOCH_MS + 1000, 1000);
     cr_assert_eq(producers_count(p), 1);
     expect(p, header(1, 0, 17, 1), ERR_OK, false);
-    producers_free(p);
+    producers_clear(p);
+    mem_free(p);
 }
 
 Test(producers, a_snapshot_keeps_the_last_batch_only)
 {
-    struct producers *p = producers_new();
-    struct producers *q = producers_new();
+    struct producers *p = mem_new(struct producers);
+    struct producers *q = mem_new(struct producers);
     struct buf content = {0};
     for (int i = 0; i < 3; i++) {
         expect(p, header(1, 3, i, 1), ERR_OK, false);
@@ -141,13 +148,15 @@ Test(producers, a_snapshot_keeps_the_last_batch_only)
     expect(q, header(1, 3, 2, 1), ERR_OK, true);
     expect(q, header(1, 3, 3, 1), ERR_OK, false);
     buf_fini(&content);
-    producers_free(p);
-    producers_free(q);
+    producers_clear(p);
+    mem_free(p);
+    producers_clear(q);
+    mem_free(q);
 }
 
 Test(producers, a_damaged_snapshot_leaves_nothing)
 {
-    struct producers *p = producers_new();
+    struct producers *p = mem_new(struct producers);
     struct buf content = {0};
     expect(p, header(1, 0, 0, 1), ERR_OK, false);
     expect(p, header(2, 0, 0, 1), ERR_OK, false);
@@ -163,7 +172,8 @@ Test(producers, a_damaged_snapshot_leaves_nothing)
         cr_assert_eq(producers_snapshot_read(p, (struct bytes){content.data, size}), ERR_CORRUPT);
     }
     buf_fini(&content);
-    producers_free(p);
+    producers_clear(p);
+    mem_free(p);
 }
 
 /* ---- in a log ---- */
@@ -256,12 +266,12 @@ Test(producers_in_a_log, that_were_forgotten_do_not_come_back_with_a_clean_stop)
     cr_assert_eq(world_open(&w), ERR_OK);
     log_append_ok(&w, of(0, 1), 0);
     world_reopen(&w, true);
-    cr_assert_eq(producers_count(w.log->producers), 1);
+    cr_assert_eq(producers_count(&w.log->producers), 1);
     cr_assert_eq(plog_delete_old_segments(w.log, 0, LOG_EPOCH_MS + 5 + 24 * 3600 * 1000), ERR_OK);
-    cr_assert_eq(producers_count(w.log->producers), 0);
+    cr_assert_eq(producers_count(&w.log->producers), 0);
     log_fill(&w, 1, 10);
     world_reopen(&w, true);
-    cr_assert_eq(producers_count(w.log->producers), 0);
+    cr_assert_eq(producers_count(&w.log->producers), 0);
     world_end(&w);
 }
 
@@ -277,7 +287,7 @@ Test(producers_in_a_log, truncation_takes_their_batches_back)
     (void)check_log(&w);
     log_append_ok(&w, of(2, 2), 0);
     cr_assert_eq(plog_restart_at(w.log, 100), ERR_OK);
-    cr_assert_eq(producers_count(w.log->producers), 0);
+    cr_assert_eq(producers_count(&w.log->producers), 0);
     log_append_ok(&w, of(55, 1), 0);
     world_end(&w);
 }

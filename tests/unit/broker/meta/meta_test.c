@@ -199,3 +199,45 @@ Test(meta, random_edits_match_a_model)
     }
     meta_cell_fini(&cell);
 }
+
+static void put_isr(struct meta_edit *edit, int32_t index, int32_t isr_count)
+{
+    int32_t ids[] = {1, 2};
+    struct meta_partition partition = {.index = index,
+                                       .leader = 1,
+                                       .replicas = ids,
+                                       .replicas_count = 2,
+                                       .isr = ids,
+                                       .isr_count = isr_count};
+    meta_edit_partition(edit, STR("t"), id_of(1), &partition);
+}
+
+/* Thousands of partitions of few brokers: the same ids are there once. One that changes gets others
+ * and leaves its neighbours theirs. */
+Test(meta, partitions_with_the_same_ids_share_them)
+{
+    struct meta_cell cell;
+    meta_cell_init(&cell);
+    struct meta_edit *edit = meta_edit_begin(&cell);
+    for (int32_t i = 0; i < 4; i++) {
+        put_isr(edit, i, i % 2 + 1); /* two kinds, in turn */
+    }
+    meta_edit_commit(edit);
+    struct meta *meta = meta_cell_get(&cell);
+    const struct meta_partition *p = meta_find(meta, STR("t"))->partitions;
+    cr_assert_eq(p[2].replicas, p[0].replicas);
+    cr_assert_eq(p[3].isr, p[1].isr);
+    cr_assert_neq(p[1].replicas, p[0].replicas);
+    edit = meta_edit_begin(&cell);
+    put_isr(edit, 0, 2);
+    meta_edit_commit(edit);
+    meta_put(meta);
+    meta = meta_cell_get(&cell);
+    p = meta_find(meta, STR("t"))->partitions;
+    cr_assert_eq(p[0].isr_count, 2);
+    cr_assert_eq(p[0].isr[1], 2);
+    cr_assert_eq(p[2].isr_count, 1);
+    cr_assert_eq(p[2].isr[0], 1);
+    meta_put(meta);
+    meta_cell_fini(&cell);
+}
