@@ -506,29 +506,25 @@ static void configure_in_actor(struct actor *actor, struct actor_msg *msg)
     mem_free(configure);
 }
 
-struct configure_walk {
-    struct replicas *replicas;
-    struct str topic;
-};
-
 static void configure_part(void *arg, struct part *part)
 {
-    const struct configure_walk *walk = arg;
-    if (walk->topic.ptr != NULL && !str_eq(walk->topic, part->topic)) {
-        return;
-    }
+    struct replicas *replicas = arg;
     struct configure_msg *configure = mem_new(struct configure_msg);
     configure->msg.fn = configure_in_actor;
     configure->part = part_get(part);
-    topic_configs_get(walk->replicas->broker->topic_configs, part->topic, &configure->config);
-    throttle_part(walk->replicas->broker, part);
+    topic_configs_get(replicas->broker->topic_configs, part->topic, &configure->config);
+    throttle_part(replicas->broker, part);
     part_post(part, &configure->msg);
 }
 
 void replicas_configure(struct replicas *replicas, struct str topic)
 {
-    struct configure_walk walk = {replicas, topic};
-    parts_each(&replicas->broker->parts, configure_part, &walk);
+    struct parts *parts = &replicas->broker->parts;
+    if (topic.ptr == NULL) {
+        parts_each(parts, configure_part, replicas);
+    } else {
+        parts_each_of(parts, topic, configure_part, replicas);
+    }
 }
 
 /* ---- a log directory has failed ---- */

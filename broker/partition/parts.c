@@ -290,14 +290,27 @@ void parts_edit(struct parts *parts, const struct parts_change *changes, int32_t
     table_put(before);
 }
 
+static void topic_each(struct parts_topic *topic, void (*fn)(void *arg, struct part *part),
+                       void *arg)
+{
+    for (int32_t i = 0; topic != NULL && i < topic->parts_count; i++) {
+        fn(arg, topic->parts[i]);
+    }
+}
+
 void parts_each(struct parts *parts, void (*fn)(void *arg, struct part *part), void *arg)
 {
     struct parts_table *table = parts_hold(parts);
     for (uint32_t i = 0; i < table->slots_count; i++) {
-        struct parts_topic *topic = table->by_name[i];
-        for (int32_t j = 0; topic != NULL && j < topic->parts_count; j++) {
-            fn(arg, topic->parts[j]);
-        }
+        topic_each(table->by_name[i], fn, arg);
     }
+    table_put(table);
+}
+
+void parts_each_of(struct parts *parts, struct str topic, void (*fn)(void *arg, struct part *part),
+                   void *arg)
+{
+    struct parts_table *table = parts_hold(parts);
+    topic_each(*table_slot(table, topic, name_hash(topic)), fn, arg);
     table_put(table);
 }

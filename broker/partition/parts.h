@@ -59,5 +59,9 @@ void parts_edit(struct parts *parts, const struct parts_change *changes, int32_t
 /* Call for every partition of a snapshot taken now, on the calling thread. */
 void parts_each(struct parts *parts, void (*fn)(void *arg, struct part *part), void *arg);
 
+/* Likewise, for those of one topic. */
+void parts_each_of(struct parts *parts, struct str topic, void (*fn)(void *arg, struct part *part),
+                   void *arg);
+
 /* One reference for the caller, or NULL. From any thread; takes the lock. */
 struct part *parts_lookup(struct parts *parts, struct str topic, int32_t index);

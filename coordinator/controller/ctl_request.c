@@ -614,6 +614,13 @@ static void set_unclean(struct ctl *ctl, struct str name, int allowed)
     }
 }
 
+static void touch_leaderless(struct ctl *ctl, struct ctl_part *part)
+{
+    if (!ctl_part_has_leader(ctl, part)) {
+        ctl_part_touch(ctl, part);
+    }
+}
+
 void ctl_unclean_event(struct ctl *ctl, const struct ctl_event *event)
 {
     struct str name = event->u.unclean.topic;
@@ -623,13 +630,7 @@ void ctl_unclean_event(struct ctl *ctl, const struct ctl_event *event)
     } else {
         set_unclean(ctl, name, event->u.unclean.allowed);
     }
-    for (int32_t s = 0; ctl->phase == CTL_ACTIVE && s < ctl->slots_count; s++) {
-        struct ctl_part *part = ctl->slots[s];
-        if (part != NULL && !part->tombstone && !ctl_part_has_leader(ctl, part) &&
-            (name.ptr == NULL || str_eq(part->topic->name, name))) {
-            ctl_part_touch(ctl, part);
-        }
-    }
+    ctl_parts_each(ctl, name, touch_leaderless);
 }
 
 /* ---- Balance. */

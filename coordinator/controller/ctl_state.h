@@ -362,6 +362,9 @@ void ctl_sent_failed(struct ctl *ctl, struct ctl_broker *broker);
 struct ctl_topic *ctl_find_topic(const struct ctl *ctl, struct str name);
 struct ctl_topic *ctl_find_topic_id(const struct ctl *ctl, struct uuid id);
 struct ctl_part *ctl_find_part(const struct ctl_topic *topic, int32_t index);
+/* While active: for every partition that there is, or, unless the name is null, those of a topic.
+ */
+void ctl_parts_each(struct ctl *ctl, struct str name, void (*fn)(struct ctl *, struct ctl_part *));
 void ctl_topics_event(struct ctl *ctl, const struct ctl_event *event);
 void ctl_topic_event(struct ctl *ctl, const struct ctl_event *event);
 void ctl_topic_wrote(struct ctl *ctl, struct ctl_topic *topic, enum err err);

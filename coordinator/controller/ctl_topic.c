@@ -42,6 +42,22 @@ struct ctl_part *ctl_find_part(const struct ctl_topic *topic, int32_t index)
     return low < topic->parts_count && topic->parts[low]->index == index ? topic->parts[low] : NULL;
 }
 
+void ctl_parts_each(struct ctl *ctl, struct str name, void (*fn)(struct ctl *, struct ctl_part *))
+{
+    const struct ctl_topic *topic = name.ptr != NULL ? ctl_find_topic(ctl, name) : NULL;
+    if (ctl->phase != CTL_ACTIVE) {
+        return;
+    }
+    for (int32_t i = 0; topic != NULL && i < topic->parts_count; i++) {
+        fn(ctl, topic->parts[i]);
+    }
+    for (int32_t s = 0; name.ptr == NULL && s < ctl->slots_count; s++) {
+        if (ctl->slots[s] != NULL && !ctl->slots[s]->tombstone) {
+            fn(ctl, ctl->slots[s]);
+        }
+    }
+}
+
 /* ---- Making and freeing. */
 
 static struct ctl_topic *topic_new(struct ctl *ctl, struct str name)

@@ -353,6 +353,13 @@ static void set_min_insync(struct ctl *ctl, struct str name, int32_t count)
     }
 }
 
+static void touch_small(struct ctl *ctl, struct ctl_part *part)
+{
+    if (part->eligible.count > 0) {
+        ctl_part_touch(ctl, part);
+    }
+}
+
 /* Where fewer are enough now, nobody outside of the ISR needs to be remembered any more: the high
  * watermark moves again once its leader has heard that. */
 void ctl_min_insync_event(struct ctl *ctl, const struct ctl_event *event)
@@ -364,13 +371,7 @@ void ctl_min_insync_event(struct ctl *ctl, const struct ctl_event *event)
     } else {
         set_min_insync(ctl, name, event->u.min_insync.count);
     }
-    for (int32_t s = 0; ctl->phase == CTL_ACTIVE && s < ctl->slots_count; s++) {
-        struct ctl_part *part = ctl->slots[s];
-        if (part != NULL && !part->tombstone && part->eligible.count > 0 &&
-            (name.ptr == NULL || str_eq(part->topic->name, name))) {
-            ctl_part_touch(ctl, part);
-        }
-    }
+    ctl_parts_each(ctl, name, touch_small);
 }
 
 void ctl_min_insync_free(struct ctl *ctl)

@@ -172,10 +172,14 @@ Test(parts, against_a_model, .init = world_init, .fini = world_fini)
         total += adding - there[topic][index];
         there[topic][index] = adding;
         for (int i = 0; i < TOPICS; i++) {
+            int of_topic = 0;
             snprintf(name, sizeof(name), "topic-%d", i);
+            parts_each_of(&parts, str_of(name), count, &of_topic);
             for (int j = 0; j < PARTITIONS; j++) {
                 cr_assert_eq(finds(&reader, name, j), there[i][j]);
+                of_topic -= there[i][j];
             }
+            cr_assert_eq(of_topic, 0);
         }
         int counted = 0;
         parts_each(&parts, count, &counted);
