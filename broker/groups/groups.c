@@ -285,7 +285,7 @@ static void load_next(struct group_part *gp)
     worker_submit(gp->groups->options.workers, &gp->chunk.work);
 }
 
-/* The offset after the last whole batch, -1 when there is none; the rest is cut off. */
+/* Cuts off what is behind the last whole batch; the offset after that one. */
 static int64_t chunk_whole(struct bytes *bytes)
 {
     size_t at = 0;
@@ -348,7 +348,7 @@ static void load_feed(struct group_part *gp)
         return;
     }
     int64_t end = chunk_whole(&bytes);
-    if (end < 0) {
+    if (bytes.size == 0) {
         load_fail(gp, ERR_CORRUPT);
         return;
     }

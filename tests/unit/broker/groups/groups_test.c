@@ -519,7 +519,7 @@ Test(groups, does_not_go_on_with_half_of_its_offsets_when_the_disk_cannot_be_rea
 }
 
 /* What the disk has turned around: the last batch says that it ends before the first one begins. */
-static void spoil_last_batch(const struct fixture *f)
+static void spoil_last_batch(const struct fixture *f, int32_t last_offset_delta)
 {
     char path[128];
     snprintf(path, sizeof(path), "%s/__consumer_offsets-0/00000000000000000000.log", f->dir);
@@ -534,13 +534,14 @@ static void spoil_last_batch(const struct fixture *f)
     }
     cr_assert_gt(last, 0);
     cr_assert_eq(fseek(file, last + BATCH_AT_LAST_OFFSET_DELTA, SEEK_SET), 0);
-    cr_assert_eq(fwrite("\xff\xff\xff\x00", 1, 4, file), 4);
+    uint8_t delta[4];
+    be32_put(delta, (uint32_t)last_offset_delta);
+    cr_assert_eq(fwrite(delta, 1, sizeof(delta), file), sizeof(delta));
     cr_assert_eq(fclose(file), 0);
 }
 
-Test(groups, loading_ends_at_a_batch_that_would_lead_back)
+static void expect_loading_to_end(int32_t last_offset_delta)
 {
-    /* The same chunk was read again and again, for ever. */
     struct fixture f;
     start(&f);
     lead(&f, 1);
@@ -549,7 +550,7 @@ Test(groups, loading_ends_at_a_batch_that_would_lead_back)
     }
     f.said.size = 0;
     follow(&f, 2);
-    spoil_last_batch(&f);
+    spoil_last_batch(&f, last_offset_delta);
     lead(&f, 3);
     int chunks = 0;
     while (chunks < 100 && worker_pool_step(f.workers)) {
@@ -560,6 +561,19 @@ Test(groups, loading_ends_at_a_batch_that_would_lead_back)
     fetch(&f, 'B');
     expect(&f, "B fetch NONE t-0=3\n");
     stop(&f);
+}
+
+Test(groups, loading_ends_at_a_batch_that_would_lead_back)
+{
+    /* The same chunk was read again and again, for ever. */
+    expect_loading_to_end(-2);
+    expect_loading_to_end(-3);
+}
+
+Test(groups, what_stands_before_a_batch_that_is_wrong_is_loaded)
+{
+    /* An end below zero was taken for a chunk without a batch, and all of it was thrown away. */
+    expect_loading_to_end(-256);
 }
 
 Test(groups, begins_again_when_the_leadership_changed_while_a_chunk_was_read)
