@@ -56,6 +56,7 @@ struct reader {
     int32_t packets_sent;
     int32_t packets_got;
     int fd;
+    bool whole;     /* all that was sent are whole frames, the connect request the first */
     int64_t proved; /* M1 */
     struct buf out;
     struct buf in;
@@ -66,6 +67,7 @@ struct reader {
 static bool send_all(struct reader *reader)
 {
     size_t at = 0;
+    reader->whole = false;
     while (at < reader->out.size) {
         ssize_t sent = send(reader->fd, reader->out.data + at, reader->out.size - at, MSG_NOSIGNAL);
         if (sent < 0 && errno != EINTR) {
@@ -74,6 +76,7 @@ static bool send_all(struct reader *reader)
         at += sent > 0 ? (size_t)sent : 0;
     }
     buf_clear(&reader->out);
+    reader->whole = true;
     return true;
 }
 
@@ -119,14 +122,14 @@ static void disconnect(struct reader *reader)
     reader->fd = -1;
 }
 
-/* Its session ends at once instead of by its timeout. */
-static void take_leave(struct reader *reader)
+/* M3. `wait` for the server's word that it has heard. */
+static void take_leave(struct reader *reader, bool wait)
 {
-    if (reader->fd >= 0) {
+    if (reader->fd >= 0 && reader->whole) {
         struct bytes frame;
         buf_clear(&reader->out);
         zk_wire_put_close(&reader->out, 0);
-        bool gone = send_all(reader) && receive_frame(reader, &frame);
+        bool gone = send_all(reader) && wait && receive_frame(reader, &frame);
         (void)gone; /* we have said so */
     }
     disconnect(reader);
@@ -166,13 +169,15 @@ static bool open_connection(struct reader *reader)
 {
     struct bytes frame;
     int64_t zxid = newest_zxid(reader);
-    take_leave(reader);
+    take_leave(reader, true);
+    reader->whole = false;
     reader->packets_sent = 0;
     reader->packets_got = 0;
     reader->proved = zxid;
     if (!open_socket(reader)) {
         return false;
     }
+    buf_clear(&reader->out);
     zk_wire_put_connect(&reader->out, zxid, reader->many->timeout_ms);
     return send_all(reader) && receive_frame(reader, &frame) && zk_wire_get_connect(frame);
 }
@@ -323,7 +328,7 @@ static bool step(struct reader *reader, int32_t *got)
 static void give_up(struct reader *reader)
 {
     struct zk_many *many = reader->many;
-    disconnect(reader);
+    take_leave(reader, false);
     pthread_mutex_lock(&many->lock);
     list_splice_back(&reader->reads, &many->queue);
     many->failures++;
@@ -362,7 +367,7 @@ static void *many_main(void *arg)
                 got = 0;
             }
         }
-        take_leave(&reader);
+        take_leave(&reader, true);
     } while (!may_end(reader.many));
     while (list_pop_front(&reader.reads) != NULL) {
     }
@@ -436,7 +441,7 @@ void zk_many_close(struct zk_many *many)
     pthread_mutex_lock(&many->lock);
     many->closed = true;
     if (many->fd >= 0 && !many->idle) {
-        shutdown(many->fd, SHUT_RDWR);
+        shutdown(many->fd, SHUT_RD); /* what is waited for; M3 is still to be said */
     }
     pthread_cond_broadcast(&many->changed);
     pthread_mutex_unlock(&many->lock);

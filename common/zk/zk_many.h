@@ -15,6 +15,10 @@
  * M2  Whatever goes wrong (no connection, an older server, bytes that make no sense, silence)
  *     ends in done(ok = false), and the caller reads node by node. After a few times nothing is
  *     tried any more.
+ * M3  Its session ends with the connection, not by its timeout: the server is told so, whatever has
+ *     gone wrong. Where it cannot be told (the connection is gone, or a request was sent in part),
+ *     the session stays in ZooKeeper until its timeout. It holds no node and no watch, so nobody
+ *     sees it but for the server's count.
  *
  * Threads: zk_many_add() and zk_many_close() on the session's loop; done() and over() on a thread
  * of its own, which lives as long as the connection. */
@@ -56,7 +60,8 @@ MUST_USE bool zk_many_add(struct zk_many *many, struct zk_many_read *read,
 /* Is the thread there, so that even a small read is better added? */
 bool zk_many_running(struct zk_many *many);
 
-/* The thread ends soon, without done() for what it has; nothing is added any more. */
+/* The thread ends soon, without done() for what it has; nothing is added any more. It waits for no
+ * answer, and for a server that takes no bytes for some seconds at most. */
 void zk_many_close(struct zk_many *many);
 
 /* When no thread is there. */
