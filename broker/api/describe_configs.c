@@ -98,9 +98,17 @@ static bool is_wanted(const struct describing *d, const char *name)
     return wanted->configuration_keys_count <= 0; /* null or empty: all */
 }
 
+/* What is longer than a string can be is cut: a list in ZooKeeper may be. */
+static struct str wire_text(const char *text)
+{
+    struct str s = str_of(text);
+    s.size = s.size < CODEC_STRING_MAX ? s.size : CODEC_STRING_MAX;
+    return s;
+}
+
 static struct str copy_text(struct describing *d, const char *text)
 {
-    return text == NULL ? STR_NULL : arena_str(&d->req->arena, str_of(text));
+    return text == NULL ? STR_NULL : arena_str(&d->req->arena, wire_text(text));
 }
 
 /* ---- one entry ---- */
@@ -121,7 +129,7 @@ static void set_value(struct describing *d, entry_t *entry, enum config_type typ
     entry->is_sensitive = type == CONFIG_PASSWORD;
     entry->value = STR_NULL;
     if (value != NULL && !entry->is_sensitive) {
-        entry->value = str_of(config_canonical(&d->req->arena, type, value));
+        entry->value = wire_text(config_canonical(&d->req->arena, type, value));
     }
     entry->documentation =
         d->documentation ? str_of(config_documentation(entry->name.ptr)) : STR_NULL;

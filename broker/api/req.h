@@ -69,7 +69,7 @@ struct req {
 };
 
 /* Encode and queue. `body` is the response struct of the request's API; it must fit the version:
- * anything else is a bug of ours. */
+ * anything else is a bug of ours, told in the log, and the connection is closed. */
 void req_reply(struct req *req, const void *body);
 
 /* As req_reply, for messages with `records` fields: files[i] supplies the bytes of the i-th such

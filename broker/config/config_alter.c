@@ -210,6 +210,11 @@ static enum err apply(struct arena *arena, enum config_entity entity,
         const char *list = find(set, name);
         list = list != NULL ? list : list_start(entity, name);
         value = list_change(arena, list, value, change->op == OP_APPEND);
+        if (change->op == OP_APPEND && strlen(value) > CONFIG_VALUE_MAX) {
+            errmsg_set(msg, "The list of config %s would be longer than %d bytes", name,
+                       CONFIG_VALUE_MAX);
+            return ERR_INVALID_CONFIG;
+        }
     }
     put(set, name, value);
     return ERR_OK;

@@ -11,6 +11,9 @@
  * more either: there are 328 keys. */
 enum { CONFIG_CHANGES_MAX = 1000 };
 
+/* A value that is set is no longer; neither is a list that grows, else nobody could describe it. */
+enum { CONFIG_VALUE_MAX = 32767 };
+
 enum config_op { OP_SET = 0, OP_DELETE = 1, OP_APPEND = 2, OP_SUBTRACT = 3 };
 
 struct config_change {

@@ -92,6 +92,10 @@ static struct verdict judge_list(struct arena *arena, struct znode_ids list)
         bad.text = "Empty replica list specified in partition reassignment.";
         return bad;
     }
+    if (list.count > CTL_REPLICAS_MAX) { /* each is compared with each, and all are named below */
+        bad.text = arena_printf(arena, "More than %d replicas at a time.", CTL_REPLICAS_MAX);
+        return bad;
+    }
     for (int32_t i = 0; i < list.count; i++) {
         for (int32_t j = 0; j < i; j++) {
             if (list.ids[i] == list.ids[j]) {

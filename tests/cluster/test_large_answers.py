@@ -100,3 +100,30 @@ def test_batches_that_grow_a_thousandfold_when_made_anew_do_not_take_all_memory(
     taken = errors.count("NONE")
     assert errors == ["NONE"] * taken + ["MESSAGE_TOO_LARGE"] * (600 - taken)
     assert 128 <= taken <= 269
+
+
+def test_a_reassignment_to_thousands_of_replicas_is_refused(broker):
+    """Its text named them all, which no string can hold, and that ended the broker."""
+    create(broker, ["reassigned"])
+    partition = {"partition_index": 0, "replicas": list(range(1000, 21000))}
+    answer = broker.call("AlterPartitionReassignments", {
+        "timeout_ms": 10000, "topics": [{"name": "reassigned", "partitions": [partition]}]}, seconds=60)
+    refused = answer["responses"][0]["partitions"][0]
+    assert wire.error_name(refused["error_code"]) == "INVALID_REPLICA_ASSIGNMENT"
+    assert "More than 64 replicas" in refused["error_message"]
+
+
+def test_a_list_does_not_grow_until_it_can_be_described_no_more(broker):
+    """Appended to twice it was longer than a string can be, and describing it ended the broker."""
+    create(broker, ["grown"])
+    errors = []
+    for first in (10000, 20000):
+        items = ",".join(f"{i}:1" for i in range(first, first + 3000))
+        change = {"name": "leader.replication.throttled.replicas", "config_operation": 2, "value": items}
+        answer = broker.call("IncrementalAlterConfigs", {
+            "resources": [{"resource_type": 2, "resource_name": "grown", "configs": [change]}]})
+        errors.append(wire.error_name(answer["responses"][0]["error_code"]))
+    assert errors == ["NONE", "INVALID_CONFIG"]
+    described, = broker.call("DescribeConfigs", {"resources": [{"resource_type": 2, "resource_name": "grown"}]})["results"]
+    values = {c["name"]: c["value"] for c in described["configs"]}
+    assert values["leader.replication.throttled.replicas"].startswith("10000:1,10001:1")
