@@ -228,6 +228,17 @@ static void fill_responses(struct fetch_op *op, struct fetch_response *reply,
     fill_endpoints(req, &hints, reply);
 }
 
+/* Producers wait for a follower that is in sync. One that catches up is a reader as any other. */
+static bool is_waited_for(const struct fetch_op *op)
+{
+    for (int32_t i = 0; i < op->count; i++) {
+        if (op->reads[i].item->noted.out_of_sync) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void fetch_reply(struct fetch_op *op)
 {
     struct req *req = op->req;
@@ -241,6 +252,9 @@ static void fetch_reply(struct fetch_op *op)
     reply.session_id = op->context.session_id;
     fetch_context_end(req->netloop->fetch_sessions, &op->context);
     req->on_cancel = NULL;
+    if (op->live && req->client->conn != NULL) {
+        conn_long_turns(req->client->conn, is_waited_for(op));
+    }
     req_reply_spliced(req, &reply, files, files_count);
 }
 

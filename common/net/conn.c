@@ -38,9 +38,10 @@ struct conn {
     /* The frame that is arriving. */
     uint8_t head[SIZE_BYTES];
     uint8_t head_bytes; /* of the size that are there */
-    bool large;         /* it, or the last one when there is none, has LARGE_FRAME_BYTES or more */
-    uint16_t depth;     /* of our own calls that lead to callbacks */
-    uint8_t *frame;     /* NULL until its size was accepted */
+    bool large : 1;     /* it, or the last one when there is none, has LARGE_FRAME_BYTES or more */
+    bool long_turns : 1;
+    uint16_t depth; /* of our own calls that lead to callbacks */
+    uint8_t *frame; /* NULL until its size was accepted */
     uint32_t frame_size;
     uint32_t frame_bytes; /* that are there */
 
@@ -362,7 +363,8 @@ static enum err conn_send_queued(struct conn *conn, bool *yielded)
         return ERR_OK;
     }
     size_t before = outq_total_bytes(conn->outq);
-    enum err err = outq_flush(conn->outq, conn->stream, yielded);
+    size_t turn_bytes = conn->long_turns ? OUTQ_LONG_TURN_BYTES : OUTQ_TURN_BYTES;
+    enum err err = outq_flush(conn->outq, conn->stream, turn_bytes, yielded);
     if (outq_total_bytes(conn->outq) < before) {
         conn->last_active_ms = loop_now_ms(loop_of(conn));
     }
@@ -530,6 +532,11 @@ bool conn_queued(const struct conn *conn)
 size_t conn_queued_bytes(const struct conn *conn)
 {
     return conn->outq != NULL ? outq_mem_bytes(conn->outq) : 0;
+}
+
+void conn_long_turns(struct conn *conn, bool on)
+{
+    conn->long_turns = on;
 }
 
 bool conn_paused(const struct conn *conn)

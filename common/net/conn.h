@@ -71,6 +71,10 @@ bool conn_paused(const struct conn *conn);
  * called before this returns: the connection may be gone then. */
 void conn_flush(struct conn *conn);
 
+/* Send up to OUTQ_LONG_TURN_BYTES at a time from now on, or OUTQ_TURN_BYTES again: for a follower
+ * that is in sync, whom producers wait for. */
+void conn_long_turns(struct conn *conn, bool on);
+
 /* Send what is queued, then close (on_closed follows with ERR_OK). */
 void conn_finish(struct conn *conn);
 

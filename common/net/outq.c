@@ -224,9 +224,8 @@ static enum err send_front(struct outq *outq, struct net_stream *stream, size_t 
     return stream->ops->send_file(stream, first->file, first->offset, size, sent);
 }
 
-static enum err flush_some(struct outq *outq, struct net_stream *stream, bool *yielded)
+static enum err flush_some(struct outq *outq, struct net_stream *stream, size_t room, bool *yielded)
 {
-    size_t room = OUTQ_TURN_BYTES;
     *yielded = false;
     while (outq->count > 0) {
         size_t sent = 0;
@@ -244,11 +243,11 @@ static enum err flush_some(struct outq *outq, struct net_stream *stream, bool *y
     return ERR_OK;
 }
 
-enum err outq_flush(struct outq *outq, struct net_stream *stream, bool *yielded)
+enum err outq_flush(struct outq *outq, struct net_stream *stream, size_t turn_bytes, bool *yielded)
 {
     must(!outq->flushing); /* a release callback must not send */
     outq->flushing = true;
-    enum err err = flush_some(outq, stream, yielded);
+    enum err err = flush_some(outq, stream, turn_bytes, yielded);
     outq->flushing = false;
     return err;
 }

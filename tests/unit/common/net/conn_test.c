@@ -552,6 +552,24 @@ Test(conn, a_long_reply_takes_turns, .init = server, .fini = world_fini)
     cr_assert_gt(drained, 0);
 }
 
+/* A follower's answer leaves in one turn. */
+Test(conn, a_long_turn_takes_more, .init = server, .fini = world_fini)
+{
+    enum { PIECE = 4096, PIECES = OUTQ_LONG_TURN_BYTES / PIECE };
+    static uint8_t piece[PIECE];
+    for (int on = 1; on >= 0; on--) {
+        fake.out.size = 0;
+        conn_long_turns(conn, on == 1);
+        for (int i = 0; i < PIECES; i++) {
+            outq_put_mem(conn_outq(conn), piece, PIECE, NULL, NULL);
+        }
+        conn_flush(conn);
+        cr_assert_eq(fake.out.size == (size_t)PIECE * PIECES, on == 1);
+        settle();
+        cr_assert_eq(fake.out.size, (size_t)PIECE * PIECES);
+    }
+}
+
 /* ---- the side that connects */
 
 Test(conn, connects, .init = client, .fini = world_fini)

@@ -64,7 +64,7 @@ static void put_file(int64_t offset, size_t size)
 static enum err flush(void)
 {
     bool yielded;
-    return outq_flush(outq, &fake.stream, &yielded);
+    return outq_flush(outq, &fake.stream, OUTQ_TURN_BYTES, &yielded);
 }
 
 static void expect_out(const void *wanted, size_t size)
@@ -205,11 +205,11 @@ Test(outq, a_turn_is_bounded, .init = world_init, .fini = world_fini)
     put_file(0, FILE_BYTES);
     put_text("tail");
     for (int turn = 1; turn < FILE_BYTES / OUTQ_TURN_BYTES; turn++) {
-        cr_assert_eq(outq_flush(outq, &fake.stream, &yielded), ERR_AGAIN);
+        cr_assert_eq(outq_flush(outq, &fake.stream, OUTQ_TURN_BYTES, &yielded), ERR_AGAIN);
         cr_assert(yielded);
         cr_assert_eq(fake.out.size, (size_t)turn * OUTQ_TURN_BYTES);
     }
-    cr_assert_eq(outq_flush(outq, &fake.stream, &yielded), ERR_OK);
+    cr_assert_eq(outq_flush(outq, &fake.stream, OUTQ_TURN_BYTES, &yielded), ERR_OK);
     cr_assert(!yielded);
     cr_assert_eq(memcmp(fake.out.data, content, FILE_BYTES), 0);
 }
@@ -222,7 +222,7 @@ Test(outq, a_turn_is_not_split_for_a_small_rest, .init = world_init, .fini = wor
     put_text("head");
     put_file(0, OUTQ_TURN_BYTES);
     put_text("end");
-    cr_assert_eq(outq_flush(outq, &fake.stream, &yielded), ERR_OK);
+    cr_assert_eq(outq_flush(outq, &fake.stream, OUTQ_TURN_BYTES, &yielded), ERR_OK);
     cr_assert_str_eq(fake_stream_trace(&fake),
                      "send 4 more -> 4; file 262144 -> 262144; send 3 -> 3; ");
     cr_assert_eq(fake.out.size, OUTQ_TURN_BYTES + 7);
@@ -233,10 +233,10 @@ Test(outq, a_turn_ends_before_a_large_rest, .init = world_init, .fini = world_fi
 {
     bool yielded;
     put_file(0, OUTQ_TURN_BYTES + OUTQ_REST_BYTES + 1);
-    cr_assert_eq(outq_flush(outq, &fake.stream, &yielded), ERR_AGAIN);
+    cr_assert_eq(outq_flush(outq, &fake.stream, OUTQ_TURN_BYTES, &yielded), ERR_AGAIN);
     cr_assert(yielded);
     cr_assert_eq(fake.out.size, OUTQ_TURN_BYTES);
-    cr_assert_eq(outq_flush(outq, &fake.stream, &yielded), ERR_OK);
+    cr_assert_eq(outq_flush(outq, &fake.stream, OUTQ_TURN_BYTES, &yielded), ERR_OK);
 }
 
 /* More fragments than one send gathers: several sends, all but the last say that more follows. */
