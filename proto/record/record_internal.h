@@ -207,8 +207,8 @@ STEP_INLINE bool record_step(struct scan *scan, uint32_t index, uint32_t *timest
 /* How many of the `count` records from `scan` on, the first of which is number `index`, are like
  * the one at `before`, which record_step() has stepped over: as long, of the same time, with a key
  * and a value as long. All of that is compared at once, without reading any of the lengths, so that
- * no record has to wait for the one before to tell where it is: 2.5 ns a record of 100 bytes where
- * record_step() takes 6. It ends where the number's encoding is not the one before plus two. */
+ * no record has to wait for the one before to tell where it is: 2.2 ns a record of 100 bytes where
+ * record_step() takes 5. It ends where the number's encoding is not the one before plus two. */
 int32_t record_step_like(struct scan scan, const uint8_t *before, int32_t index, int32_t count);
 
 /* Sums of header fields and deltas wrap instead of overflowing: both may hold anything. */
