@@ -38,6 +38,10 @@ enum {
     /* What the coordinators have said for one request about groups, in memory: a large group can be
      * asked for very often. Above it the connection is closed. */
     GROUP_ANSWER_MAX_BYTES = 128 * 1024 * 1024,
+    /* What one partition of __consumer_offsets keeps of groups and offsets; above it joins and
+     * commits are answered with COORDINATOR_NOT_AVAILABLE. A member may send metadata as large as a
+     * frame, and a group is one record, which must stay below 2 GiB. */
+    GROUP_MEMORY_MAX_BYTES = 256 * 1024 * 1024,
 };
 
 /* The decoded form of a request takes at most CODEC_EXPANSION_MAX bytes for each byte of its frame,

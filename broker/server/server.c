@@ -95,6 +95,7 @@ static void grp_config_from(const struct config *config, struct grp_config *out)
     out->commit_acks = config_int(config, KEY_offsets_commit_required_acks) == -1 ? -1 : 0;
     out->commit_timeout_ms = config_int(config, KEY_offsets_commit_timeout_ms);
     out->compression = (int8_t)config_int(config, KEY_offsets_topic_compression_codec);
+    out->memory_bytes_max = GROUP_MEMORY_MAX_BYTES;
 }
 
 static void budgets_init(struct broker *broker, const struct config *config)

@@ -102,6 +102,18 @@ def test_batches_that_grow_a_thousandfold_when_made_anew_do_not_take_all_memory(
     assert 128 <= taken <= 269
 
 
+def test_members_with_ninety_megabytes_each_are_refused_when_there_are_too_many(broker):
+    """What a member says of itself is kept for minutes, and was for any number of them."""
+    errors = []
+    for i in range(3):
+        group = Group(broker.cluster, f"heavy-{i}")
+        protocols = [{"name": "range", "metadata": bytes(90000000)}, {"name": "other", "metadata": b""}]
+        errors.append(wire.error_name(group.join(0, protocols=protocols)["error_code"]))
+        group.close()
+    assert errors == ["NONE", "NONE", "COORDINATOR_NOT_AVAILABLE"]
+    assert Group(broker.cluster, "light").join(0)["error_code"] == 0
+
+
 def test_a_reassignment_to_thousands_of_replicas_is_refused(broker):
     """Its text named them all, which no string can hold, and that ended the broker."""
     create(broker, ["reassigned"])
