@@ -160,6 +160,7 @@ void client_close(struct client *client)
             req_discard(req);
         }
     }
+    fetch_sessions_drop(client->netloop->fetch_sessions, client);
     client->requests_count--;
     client_maybe_free(client);
 }
@@ -323,6 +324,7 @@ static void client_go(struct client *client)
     move->msg.fn = client_on_moved;
     move->client = client;
     move->session = fetch_sessions_take(from->fetch_sessions, client);
+    fetch_sessions_drop(from->fetch_sessions, client);
     conn_move(client->conn, to->loop);
     loop_post(to->loop, &move->msg);
 }

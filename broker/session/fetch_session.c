@@ -150,6 +150,20 @@ struct fetch_session *fetch_sessions_take(struct fetch_sessions *cache, const vo
     return newest;
 }
 
+void fetch_sessions_drop(struct fetch_sessions *cache, const void *owner)
+{
+    struct fetch_session *session;
+    struct fetch_session *next;
+    if (cache->followers == 0) {
+        return;
+    }
+    HASH_ITER (hh, cache->sessions, session, next) {
+        if (session->follower && session->owner == owner) {
+            session_close(cache, session);
+        }
+    }
+}
+
 void fetch_sessions_give(struct fetch_sessions *cache, struct fetch_session *session)
 {
     if (session_find(cache, session->id) != NULL) {

@@ -157,4 +157,9 @@ void fetch_context_end(struct fetch_sessions *cache, struct fetch_context *conte
 struct fetch_session *fetch_sessions_take(struct fetch_sessions *cache, const void *owner);
 void fetch_sessions_give(struct fetch_sessions *cache, struct fetch_session *session);
 
+/* A connection has ended, or goes to another loop: the sessions of a follower end with it. A
+ * follower begins another on its next connection, and would leave this one, with thousands of
+ * partitions, until the cache is full. */
+void fetch_sessions_drop(struct fetch_sessions *cache, const void *owner);
+
 int32_t fetch_sessions_count(const struct fetch_sessions *cache);

@@ -58,6 +58,9 @@ static void world_init(void)
     netloop.loop = loop_new("network-0", 0, &test_clock.clock);
     list_init(&netloop.clients);
     config_reader_init(&netloop.config, &config);
+    rng_seed(&netloop.rng, 1);
+    broker.fetch_slots = (struct fetch_session_slots){.max = 8, .caches_count = 2};
+    netloop.fetch_sessions = fetch_sessions_new(&broker.fetch_slots, &netloop.rng);
     budget_init(&broker.client_memory, BUDGET_BYTES);
     budget_lease_init(&netloop.client_memory, &broker.client_memory, netloop.loop);
 }
@@ -93,6 +96,7 @@ static void world_fini(void)
     settle();
     cr_assert_eq(netloop.clients_count, 0);
     client_drop_spare(&netloop);
+    fetch_sessions_free(netloop.fetch_sessions);
     budget_lease_fini(&netloop.client_memory);
     cr_assert_eq(budget_used(&broker.client_memory), 0);
     for (int i = 0; i < fakes_used; i++) {
@@ -398,8 +402,6 @@ static void other_init(void)
     budget_lease_init(&other.client_memory, &broker.client_memory, other.loop);
     loop_timer_init(&other.idle_timer, NULL);
     rng_seed(&other.rng, 1);
-    broker.fetch_slots = (struct fetch_session_slots){.max = 8, .caches_count = 2};
-    netloop.fetch_sessions = fetch_sessions_new(&broker.fetch_slots, &other.rng);
     other.fetch_sessions = fetch_sessions_new(&broker.fetch_slots, &other.rng);
 }
 
@@ -413,7 +415,6 @@ static void other_fini(void)
     cr_assert_eq(atomic_load(&other.placed), 0);
     loop_timer_cancel(&other.idle_timer);
     client_drop_spare(&other);
-    fetch_sessions_free(netloop.fetch_sessions);
     fetch_sessions_free(other.fetch_sessions);
     budget_lease_fini(&other.client_memory);
     config_reader_fini(&other.config);

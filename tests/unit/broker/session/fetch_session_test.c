@@ -126,6 +126,34 @@ Test(fetch_session, of_a_follower_is_not_for_consumers)
     fetch_sessions_free(f.cache);
 }
 
+/* Each time a follower's connection broke, or was given up for the sake of a new partition, its
+ * session stayed: with thousands of partitions each, until there were a thousand of them. */
+Test(fetch_session, a_followers_sessions_end_with_its_connection)
+{
+    struct fixture f;
+    int connection;
+    int other;
+    fixture_init(&f, 4);
+    struct fetch_want wants[] = {want("t", 0, 0)};
+    struct fetch_session_request request = {.session_epoch = FETCH_EPOCH_INITIAL,
+                                            .follower = true,
+                                            .wants = wants,
+                                            .wants_count = 1,
+                                            .owner = &connection};
+    cr_assert_eq(fetch_context_begin(f.cache, &request, f.items, 0, &f.context), ERR_OK);
+    fetch_context_end(f.cache, &f.context);
+    request.follower = false; /* consumers may come back */
+    cr_assert_eq(fetch_context_begin(f.cache, &request, f.items, 0, &f.context), ERR_OK);
+    fetch_context_end(f.cache, &f.context);
+    cr_expect_eq(fetch_sessions_count(f.cache), 2);
+    fetch_sessions_drop(f.cache, &other);
+    cr_expect_eq(fetch_sessions_count(f.cache), 2);
+    fetch_sessions_drop(f.cache, &connection);
+    cr_expect_eq(fetch_sessions_count(f.cache), 1);
+    cr_expect_eq(atomic_load(&f.slots.used), 1);
+    fetch_sessions_free(f.cache);
+}
+
 /* A session that was opened with names does not take requests with ids. */
 Test(fetch_session, names_and_ids_do_not_mix)
 {
