@@ -530,11 +530,29 @@ static enum err on_dir_entry(void *arg, const char *name, bool is_dir)
     return ERR_OK;
 }
 
+/* Of all its logs, future ones too. */
+static bool cut_again(struct logs *logs, struct logdir *dir)
+{
+    bool good = true;
+    struct logs_item *item;
+    struct logs_item *next;
+    HASH_ITER (hh, logs->by_name, item, next) {
+        struct logs_entry *entry = &item->entry;
+        if (entry->dir == dir) {
+            good = plog_cut_again(entry->log) == ERR_OK && good;
+        }
+        if (entry->future != NULL && entry->future_dir == dir) {
+            good = plog_cut_again(entry->future) == ERR_OK && good;
+        }
+    }
+    return good;
+}
+
 /* Only when all that was written again is on the disk there is nothing to write again after the
  * next crash. */
 static void sync_rewritten(struct logs *logs, struct logdir *dir)
 {
-    if (!logs_flush_dir(logs, dir) || logdir_rewritten(dir) != ERR_OK) {
+    if (!cut_again(logs, dir) || !logs_flush_dir(logs, dir) || logdir_rewritten(dir) != ERR_OK) {
         logdir_fail(dir);
     }
 }

@@ -140,6 +140,10 @@ MUST_USE enum err plog_begin_epoch(struct plog *log, int32_t epoch);
 /* Remove everything from `offset` on; at or behind the end, only leader epochs without a record. */
 MUST_USE enum err plog_truncate_to(struct plog *log, int64_t offset);
 
+/* A log that was just opened, in a life after one in which a sync has failed, maybe that of a cut:
+ * where it ends, and which segments it has, is durable now. */
+MUST_USE enum err plog_cut_again(struct plog *log);
+
 /* Remove everything and begin anew at `offset`. */
 MUST_USE enum err plog_restart_at(struct plog *log, int64_t offset);
 

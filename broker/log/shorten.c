@@ -72,13 +72,12 @@ static enum err find_cut(struct seg *seg, int64_t *offset, int64_t *position)
     return err;
 }
 
-/* The files, from the last one backwards; durably, so that nothing can come back.
- *
- * XXX One case is left, because closing it would cost a sync of every log at every start after a
- * crash: this sync fails, the process ends (so that the cut is still in the page cache), the broker
- * is started again on that disk, and the power fails before anything behind the cut was flushed.
- * Then bytes from before the cut may be there again. They are of an older leader epoch, by which a
- * follower is told to cut them once more. */
+/* The files, from the last one backwards; durably, so that nothing can come back. A sync here that
+ * fails ends the log, and its directory is marked as one where something failed (start_mark.h): a
+ * process that starts on it, and sees the cut in the page cache, cuts again (plog_cut_again()).
+ * Only a process that ends between the failure and the mark, microseconds, leaves bytes that the
+ * next power failure may bring back; they are of an older leader epoch, by which a follower is told
+ * to cut them once more. */
 static enum err cut_files(struct plog *log, int32_t at, int64_t position, int64_t offset)
 {
     enum err err = plog_remove_snapshots_behind(log, offset);
@@ -92,6 +91,19 @@ static enum err cut_files(struct plog *log, int32_t at, int64_t position, int64_
         }
     }
     return err;
+}
+
+enum err plog_cut_again(struct plog *log)
+{
+    struct seg *active = plog_active(log);
+    enum err err = fs_truncate(active->file, active->size_bytes);
+    if (err == ERR_OK) {
+        err = fs_sync(active->file);
+    }
+    if (err == ERR_OK) {
+        err = fs_sync_dir(log->fs, log->dir->chars);
+    }
+    return err == ERR_OK ? ERR_OK : plog_fail(log, err, "cut again");
 }
 
 enum err plog_truncate_to(struct plog *log, int64_t offset)

@@ -984,6 +984,36 @@ Test(start_mark, what_a_failed_sync_left_in_the_cache_is_written_again)
     }
 }
 
+/* The sync of a truncation failed; the broker was started again on the same machine, and saw the
+ * log as it had been cut; then the power failed, and what had been cut was there again. */
+Test(start_mark, what_a_failed_sync_has_cut_does_not_come_back)
+{
+    static const int64_t cuts[] = {0, 5};
+    for (int i = 0; i < 2; i++) {
+        struct dirs d;
+        trusted(&d);
+        struct logs_entry *entry = create(&d, "orders", 0);
+        cr_assert_eq(append(entry, 5), ERR_OK);
+        cr_assert_eq(append(entry, 5), ERR_OK);
+        cr_assert_eq(plog_flush(entry->log), ERR_OK);
+        logs_checkpoint(d.logs, hw_of, NULL);
+        fs_sim_fail_sync(d.sim, 0);
+        cr_assert_neq(plog_truncate_to(entry->log, cuts[i]), ERR_OK);
+        cr_assert(logdir_offline(entry->dir));
+        fs_sim_fail_sync(d.sim, -1);
+        kill_dirs(&d);
+        open_ok(&d);
+        cr_assert_eq(plog_offset_end(logs_find(d.logs, STR("orders"), 0)->log), cuts[i]);
+        logs_free(d.logs);
+        d.logs = NULL;
+        fs_sim_crash(d.sim);
+        d.boot_id = "boot-2";
+        open_ok(&d);
+        cr_assert_eq(plog_offset_end(logs_find(d.logs, STR("orders"), 0)->log), cuts[i]);
+        end(&d);
+    }
+}
+
 /* A broker whose disk is full starts: it may have to be started to be emptied. The mark that cannot
  * be written goes, which is a suspicion after the next crash, and after a clean stop, when there is
  * space for that again, it says what it would have said. */
