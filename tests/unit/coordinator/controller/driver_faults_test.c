@@ -1,0 +1,120 @@
+/* Controllers that resign, and everything at once: brokers, topics and sessions come and go. */
+#include "driver_fixture.h"
+
+/* ---- Resigning. */
+
+static void on_resigned(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+/* Whoever resigns for its shutdown ends without the office, whatever was under way. */
+Test(ctl_driver, who_resigns_does_not_reign_again)
+{
+    for (int turns = 0; turns < 30; turns++) {
+        struct cluster c;
+        bool resigned = false;
+        cluster_init(&c, 1, 1);
+        member_join(&c.members[0]);
+        for (int i = 0; i < turns; i++) {
+            loop_turn(c.w.loop);
+        }
+        ctl_driver_resign(c.members[0].driver, on_resigned, &resigned);
+        pass(&c.w, 500);
+        cr_assert(resigned, "after %d turns", turns);
+        cr_assert_null(active(&c), "after %d turns", turns);
+        cr_assert_eq(ctl_driver_epoch(c.members[0].driver), -1, "after %d turns", turns);
+        cr_assert_str_eq(node_text(&c.w, PATH_CONTROLLER), "(none)");
+        cluster_fini(&c);
+    }
+}
+
+/* ---- Everything at once. */
+
+struct wish {
+    bool exists;
+    int64_t gone_ms; /* since when we know that neither it nor its mark is there; 0: one is */
+};
+
+static void see(struct cluster *c, struct wish *wishes)
+{
+    for (int32_t t = 0; t < TOPICS_MAX; t++) {
+        char name[] = {'t', (char)('0' + t), '\0'};
+        if (node_exists(c, PATH_TOPICS, name) || node_exists(c, PATH_DELETE_TOPICS, name)) {
+            wishes[t].gone_ms = 0;
+        } else if (wishes[t].gone_ms == 0) {
+            wishes[t].gone_ms = loop_now_ms(c->w.loop);
+        }
+    }
+}
+
+static void disturb(struct cluster *c, struct wish *wishes)
+{
+    struct member *m = &c->members[rng_below(&c->rng, (uint64_t)c->count)];
+    int32_t t = (int32_t)rng_below(&c->rng, TOPICS_MAX);
+    char name[] = {'t', (char)('0' + t), '\0'};
+    switch (rng_below(&c->rng, 4)) {
+    case 0:
+        bounce(m);
+        break;
+    case 1:
+        zk_mem_disconnect(c->w.mem, session_of(&m->client));
+        pass(&c->w, (int64_t)rng_below(&c->rng, 50) * 10);
+        zk_mem_reconnect(c->w.mem, session_of(&m->client));
+        break;
+    default:
+        /* Not at once under the same name: the removal of a mark whose reply was lost is repeated,
+         * and would hit the next mark. */
+        if (wishes[t].gone_ms > 0 &&
+            loop_now_ms(c->w.loop) - wishes[t].gone_ms > 5 * ZK_CALLS_RETRY_MS) {
+            create_topic(c, name);
+            wishes[t].exists = true;
+        } else if (wishes[t].exists) {
+            delete_topic(c, name);
+            wishes[t].exists = false;
+        }
+    }
+}
+
+static void rejoin_expired(struct cluster *c)
+{
+    for (int32_t i = 0; i < c->count; i++) {
+        if (c->members[i].client.expired) {
+            client_close(&c->members[i].client);
+            member_join(&c->members[i]);
+        }
+    }
+}
+
+/* Brokers and controllers come and go, requests and replies get lost, topics are made and deleted:
+ * never two controllers with a say; and once it is quiet, what was asked for is so, everywhere. */
+Test(ctl_driver, everything_asked_for_is_so_in_the_end, .timeout = 240)
+{
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        struct cluster c;
+        struct wish wishes[TOPICS_MAX] = {{false, 0}};
+        cluster_init(&c, 3, seed);
+        c.delay_ms = seed % 2 == 0 ? 40 : 300;
+        zk_mem_set_loss_rate(c.w.mem, seed % 2 == 0 ? 12 : 4);
+        cluster_join(&c);
+        see(&c, wishes);
+        for (int round = 0; round < 40; round++) {
+            disturb(&c, wishes);
+            pass(&c.w, (int64_t)rng_below(&c.rng, 20) * 10);
+            see(&c, wishes);
+            rejoin_expired(&c);
+        }
+        zk_mem_set_loss_rate(c.w.mem, 0);
+        pass(&c.w, 2 * QUIET_MS);
+        expect_everybody_live(&c);
+        for (int32_t t = 0; t < TOPICS_MAX; t++) {
+            char name[] = {'t', (char)('0' + t), '\0'};
+            if (wishes[t].exists) {
+                expect_led(&c, name);
+            } else {
+                expect_gone(&c, name);
+            }
+        }
+        cluster_fini(&c);
+    }
+}
