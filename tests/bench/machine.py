@@ -134,6 +134,21 @@ def put_first(pids):
     return True
 
 
+REALTIME, REALTIME_ABOVE = 1, 2
+
+
+def put_realtime(pids):
+    """All threads of these processes, and what they start, run before everything that is not real-time. Whether it was
+    possible."""
+    try:
+        for pid in pids:
+            for task in os.listdir(f"/proc/{pid}/task"):
+                os.sched_setscheduler(int(task), os.SCHED_FIFO, os.sched_param(REALTIME))
+    except OSError:
+        return False
+    return True
+
+
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 

@@ -63,6 +63,8 @@ class Runner:
             peer = self.workload.open(name.removesuffix(AGAIN), folder)
             if self.workload.options.first:
                 self.put_first(peer)
+            if self.workload.options.realtime:
+                self.put_realtime(peer)
             cold = self.warm(name, peer)
             for _ in range(count):
                 self.runs[name].append({**self.measure(name, peer), "block": len(self.runs[name]) // self.each})
@@ -85,6 +87,11 @@ class Runner:
         if not machine.put_first([os.getpid(), *getattr(peer, "pids", []), *(one.pid for one in zookeepers)]):
             self.notes.append("--first cannot be had here: it needs root and a kernel with autogroups")
             self.workload.options.first = False
+
+    def put_realtime(self, peer):
+        if not machine.put_realtime([os.getpid(), *getattr(peer, "pids", [])]):
+            self.notes.append("--realtime cannot be had here: it needs root")
+            self.workload.options.realtime = False
 
     @property
     def is_warmed(self):

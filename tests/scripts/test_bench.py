@@ -167,7 +167,7 @@ class Workload:
     peers = {"a": Peer, "b": Peer}
 
     def __init__(self, pairs, rate=lambda name: {"rate": 1}, each=1):
-        self.options = types.SimpleNamespace(runs=pairs, each=each, quick=True, patience=0, first=False)
+        self.options = types.SimpleNamespace(runs=pairs, each=each, quick=True, patience=0, first=False, realtime=False)
         self.log, self.rate = [], rate
 
     def open(self, name, folder):
@@ -248,6 +248,14 @@ def document(**peers):
                Figure("other", "not to be drawn", "", lambda r: r["rate"])]
     runs = {name: [{"rate": rate, "p50": rate, "p99": rate * 10} for rate in rates] for name, rates in peers.items()}
     return report.document("made-up", {}, {}, figures, runs, {}, again="a_again", text="it's a load")
+
+
+def test_in_real_time_the_client_whose_answers_are_timed_is_above_all_others():
+    options = types.SimpleNamespace(build="b", realtime=True)
+    assert load_runner.command(options, "latency", {"rate": 5}) == ["chrt", "-f", "2", "b/bench/bench_load", "latency", "--rate", "5"]
+    assert load_runner.command(options, "consume", {}) == ["b/bench/bench_load", "consume"]
+    options.realtime = False
+    assert load_runner.command(options, "latency", {}) == ["b/bench/bench_load", "latency"]
 
 
 def test_a_chart_has_bars_of_main_figures_and_lines_of_groups():
