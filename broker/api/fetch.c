@@ -516,6 +516,7 @@ static void limits_fill(struct req *req, struct fetch_limits *limits)
 {
     const struct fetch_request *request = req->body;
     int64_t fetch_max = config_int(config_reader_now(&req->netloop->config), KEY_fetch_max_bytes);
+    fetch_max = fetch_max < FETCH_REPLY_MAX_BYTES ? fetch_max : FETCH_REPLY_MAX_BYTES;
     limits->max_bytes = request->max_bytes < fetch_max ? request->max_bytes : fetch_max;
     limits->min_bytes =
         request->min_bytes < limits->max_bytes ? request->min_bytes : limits->max_bytes;

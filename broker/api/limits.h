@@ -29,6 +29,9 @@ enum {
     CLIENT_SPARE_REPLY_BYTES = 512,
     /* Partitions in one fetch request or fetch session; more are answered with INVALID_REQUEST. */
     FETCH_PARTITIONS_MAX = 100000,
+    /* Records in one answer, whatever configuration and request allow: its size must be an int32.
+     */
+    FETCH_REPLY_MAX_BYTES = 1024 * 1024 * 1024,
     /* The memory of a fetch up to which it copies small ranges that it has read anyway; beyond, it
      * sends them from their files. No budget counts it. */
     FETCH_COPY_ARENA_BYTES = 1024 * 1024,

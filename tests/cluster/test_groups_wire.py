@@ -639,7 +639,8 @@ def waits(one, name):
 
 
 def test_a_broker_with_members_that_wait_stops_cleanly(cluster, topic):
-    """JoinGroup has no answer yet when SIGTERM comes; group.initial.rebalance.delay.ms is long."""
+    """JoinGroup has no answer yet when SIGTERM comes; group.initial.rebalance.delay.ms is long. The members are sent to
+    look for another coordinator."""
     one = cluster(brokers=1, config={"group.initial.rebalance.delay.ms": "600000"})
     create(one, topic)
     groups = [Group(one, f"{topic}-{i}", topic) for i in range(5)]
@@ -650,6 +651,7 @@ def test_a_broker_with_members_that_wait_stops_cleanly(cluster, topic):
     one.stop(1, seconds=20)
     assert child.wait(20) == 0
     for group in groups:
+        assert group.kafka.receive()["error_code"] == NOT_COORDINATOR
         with pytest.raises(wire.ConnectionClosed):
-            group.kafka.receive()
+            group.heartbeat()
         group.close()
