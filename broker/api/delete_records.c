@@ -106,7 +106,7 @@ static void wait_for_replicas(struct delete_op *op)
     }
     op->req->state = op;
     op->req->on_cancel = on_cancel;
-    wait_op_start(&op->wait, op->req->received_ms + request->timeout_ms);
+    wait_op_start(&op->wait, req_wait_until(op->req, request->timeout_ms));
 }
 
 /* ---- moving the starts ---- */

@@ -584,7 +584,7 @@ static void fetch_decide(struct fetch_op *op)
     if (enough || op->must_answer || op->context.items_count == 0 || request->max_wait_ms <= 0) {
         fetch_finish(op);
     } else {
-        fetch_wait_start(op, req->received_ms + request->max_wait_ms);
+        fetch_wait_start(op, req_wait_until(req, request->max_wait_ms));
     }
 }
 

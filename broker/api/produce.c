@@ -255,7 +255,7 @@ static void produce_wait(struct produce_op *op)
     op->waiting = true;
     req->state = op;
     req->on_cancel = produce_cancel;
-    wait_op_start(&op->wait, req->received_ms + op->request->timeout_ms);
+    wait_op_start(&op->wait, req_wait_until(req, op->request->timeout_ms));
 }
 
 /* ---- appending ---- */

@@ -110,3 +110,8 @@ void req_close(struct req *req)
     req->close_after = true;
     req_drop(req);
 }
+
+int64_t req_wait_until(const struct req *req, int32_t timeout_ms)
+{
+    return req->client->conn == NULL ? req->received_ms : req->received_ms + timeout_ms;
+}

@@ -87,6 +87,10 @@ void req_drop(struct req *req);
 /* Close the connection after what is before this request has been answered. */
 void req_close(struct req *req);
 
+/* Until when a request may wait, on the loop's clock: for as long as its client said, or not at all
+ * where the connection has gone meanwhile, for then nobody would end the wait sooner. */
+int64_t req_wait_until(const struct req *req, int32_t timeout_ms);
+
 /* Arena helpers that handlers use all the time. */
 #define req_new(req, type)          arena_new(&(req)->arena, type)
 #define req_array(req, type, count) arena_array(&(req)->arena, type, (size_t)(count))

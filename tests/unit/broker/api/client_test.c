@@ -390,6 +390,18 @@ Test(client, whose_peer_has_left_is_found_when_it_is_idle, .init = world_init, .
     cr_assert_eq(netloop.clients_count, 0);
 }
 
+/* A connection closed while its produce was being appended, which then began to wait for replicas
+ * that did not come, with its memory, for as long as it had asked: up to 24 days. */
+Test(client, that_has_gone_is_not_waited_for, .init = world_init, .fini = world_fini)
+{
+    (void)connection();
+    struct req req = {.client = client_at(0), .received_ms = 7};
+    cr_assert_eq(req_wait_until(&req, INT32_MAX), (int64_t)INT32_MAX + 7);
+    struct client gone = {.conn = NULL};
+    req.client = &gone;
+    cr_assert_eq(req_wait_until(&req, INT32_MAX), 7);
+}
+
 static void other_init(void)
 {
     world_init();
