@@ -13,7 +13,8 @@
  * for partitions if and only if a command is pending, or its result is being read. I12 A broker
  * that is to delete its copy is no replica. I13 What we write to a state names replicas only,
  * unless the state that was there named nobody else who could lead.
- * I14 Who is eligible is not in the ISR. */
+ * I14 Who is eligible is not in the ISR. I15 `making` counts the partitions whose first state is
+ * being written, and as long as there are none, none is fresh. */
 #include "base/must.h"
 #include "controller/ctl_state.h"
 
@@ -159,6 +160,19 @@ static void check_marked(const struct ctl *ctl, const struct ctl_part *part)
     must(marked == part->marked); /* I6 */
 }
 
+/* I15 */
+static void check_making(const struct ctl_topic *topic)
+{
+    int32_t making = 0;
+    int32_t fresh = 0;
+    for (int32_t i = 0; i < topic->parts_count; i++) {
+        const struct ctl_part *part = topic->parts[i];
+        making += part->busy != CTL_PART_IDLE && part->creating;
+        fresh += part->fresh;
+    }
+    must(making == topic->making && (making > 0 || fresh == 0));
+}
+
 static void check_topics(const struct ctl *ctl)
 {
     for (const struct ctl_topic *t = ctl->topics; t != NULL; t = t->hh.next) {
@@ -171,6 +185,7 @@ static void check_topics(const struct ctl *ctl)
         if (t->counted) {
             must(ctl->phase == CTL_LOADING);
         }
+        check_making(t);
     }
 }
 

@@ -425,6 +425,27 @@ static void settle_returning(struct ctl_part *part, bool written)
     }
 }
 
+/* Metadata of a topic's new partitions goes out when all of them are there (ctl_send.c). */
+static void making_begin(struct ctl_part *part)
+{
+    if (part->creating) {
+        part->fresh = true;
+        part->topic->making++;
+    }
+}
+
+void ctl_part_idle(struct ctl_part *part)
+{
+    struct ctl_topic *topic = part->topic;
+    bool made = part->busy != CTL_PART_IDLE && part->creating;
+    part->busy = CTL_PART_IDLE;
+    if (made && --topic->making == 0) {
+        for (int32_t i = 0; i < topic->parts_count; i++) {
+            topic->parts[i]->fresh = false;
+        }
+    }
+}
+
 void ctl_part_write(struct ctl *ctl, struct ctl_part *part, struct ctl_leadership next,
                     struct ctl_alter_item *alter)
 {
@@ -438,6 +459,7 @@ void ctl_part_write(struct ctl *ctl, struct ctl_part *part, struct ctl_leadershi
         part->crowned_epoch = ctl_find_broker(ctl, next.leader)->epoch;
     }
     part->creating = !part->exists;
+    making_begin(part);
     part->alter = alter;
     if (alter == NULL) {
         note_returning(part, &next);
@@ -508,7 +530,7 @@ static void adopt_next(struct ctl *ctl, struct ctl_part *part, int32_t version)
     part->next_eligible = (struct ctl_ids){0};
     part->version = version;
     part->exists = true;
-    part->busy = CTL_PART_IDLE;
+    ctl_part_idle(part);
     part->alter = NULL;
     part->want_unclean = false;
     part->bump = part->bump && alter != NULL;
@@ -534,7 +556,7 @@ static void forget_next(struct ctl_part *part)
 static void give_up_write(struct ctl *ctl, struct ctl_part *part, enum err alter_err)
 {
     struct ctl_alter_item *alter = part->alter;
-    part->busy = CTL_PART_IDLE;
+    ctl_part_idle(part);
     part->broken = true;
     part->alter = NULL;
     ctl_part_touch(ctl, part); /* for whoever waits for it */
@@ -646,7 +668,7 @@ void ctl_state_event(struct ctl *ctl, const struct ctl_event *event)
         return;
     }
     struct ctl_alter_item *alter = part->alter;
-    part->busy = CTL_PART_IDLE;
+    ctl_part_idle(part);
     part->alter = NULL;
     ctl_part_believe(ctl, part, &event->u.state.info);
     bool ours = part->exists && !part->broken && same_state(&part->now, &part->next) &&

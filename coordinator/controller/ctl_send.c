@@ -4,6 +4,8 @@
  * brokers (a follower must know its leader's address), LeaderAndIsr, UpdateMetadata, StopReplica. A
  * partition whose state is being written is held back, so that brokers hear of the result only. A
  * request that failed is due again after CTL_RETRY_MS, as long as the broker is registered.
+ * Metadata of partitions that are made together waits until the last of them is there: a client
+ * that heard of some would take a topic to have so few.
  *
  * So others may hear of a new leader before that one has heard of it, as with Kafka; who asks it
  * then is told to ask again. Metadata does not wait for the leader's answer: that comes when it has
@@ -34,11 +36,16 @@ static bool held(const struct ctl_part *part)
     return part->busy != CTL_PART_IDLE && !part->topic->deleting;
 }
 
+static bool half_made(const struct ctl_part *part)
+{
+    return part->fresh && part->topic->making > 0 && !part->topic->deleting;
+}
+
 static bool pickable(const struct ctl_broker *broker, const struct ctl_part *part, int mark,
                      bool tombstones)
 {
     return part != NULL && (broker->marks[part->slot] & mark) != 0 && !held(part) &&
-           part->tombstone == tombstones;
+           part->tombstone == tombstones && !(mark == CTL_MARK_META && half_made(part));
 }
 
 /* Slots with the mark; for metadata those of topics that are gone come first and alone, lest they

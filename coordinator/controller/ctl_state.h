@@ -119,7 +119,8 @@ struct ctl_part {
     bool exists;    /* the state znode does */
     bool broken;    /* left alone until its topic is read again */
     bool tombstone; /* its topic is gone; stays until all brokers know */
-    bool creating;
+    bool creating;  /* what is being written, or was written last, is its first state */
+    bool fresh;     /* made together with others of its topic that are not there yet */
     bool want_preferred;
     bool want_unclean;
     bool bump; /* the leader epoch must rise: the replicas are to hear of another assignment */
@@ -151,6 +152,7 @@ struct ctl_topic {
     struct ctl_part **parts; /* by ascending index; after the topic is gone: NULL */
     int32_t parts_count;
     int32_t slots_held; /* parts that still exist, tombstones too; the last one frees the topic */
+    int32_t making;     /* parts whose first state is being written; fresh ones wait for them */
     bool loaded;        /* its node has been read */
     bool counted;       /* in ctl.loading_topics */
     bool gone;
@@ -395,6 +397,8 @@ void ctl_part_touch(struct ctl *ctl, struct ctl_part *part);
 void ctl_parts_decide(struct ctl *ctl);
 void ctl_part_wrote(struct ctl *ctl, struct ctl_part *part, enum err err, int32_t version);
 void ctl_state_event(struct ctl *ctl, const struct ctl_event *event);
+/* No write is under way any more. */
+void ctl_part_idle(struct ctl_part *part);
 /* Write `next` (taken over); `alter` may be NULL. */
 void ctl_part_write(struct ctl *ctl, struct ctl_part *part, struct ctl_leadership next,
                     struct ctl_alter_item *alter);

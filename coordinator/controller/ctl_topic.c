@@ -171,7 +171,7 @@ static void part_gone(struct ctl *ctl, struct ctl_part *part)
     if (part->cmd_id != 0) {
         ctl_forget_pending(ctl, part->cmd_id);
     }
-    part->busy = CTL_PART_IDLE;
+    ctl_part_idle(part);
     if (part->move != NULL) {
         ctl_reassign_fail(ctl, part, ERR_UNKNOWN_TOPIC_OR_PARTITION,
                           "The partition does not exist.");

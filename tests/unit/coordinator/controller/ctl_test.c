@@ -53,6 +53,59 @@ Test(ctl_create, new_topic)
     bench_fini(&b);
 }
 
+/* A client that asked while only the first partition had been made took the topic to have one, and
+ * failed what was to go to the others for good. */
+Test(ctl_create, clients_hear_of_all_partitions_of_a_new_topic_at_once)
+{
+    struct bench b;
+    const char *names[] = {"t"};
+    bench_init(&b);
+    lead_empty(&b, 1);
+    topics_are(&b, names, 1);
+    topic_is(&b, "t", (const int[]){1}, 1, NULL, 2);
+    uint64_t first = id_of(&b, CTL_CREATE_STATE, 0);
+    uint64_t second = id_of(&b, CTL_CREATE_STATE, 1);
+    wrote(&b, first, ERR_OK, 0);
+    expect(&b, "SEND to=1 LEADER_AND_ISR t-0:leader=1,epoch=0,isr=[1],v=0,new\n");
+    sent_ok(&b, send_to(&b, 1));
+    expect(&b, "");
+    wrote(&b, second, ERR_OK, 0);
+    expect(&b, "SEND to=1 LEADER_AND_ISR t-1:leader=1,epoch=0,isr=[1],v=0,new\n");
+    sent_ok(&b, send_to(&b, 1));
+    expect(&b, "SEND to=1 UPDATE_METADATA live=[1] t-0:leader=1,epoch=0,isr=[1] "
+               "t-1:leader=1,epoch=0,isr=[1]\n");
+    bench_fini(&b);
+}
+
+/* What was there before is spoken of meanwhile, and so is what is there when the rest cannot be
+ * made. */
+Test(ctl_create, partitions_that_are_being_added_hold_nothing_else_up)
+{
+    struct bench b;
+    struct state_spec states[] = {{1, 0, 0, {1}}, {-2, 0, 0, {0}}, {-2, 0, 0, {0}}};
+    struct state_spec changed[] = {{1, 1, 1, {1}}, {-2, 0, 0, {0}}, {-2, 0, 0, {0}}};
+    const char *names[] = {"t"};
+    bench_init(&b);
+    lead_empty(&b, 1);
+    topics_are(&b, names, 1);
+    topic_is(&b, "t", (const int[]){1}, 1, states, 3);
+    uint64_t first = id_of(&b, CTL_CREATE_STATE, 0);
+    uint64_t second = id_of(&b, CTL_CREATE_STATE, 1);
+    sent_ok(&b, send_to(&b, 1));
+    sent_ok(&b, send_to(&b, 1));
+    wrote(&b, first, ERR_OK, 0);
+    sent_ok(&b, send_to(&b, 1));
+    expect(&b, "");
+    topic_is(&b, "t", (const int[]){1}, 1, changed, 3);
+    sent_ok(&b, send_to(&b, 1));
+    expect(&b, "SEND to=1 UPDATE_METADATA live=[1] t-0:leader=1,epoch=1,isr=[1]\n");
+    sent_ok(&b, send_to(&b, 1));
+    wrote(&b, second, ERR_CONTROLLER_MOVED, 0); /* so it may not be the controller any more */
+    expect(&b, "RESIGN\n"
+               "SEND to=1 UPDATE_METADATA live=[1] t-1:leader=1,epoch=0,isr=[1]\n");
+    bench_fini(&b);
+}
+
 /* A partition without a live replica waits, and is made when one comes. */
 Test(ctl_create, waits_for_a_live_replica)
 {
