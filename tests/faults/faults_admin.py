@@ -116,6 +116,7 @@ def _choose_replicas(scene):
 def reassignment(scene):
     """partitions move to other brokers of four; some moves are cancelled, and mostly a broker is killed meanwhile"""
     moves = Reassigning(Admin(scene.cluster.bootstrap))
+    scene.cluster.wait_all_known()  # nothing may be given to a broker that is still coming back from the last time
     wanted = _choose_replicas(scene)
     refused = moves.alter(wanted)
     if refused:
