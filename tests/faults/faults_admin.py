@@ -44,8 +44,10 @@ class Reborn:
         return int(self.scene.notes[-1][1] * 1e6)
 
     def client(self, name, role, *arguments):
-        return history.Client(self.folder, name, role, self.scene.cluster.bootstrap, REBORN, REBORN_PARTITIONS,
-                              *arguments)
+        one = history.Client(self.folder, name, role, self.scene.cluster.bootstrap, REBORN, REBORN_PARTITIONS,
+                             *arguments)
+        self.scene.clients.append(one)
+        return one
 
     def create(self):
         # A create that is answered late is asked for again by Admin, and then finds its own topic: both are right.

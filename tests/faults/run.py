@@ -177,7 +177,7 @@ class Run:
             self._inject()
             self.cluster.wait(self.scene.healed, "everything in sync in the end")
         except BaseException:
-            for client in self.clients:
+            for client in self.clients + self.scene.clients:
                 client.kill()
             raise
         self._finish_clients()

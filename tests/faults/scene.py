@@ -52,6 +52,7 @@ class Scene:
         self.shims, self.mounts = {}, {}  # by a broker's id
         self.kept = {}  # what a fault keeps from one time to the next, by a name of its own
         self.extra_checks = []  # functions that give Problems, called after the end
+        self.clients = []  # what a fault has started for itself; killed where the run fails
         self.notes = []  # (what, monotonic seconds, ...): for measure.py
 
     def note(self, what, *facts):
