@@ -38,6 +38,7 @@
 #define BATCH_MAX      1000
 #define WAIT_MS        50
 #define FLUSH_MS       90000
+#define AGAIN_US       100000 /* before a producer that was given up is followed by another */
 #define FINAL_MS       90000
 
 struct options {
