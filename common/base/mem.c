@@ -16,7 +16,15 @@
 #endif
 #endif
 
-enum { HEAP_LOOK_BYTES = 128 * 1024 };
+/* A sanitizer brings an allocator of its own, and the library's is not even set up: two threads
+ * that asked it something for the first time at once ended the process. */
+#if defined(__SANITIZE_THREAD__) || defined(MEM_POISON)
+#define MEM_FOREIGN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define MEM_FOREIGN 1
+#endif
+#endif
 
 #if defined(MEM_POISON)
 #include <sanitizer/asan_interface.h>
@@ -87,6 +95,24 @@ void mem_free(void *ptr)
     free(ptr);
 }
 
+#if defined(MEM_FOREIGN)
+
+void mem_keep(void)
+{
+}
+
+void mem_trim(void)
+{
+}
+
+void mem_trim_end(void)
+{
+}
+
+#else
+
+enum { HEAP_LOOK_BYTES = 128 * 1024 };
+
 void mem_keep(void)
 {
     /* To set one of them ends the library's own adjusting of both, so both are set: this is the
@@ -111,6 +137,8 @@ void mem_trim_end(void)
     mem_free(block);
     (void)mallopt(M_TRIM_THRESHOLD, MEM_KEPT_BYTES);
 }
+
+#endif
 
 #if defined(MEM_POISON)
 

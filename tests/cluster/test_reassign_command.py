@@ -170,7 +170,7 @@ def test_a_balance_goes_on_when_the_controller_dies_under_it(cluster, topic):
     one.add_broker(one.ports.take())
     one.up()
     with subprocess.Popen([sys.executable, os.path.join(SCRIPTS, "reassign"), "--bootstrap-server", one.bootstrap,
-                           "--balance", "--throttle", str(FILL_BYTES // 20)], stdout=subprocess.PIPE,
+                           "--balance", "--throttle", str(FILL_BYTES // 40)], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True) as balancing:
         try:
             one.wait(lambda: f"{topic}-" in run(one, "reassign", "--list"), "the moves under way")

@@ -2,7 +2,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "client.h"
 
@@ -135,13 +134,10 @@ void writer_main(const struct options *options)
     begin(&writer);
     char line[32];
     while (!told_to_stop(line, sizeof(line))) {
-        if (strcmp(line, "next\n") == 0) {
-            another(&writer);
-        } else if (given_up(&writer)) {
-            /* Where its topic is not there, the next one is given up at once, too: they would
-             * follow each other as fast as they can, and take the processors from everybody else.
-             */
-            usleep(AGAIN_US);
+        /* Where its topic is not there, the next one is given up at once, too: without a pause they
+         * would follow each other as fast as they can, and take the processors from all others. */
+        bool again = given_up(&writer) && now_us() - writer.started_us >= AGAIN_US;
+        if (again || strcmp(line, "next\n") == 0) {
             another(&writer);
         }
         int64_t due = (now_us() - writer.started_us) * options->rate_per_second / 1000000;
