@@ -44,10 +44,10 @@
 #include "record/batch.h"
 
 enum {
-    SEG_POSITION_MAX = INT32_MAX, /* positions and relative offsets are 32 bits in the index */
-    SEG_SCAN_BYTES = 16 * 1024,   /* headers are looked for in pieces of this size */
-    SEG_RECENT_MIN_BYTES = 4 * 1024 /* below, finding a batch is reading it (view.h) */,
-    SEG_RECENT_COUNT = 16, /* as many as a follower or consumer at the tail is behind */
+    SEG_POSITION_MAX = INT32_MAX,    /* positions and relative offsets are 32 bits in the index */
+    SEG_SCAN_BYTES = 16 * 1024,      /* headers are looked for in pieces of this size */
+    SEG_RECENT_MIN_BYTES = 4 * 1024, /* below, finding a batch is reading it (view.h) */
+    SEG_RECENT_COUNT = 16,           /* as many as a follower or consumer at the tail is behind */
 };
 
 struct index_entry {
