@@ -17,8 +17,8 @@ struct run {
     int32_t epoch;
     int64_t taken; /* everything before it was acknowledged: the end of the process keeps it */
     int32_t sequences[PRODUCERS + 1];
-    bool
-        cut_failed; /* a truncation did: whoever owns the directory cuts again (start_mark_test.c) */
+    /* A truncation did. Whoever owns the directory cuts again: start_mark_test.c. */
+    bool cut_failed;
 };
 
 static struct topic_config run_config(void)
