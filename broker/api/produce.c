@@ -171,36 +171,33 @@ static void produce_silent(struct produce_op *op)
 
 /* ---- waiting for the high watermark ---- */
 
-/* The offset is read before it is asked who leads: read afterwards it might be that of a follower,
- * of a log which has been cut and has others' records there. */
+/* What an append that was written can be answered with now; false: nothing yet. acks=1 waits for
+ * this broker's disk, which counts in flush mode only; without it it is enough, as in Kafka, that
+ * it was written. */
+static bool item_decide(const struct produce_item *item, enum err *err)
+{
+    const struct part_append *append = &item->append;
+    bool all = append->acks == -1;
+    enum part_fate fate =
+        all ? part_fate_committed(item->part, append->leader_epoch, append->offset_end)
+            : part_fate_durable(item->part, append->leader_epoch, append->offset_end);
+    *err = ERR_OK;
+    if (fate == PART_FATE_UNKNOWN && (all || part_flushes(item->part))) {
+        *err = ERR_NOT_LEADER_OR_FOLLOWER;
+    } else if (fate == PART_FATE_KEPT && all && !part_enough_replicas(item->part)) {
+        *err = ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND;
+    }
+    return fate != PART_FATE_OPEN;
+}
+
 static enum wait_result produce_poll(struct wait *wait)
 {
     struct produce_item *item = container_of(wait, struct produce_item, wait);
-    int64_t offset_hw = atomic_load_explicit(&item->part->offset_hw, memory_order_acquire);
-    if (!part_still_leads(item->part, item->append.leader_epoch)) {
-        item->err = ERR_NOT_LEADER_OR_FOLLOWER;
-        return WAIT_SATISFIED;
-    }
-    if (offset_hw < item->append.offset_end) {
+    enum err err;
+    if (!item_decide(item, &err)) {
         return WAIT_PENDING;
     }
-    item->err = part_enough_replicas(item->part) ? ERR_OK : ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND;
-    return WAIT_SATISFIED;
-}
-
-/* acks=1 in flush mode. */
-static enum wait_result produce_poll_own(struct wait *wait)
-{
-    struct produce_item *item = container_of(wait, struct produce_item, wait);
-    int64_t durable = part_offset_durable(item->part);
-    if (!part_still_leads(item->part, item->append.leader_epoch)) {
-        item->err = ERR_NOT_LEADER_OR_FOLLOWER;
-        return WAIT_SATISFIED;
-    }
-    if (durable < item->append.offset_end) {
-        return WAIT_PENDING;
-    }
-    item->err = ERR_OK;
+    item->err = err;
     return WAIT_SATISFIED;
 }
 
@@ -220,21 +217,14 @@ static void produce_cancel(struct req *req)
     op_release(op);
 }
 
+/* Only what can be acknowledged is answered without a wait: of all else the polls tell. */
 static bool needs_wait(const struct produce_item *item)
 {
+    enum err err;
     if (item->part == NULL || item->err != ERR_OK) {
         return false;
     }
-    int64_t reached = item->append.acks == -1
-                          ? atomic_load_explicit(&item->part->offset_hw, memory_order_acquire)
-                          : part_offset_durable(item->part);
-    if (reached < item->append.offset_end) {
-        return true;
-    }
-    /* Reached perhaps by others' records, in a log that has been cut since: the polls tell. Of
-     * acks=1 it is enough, as in Kafka, that it was written. */
-    bool promised = item->append.acks == -1 || part_flushes(item->part);
-    return promised && !part_still_leads(item->part, item->append.leader_epoch);
+    return !item_decide(item, &err) || err != ERR_OK;
 }
 
 static void produce_wait(struct produce_op *op)
@@ -245,11 +235,8 @@ static void produce_wait(struct produce_op *op)
         struct produce_item *item = &op->items[i];
         if (needs_wait(item)) {
             item->err = ERR_REQUEST_TIMED_OUT; /* unless the poll says better */
-            if (item->append.acks == -1) {
-                wait_add(&op->wait, &item->wait, &item->part->wait, WAIT_ORDERED, produce_poll);
-            } else {
-                wait_add(&op->wait, &item->wait, &item->part->wait, WAIT_ANY, produce_poll_own);
-            }
+            enum wait_order order = item->append.acks == -1 ? WAIT_ORDERED : WAIT_ANY;
+            wait_add(&op->wait, &item->wait, &item->part->wait, order, produce_poll);
         }
     }
     op->waiting = true;

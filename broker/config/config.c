@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -305,7 +304,7 @@ int64_t config_long(const struct config *config, enum config_key key)
 bool config_bool(const struct config *config, enum config_key key)
 {
     const char *text = config_str(config, key);
-    return text != NULL && strcasecmp(text, "true") == 0;
+    return text != NULL && config_parse_bool(text);
 }
 
 double config_double(const struct config *config, enum config_key key)

@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 
 #include "base/must.h"
 #include "config/values.h"
@@ -49,7 +48,7 @@ enum err topic_config_check(const char *name, const char *value, struct errmsg *
     }
     if ((key == TOPIC_remote_storage_enable || key == TOPIC_remote_log_copy_disable ||
          key == TOPIC_remote_log_delete_on_disable) &&
-        strcasecmp(value, "true") == 0) {
+        config_parse_bool(value)) {
         errmsg_set(msg, "Invalid value true for configuration %s: there is no tiered storage here",
                    name);
         return ERR_INVALID_CONFIG;
@@ -112,6 +111,18 @@ static const char *broker_value(const struct config *config, const char *name, c
     return scratch;
 }
 
+const char *topic_config_own(const struct config_pair *pairs, int count, enum topic_key key)
+{
+    struct errmsg msg;
+    for (int i = 0; i < count; i++) {
+        if (strcmp(pairs[i].name, infos[key].name) == 0 &&
+            topic_config_check(pairs[i].name, pairs[i].value, &msg) == ERR_OK) {
+            return pairs[i].value;
+        }
+    }
+    return NULL;
+}
+
 const char *topic_config_value(const struct config *config, const struct config_pair *overrides,
                                int count, enum topic_key key, char *scratch, size_t scratch_size,
                                enum config_source *source)
@@ -119,13 +130,10 @@ const char *topic_config_value(const struct config *config, const struct config_
     enum config_source ignored;
     source = source != NULL ? source : &ignored;
     const struct topic_key_info *info = topic_key_info(key);
-    struct errmsg msg;
-    for (int i = 0; i < count; i++) {
-        if (strcmp(overrides[i].name, info->name) == 0 &&
-            topic_config_check(info->name, overrides[i].value, &msg) == ERR_OK) {
-            *source = SOURCE_TOPIC;
-            return overrides[i].value;
-        }
+    const char *own = topic_config_own(overrides, count, key);
+    if (own != NULL) {
+        *source = SOURCE_TOPIC;
+        return own;
     }
     char name[64];
     for (const char *at = info->broker_keys; *at != '\0';) {
@@ -165,7 +173,7 @@ static int64_t long_of(struct builder *b, enum topic_key key)
 
 static bool bool_of(struct builder *b, enum topic_key key)
 {
-    return strcasecmp(text_of(b, key), "true") == 0;
+    return config_parse_bool(text_of(b, key));
 }
 
 static void build_compression(struct builder *b, struct topic_config *out)

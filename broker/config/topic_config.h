@@ -59,6 +59,9 @@ struct topic_config {
 void topic_config_build(const struct config *config, const struct config_pair *overrides, int count,
                         struct topic_config *out);
 
+/* What the topic itself says for one key; NULL: nothing, or nothing that checks. */
+const char *topic_config_own(const struct config_pair *pairs, int count, enum topic_key key);
+
 /* The value in force for one key: the topic's own, or the broker's by its synonyms, or the default.
  * *source may be NULL. */
 const char *topic_config_value(const struct config *config, const struct config_pair *overrides,

@@ -27,6 +27,12 @@ bool config_parse_long(const char *text, int64_t *out)
     return any && fits && *end == '\0';
 }
 
+bool config_parse_bool(const char *text)
+{
+    struct str word = config_trim(str_of(text));
+    return word.size == 4 && strncasecmp(word.ptr, "true", 4) == 0;
+}
+
 static bool parse_double(const char *text, double *out)
 {
     char *end;
@@ -212,7 +218,7 @@ static bool check_throttled(const char *words, const char *value)
 
 bool config_throttles(const char *value, int32_t partition, int32_t broker)
 {
-    if (strcmp(value, "*") == 0) {
+    if (str_is(config_trim(str_of(value)), "*")) {
         return true;
     }
     for (const char *at = value; at != NULL;) {
@@ -345,7 +351,7 @@ char *config_canonical(struct arena *arena, enum config_type type, const char *v
     value = arena_cstr(arena, config_trim(str_of(value)));
     switch (type) {
     case CONFIG_BOOLEAN:
-        return arena_printf(arena, "%s", strcasecmp(value, "true") == 0 ? "true" : "false");
+        return arena_printf(arena, "%s", config_parse_bool(value) ? "true" : "false");
     case CONFIG_INT:
     case CONFIG_SHORT:
     case CONFIG_LONG:

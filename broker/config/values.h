@@ -27,6 +27,9 @@ struct str config_trim(struct str s);
 /* A whole number with blanks around it; false when it is none, or does not fit. */
 bool config_parse_long(const char *text, int64_t *out);
 
+/* A boolean with blanks around it, in any case; false for all that is not true. */
+bool config_parse_bool(const char *text);
+
 /* As Kafka prints a value after reading it: "TRUE" is true, "a, b" is "a,b", "1" as a double is
  * "1.0". In the arena. */
 char *config_canonical(struct arena *arena, enum config_type type, const char *value);

@@ -140,6 +140,29 @@ bool part_still_leads(const struct part *part, int32_t leader_epoch)
            leader_epoch >= atomic_load_explicit(&part->leading_since, memory_order_acquire);
 }
 
+/* `reached` was read before it is asked who leads: read afterwards it might be that of a follower,
+ * of a log which has been cut and has others' records there. */
+static enum part_fate fate(const struct part *part, int64_t reached, int32_t leader_epoch,
+                           int64_t offset_end)
+{
+    if (!part_still_leads(part, leader_epoch)) {
+        return PART_FATE_UNKNOWN;
+    }
+    return reached < offset_end ? PART_FATE_OPEN : PART_FATE_KEPT;
+}
+
+enum part_fate part_fate_committed(const struct part *part, int32_t leader_epoch,
+                                   int64_t offset_end)
+{
+    int64_t offset_hw = atomic_load_explicit(&part->offset_hw, memory_order_acquire);
+    return fate(part, offset_hw, leader_epoch, offset_end);
+}
+
+enum part_fate part_fate_durable(const struct part *part, int32_t leader_epoch, int64_t offset_end)
+{
+    return fate(part, part_offset_durable(part), leader_epoch, offset_end);
+}
+
 enum err part_check_epoch(struct part_now now, int32_t current_leader_epoch)
 {
     if (current_leader_epoch < 0 || current_leader_epoch == now.leader_epoch) {

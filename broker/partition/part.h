@@ -169,6 +169,20 @@ static inline struct part_now part_now(const struct part *part)
  * may have been shortened. */
 bool part_still_leads(const struct part *part, int32_t leader_epoch);
 
+/* What has become of records that a leader appended. */
+enum part_fate {
+    PART_FATE_OPEN,    /* nothing yet */
+    PART_FATE_KEPT,    /* what was waited for has passed their end, and they are still there */
+    PART_FATE_UNKNOWN, /* it no longer leads without a break: they may have been cut off */
+};
+
+/* @any Of those that were appended in `leader_epoch` and end at `offset_end`: by the high
+ * watermark; by what this replica itself has (part_offset_durable()). Never KEPT for what others
+ * have written at these offsets since. */
+enum part_fate part_fate_committed(const struct part *part, int32_t leader_epoch,
+                                   int64_t offset_end);
+enum part_fate part_fate_durable(const struct part *part, int32_t leader_epoch, int64_t offset_end);
+
 /* @any What a client must be told when it names `current_leader_epoch` (-1: none): ERR_OK,
  * FENCED_LEADER_EPOCH (the client is behind) or UNKNOWN_LEADER_EPOCH (we are). */
 enum err part_check_epoch(struct part_now now, int32_t current_leader_epoch);

@@ -3,10 +3,10 @@
  * by. On the control loop. */
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "config/values.h"
 #include "server/server_internal.h"
 
 #define LOGGER "kafka.server.KafkaServer"
@@ -122,18 +122,12 @@ static void ctl_config_from(struct server *server, struct ctl_config *out)
 void server_tell_controller(struct server *server, struct str topic,
                             const struct config_pair *pairs, int count)
 {
-    int unclean = -1;
-    long min_insync = 0;
-    for (int i = 0; i < count; i++) {
-        if (strcmp(pairs[i].name, "unclean.leader.election.enable") == 0) {
-            unclean = strcasecmp(pairs[i].value, "true") == 0;
-        } else if (strcmp(pairs[i].name, "min.insync.replicas") == 0) {
-            min_insync = strtol(pairs[i].value, NULL, 10);
-        }
-    }
-    ctl_driver_set_unclean(server->driver, topic, unclean);
+    const char *unclean = topic_config_own(pairs, count, TOPIC_unclean_leader_election_enable);
+    const char *min_insync = topic_config_own(pairs, count, TOPIC_min_insync_replicas);
+    ctl_driver_set_unclean(server->driver, topic,
+                           unclean != NULL ? config_parse_bool(unclean) : -1);
     ctl_driver_set_min_insync(server->driver, topic,
-                              min_insync > 0 && min_insync < INT32_MAX ? (int32_t)min_insync : 0);
+                              min_insync != NULL ? (int32_t)strtol(min_insync, NULL, 10) : 0);
 }
 
 void server_tell_controller_defaults(struct server *server, const struct config *config)

@@ -110,7 +110,7 @@ static struct config *make_config(struct sim_node *node)
         {"replica.high.watermark.checkpoint.interval.ms", "1000"},
         {"controller.socket.timeout.ms", "3000"},
         {"log.retention.ms", "-1"},
-        {"unclean.leader.election.enable", sim_bug_on(SIM_BUG_UNCLEAN) ? "true" : "false"},
+        {"unclean.leader.election.enable", sim_bug_on(SIM_BUG_UNCLEAN) ? "TRUE" : "False"},
     };
     struct config *config;
     struct errmsg msg = {""};

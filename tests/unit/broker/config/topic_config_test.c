@@ -3,6 +3,8 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
+#include "config/values.h"
+
 static void accepts(const char *name, const char *value)
 {
     struct errmsg msg;
@@ -53,6 +55,7 @@ Test(topic_config, words_are_checked)
     accepts("leader.replication.throttled.replicas", "");
     refuses("leader.replication.throttled.replicas", "0:");
     refuses("remote.storage.enable", "true");
+    refuses("remote.storage.enable", " TRUE ");
     accepts("remote.storage.enable", "false");
 }
 
@@ -105,6 +108,55 @@ Test(topic_config, a_stored_value_that_does_not_check_is_left_out)
     struct topic_config config;
     build("log.segment.bytes", "5000", "segment.bytes", "few", &config);
     cr_expect_eq(config.segment_bytes, 5000);
+}
+
+/* Wherever a boolean is read: of a broker, of a topic with the broker's below it, and of the topic
+ * alone, by which the controller judges. */
+static void reads_boolean(const char *text, bool wanted)
+{
+    static const char name[] = "unclean.leader.election.enable";
+    struct topic_config config;
+    struct arena arena = {0};
+    struct config_pair own = {name, text};
+    build(name, text, NULL, NULL, &config);
+    cr_expect_eq(config.unclean_leader_election, wanted, "'%s' of a broker", text);
+    build(name, wanted ? "false" : "true", name, text, &config);
+    cr_expect_eq(config.unclean_leader_election, wanted, "'%s' of a topic", text);
+    const char *value = topic_config_own(&own, 1, TOPIC_unclean_leader_election_enable);
+    cr_assert_not_null(value, "'%s'", text);
+    cr_expect_eq(config_parse_bool(value), wanted, "'%s' of a topic alone", text);
+    cr_expect_str_eq(config_canonical(&arena, CONFIG_BOOLEAN, text), wanted ? "true" : "false");
+    arena_fini(&arena);
+}
+
+Test(topic_config, booleans_are_read_alike_in_any_case_and_between_blanks)
+{
+    reads_boolean("true", true);
+    reads_boolean("TRUE", true);
+    reads_boolean(" True ", true);
+    reads_boolean("false", false);
+    reads_boolean("FALSE", false);
+    reads_boolean("\tfalsE", false);
+}
+
+/* The controller took "yes" for a topic's own no, where the broker's value is in force. */
+Test(topic_config, what_does_not_check_is_nothing_of_the_topics_own)
+{
+    struct config_pair pairs[] = {{"unclean.leader.election.enable", "yes"},
+                                  {"min.insync.replicas", "2x"},
+                                  {"preallocate", "true"}};
+    cr_expect_null(topic_config_own(pairs, 3, TOPIC_unclean_leader_election_enable));
+    cr_expect_null(topic_config_own(pairs, 3, TOPIC_min_insync_replicas));
+    cr_expect_null(topic_config_own(pairs, 3, TOPIC_retention_ms));
+    cr_expect_str_eq(topic_config_own(pairs, 3, TOPIC_preallocate), "true");
+}
+
+Test(topic_config, throttled_replicas_are_found_between_blanks)
+{
+    cr_expect(config_throttles(" * ", 3, 4));
+    cr_expect(config_throttles("0:1, 3:4", 3, 4));
+    cr_expect(!config_throttles("0:1, 3:4", 0, 4));
+    cr_expect(!config_throttles("", 0, 0));
 }
 
 Test(topic_config, the_deprecated_difference_counts_where_before_and_after_are_not_set)
