@@ -188,6 +188,7 @@ static void maybe_activate(struct ctl *ctl)
              ctl->brokers_count, HASH_COUNT(ctl->topics));
     ctl_emit(ctl, CTL_READ_ORDERS);
     ctl_strays_apply(ctl);
+    ctl_topics_activate(ctl);
     ctl_brokers_activate(ctl);
     if (ctl->config.auto_rebalance) {
         ctl->rebalance_ms = ctl->now_ms + CTL_FIRST_REBALANCE_MS;

@@ -425,7 +425,8 @@ static void settle_returning(struct ctl_part *part, bool written)
     }
 }
 
-/* Metadata of a topic's new partitions goes out when all of them are there (ctl_send.c). */
+/* Metadata of a topic's new partitions goes out when all of them are there (ctl_send.c): until then
+ * they stay fresh, also one that must be made in a second attempt. */
 static void making_begin(struct ctl_part *part)
 {
     if (part->creating) {
@@ -436,14 +437,9 @@ static void making_begin(struct ctl_part *part)
 
 void ctl_part_idle(struct ctl_part *part)
 {
-    struct ctl_topic *topic = part->topic;
     bool made = part->busy != CTL_PART_IDLE && part->creating;
     part->busy = CTL_PART_IDLE;
-    if (made && --topic->making == 0) {
-        for (int32_t i = 0; i < topic->parts_count; i++) {
-            topic->parts[i]->fresh = false;
-        }
-    }
+    part->topic->making -= made ? 1 : 0;
 }
 
 void ctl_part_write(struct ctl *ctl, struct ctl_part *part, struct ctl_leadership next,

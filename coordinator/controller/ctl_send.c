@@ -341,6 +341,7 @@ static void mark_picked(struct ctl_broker *broker, const struct picked *picked, 
 {
     for (int32_t i = 0; i < picked->count; i++) {
         ctl_mark_sent(broker, picked->parts[i], marks);
+        picked->parts[i]->fresh = picked->parts[i]->fresh && (marks & CTL_MARK_META) == 0;
     }
 }
 

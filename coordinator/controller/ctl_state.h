@@ -120,7 +120,7 @@ struct ctl_part {
     bool broken;    /* left alone until its topic is read again */
     bool tombstone; /* its topic is gone; stays until all brokers know */
     bool creating;  /* what is being written, or was written last, is its first state */
-    bool fresh;     /* made together with others of its topic that are not there yet */
+    bool fresh;     /* being made, or made, and no broker has been sent its metadata */
     bool want_preferred;
     bool want_unclean;
     bool bump; /* the leader epoch must rise: the replicas are to hear of another assignment */
@@ -368,6 +368,7 @@ struct ctl_part *ctl_find_part(const struct ctl_topic *topic, int32_t index);
  */
 void ctl_parts_each(struct ctl *ctl, struct str name, void (*fn)(struct ctl *, struct ctl_part *));
 void ctl_topics_event(struct ctl *ctl, const struct ctl_event *event);
+void ctl_topics_activate(struct ctl *ctl);
 void ctl_topic_event(struct ctl *ctl, const struct ctl_event *event);
 void ctl_topic_wrote(struct ctl *ctl, struct ctl_topic *topic, enum err err);
 void ctl_deletions_event(struct ctl *ctl, const struct ctl_event *event);

@@ -238,6 +238,25 @@ static void topic_vanished(struct ctl *ctl, struct ctl_topic *topic)
     }
 }
 
+/* The controller before us may not have come to the end of making them. */
+static void find_half_made(struct ctl_topic *topic)
+{
+    bool missing = false;
+    for (int32_t i = 0; i < topic->parts_count; i++) {
+        missing = missing || !topic->parts[i]->exists;
+    }
+    for (int32_t i = 0; i < topic->parts_count; i++) {
+        topic->parts[i]->fresh = missing;
+    }
+}
+
+void ctl_topics_activate(struct ctl *ctl)
+{
+    for (struct ctl_topic *topic = ctl->topics; topic != NULL; topic = topic->hh.next) {
+        find_half_made(topic);
+    }
+}
+
 void ctl_topics_free(struct ctl *ctl)
 {
     struct ctl_topic *topic, *next;

@@ -77,6 +77,61 @@ Test(ctl_create, clients_hear_of_all_partitions_of_a_new_topic_at_once)
     bench_fini(&b);
 }
 
+/* Nobody knew whether the second partition had been made; it had not, and was made anew. Meanwhile
+ * clients heard of the first one alone. */
+Test(ctl_create, clients_hear_of_all_partitions_at_once_when_one_is_made_in_a_second_attempt)
+{
+    struct bench b;
+    const char *names[] = {"t"};
+    bench_init(&b);
+    lead_empty(&b, 1);
+    topics_are(&b, names, 1);
+    topic_is(&b, "t", (const int[]){1}, 1, NULL, 2);
+    uint64_t first = id_of(&b, CTL_CREATE_STATE, 0);
+    uint64_t second = id_of(&b, CTL_CREATE_STATE, 1);
+    wrote(&b, first, ERR_OK, 0);
+    sent_ok(&b, send_to(&b, 1));
+    wrote(&b, second, ERR_ZK_CONNECTION_LOSS, 0);
+    expect(&b, "READ_STATE t-1\n");
+    struct ctl_event event = {.kind = CTL_EV_STATE};
+    event.u.state.topic = str_of("t");
+    event.u.state.info.partition = 1;
+    event.u.state.info.err = ERR_NOT_FOUND;
+    step(&b, event);
+    expect(&b, "CREATE_STATE t-1 leader=1 epoch=0 isr=[1] v=0\n");
+    wrote(&b, id_of(&b, CTL_CREATE_STATE, 0), ERR_OK, 0);
+    sent_ok(&b, send_to(&b, 1));
+    expect(&b, "SEND to=1 UPDATE_METADATA live=[1] t-0:leader=1,epoch=0,isr=[1] "
+               "t-1:leader=1,epoch=0,isr=[1]\n");
+    bench_fini(&b);
+}
+
+/* The controller before us died when it had made the first partition only: clients heard of that
+ * one alone from us. */
+Test(ctl_create, clients_hear_of_all_partitions_at_once_when_another_controller_began_to_make_them)
+{
+    struct bench b;
+    struct state_spec states[] = {{1, 0, 0, {1}}, {-2, 0, 0, {0}}};
+    const char *names[] = {"t"};
+    bench_init(&b);
+    elect(&b, 2);
+    brokers_alive(&b, three, NULL, 1);
+    topics_are(&b, names, 1);
+    marks_are(&b, NULL, 0);
+    step(&b, (struct ctl_event){.kind = CTL_EV_PREFERRED});
+    topic_is(&b, "t", (const int[]){1}, 1, states, 2);
+    uint64_t second = id_of(&b, CTL_CREATE_STATE, 0);
+    sent_ok(&b, send_to(&b, 1));
+    expect(&b, "SEND to=1 LEADER_AND_ISR t-0:leader=1,epoch=0,isr=[1],v=0\n");
+    sent_ok(&b, send_to(&b, 1));
+    expect(&b, "");
+    wrote(&b, second, ERR_OK, 0);
+    sent_ok(&b, send_to(&b, 1));
+    expect(&b, "SEND to=1 UPDATE_METADATA live=[1] t-0:leader=1,epoch=0,isr=[1] "
+               "t-1:leader=1,epoch=0,isr=[1]\n");
+    bench_fini(&b);
+}
+
 /* What was there before is spoken of meanwhile, and so is what is there when the rest cannot be
  * made. */
 Test(ctl_create, partitions_that_are_being_added_hold_nothing_else_up)
