@@ -244,6 +244,12 @@ def given_up(history):
             [event[2] for event in history() if event[0] == "error"])
 
 
+def silent(history, partitions, since_us):
+    """Those of so many partitions of which nothing was acknowledged since then."""
+    heard = {event[3] for event in history() if event[0] == "ack" and event[2] >= since_us}
+    return [partition for partition in range(partitions) if partition not in heard]
+
+
 def difference(contents):
     """contents: {broker: an iterator of blocks of bytes of one size, the last one shorter}. Text where they differ for
     the first time, or None when they are the same to the end."""

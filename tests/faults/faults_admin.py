@@ -81,6 +81,8 @@ class Reborn:
             problems.add("client", wrong)
         events = history.read([self.writer.path, self.reader.path, last.path])
         found = checker.check(events, self.deleted_us, self.born_us)
+        for partition in checker.silent(events, REBORN_PARTITIONS, self.born_us):
+            found.add("silent", f"partition {partition}: nothing was acknowledged in the topic's last life")
         for kind, count in problems.counts.items():
             found.add(kind, "; ".join(problems.examples[kind]), count)
         return found

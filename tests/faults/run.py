@@ -31,6 +31,7 @@ import scene as scenes  # noqa: E402
 TOPIC, PARTITIONS, SESSION_S = "faults", 4, 3.0
 TICK_MS = 250  # ZooKeeper ends sessions at whole ticks: up to so much later than they are over
 BLOCK = 1 << 20
+SILENT_S = 5.0  # a producer that was given up just before the end, and the next one's beginning, fit into it
 CONFIG = {
     "min.insync.replicas": "2", "default.replication.factor": "3", "offsets.topic.replication.factor": "3",
     "offsets.topic.num.partitions": "4", "group.initial.rebalance.delay.ms": "0", "auto.create.topics.enable": "false",
@@ -105,6 +106,7 @@ class Run:
         self.seed = seed
         self.clients = []
         self.injections = []  # (begin, end)
+        self.healed_s = None  # when everything was in sync in the end
         self.problems = checker.Problems()
         self.replicas = []  # partitions as Metadata told them in the end
 
@@ -176,6 +178,7 @@ class Run:
             self.cluster.wait(self._at_work, "clients at work")
             self._inject()
             self.cluster.wait(self.scene.healed, "everything in sync in the end")
+            self.healed_s = time.monotonic()
         except BaseException:
             for client in self.clients + self.scene.clients:
                 client.kill()
@@ -225,6 +228,8 @@ class Run:
             for text in found.examples[kind]:
                 self.problems.add(kind, text, 0)
             self.problems.counts[kind] += count
+        for partition in checker.silent(self.events(), PARTITIONS, (self.healed_s - SILENT_S) * 1e6):
+            self.problems.add("silent", f"partition {partition}: nothing is acknowledged any more")
         count, said = checker.given_up(self.events())
         if self.fault.gentle and count > 0:
             self.problems.add("not retriable", "; ".join(said) or "records", count)

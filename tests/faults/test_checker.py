@@ -99,6 +99,13 @@ def test_what_was_written_before_a_deletion_is_gone_and_what_was_after_is_there(
     assert check([e for e in REBORN if e[0] != "final"], **times).counts["lost"] == 10
 
 
+def test_partitions_that_take_nothing_any_more_are_found():
+    """A cluster that looked healed and acknowledged nothing lost nothing, and passed."""
+    history = [*GOOD, ("ack", 5, 40, 2, 0, 1, 0, 10)]
+    assert checker.silent(lambda: iter(history), 3, 15) == [1]
+    assert checker.silent(lambda: iter(history), 3, 30) == [0, 1]
+
+
 def test_examples_are_few_and_counts_are_whole():
     problems = check([*GOOD, *(("garbled", 1, 0, i) for i in range(20))])
     assert problems.counts["garbled"] == 20

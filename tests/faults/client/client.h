@@ -3,11 +3,13 @@
  *
  *   faults_client writer|reader|group|ends|final BOOTSTRAP TOPIC PARTITIONS [RATE [FIRST]]
  *
- * writer  an idempotent producer with acks=all, RATE records a second to the partitions in turn.
- * When librdkafka gives it up, or at a line "next" on the standard input, another incarnation goes
- * on; FIRST is the first one's number reader  reads every partition from its beginning, without a
- * group group   a member of a consumer group that commits what it has read ends    asks where each
- * partition ends, again and again final   reads every partition to its end, once
+ *   - writer: an idempotent producer with acks=all, RATE records a second to the partitions in
+ *     turn. When librdkafka gives it up, or at a line "next" on the standard input, another
+ *     incarnation goes on; FIRST is the first one's number.
+ *   - reader: reads every partition from its beginning, without a group.
+ *   - group: a member of a consumer group that commits what it has read.
+ *   - ends: asks where each partition ends, again and again.
+ *   - final: reads every partition to its end, once.
  *
  * All but `final` go on until their standard input ends. What they write is one line for each
  * *run*: records that are neighbours in number and in offset, and in time. So ten million records
@@ -18,12 +20,13 @@
  * unknown: no acknowledgement, it may be there or not. failed: the client says that it is not
  * there. OFFSET is -1 where the client does not know it. The other lines:
  *
- *   began US WRITER                      an incarnation of the writer
- *   sent US PARTITION WRITER COUNT       at the end of an incarnation: it used the numbers below
- * COUNT end US US PARTITION OFFSET           asked, answered: the latest offset commit US US
- * PARTITION OFFSET        asked, answered: the offset is committed committed US US PARTITION OFFSET
- * asked, answered: the group's offset garbled US PARTITION OFFSET          a record that no writer
- * made error US TEXT                        an error that the client does not get over by itself
+ *   - began US WRITER: an incarnation of the writer.
+ *   - sent US PARTITION WRITER COUNT: an incarnation has ended; it used the numbers below COUNT.
+ *   - end US US PARTITION OFFSET: asked, answered: the latest offset.
+ *   - commit US US PARTITION OFFSET: asked, answered: the offset is committed.
+ *   - committed US US PARTITION OFFSET: asked, answered: the group's offset.
+ *   - garbled US PARTITION OFFSET: a record that no writer made.
+ *   - error US TEXT: an error that the client does not get over by itself.
  */
 #ifndef FAULTS_CLIENT_H
 #define FAULTS_CLIENT_H

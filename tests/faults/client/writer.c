@@ -136,7 +136,7 @@ void writer_main(const struct options *options)
     while (!told_to_stop(line, sizeof(line))) {
         /* Where its topic is not there, the next one is given up at once, too: without a pause they
          * would follow each other as fast as they can, and take the processors from all others. */
-        bool again = given_up(&writer) && now_us() - writer.started_us >= AGAIN_US;
+        bool again = now_us() - writer.started_us >= AGAIN_US && given_up(&writer);
         if (again || strcmp(line, "next\n") == 0) {
             another(&writer);
         }
