@@ -184,7 +184,7 @@ static bool already_so(const struct ctl_part *part,
 static enum err judge_alter(const struct ctl *ctl, const struct ctl_part *part, int32_t leader,
                             const Barnabas__Control__AlterPartitionPartition *ask)
 {
-    if (!part->exists || part->broken) {
+    if (!part->exists) {
         return ERR_UNKNOWN_TOPIC_OR_PARTITION;
     }
     if (ask->partition_epoch > part->version || ask->leader_epoch > part->now.leader_epoch) {
@@ -193,9 +193,10 @@ static enum err judge_alter(const struct ctl *ctl, const struct ctl_part *part, 
     if (ask->leader_epoch < part->now.leader_epoch || part->now.leader != leader) {
         return ERR_FENCED_LEADER_EPOCH;
     }
-    if (part->busy != CTL_PART_IDLE) {
+    if (part->busy != CTL_PART_IDLE || part->broken) {
         /* One write at a time, and what is being written may be this very wish: a leader whose
-         * connection broke repeats it. "Nothing was written" would be wrong; it asks again. */
+         * connection broke repeats it. "Nothing was written" would be wrong; it asks again. So it
+         * does as long as the state cannot be read. */
         return ERR_REQUEST_TIMED_OUT;
     }
     if (already_so(part, ask)) {
@@ -252,7 +253,7 @@ static void alter_one(struct ctl *ctl, struct ctl_alter_item *item, struct ctl_t
 static enum err check_sender(const struct ctl *ctl, const Barnabas__Control__Request *request)
 {
     struct ctl_broker *broker = ctl_find_broker(ctl, request->broker_id);
-    if (ctl->phase != CTL_ACTIVE) {
+    if (ctl->phase != CTL_ACTIVE || ctl->outdated) {
         return ERR_NOT_CONTROLLER;
     }
     return broker == NULL || broker->epoch != request->broker_epoch ? ERR_STALE_BROKER_EPOCH

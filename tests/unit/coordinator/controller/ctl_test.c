@@ -888,6 +888,38 @@ Test(ctl_alter, deposed_controller_answers_not_controller)
     bench_fini(&b);
 }
 
+/* It has just learned that another controller writes, and left the partition alone. It said that
+ * there was no such partition, which a leader believes for good: it never asked for another ISR
+ * again. */
+Test(ctl_alter, a_controller_that_doubts_itself_answers_not_controller)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 2}});
+    brokers_alive(&b, (const int[]){1, 3}, NULL, 2);
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_CONTROLLER_MOVED, 0);
+    ask_isr(&b, 5, 7, (const int[]){1}, 1);
+    expect(&b, "REPLY id=9 ALTER_PARTITION error=41\n");
+    bench_fini(&b);
+}
+
+/* Nor is there nothing where a state cannot be read at present. */
+Test(ctl_alter, a_leader_asks_again_while_its_state_cannot_be_read)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1}});
+    ask_isr(&b, 5, 7, (const int[]){1, 2}, 2);
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_ZK_BAD_VERSION, 0);
+    struct ctl_event event = {.kind = CTL_EV_STATE};
+    event.u.state.topic = STR("t");
+    event.u.state.info = (struct ctl_state_info){.err = ERR_MALFORMED};
+    step(&b, event);
+    ask_isr(&b, 5, 7, (const int[]){1, 2}, 2);
+    expect(&b, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=7\n"); /* REQUEST_TIMED_OUT */
+    bench_fini(&b);
+}
+
 /* A replica whose log directory failed cannot lead; when it works again, it can. */
 Test(ctl_log_dir, failed_directory_moves_the_leader)
 {
