@@ -664,6 +664,7 @@ void ctl_state_event(struct ctl *ctl, const struct ctl_event *event)
         return;
     }
     struct ctl_alter_item *alter = part->alter;
+    int32_t version = part->version;
     ctl_part_idle(part);
     part->alter = NULL;
     ctl_part_believe(ctl, part, &event->u.state.info);
@@ -677,7 +678,12 @@ void ctl_state_event(struct ctl *ctl, const struct ctl_event *event)
         tell(ctl, part, part->now.leader, false);
     }
     if (alter != NULL) {
-        ctl_alter_done(ctl, alter, ours ? ERR_OK : ERR_INVALID_UPDATE_VERSION, part);
+        bool untouched = part->exists && part->version == version;
+        ctl_alter_done(ctl, alter,
+                       ours        ? ERR_OK
+                       : untouched ? ERR_REQUEST_TIMED_OUT /* let it ask again */
+                                   : ERR_INVALID_UPDATE_VERSION,
+                       part);
     }
     ctl_part_touch(ctl, part);
 }

@@ -854,6 +854,28 @@ Test(ctl_alter, unknown_result_is_found_out)
     bench_fini(&b);
 }
 
+/* ZooKeeper refused the write for a reason of its own: nothing has changed. The leader was told
+ * that somebody else had changed it, and waited for that for good. */
+Test(ctl_alter, a_leader_asks_again_when_its_wish_was_not_written)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1}});
+    ask_isr(&b, 5, 7, (const int[]){1, 2}, 2);
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_ZK_OTHER, 0);
+    int32_t isr[] = {1};
+    struct ctl_event event = {.kind = CTL_EV_STATE};
+    event.u.state.topic = STR("t");
+    event.u.state.info = (struct ctl_state_info){
+        .err = ERR_OK,
+        .state = {.leader = 1, .leader_epoch = 5, .controller_epoch = 1, .isr = {isr, 1}},
+        .version = 7};
+    step(&b, event);
+    cr_assert(strstr((char *)b.text.data,
+                     "REPLY id=9 ALTER_PARTITION error=0 t-0:error=7\n")); /* REQUEST_TIMED_OUT */
+    bench_fini(&b);
+}
+
 /* A leader whose connection broke repeated its wish while the first copy was being written, was
  * told that nothing was, and went by the old ISR: its high watermark did not wait for the replica
  * that the first copy let in. */
