@@ -1,0 +1,212 @@
+/* What a produce with acks=all is told, and when: a partition of two replicas, of which this broker
+ * leads, behind real connections' code. */
+#include "../log/log_fixture.h"
+#include "client_fixture.h"
+#include "partition/parts.h"
+
+enum { ME = 1, FOLLOWER = 2, EPOCH = 5, VERSION = 9, HEAD_BYTES = 9 };
+
+static struct log_world w;
+static struct part *part;
+
+/* ---- the partition ---- */
+
+static int32_t leader_now;
+static int32_t epoch_now;
+
+static void on_apply(struct actor *actor, struct actor_msg *msg)
+{
+    (void)actor, (void)msg;
+    static const int32_t both[] = {ME, FOLLOWER};
+    struct part_state state = {.leader = leader_now,
+                               .leader_epoch = epoch_now,
+                               .partition_epoch = epoch_now,
+                               .replicas = both,
+                               .isr = both,
+                               .replicas_count = 2,
+                               .isr_count = 2};
+    cr_assert_eq(part_apply(part, &state), ERR_OK);
+}
+
+/* The controller's decision. */
+static void decide(int32_t leader, int32_t epoch)
+{
+    struct actor_msg msg = {.fn = on_apply};
+    leader_now = leader;
+    epoch_now = epoch;
+    part_post(part, &msg);
+    settle();
+}
+
+static void on_configure(struct actor *actor, struct actor_msg *msg)
+{
+    (void)actor, (void)msg;
+    struct topic_config topic_config = log_config();
+    topic_config.message_timestamp_before_max_ms = INT64_MAX;
+    topic_config.message_timestamp_after_max_ms = INT64_MAX;
+    part_configure(part, &topic_config);
+}
+
+static void on_followed(struct part_call *call)
+{
+    cr_assert_eq(container_of(call, struct part_follow, call)->err, ERR_OK);
+}
+
+/* The follower has everything before `offset`. */
+static void follower_has(int64_t offset)
+{
+    static struct part_follow follow;
+    follow = (struct part_follow){
+        .leader_epoch = EPOCH,
+        .fetch = {.replica_id = FOLLOWER, .fetch_offset = offset, .leader_end = offset},
+        .call = {.loop = netloop.loop, .done = on_followed},
+    };
+    part_follow(part, &follow);
+    settle();
+}
+
+static void begin(void)
+{
+    struct actor_msg msg = {.fn = on_configure};
+    world_init();
+    world_begin(&w, 1);
+    cr_assert_eq(world_open(&w), ERR_OK);
+    struct part_options options = {.topic = STR("orders"),
+                                   .loop_count = 1,
+                                   .clock = &test_clock.clock,
+                                   .home = netloop.loop,
+                                   .my_id = ME,
+                                   .lag_ms = 30000};
+    part = part_new(&options, w.log, -1);
+    struct parts_change change = {.topic = STR("orders"), .part = part};
+    parts_init(&broker.parts);
+    parts_edit(&broker.parts, &change, 1);
+    parts_reader_init(&netloop.parts, &broker.parts);
+    meta_cell_init(&broker.meta);
+    meta_reader_init(&netloop.meta, &broker.meta);
+    part_post(part, &msg);
+    decide(ME, EPOCH);
+}
+
+static void end(void)
+{
+    while (client_at(0) != NULL) {
+        client_close(client_at(0));
+    }
+    parts_reader_fini(&netloop.parts);
+    parts_fini(&broker.parts);
+    settle();
+    world_end(&w);
+    meta_reader_fini(&netloop.meta);
+    meta_cell_fini(&broker.meta);
+    world_fini();
+}
+
+TestSuite(produce, .init = begin, .fini = end);
+
+/* ---- requests ---- */
+
+/* One record, which may wait for a day. */
+static void put_produce(struct fake_stream *fake, int32_t correlation_id)
+{
+    struct buf batch = make_batch((struct batch_want){.records = 1, .value_bytes = 9});
+    struct produce_request_partition_produce_data data = {.records = {batch.data, batch.size}};
+    struct produce_request_topic_produce_data topic = {
+        .name = STR("orders"), .partition_data = &data, .partition_data_count = 1};
+    struct produce_request request = {.transactional_id = STR_NULL,
+                                      .acks = -1,
+                                      .timeout_ms = 86400000,
+                                      .topic_data = &topic,
+                                      .topic_data_count = 1};
+    put_request(fake, API_PRODUCE, VERSION, correlation_id, &request);
+    buf_fini(&batch);
+}
+
+/* What the one reply that has come says of the partition. */
+static enum err told(const struct fake_stream *fake)
+{
+    struct arena arena = {0};
+    struct produce_response *reply = codec_array(&produce_response_desc, &arena, 1);
+    cr_assert_geq(fake->out.size, (size_t)HEAD_BYTES);
+    cr_assert_eq(fake->out.size, 4 + be32_get(fake->out.data));
+    enum err err =
+        codec_decode(&produce_response_desc, VERSION,
+                     (struct bytes){fake->out.data + HEAD_BYTES, fake->out.size - HEAD_BYTES},
+                     &arena, reply, NULL);
+    cr_assert_eq(err, ERR_OK);
+    err = err_from_wire(reply->responses[0].partition_responses[0].error_code);
+    arena_fini(&arena);
+    return err;
+}
+
+Test(produce, is_acknowledged_when_the_others_have_it)
+{
+    struct fake_stream *fake = connection();
+    put_produce(fake, 1);
+    settle();
+    cr_assert_eq(plog_offset_end(part->log), 1);
+    cr_assert_eq(fake->out.size, 0);
+    follower_has(1);
+    cr_assert_eq(told(fake), ERR_OK);
+}
+
+/* Whatever the high watermark is by then. */
+Test(produce, that_waits_is_refused_when_another_broker_leads)
+{
+    struct fake_stream *fake = connection();
+    put_produce(fake, 1);
+    settle();
+    decide(FOLLOWER, EPOCH + 1);
+    cr_assert_eq(told(fake), ERR_NOT_LEADER_OR_FOLLOWER);
+}
+
+/* Its time is not over, and nothing else would end it. */
+Test(produce, that_waits_ends_with_its_connection)
+{
+    struct fake_stream *fake = connection();
+    int32_t references = atomic_load(&part->count);
+    put_produce(fake, 1);
+    settle();
+    cr_assert_gt(atomic_load(&part->count), references);
+    fake->eof = true;
+    settle();
+    cr_assert(fake->closed);
+    cr_assert_eq(netloop.clients_count, 0);
+    cr_assert_eq(atomic_load(&part->count), references);
+}
+
+static void on_leave_loop(struct actor *actor, struct actor_msg *msg)
+{
+    (void)msg;
+    actor_set_executor(actor, w.workers);
+}
+
+/* From now on what is posted to the partition waits until a worker's step. */
+static void slow_down(void)
+{
+    struct actor_msg msg = {.fn = on_leave_loop};
+    part_post(part, &msg);
+    settle();
+}
+
+/* A connection closed while its produce was being appended, which then began to wait for replicas
+ * that did not come, with its memory, for as long as it had asked: up to 24 days. */
+Test(produce, whose_connection_closed_while_it_was_appended_begins_no_wait)
+{
+    struct fake_stream *fake = connection();
+    slow_down();
+    put_produce(fake, 1);
+    settle();
+    cr_assert_eq(client_at(0)->appending, 1);
+    int64_t end_before = plog_offset_end(part->log);
+    fake->eof = true;
+    settle();
+    cr_assert(fake->closed);
+    cr_assert_eq(netloop.clients_count, 1, "its request is still the actor's");
+    cr_assert_eq(plog_offset_end(part->log), end_before);
+    step_workers(&w);
+    settle();
+    cr_assert_eq(plog_offset_end(part->log), end_before + 1);
+    cr_assert_eq(netloop.clients_count, 0);
+    cr_assert_eq(budget_used(&broker.client_memory) - netloop.client_memory.spare_bytes, 0);
+}
