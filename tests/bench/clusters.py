@@ -1,5 +1,5 @@
 """Workloads of clusters of three: what happens to producers when a broker dies or stops, what thousands of partitions
-cost, how long a broker with data takes to serve again, what three copies cost.
+cost, how long a broker with data takes to serve again.
 
 "Session end" is when ZooKeeper's list of sessions no longer has the dead broker's: nobody may act before.
 """
@@ -15,9 +15,8 @@ import cluster as cluster_module
 import figures
 import load_runner
 import machine
-from floors import Floor, FloorThree
 from kafka_peer import Kafka, KafkaThree
-from machine import MB, prewarm
+from machine import MB
 from peers import Brokers, Three
 from report import Figure
 
@@ -310,61 +309,3 @@ class Restart(ClusterWorkload):
         peer.cluster.wait(lambda: peer.broker.log_text().count(" ready in ") > seen, "the line that says how long it took")
         ready = [line.split(" ready in ")[1].split()[0] for line in peer.broker.log_text().splitlines() if " ready in " in line]
         return {"serve_s": (end - begin) / 1e9, "ready_ms": float(ready[-1]), "cpu_s": used}
-
-
-# ------------------------------------------------------------------ throughput of clusters
-
-
-class Copies(ClusterWorkload):
-    name = "copies"
-    text = "throughput of acks=all with three replicas next to that of acks=1 with one, the same requests under way"
-    # What two cores can do at most is what the same costs the floor, which does nothing that can be avoided.
-    peers = {"three": Three, "one": Brokers, "floor-three": FloorThree, "floor-one": Floor}
-    partitions = 12
-    leaders = 3  # with a connection to each
-    again = True
-
-    def __init__(self, options):
-        super().__init__(options)
-        self.figures = [Figure("mb_s", "throughput", "MB/s", lambda r: r["bytes"] / r["seconds"] / MB, "one >= 0.5",
-                               main=True),
-                        *figures.COSTS, *figures.ANSWERS[:4], *figures.REST]
-
-    def describe(self):
-        o = self.options
-        return f"batches of {o.records} x {o.record_bytes} B, {self.partitions} partitions, depth {o.depth}, {o.requests} requests"
-
-    def open(self, name, folder):
-        made = self.peers[name]
-        config = [] if issubclass(made, Floor) else [self.config]
-        return Copied(made(self.options, os.path.join(folder, name), *config), name)
-
-    def run(self, peer):
-        """Three brokers lead a third of the partitions each; of the floor's, as of one broker, one leads all."""
-        o = self.options
-        three = peer.name.endswith("three")
-        prewarm(o.mb * (3 if three else 1) * 1.2 + 500)
-        topic = peer.brokers.new_topic(self.partitions, 3 if three else 1)
-        report = load_runner.measured(o, "produce", peer, brokers=peer.brokers.bootstrap, topic=topic,
-                                      partitions=self.partitions, requests=o.requests, records=o.records,
-                                      record_bytes=o.record_bytes, depth=o.depth, acks=-1 if three else 1,
-                                      connections=1 if peer.name == "three" else self.leaders)
-        peer.brokers.drop_topic(topic)
-        return report
-
-
-class CopiesOfOne(Copies):
-    name = "copies-1"
-    text = "the same of one partition, with one connection"
-    partitions = 1
-    leaders = 1
-
-
-class Copied:
-    """A cluster under another name."""
-
-    def __init__(self, brokers, name):
-        self.brokers, self.name = brokers, name
-
-    def __getattr__(self, name):
-        return getattr(self.brokers, name)

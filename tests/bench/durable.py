@@ -13,11 +13,10 @@ import latencies
 import load_runner
 import machine
 import usage
-from clusters import Copied
 from figures import REST
 from floors import Floor
 from kafka_peer import Kafka
-from peers import Brokers
+from peers import Brokers, Renamed
 
 FLUSH = {"flush.messages": "1"}
 BATCH_BYTES = 64 << 10
@@ -58,7 +57,7 @@ class Flush:
 
     def open(self, name, folder):
         place = os.path.join(folder, name)
-        peer = Copied(self.peers[name](self.options, place), name)
+        peer = Renamed(self.peers[name](self.options, place), name)
         peer.place = place
         return peer
 

@@ -17,6 +17,7 @@ from report import Figure
 
 LOAD_TIMEOUT_S = 300
 PARTITIONS = 6
+COMPRESSED_MAX = 0.9  # the values are text
 SMALL = "<= 0.05; kafka <= 0.125"
 
 
@@ -39,6 +40,8 @@ class Cell:
                      of(lambda r: r["cpu_s"] / r["bytes"] * 1e9), self.raw_goal)
         yield Figure(f"{self.name}-client", f"{self.name}: client's busiest thread", "",
                      of(lambda r: r["generator_core"]))
+        yield Figure(f"{self.name}-disk_per_byte", f"{self.name}: bytes to disk per raw byte", "",
+                     of(lambda r: r["disk_bytes"] / r["bytes"]))
         yield Figure(f"{self.name}-loaded_mb", f"{self.name}: resident, a broker", "MB", of(lambda r: r["each_mb"]),
                      "<= 64")
 
@@ -63,6 +66,36 @@ def compare(who, made, read):
             raise SystemExit(f"bench: {who}: {key} read is {read[key]}, delivered {made[key]}")
 
 
+def check_compressed(who, codec, report, replicas):
+    """Where librdkafka takes a broker for too old it compresses nothing, and at most a line of its log says so."""
+    if codec != "none" and report["disk_bytes"] > COMPRESSED_MAX * report["bytes"] * replicas:
+        raise SystemExit(f"bench: {who}: what was to be compressed with {codec} is not: {report['disk_bytes']} bytes were"
+                         f" written for {report['bytes']}")
+
+
+def run_cells(options, peer, wanted, share, replicas, acks=None):
+    """A run's report: every cell with this share of the options' megabytes. acks: instead of the cells' own."""
+    reports = {cell.name: run_cell(options, peer, cell, options.mb * share, replicas, acks or cell.acks) for cell in wanted}
+    return {"cells": reports, "foreign": max(one.get("foreign", 0) for one in reports.values()),
+            "generator_bound": any(one["generator_core"] > load_runner.GENERATOR_BOUND for one in reports.values()),
+            **{key: sum(one[key] for one in reports.values()) for key in ("cpu_s", "records", "bytes")}}
+
+
+def run_cell(options, peer, cell, mb, replicas, acks):
+    prewarm(mb * replicas * 1.3 + 500)
+    topic = peer.new_topic(PARTITIONS, replicas)
+    servers = ",".join("127.0.0.1:" + pair.split("=")[1] for pair in peer.bootstrap.split(","))
+    common = {"brokers": servers, "topic": topic, "partitions": PARTITIONS}
+    window = usage.Window(peer)
+    report = window.finish(run_load(options, peer.name, "produce", records=int(mb * MB / cell.record_bytes),
+                                    record_bytes=cell.record_bytes, codec=cell.codec, acks=acks, **common))
+    compare(peer.name, report, run_load(options, peer.name, "consume", **common))
+    peer.drop_topic(topic)
+    check_compressed(peer.name, cell.codec, report, replicas)
+    report["each_mb"] = report["loaded_mb"] / len(peer.pids)
+    return report
+
+
 class Neutral:
     name = "neutral"
     warm_run = False
@@ -79,9 +112,6 @@ class Neutral:
         self.wanted = cells.chosen(self.name, self.cells, options.cells)
         self.figures = [figure for cell in self.wanted for figure in cell.figures()]
 
-    def records(self, cell):
-        return int(self.options.mb * MB * self.share / cell.record_bytes)
-
     def describe(self):
         return (f"{self.options.mb * self.share:g} MB of values in each cell, {PARTITIONS} partitions of {self.replicas} "
                 f"replicas, librdkafka's defaults; cells: record bytes, compression, acks")
@@ -90,23 +120,7 @@ class Neutral:
         return self.peers[name](self.options, folder, *([self.config] if name != "floor" else []))
 
     def run(self, peer):
-        cells = {cell.name: self.run_cell(peer, cell) for cell in self.wanted}
-        return {"cells": cells, "foreign": max(one.get("foreign", 0) for one in cells.values()),
-                "generator_bound": any(one["generator_core"] > load_runner.GENERATOR_BOUND for one in cells.values()),
-                **{key: sum(one[key] for one in cells.values()) for key in ("cpu_s", "records", "bytes")}}
-
-    def run_cell(self, peer, cell):
-        prewarm(self.options.mb * self.share * self.replicas * 1.3 + 500)
-        topic = peer.new_topic(PARTITIONS, self.replicas)
-        servers = ",".join("127.0.0.1:" + pair.split("=")[1] for pair in peer.bootstrap.split(","))
-        common = {"brokers": servers, "topic": topic, "partitions": PARTITIONS}
-        window = usage.Window(peer)
-        report = window.finish(run_load(self.options, peer.name, "produce", records=self.records(cell),
-                                        record_bytes=cell.record_bytes, codec=cell.codec, acks=cell.acks, **common))
-        compare(peer.name, report, run_load(self.options, peer.name, "consume", **common))
-        peer.drop_topic(topic)
-        report["each_mb"] = report["loaded_mb"] / len(peer.pids)
-        return report
+        return run_cells(self.options, peer, self.wanted, self.share, self.replicas)
 
 
 class NeutralThree(Neutral):

@@ -129,3 +129,13 @@ class Brokers:
 
 class Three(Brokers):
     count = 3
+
+
+class Renamed:
+    """A peer under another name, where a workload compares two of a kind."""
+
+    def __init__(self, brokers, name):
+        self.brokers, self.name = brokers, name
+
+    def __getattr__(self, name):
+        return getattr(self.brokers, name)

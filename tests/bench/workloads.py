@@ -20,6 +20,7 @@ A report of load_runner.measured(), or of what has a usage.Window around its loa
 import batches
 import clusters
 import consumers
+import copies
 import durable
 import groups
 import kafka_tools
@@ -32,7 +33,7 @@ import streams
 
 ALL = {one.name: one for one in (
     streams.Produce, streams.Consume, streams.Latency, clusters.Failover, clusters.Shutdown, clusters.Partitions,
-    clusters.Restart, clusters.Copies, clusters.CopiesOfOne,
+    clusters.Restart, copies.Copies, copies.CopiesOfOne, copies.CopiesOfClient,
     consumers.Tail, consumers.Tail8, consumers.Polls, consumers.Cold, consumers.Crowd,
     neutral.Neutral, neutral.NeutralThree, latencies.LatencyThree, latencies.LatencyOne, kafka_tools.Tools,
     small.Small, small.OneCore, many.Many10000, many.Many1000,

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import struct
+import subprocess
 import sys
 
 import bench_load
@@ -228,3 +229,18 @@ def test_librdkafka_produces_and_consumes(floor, acks):
     assert sorted(read) == sorted((i % 3, i) for i in range(3000))
     for i in range(3):
         assert [value for partition, value in read if partition == i] == list(range(i, 3000, 3))
+
+
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+def test_librdkafka_compresses_for_the_floor_as_for_others(floor, codec):
+    """Where a broker seems too old for a codec, librdkafka sends uncompressed and only says so."""
+    program = os.path.join(BUILD, "bench", "bench_rdkafka")
+    if not os.access(program, os.X_OK):
+        pytest.skip(f"no {program} (it is built where librdkafka-dev is installed)")
+    one = floor()
+    topic = one.new_topic(1)
+    done = subprocess.run([program, "produce", "--brokers", f"127.0.0.1:{one.port}", "--topic", topic, "--records", "20000",
+                           "--record-bytes", "100", "--codec", codec, "--acks", "1"], capture_output=True, text=True, timeout=60,
+                          check=False)
+    assert done.returncode == 0, done.stderr
+    assert os.path.getsize(one.log_files(topic)[0]) < 20000 * 100 / 2

@@ -10,6 +10,7 @@ import wire
 sys.path.append(os.path.join(wire.ROOT, "tests", "bench"))
 import batches  # noqa: E402  pylint: disable=wrong-import-position
 import cells  # noqa: E402  pylint: disable=wrong-import-position
+import neutral  # noqa: E402  pylint: disable=wrong-import-position
 import report  # noqa: E402  pylint: disable=wrong-import-position
 import small  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -47,3 +48,11 @@ def test_a_pinned_process_and_its_threads_have_one_processor():
         tasks = os.listdir(f"/proc/{one.pid}/task")
         assert len(tasks) == 2 and all(os.sched_getaffinity(int(task)) == {last} for task in tasks)
         one.stdin.close()
+
+
+def test_a_peer_that_is_sent_uncompressed_batches_is_not_compared_with_others():
+    """librdkafka sent the floor no lz4 for it took it for a broker of long ago, and only its log said so."""
+    neutral.check_compressed("floor", "lz4", {"disk_bytes": 3 * 60, "bytes": 100}, 3)
+    neutral.check_compressed("floor", "none", {"disk_bytes": 110, "bytes": 100}, 1)
+    with pytest.raises(SystemExit, match="floor: what was to be compressed with lz4 is not"):
+        neutral.check_compressed("floor", "lz4", {"disk_bytes": 3 * 105, "bytes": 100}, 3)

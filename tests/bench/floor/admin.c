@@ -14,9 +14,9 @@ static const struct {
     int16_t version_min;
     int16_t version_max;
 } spoken[] = {
-    {API_PRODUCE, 3, 9},       {API_FETCH, 4, 12},           {API_LIST_OFFSETS, 1, 7},
+    {API_PRODUCE, 0, 9},       {API_FETCH, 4, 12},           {API_LIST_OFFSETS, 1, 7},
     {API_METADATA, 1, 9},      {API_API_VERSIONS, 0, 3},     {API_CREATE_TOPICS, 2, 6},
-    {API_DELETE_TOPICS, 1, 5}, {API_INIT_PRODUCER_ID, 0, 4},
+    {API_DELETE_TOPICS, 1, 5}, {API_INIT_PRODUCER_ID, 0, 4}, {API_FIND_COORDINATOR, 0, 0},
 };
 enum { SPOKEN_COUNT = sizeof(spoken) / sizeof(*spoken) };
 
@@ -40,7 +40,7 @@ static void reply(struct client *client, const struct request *request, const vo
     reply_end(client, start, 0);
 }
 
-/* ---- ApiVersions, InitProducerId ---- */
+/* ---- ApiVersions, InitProducerId, FindCoordinator ---- */
 
 /* Who asks in a version that we do not know is told so in the oldest, and which we do. */
 static void on_api_versions(struct client *client, const struct request *request)
@@ -70,6 +70,17 @@ static void on_init_producer_id(struct server *server, struct client *client,
     struct init_producer_id_response message;
     codec_init(&init_producer_id_response_desc, &message);
     message.producer_id = server->next_producer_id++;
+    reply(client, request, &message);
+}
+
+/* There are no groups. librdkafka takes a broker that does not speak of them for one from before
+ * lz4, and sends uncompressed what is to be compared with compressed batches. */
+static void on_find_coordinator(struct client *client, const struct request *request)
+{
+    struct find_coordinator_response message;
+    codec_init(&find_coordinator_response_desc, &message);
+    message.error_code = err_wire(ERR_COORDINATOR_NOT_AVAILABLE);
+    message.node_id = -1;
     reply(client, request, &message);
 }
 
@@ -283,6 +294,7 @@ bool on_admin(struct server *server, struct client *client, const struct request
     union {
         struct api_versions_request api_versions;
         struct init_producer_id_request init_producer_id;
+        struct find_coordinator_request find_coordinator;
         struct metadata_request metadata;
         struct list_offsets_request list_offsets;
         struct create_topics_request create_topics;
@@ -299,6 +311,8 @@ bool on_admin(struct server *server, struct client *client, const struct request
     }
     if (request->key == API_INIT_PRODUCER_ID) {
         on_init_producer_id(server, client, request);
+    } else if (request->key == API_FIND_COORDINATOR) {
+        on_find_coordinator(client, request);
     } else if (request->key == API_METADATA) {
         on_metadata(server, client, request, &body.metadata);
     } else if (request->key == API_LIST_OFFSETS) {
