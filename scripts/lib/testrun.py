@@ -9,7 +9,7 @@ writes: Criterion's last line, pytest's junit file; any other program is one tes
 
 A job that takes too long is ended, with all its children, and is a failure that says so. So is one that leaves
 processes behind: every process of a job has a mark in its environment, and is looked for after the job's end.
-The last line reads "N passed, M failed, K skipped"; the status is 0 only when nothing failed.
+The last line reads "N passed, M failed, K skipped"; the status is 0 only when something ran and nothing failed.
 """
 import concurrent.futures
 import glob
@@ -90,7 +90,7 @@ class CriterionJob(Job):
 
 
 class PytestJob(Job):
-    NOTHING_COLLECTED = 5
+    NOTHING_COLLECTED = 5  # also where all of a file is skipped
 
     def __init__(self, name, path, junit):
         command = [PYTHON, "-m", "pytest", path, "-v", "-rfE", "--tb=short", "-p", "no:cacheprovider",
@@ -101,8 +101,6 @@ class PytestJob(Job):
             os.unlink(junit)
 
     def count(self, status):
-        if status == self.NOTHING_COLLECTED:
-            return None
         try:
             cases = list(xml.etree.ElementTree.parse(self.junit).iter("testcase"))
         except (FileNotFoundError, xml.etree.ElementTree.ParseError):
@@ -112,10 +110,13 @@ class PytestJob(Job):
             if case.find("failure") is not None or case.find("error") is not None:
                 self.failed += 1
             elif skip is not None:
-                self.skipped.append((case.get("name"), skip.get("message")))
+                whole = skip.get("message") == "collection skipped"  # a file; then the text says why
+                self.skipped.append((case.get("name"), skip.text if whole else skip.get("message")))
             else:
                 self.passed += 1
-        if status != 0 and self.failed == 0:
+        if status == self.NOTHING_COLLECTED and not self.skipped:
+            self.fail("pytest found no test in it")
+        elif status not in (0, self.NOTHING_COLLECTED) and self.failed == 0:
             self.fail(f"pytest ended with status {status}")
         return None
 
@@ -254,13 +255,15 @@ def main(build, words):
     os.makedirs(logs, exist_ok=True)
     jobs = [*deploy_jobs(), *pytest_jobs(logs), *check_jobs(), *ctest_jobs(build)]  # the long ones first
     jobs = [job for job in jobs if not words or any(word in job.name for word in words)]
+    if not jobs:
+        print(f"error: no test has a name with {' or '.join(words)} in it", file=sys.stderr)
     run_all(jobs, logs, (os.cpu_count() or 1) + 1)  # tests of clusters mostly wait
     skipped = [(job.name, test, reason) for job in jobs for test, reason in job.skipped]
     for job_name, test, reason in skipped:
         print(f"skipped: {job_name}: {test}: {reason or 'no reason given'}")
     passed, failed = sum(job.passed for job in jobs), sum(job.failed for job in jobs)
     print(f"{passed} passed, {failed} failed, {len(skipped)} skipped", flush=True)
-    return 0 if failed == 0 else 1
+    return 0 if jobs and failed == 0 else 1
 
 
 if __name__ == "__main__":

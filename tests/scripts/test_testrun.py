@@ -74,6 +74,25 @@ def test_a_criterion_program_that_says_nothing_or_lies_is_a_failure(tmp_path):
     assert (leaky.passed, leaky.failed) == (2, 1)
 
 
+def test_a_file_without_tests_is_a_failure(tmp_path):
+    job = run(pytest_job(tmp_path, "def helper(): pass"), tmp_path)
+    assert (job.passed, job.failed, job.problems) == (0, 1, ["pytest found no test in it"])
+
+
+def test_a_file_that_is_skipped_as_a_whole_is_one_skip(tmp_path):
+    job = run(pytest_job(tmp_path, "import pytest\npytest.importorskip('no_such_module', reason='not here')"), tmp_path)
+    assert (job.passed, job.failed, len(job.skipped)) == (0, 0, 1)
+    assert "not here" in job.skipped[0][1]
+
+
+def test_a_word_that_no_test_has_in_its_name_is_a_failure(tmp_path, monkeypatch, capsys):
+    """A mistyped name passed."""
+    monkeypatch.setattr(testrun, "ctest_jobs", lambda build: [])
+    monkeypatch.setattr(testrun.signal, "signal", lambda *_: None)
+    assert testrun.main(str(tmp_path), ["no-such-test"]) == 1
+    assert capsys.readouterr().out == "0 passed, 0 failed, 0 skipped\n"
+
+
 def test_pytest_is_counted_by_its_junit_file(tmp_path):
     job = run(pytest_job(tmp_path, TESTS), tmp_path)
     assert (job.passed, job.failed, job.skipped) == (1, 2, [("test_unlucky", "no such thing here")])
