@@ -3,7 +3,8 @@
  *
  * What topics set for themselves is read from ZooKeeper, as Kafka does: so whoever altered a topic
  * sees it at once, on any broker. When ZooKeeper cannot be asked, what this broker last heard must
- * do. */
+ * do. What is asked for again is answered again, as in Kafka, but read once. Kafka's answer has no
+ * bound, ours has: see DESCRIBE_ANSWER_MAX_BYTES. */
 #include <stdlib.h>
 
 #include "admin/admin_service.h"
@@ -11,6 +12,7 @@
 #include "api/config_resource.h"
 #include "api/control_call.h"
 #include "api/handlers.h"
+#include "api/limits.h"
 #include "api/names.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -18,6 +20,8 @@
 #include "config/synonyms.h"
 #include "config/values.h"
 #include "topics/topic_configs.h"
+
+#define LOGGER "kafka.server.KafkaApis"
 
 typedef struct describe_configs_response_describe_configs_result result_t;
 typedef struct describe_configs_response_describe_configs_resource_result entry_t;
@@ -39,7 +43,7 @@ struct topic_values {
 struct describe_op {
     struct control_call call;
     struct topic_values *topics; /* one for each resource of the request */
-    const bool *again;           /* resources that the request has named before */
+    const int32_t *first;        /* of each: where the request names it first */
     int32_t waiting;
 };
 
@@ -345,6 +349,18 @@ static bool has_unknown_type(const struct describe_configs_request *request, int
     return false;
 }
 
+/* The connection may have gone by now. */
+static void refuse_size(struct req *req)
+{
+    static struct log_limit limit;
+    const struct describe_configs_request *request = req->body;
+    log_limited(&limit, LOG_WARN, LOGGER, "an answer about configurations is too large",
+                "client %.*s asks for %d resources at once, which takes more than %d bytes; "
+                "connection closed.",
+                STR_ARG(req->client_id), request->resources_count, DESCRIBE_ANSWER_MAX_BYTES);
+    req_close(req);
+}
+
 static void answer(struct req *req, const struct describe_op *op)
 {
     const struct describe_configs_request *request = req->body;
@@ -355,13 +371,15 @@ static void answer(struct req *req, const struct describe_op *op)
     int8_t bad_type;
     bool unknown = has_unknown_type(request, &bad_type);
     const struct config *config = config_reader_now(&req->netloop->config); /* the same for all */
+    size_t size_before = arena_size(&req->arena);
     for (int32_t i = 0; i < request->resources_count; i++) {
-        if (op->again[i]) {
-            continue;
+        if (arena_size(&req->arena) - size_before > DESCRIBE_ANSWER_MAX_BYTES) {
+            refuse_size(req);
+            return;
         }
         struct describing d = {
             .req = req,
-            .topic = &op->topics[i],
+            .topic = &op->topics[op->first[i]],
             .config = config,
             .wanted = &request->resources[i],
             .result = &response.results[response.results_count++],
@@ -383,9 +401,8 @@ static void answer(struct req *req, const struct describe_op *op)
     req_reply(req, &response);
 }
 
-/* Type and name in one text, to find what is asked for again: that is answered once. (Kafka repeats
- * itself.) A few bytes ask for a broker's keys with their documentation, which take 50,000. */
-static const bool *resources_again(struct req *req)
+/* Type and name in one text, to find what is asked for again. */
+static const int32_t *resources_first(struct req *req)
 {
     const struct describe_configs_request *request = req->body;
     struct str *names = req_array(req, struct str, request->resources_count + 1);
@@ -394,7 +411,7 @@ static const bool *resources_again(struct req *req)
         names[i] = str_of(arena_printf(&req->arena, "%d %.*s", wanted->resource_type,
                                        STR_ARG(wanted->resource_name)));
     }
-    return names_again(&req->arena, names, request->resources_count);
+    return names_first(&req->arena, names, request->resources_count);
 }
 
 /* ---- what topics set for themselves, on the control loop ---- */
@@ -436,7 +453,7 @@ static void on_control(struct control_call *call)
         struct str name = request->resources[i].resource_name;
         op->topics[i].op = op;
         /* Topics that there are: for others nothing is read. */
-        if (request->resources[i].resource_type == RESOURCE_TOPIC && !op->again[i] &&
+        if (request->resources[i].resource_type == RESOURCE_TOPIC && op->first[i] == i &&
             meta_find(meta, name) != NULL) {
             op->waiting++;
             admin_read_config(admin, "topics", name, on_config, &op->topics[i]);
@@ -458,7 +475,7 @@ void api_describe_configs(struct req *req)
     struct describe_op *op = req_new(req, struct describe_op);
     bool any = false;
     op->topics = req_array(req, struct topic_values, request->resources_count + 1);
-    op->again = resources_again(req);
+    op->first = resources_first(req);
     for (int32_t i = 0; i < request->resources_count; i++) {
         any = any || request->resources[i].resource_type == RESOURCE_TOPIC;
     }

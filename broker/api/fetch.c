@@ -515,9 +515,9 @@ static struct fetch_want *collect_forgotten(struct req *req, int32_t *count)
 static void limits_fill(struct req *req, struct fetch_limits *limits)
 {
     const struct fetch_request *request = req->body;
-    int64_t fetch_max = config_int(config_reader_now(&req->netloop->config), KEY_fetch_max_bytes);
-    fetch_max = fetch_max < FETCH_REPLY_MAX_BYTES ? fetch_max : FETCH_REPLY_MAX_BYTES;
-    limits->max_bytes = request->max_bytes < fetch_max ? request->max_bytes : fetch_max;
+    const struct config *config = config_reader_now(&req->netloop->config);
+    limits->max_bytes =
+        fetch_bytes_max(request->max_bytes, config_int(config, KEY_fetch_max_bytes));
     limits->min_bytes =
         request->min_bytes < limits->max_bytes ? request->min_bytes : limits->max_bytes;
     limits->replica_id = req->version >= REPLICA_STATE_VERSION_MIN

@@ -6,6 +6,21 @@
 #include "api/limits.h"
 #include "api/locate.h"
 
+/* Besides the records: a partition's numbers, and its topic's name where the neighbour has
+ * another. */
+enum { PARTITION_ANSWER_BYTES = 400 };
+
+_Static_assert((int64_t)FETCH_REPLY_MAX_BYTES +
+                       (int64_t)FETCH_PARTITIONS_MAX * PARTITION_ANSWER_BYTES <
+                   INT32_MAX,
+               "an answer's size is an int32");
+
+int64_t fetch_bytes_max(int32_t wanted, int32_t configured)
+{
+    int64_t allowed = configured < FETCH_REPLY_MAX_BYTES ? configured : FETCH_REPLY_MAX_BYTES;
+    return wanted < allowed ? wanted : allowed;
+}
+
 static enum err find_partition(struct req *req, const struct fetch_limits *limits,
                                const struct fetch_want *want, struct part **out)
 {

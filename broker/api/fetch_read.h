@@ -49,6 +49,10 @@ struct fetch_read {
     int32_t preferred; /* the consumer should rather read from this replica; -1 */
 };
 
+/* How many bytes of records one answer may have: what the request wants, no more than
+ * fetch.max.bytes, `configured`, and never so much that the answer's size would not be an int32. */
+int64_t fetch_bytes_max(int32_t wanted, int32_t configured);
+
 /* The partition, and nothing else; NULL when there is none that this reader may read from. */
 struct part *fetch_read_find(struct req *req, const struct fetch_limits *limits,
                              const struct fetch_want *want);

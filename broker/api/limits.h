@@ -41,6 +41,10 @@ enum {
     /* What the coordinators have said for one request about groups, in memory: a large group can be
      * asked for very often. Above it the connection is closed. */
     GROUP_ANSWER_MAX_BYTES = 128 * 1024 * 1024,
+    /* What the answer about configurations takes in memory until it is encoded, which is at most
+     * four times that: a few bytes ask for all keys of a broker with their documentation, 50,000
+     * bytes, and may do so very often. Above it the connection is closed. */
+    DESCRIBE_ANSWER_MAX_BYTES = 128 * 1024 * 1024,
     /* What one partition of __consumer_offsets keeps of groups and offsets; above it joins and
      * commits are answered with COORDINATOR_NOT_AVAILABLE. A member may send metadata as large as a
      * frame, and a group is one record, which must stay below 2 GiB. */

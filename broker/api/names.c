@@ -43,3 +43,15 @@ bool *names_again(struct arena *arena, const struct str *names, int32_t count)
     }
     return again;
 }
+
+int32_t *names_first(struct arena *arena, const struct str *names, int32_t count)
+{
+    int32_t *first = arena_array(arena, int32_t, (size_t)count + 1);
+    const struct str **sorted = sort(arena, names, count);
+    for (int32_t i = 0; i < count; i++) {
+        bool again = i > 0 && str_eq(*sorted[i - 1], *sorted[i]);
+        int32_t at = (int32_t)(sorted[i] - names);
+        first[at] = again ? first[sorted[i - 1] - names] : at;
+    }
+    return first;
+}

@@ -11,3 +11,6 @@ bool *names_repeated(struct arena *arena, const struct str *names, int32_t count
 
 /* again[i]: names[i] equals an earlier one. Likewise. */
 bool *names_again(struct arena *arena, const struct str *names, int32_t count);
+
+/* first[i]: where names[i] stands first. Likewise. */
+int32_t *names_first(struct arena *arena, const struct str *names, int32_t count);

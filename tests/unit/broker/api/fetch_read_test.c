@@ -139,6 +139,52 @@ Test(fetch_read, a_partition_that_was_read_is_there_after_the_table_has_lost_it)
     cr_assert_null(reads[0].part);
 }
 
+/* Whatever client and configuration say, up to two gigabytes each: with all that is around the
+ * records the size must be an int32. */
+Test(fetch_read, an_answer_stays_below_a_gigabyte)
+{
+    cr_assert_eq(fetch_bytes_max(1000, INT32_MAX), 1000);
+    cr_assert_eq(fetch_bytes_max(INT32_MAX, 55 << 20), 55 << 20);
+    cr_assert_eq(fetch_bytes_max(INT32_MAX, INT32_MAX), 1 << 30);
+    cr_assert_eq(fetch_bytes_max(-1, INT32_MAX), -1, "the first batch only");
+}
+
+/* The first batch comes whatever the limit is, or a client would never get beyond it; what follows
+ * fits. */
+static int64_t taken(int64_t max_bytes, int count)
+{
+    struct fetch_limits limits = {
+        .max_bytes = max_bytes, .replica_id = -2, .leader_only = true, .zstd_allowed = true};
+    struct fetch_item item = {.want = {.topic = STR("a"),
+                                       .max_bytes = 64 << 20,
+                                       .current_leader_epoch = -1,
+                                       .last_fetched_epoch = -1}};
+    int64_t bytes = 0;
+    for (int i = 0; i < count; i++) {
+        struct fetch_read read;
+        fetch_read_partition(&req, &limits, &item, max_bytes - bytes, bytes == 0, &read);
+        cr_assert_eq(read.err, ERR_OK);
+        bytes += read.view != NULL ? read.bytes : 0;
+        fetch_read_end(&read);
+    }
+    return bytes;
+}
+
+Test(fetch_read, an_answer_is_no_larger_than_it_may_be_but_for_its_first_batch)
+{
+    log_append_ok(&w, (struct batch_want){.records = 1, .value_bytes = 3000}, 3);
+    log_append_ok(&w, (struct batch_want){.records = 1, .value_bytes = 3000}, 3);
+    add_part("a");
+    int64_t batch = taken(1, 1);
+    cr_assert_gt(batch, 3000);
+    cr_assert_eq(taken(1, 9), batch);
+    cr_assert_eq(taken(-1, 9), batch);
+    cr_assert_eq(taken(batch * 3 - 1, 9), batch * 2);
+    cr_assert_eq(taken(batch * 3, 9), batch * 3);
+    cr_assert_eq(taken(batch * 9, 9), batch * 9);
+    cr_assert_eq(taken(batch * 100, 9), batch * 18);
+}
+
 /* A hundred thousand small ranges, as many as one request may ask for, were all copied: up to 55
  * MB, for as long as the client liked to take, that no budget counts. */
 Test(fetch_read, of_many_small_ranges_only_so_many_are_held_in_memory)
