@@ -6,11 +6,11 @@
  *
  * How the place is taken (plog_take_over), while nothing is appended to the current log:
  *
- *   1  what is missing is copied; the future log's files are complete and durable
- *   2  the file `complete` appears in it
- *   3  the current directory gets a name that ends in -delete   <- from here on the future one
- * counts 4  the future directory gets the current one's name 5  it is opened as a log that was
- * closed cleanly; `complete` goes
+ *   1. what is missing is copied; the future log's files are complete and durable
+ *   2. the file `complete` appears in it
+ *   3. the current directory gets a name that ends in -delete: from here on the future one counts
+ *   4. the future directory gets the current one's name
+ *   5. it is opened as a log that was closed cleanly; `complete` goes
  *
  * A start that finds a future log without a current one in any of the directories carries out 4 and
  * 5 if `complete` is there.

@@ -4,8 +4,7 @@
  * that dies leaves that cache behind; a machine that loses power, or is reset, does not. So every
  * start leaves a file of ours, which Kafka ignores:
  *
- *   .barnabas_start   lines key=value: version=0, boot.id, suspect=true or false, failed=true or
- * false
+ *   .barnabas_start: version=0, boot.id=TEXT, suspect=true|false, failed=true|false, a line each
  *
  * `boot.id` is the kernel's (/proc/sys/kernel/random/boot_id): a new one after each boot, the same
  * in all containers of a machine. A directory is suspect when the last stop was not clean and

@@ -1,8 +1,8 @@
 /* move.h: one replica on its way to another log directory.
  *
- *   control: step ─> actor: how far is it? ─> worker: copy, or sync, a piece ─> control: step ...
- *                          └> little is missing, and the rest is synced: take over ─> control:
- * ended
+ *   control: step -> actor: how far is it? -> worker: copy, or sync, a piece -> control: step
+ *                          or, when little is missing and the rest is synced: take over ->
+ *                          control: ended
  *
  * M1  The future log belongs to the worker while a piece is with it, to the actor while that looks,
  *     else to the control loop; nobody else changes it.

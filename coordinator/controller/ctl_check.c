@@ -1,20 +1,25 @@
 /* ctl_check.c: what must always hold of the machine.
  *
- * I1  Brokers are sorted by id, without repetition; so are the partitions of a topic.
- * I2  A partition's slot points back at it; free slots are on the stack exactly once.
- * I3  At most one write per partition: WRITING if and only if a command is pending for it.
- * I4  What we write has a leader in its ISR, or no leader; its epoch never falls; the ISR is not
- * empty. I5  A tombstone is idle, wants nothing, and somebody has still to be told of it. I6  A
- * broker's counts of due marks, and a partition's count of brokers with marks, are right. I7  A
- * topic is on the list of deletions if and only if it is being deleted. I8  `wants` counts the
- * partitions that want their preferred leader. I9  Idle, the machine knows nothing of any reign.
- * I10 Who comes and who goes are replicas, nobody both, and somebody stays; what is written to a
- * topic's node likewise, and its leader and ISR are among its replicas. I11 A node is being written
- * for partitions if and only if a command is pending, or its result is being read. I12 A broker
- * that is to delete its copy is no replica. I13 What we write to a state names replicas only,
- * unless the state that was there named nobody else who could lead.
- * I14 Who is eligible is not in the ISR. I15 `making` counts the partitions whose first state is
- * being written, and each of them is fresh. */
+ *   - I1 Brokers are sorted by id, without repetition; so are the partitions of a topic.
+ *   - I2 A partition's slot points back at it; free slots are on the stack exactly once.
+ *   - I3 At most one write per partition: WRITING if and only if a command is pending for it.
+ *   - I4 What we write has a leader in its ISR, or no leader; its epoch never falls; the ISR is
+ *     not empty.
+ *   - I5 A tombstone is idle, wants nothing, and somebody has still to be told of it.
+ *   - I6 A broker's counts of due marks, and a partition's count of brokers with marks, are right.
+ *   - I7 A topic is on the list of deletions if and only if it is being deleted.
+ *   - I8 `wants` counts the partitions that want their preferred leader.
+ *   - I9 Idle, the machine knows nothing of any reign.
+ *   - I10 Who comes and who goes are replicas, nobody both, and somebody stays; what is written to
+ *     a topic's node likewise, and its leader and ISR are among its replicas.
+ *   - I11 A node is being written for partitions if and only if a command is pending, or its result
+ *     is being read.
+ *   - I12 A broker that is to delete its copy is no replica.
+ *   - I13 What we write to a state names replicas only, unless the state that was there named
+ *     nobody else who could lead.
+ *   - I14 Who is eligible is not in the ISR.
+ *   - I15 `making` counts the partitions whose first state is being written, and each of them is
+ *     fresh. */
 #include "base/must.h"
 #include "controller/ctl_state.h"
 

@@ -14,16 +14,19 @@
  *   grp_check.c      invariants, grp_print()
  *
  * Numbered invariants, asserted by grp_check() and cited in the code:
- *   I1  awaiting_count is the number of members with a waiting join; sync_missing that of unsynced
- * members. I2  protocols counts, for each name, the members that support it, each member once. I3
- * A group without members is Empty or PreparingRebalance; one with members is not Empty. I4  The
- * leader is a member; there is one exactly when there are members (a loaded group may name a leader
- * that is gone: then the first member becomes it). I5  The join timer is set exactly in
- * PreparingRebalance; members wait for a sync only in CompletingRebalance. I6  An offset slot is
- * kept only while it holds a committed or a pending offset; a topic only while it has slots. I7  A
- * member's session timer is set and not later than its deadline, unless it waits for a join or a
- *       sync and is not new: then it cannot expire.
- *   I8  Memory counted is the sum over what is held. */
+ *   - I1 awaiting_count is the number of members with a waiting join; sync_missing that of unsynced
+ *     members.
+ *   - I2 protocols counts, for each name, the members that support it, each member once.
+ *   - I3 A group without members is Empty or PreparingRebalance; one with members is not Empty.
+ *   - I4 The leader is a member; there is one exactly when there are members (a loaded group may
+ *     name a leader that is gone: then the first member becomes it).
+ *   - I5 The join timer is set exactly in PreparingRebalance; members wait for a sync only in
+ *     CompletingRebalance.
+ *   - I6 An offset slot is kept only while it holds a committed or a pending offset; a topic only
+ *     while it has slots.
+ *   - I7 A member's session timer is set and not later than its deadline, unless it waits for a
+ *     join or a sync and is not new: then it cannot expire.
+ *   - I8 Memory counted is the sum over what is held. */
 #pragma once
 
 #include "base/list.h"

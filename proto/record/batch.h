@@ -216,15 +216,18 @@ struct record_error {
  *   base offset not 0                                     ERR_INVALID_RECORD
  *   larger than size_bytes_max                            ERR_MESSAGE_TOO_LARGE
  *   CRC                                                   ERR_CORRUPT_MESSAGE
- *   codec 5, 6 or 7                                       ERR_UNSUPPORTED_COMPRESSION_TYPE (Kafka:
- * -1) record count < 1, or not last offset delta + 1        ERR_INVALID_RECORD control batch;
- * producer id without sequence or epoch  ERR_INVALID_RECORD transactional without producer id
- * ERR_INVALID_RECORD (Kafka takes it) log append time set by the producer ERR_INVALID_TIMESTAMP,
- * all records records malformed, fewer or more than counted         ERR_INVALID_RECORD records
- * without a key where keys_required             ERR_INVALID_RECORD, those records timestamps
- * outside of the range                       ERR_INVALID_TIMESTAMP, those records decompression
- * fails                                   ERR_INVALID_RECORD (Kafka: -1) decompresses to more than
- * inflated_bytes_max          ERR_MESSAGE_TOO_LARGE (Kafka: no bound)
+ *   codec 5, 6 or 7                                       ERR_UNSUPPORTED_COMPRESSION_TYPE
+ *                                                         (Kafka: -1)
+ *   record count < 1, or not last offset delta + 1        ERR_INVALID_RECORD
+ *   control batch                                         ERR_INVALID_RECORD
+ *   producer id without sequence or epoch                 ERR_INVALID_RECORD
+ *   transactional without producer id                     ERR_INVALID_RECORD (Kafka takes it)
+ *   log append time set by the producer                   ERR_INVALID_TIMESTAMP, all records
+ *   records malformed, fewer or more than counted         ERR_INVALID_RECORD
+ *   records without a key where keys_required             ERR_INVALID_RECORD, those records
+ *   timestamps outside of the range                       ERR_INVALID_TIMESTAMP, those records
+ *   decompression fails                                   ERR_INVALID_RECORD (Kafka: -1)
+ *   decompresses to more than inflated_bytes_max          ERR_MESSAGE_TOO_LARGE (Kafka: no bound)
  *
  * Uncompressed records are always walked. Compressed ones are inflated only when rules->deep,
  * rules->keys_required or a bound on create times asks for it; else the header is believed about

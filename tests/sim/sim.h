@@ -1,12 +1,13 @@
 /* sim.h: a whole cluster in one thread: brokers, ZooKeeper, network, disks, clients, and the
  * scheduler that decides from a seed what happens next.
  *
- *   sim_run.c     one run from a seed: set up, safety phase with faults, liveness phase, audit
- *   sim_sched.c   picks the next of all loops, worker pools and events
- *   sim_node.c    a broker: start, crash, restart, stop
- *   sim_client.c  connections and requests of a simulated client; sim_producer.c, sim_consumer.c
- *   sim_model.c   what clients were told, and the checks against it; sim_commit.c: what is
- * committed; sim_audit.c: disks at the end sim_faults.c  what goes wrong, and when
+ *   - sim_run.c: one run from a seed: set up, safety phase with faults, liveness phase, audit
+ *   - sim_sched.c: picks the next of all loops, worker pools and events
+ *   - sim_node.c: a broker: start, crash, restart, stop
+ *   - sim_client.c: connections and requests of a simulated client; sim_producer.c, sim_consumer.c
+ *   - sim_model.c: what clients were told, and the checks against it; sim_commit.c: what is
+ *     committed; sim_audit.c: disks at the end
+ *   - sim_faults.c: what goes wrong, and when
  *
  * A simulation owns everything below it and touches nothing outside; several may exist, but only
  * one thread at a time may run one. */

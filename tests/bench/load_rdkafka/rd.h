@@ -1,9 +1,9 @@
 /* rd.h: the neutral load: librdkafka as Debian has it, with its own defaults for what no option
  * says, so that what a broker costs is not told by a client of ours alone.
  *
- *   produce   sends `records` records, as many to each partition in turn as are handed over at
- * once, and waits for every delivery report consume   reads every partition from its start to the
- * end that it had when the run began
+ *   - produce: sends `records` records, as many to each partition in turn as are handed over at
+ *     once, and waits for every delivery report
+ *   - consume: reads every partition from its start to the end that it had when the run began
  *
  * Values are made before the clock starts and are not copied: what the generator adds to the
  * library is a call per thousand records. Retries are off: what a broker refuses must be seen here,

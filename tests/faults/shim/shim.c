@@ -5,12 +5,16 @@
  * below. What is written there holds at once. Only files below FAULTS_FOLDER are touched; without
  * the two variables nothing is.
  *
- * room        bytes that may still be written; then a write is cut short and the next ones answer
- * ENOSPC slow_us     each write and each sync takes so much longer hang        bits: 1 writes, 2
- * syncs, 4 reads do not return while their bit is set fail_syncs  so many syncs answer EIO, and
- * sync nothing clock_ms    is added to the wall clock boot        unless 0, the kernel's boot id is
- * another one, made of this number The others are counted here, for the harness to see that a fault
- * has hit: writes, syncs, no_space, failed, and how many calls hang at the moment.
+ *   - room: bytes that may still be written; then a write is cut short and the next ones answer
+ *     ENOSPC
+ *   - slow_us: each write and each sync takes so much longer
+ *   - hang: bits: 1 writes, 2 syncs, 4 reads do not return while their bit is set
+ *   - fail_syncs: so many syncs answer EIO, and sync nothing
+ *   - clock_ms: is added to the wall clock
+ *   - boot: unless 0, the kernel's boot id is another one, made of this number
+ *
+ * The others are counted here, for the harness to see that a fault has hit: writes, syncs,
+ * no_space, failed, and how many calls hang at the moment.
  *
  * Descriptors are followed from open() to close(). The calls are those that common/fs and libevent
  * make. */
