@@ -604,6 +604,14 @@ static void late(struct sim_faults *faults)
     }
 }
 
+static void zk_loss(struct sim_faults *faults)
+{
+    if (undo_later(faults, SIM_FAULT_ZK_LOSS, between_ms(faults, 100, 3000)) != NULL) {
+        sim_trace_line(&faults->sim->trace, "faults", "zk-loss");
+        zk_mem_set_loss_rate(faults->sim->zk, 2 + rng_below(&faults->rng, 30));
+    }
+}
+
 /* All processes, or where machines lose power, the power of all, or of any. */
 static void kill_all(struct sim_faults *faults)
 {
@@ -617,82 +625,121 @@ static void kill_all(struct sim_faults *faults)
     }
 }
 
-static void happen(struct sim_faults *faults, enum sim_fault fault)
+/* Each says whether the fault is of its kind. */
+static bool happen_to_process(struct sim_faults *faults, enum sim_fault fault,
+                              struct sim_node *node)
 {
-    struct sim *sim = faults->sim;
-    struct sim_node *node = any_node(faults);
     switch (fault) {
     case SIM_FAULT_KILL:
     case SIM_FAULT_POWER:
     case SIM_FAULT_MID_WRITE:
         crash(faults, fault);
-        break;
+        return true;
     case SIM_FAULT_RESTART:
         sim_node_stop(node);
-        break;
+        return true;
+    case SIM_FAULT_KILL_ALL:
+        kill_all(faults);
+        return true;
+    case SIM_FAULT_CLOCK:
+        jump_clock(faults);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool happen_to_disk(struct sim_faults *faults, enum sim_fault fault, struct sim_node *node)
+{
+    switch (fault) {
+    case SIM_FAULT_SLOW_DISK:
+        slow_disk(faults);
+        return true;
+    case SIM_FAULT_HUNG_DISK:
+        hung_disk(faults);
+        return true;
+    case SIM_FAULT_BAD_DISK:
+        bad_disk(faults);
+        return true;
+    case SIM_FAULT_DIRS:
+        send_elsewhere(faults, node);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool happen_to_network(struct sim_faults *faults, enum sim_fault fault)
+{
+    switch (fault) {
     case SIM_FAULT_PARTITION:
     case SIM_FAULT_ONE_WAY:
         cut(faults, fault);
-        break;
+        return true;
     case SIM_FAULT_RESET:
-        (void)sim_net_reset_one(sim->net, rng_next(&faults->rng));
-        break;
+        (void)sim_net_reset_one(faults->sim->net, rng_next(&faults->rng));
+        return true;
     case SIM_FAULT_SLOW_NET:
         slow_net(faults);
-        break;
+        return true;
+    case SIM_FAULT_SLOW_HOST:
+        slow_host(faults);
+        return true;
+    case SIM_FAULT_RELAY:
+        relay(faults);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool happen_to_zookeeper(struct sim_faults *faults, enum sim_fault fault,
+                                struct sim_node *node)
+{
+    switch (fault) {
     case SIM_FAULT_ZK_EXPIRE:
-        sim_trace_line(&sim->trace, "faults", "zk-expire: %s", node->name);
-        zk_mem_expire(sim->zk, sim_zk_session_id(&node->zk));
-        break;
+        sim_trace_line(&faults->sim->trace, "faults", "zk-expire: %s", node->name);
+        zk_mem_expire(faults->sim->zk, sim_zk_session_id(&node->zk));
+        return true;
     case SIM_FAULT_ZK_AWAY:
     case SIM_FAULT_PAUSE:
         zk_away(faults, fault);
-        break;
+        return true;
     case SIM_FAULT_ZK_LOSS:
-        if (undo_later(faults, fault, between_ms(faults, 100, 3000)) != NULL) {
-            sim_trace_line(&sim->trace, "faults", "zk-loss");
-            zk_mem_set_loss_rate(sim->zk, 2 + rng_below(&faults->rng, 30));
-        }
-        break;
-    case SIM_FAULT_SLOW_DISK:
-        slow_disk(faults);
-        break;
-    case SIM_FAULT_HUNG_DISK:
-        hung_disk(faults);
-        break;
+        zk_loss(faults);
+        return true;
     case SIM_FAULT_ZK_DOWN:
         zk_down(faults);
-        break;
-    case SIM_FAULT_SLOW_HOST:
-        slow_host(faults);
-        break;
-    case SIM_FAULT_DIRS:
-        send_elsewhere(faults, node);
-        break;
-    case SIM_FAULT_KILL_ALL:
-        kill_all(faults);
-        break;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool happen_to_controller(struct sim_faults *faults, enum sim_fault fault)
+{
+    switch (fault) {
     case SIM_FAULT_BROADCAST:
-        sim_control_at(sim->control, (int)rng_below(&faults->rng, 6), on_broadcast, faults);
-        break;
+        sim_control_at(faults->sim->control, (int)rng_below(&faults->rng, 6), on_broadcast, faults);
+        return true;
     case SIM_FAULT_LATE:
         late(faults);
-        break;
-    case SIM_FAULT_BAD_DISK:
-        bad_disk(faults);
-        break;
-    case SIM_FAULT_RELAY:
-        relay(faults);
-        break;
-    case SIM_FAULT_CLOCK:
-        jump_clock(faults);
-        break;
+        return true;
     case SIM_FAULT_DEPOSE:
         depose(faults);
-        break;
-    case SIM_FAULT_COUNT:
-        must_not_get_here();
+        return true;
+    default:
+        return false;
     }
+}
+
+static void happen(struct sim_faults *faults, enum sim_fault fault)
+{
+    struct sim_node *node = any_node(faults);
+    bool happened = happen_to_process(faults, fault, node) || happen_to_disk(faults, fault, node) ||
+                    happen_to_network(faults, fault) || happen_to_zookeeper(faults, fault, node) ||
+                    happen_to_controller(faults, fault);
+    must(happened);
 }
 
 /* ---- when ---- */
