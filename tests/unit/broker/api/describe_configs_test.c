@@ -1,19 +1,89 @@
-/* DescribeConfigs of this broker, which nothing but its configuration is needed for: what is asked
- * for very often. */
+/* DescribeConfigs of what is asked for very often: of this broker, and of a topic whose own values
+ * are in a ZooKeeper that counts who reads. */
 #include "client_fixture.h"
 
-enum { VERSION = 4, HEAD_BYTES = 9, BROKER = 4, MANY = 5000 };
+#include "admin/admin_host.h"
+#include "admin/admin_service.h"
+#include "zk/zk_mem.h"
+
+enum { VERSION = 4, HEAD_BYTES = 9, TOPIC = 2, BROKER = 4, MANY = 5000 };
+
+static struct zk_mem *mem;
+static struct zk *zk;
+static struct admin *admin;
+static const struct zk_ops *ops;
+static struct zk_ops counting;
+static int reads;
+
+static void count_get(struct zk *of, const char *path, bool watch, zk_result_fn *fn, void *arg)
+{
+    reads++;
+    ops->get(of, path, watch, fn, arg);
+}
+
+static void on_session(void *arg, enum zk_session_event event)
+{
+    (void)arg, (void)event;
+}
+
+static void on_watch(void *arg, enum zk_watch_event event, struct str path)
+{
+    (void)arg, (void)event, (void)path;
+}
+
+/* The topic that there is. */
+static void tell_metadata(void)
+{
+    static const int32_t me[] = {1};
+    struct meta_partition partition = {
+        .leader = 1, .replicas = me, .replicas_count = 1, .isr = me, .isr_count = 1};
+    struct meta_edit *edit = meta_edit_begin(&broker.meta);
+    meta_edit_partition(edit, STR("orders"), (struct uuid){{7}}, &partition);
+    meta_edit_commit(edit);
+}
 
 static void begin(void)
 {
+    static const struct zk_events events = {on_session, on_watch};
     world_init();
+    mem = zk_mem_new(&test_clock.clock, 1);
+    struct zk_factory *factory = zk_mem_factory(mem);
+    zk = factory->open(factory, netloop.loop, "any", 6000, &events, NULL);
+    settle();
+    ops = zk->ops;
+    counting = *ops;
+    counting.get = count_get;
+    zk->ops = &counting;
+    zk_mem_poke(mem, "/config/topics/orders",
+                "{\"version\":1,\"config\":{\"retention.ms\":\"5\"}}");
     broker.id = 1;
+    broker.control = netloop.loop;
+    meta_cell_init(&broker.meta);
+    meta_reader_init(&netloop.meta, &broker.meta);
+    tell_metadata();
+    admin = admin_new(netloop.loop);
+    admin_set_session(admin, zk);
+    struct admin_host host = {.control = netloop.loop, .meta = &broker.meta};
+    broker.admin = admin_service_new(&host, admin);
 }
 
-TestSuite(describe_configs, .init = begin, .fini = world_fini);
+static void end(void)
+{
+    admin_set_session(admin, NULL);
+    zk->ops->close(zk);
+    settle();
+    admin_service_free(broker.admin);
+    admin_free(admin);
+    zk_mem_free(mem);
+    meta_reader_fini(&netloop.meta);
+    meta_cell_fini(&broker.meta);
+    world_fini();
+}
 
-/* The same broker, `count` times. */
-static void put_describe(struct fake_stream *fake, int count)
+TestSuite(describe_configs, .init = begin, .fini = end);
+
+/* The same, `count` times. */
+static void put_describe(struct fake_stream *fake, int8_t type, const char *name, int count)
 {
     static struct describe_configs_request_describe_configs_resource resources[MANY];
     struct describe_configs_request request = {.resources = resources,
@@ -22,9 +92,20 @@ static void put_describe(struct fake_stream *fake, int count)
                                                .include_documentation = true};
     for (int i = 0; i < count; i++) {
         resources[i] = (struct describe_configs_request_describe_configs_resource){
-            .resource_type = BROKER, .resource_name = STR("1"), .configuration_keys_count = -1};
+            .resource_type = type, .resource_name = str_of(name), .configuration_keys_count = -1};
     }
     put_request(fake, API_DESCRIBE_CONFIGS, VERSION, 1, &request);
+}
+
+static struct describe_configs_response *answer(struct arena *arena, const struct fake_stream *fake)
+{
+    struct describe_configs_response *reply =
+        codec_array(&describe_configs_response_desc, arena, 1);
+    struct bytes body = {fake->out.data + HEAD_BYTES, fake->out.size - HEAD_BYTES};
+    cr_assert_gt(fake->out.size, HEAD_BYTES);
+    cr_assert_eq(codec_decode(&describe_configs_response_desc, VERSION, body, arena, reply, NULL),
+                 ERR_OK);
+    return reply;
 }
 
 /* As in Kafka: one result for each that is asked for, in that order. */
@@ -32,13 +113,9 @@ Test(describe_configs, what_is_asked_for_twice_is_answered_twice)
 {
     struct arena arena = {0};
     struct fake_stream *fake = connection();
-    put_describe(fake, 2);
+    put_describe(fake, BROKER, "1", 2);
     settle();
-    struct describe_configs_response *reply =
-        codec_array(&describe_configs_response_desc, &arena, 1);
-    struct bytes body = {fake->out.data + HEAD_BYTES, fake->out.size - HEAD_BYTES};
-    cr_assert_eq(codec_decode(&describe_configs_response_desc, VERSION, body, &arena, reply, NULL),
-                 ERR_OK);
+    struct describe_configs_response *reply = answer(&arena, fake);
     cr_assert_eq(reply->results_count, 2);
     for (int i = 0; i < 2; i++) {
         cr_assert_eq(reply->results[i].error_code, 0);
@@ -48,12 +125,52 @@ Test(describe_configs, what_is_asked_for_twice_is_answered_twice)
     arena_fini(&arena);
 }
 
+static struct str value_of(const struct describe_configs_response_describe_configs_result *result,
+                           const char *name)
+{
+    for (int32_t i = 0; i < result->configs_count; i++) {
+        if (str_is(result->configs[i].name, name)) {
+            return result->configs[i].value;
+        }
+    }
+    return STR_NULL;
+}
+
+/* A request of some kilobytes asked ZooKeeper a thousand times. */
+Test(describe_configs, a_topic_is_read_once_however_often_it_is_asked_for)
+{
+    enum { TIMES = 100 };
+    struct arena arena = {0};
+    struct fake_stream *fake = connection();
+    put_describe(fake, TOPIC, "orders", TIMES);
+    settle();
+    struct describe_configs_response *reply = answer(&arena, fake);
+    cr_assert_eq(reads, 1);
+    cr_assert_eq(reply->results_count, TIMES);
+    for (int i = 0; i < TIMES; i++) {
+        cr_assert(str_is(value_of(&reply->results[i], "retention.ms"), "5"), "result %d", i);
+    }
+    arena_fini(&arena);
+}
+
+Test(describe_configs, of_a_topic_that_is_not_there_nothing_is_read)
+{
+    struct arena arena = {0};
+    struct fake_stream *fake = connection();
+    put_describe(fake, TOPIC, "payments", 3);
+    settle();
+    struct describe_configs_response *reply = answer(&arena, fake);
+    cr_assert_eq(reads, 0);
+    cr_assert_eq(reply->results[2].error_code, err_wire(ERR_UNKNOWN_TOPIC_OR_PARTITION));
+    arena_fini(&arena);
+}
+
 /* Ten bytes ask for 50,000; with another spelling of the broker's id ("01", " 1") so they did even
  * where what was named twice was answered once. */
 Test(describe_configs, an_answer_that_would_take_all_memory_is_not_made, .timeout = 100)
 {
     struct fake_stream *fake = connection();
-    put_describe(fake, MANY);
+    put_describe(fake, BROKER, "1", MANY);
     settle();
     cr_assert(fake->closed);
     cr_assert_eq(fake->out.size, 0);
