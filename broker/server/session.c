@@ -20,7 +20,7 @@ struct session {
     struct admin *admin;
     struct loop_timer connect_timer;
     struct loop_task reopen; /* outside of the session's own callback */
-    bool started;            /* in this session: a reconnection starts nothing again */
+    bool started; /* in this session, once connected; a reconnection starts nothing again */
     bool identified;
     bool closed;
     /* Under way in this session, before session_join(); NULL: nothing. */
@@ -115,9 +115,11 @@ static void session_connected(struct session *session)
     }
 }
 
-/* Everything that worked in the session hears that it is over. */
+/* Everything that worked in the session hears that it is over. What is to begin from here on begins
+ * when the next one is connected. */
 static void session_lost(struct session *session)
 {
+    session->started = false;
     registration_cancel(session->step);
     session->step = NULL;
     admin_set_session(session->admin, NULL);
@@ -238,7 +240,9 @@ void session_generate_id(struct session *session, int32_t reserved_max, registra
     session->id_fn = fn;
     session->id_arg = arg;
     session->id_reserved_max = reserved_max;
-    ask_for_id(session);
+    if (session->started) {
+        ask_for_id(session);
+    }
 }
 
 void session_join(struct session *session, int32_t broker_id, const struct znode_broker *broker,
@@ -249,7 +253,9 @@ void session_join(struct session *session, int32_t broker_id, const struct znode
     session->changes = changes;
     session->registration =
         registration_new(session->loop, broker_id, broker, &session->registration_host);
-    registration_start(session->registration, session->zk);
+    if (session->started) {
+        registration_start(session->registration, session->zk);
+    }
 }
 
 struct admin *session_admin(struct session *session)
