@@ -474,17 +474,31 @@ static void client_run(struct client *client, struct req *req)
     dispatch_run(req);
 }
 
+/* Have all requests before this one been answered? */
+static bool client_is_next(const struct client *client, const struct req *req)
+{
+    const struct list *link = client->requests.next;
+    while (container_of(link, struct req, link)->answered) {
+        link = link->next;
+    }
+    return link == &req->link;
+}
+
 /* A broker that has just started does not know the cluster yet. Answered now, a client would be
  * told that topics do not exist; only the controller's messages, which say what there is, are let
- * through. And what a client has written it must be able to read: only more produces overtake
- * appends. */
+ * through. What a client has written it must be able to read: only more produces overtake appends.
+ * And what is asked behind a request that waits is answered when that is, so it begins then: a
+ * producer that got metadata three seconds old went back to a leader that had been one. */
 static bool client_must_hold(const struct client *client, const struct req *req)
 {
     if (!atomic_load_explicit(&req->broker->ready, memory_order_acquire) &&
         !dispatch_is_control(req)) {
         return true;
     }
-    return client->appending > 0 && req->api->key != API_PRODUCE;
+    if (client->appending > 0 && req->api->key != API_PRODUCE) {
+        return true;
+    }
+    return !dispatch_is_two_stage(req->api->key) && !client_is_next(client, req);
 }
 
 void client_release(struct client *client)

@@ -1,10 +1,11 @@
 /* client.h: one client's connection: frames in, requests in order, replies in order.
  *
  * Kafka answers a connection's requests strictly in order and works on one at a time. We keep the
- * order of replies, and let the next request start as soon as the one before is only waiting:
- * produce, offset commit, join and sync are two-stage (dispatch.c says which); any other request
- * holds its connection until it is answered. What a client has written it then reads: while an
- * append is under way only further produces begin, the next other request waits for it.
+ * order of replies, and let two-stage requests (dispatch.c says which: produce, offset commit, join
+ * and sync) start while others of these before them only wait. Any other request begins when all
+ * before it have been answered, for it tells how things are, and holds its connection until it has
+ * been answered itself. What a client has written it then reads: while an append is under way only
+ * further produces begin.
  *
  * A connection may go on on another loop (api/balance.h) when all that it asked has been answered
  * and the answers have left. A consumer's fetch session goes with it.
@@ -25,7 +26,7 @@ struct client {
     const struct listener *listener;
     struct list requests;  /* of struct req, oldest first; the head is the next to be answered */
     struct loop_task turn; /* at its end: sends what was answered during it, begins `held` */
-    /* Decoded, but must wait: the broker is not ready, or for appends before it. */
+    /* Decoded, but must wait: the broker is not ready, or for requests before it. */
     struct req *held;
     struct client_waiter *waiter; /* for the budget; NULL: not waiting */
     int32_t granted_bytes;        /* reserved for the frame that is being read; 0: none */

@@ -13,7 +13,7 @@
 #define LOGGER "kafka.network.RequestChannel"
 
 enum dispatch_flags {
-    TWO_STAGE = 1, /* the next request may start while this one waits */
+    TWO_STAGE = 1, /* the next one of these may start while this one waits */
 };
 
 /* Stands for the private key that carries control messages; its bodies are protobuf. */

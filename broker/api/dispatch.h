@@ -19,7 +19,7 @@ bool dispatch_is_control(const struct req *req);
 
 void dispatch_run(struct req *req);
 
-/* May the next request of the connection start while this one is waiting? */
+/* May the next such request of the connection start while this one is waiting? */
 bool dispatch_is_two_stage(int16_t api_key);
 
 /* One served API, for ApiVersions. */

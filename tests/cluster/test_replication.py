@@ -5,6 +5,8 @@ import signal
 
 import confluent_kafka
 import pytest
+import records
+import wire
 from admin import Admin
 from cluster import ClusterError
 
@@ -213,3 +215,35 @@ def test_all_brokers_killed_at_once_come_back_with_everything(cluster, topic, fi
     c.wait(lambda: isr_sizes(c, topic) == [3, 3], "everybody in sync again")
     assert consume_all(c, topic, 2) == acked
     assert_identical(c, topic, 2)
+
+
+def test_metadata_behind_a_waiting_produce_is_that_of_the_time_when_it_is_answered(cluster, topic):
+    """A producer asked for metadata behind a produce request that waited for a dead follower's end. It got what had
+    been true when it asked, three seconds before, went back to a leader of long ago, and (librdkafka 2.0.2) stayed."""
+    c = cluster(brokers=2, config={"replica.lag.time.max.ms": "60000", "zookeeper.session.timeout.ms": "60000"})
+    leader = c.broker(c.controller())
+    other = next(b.id for b in c.brokers if b.id != leader.id)
+    assign(c, topic, [leader.id, other])
+    c.kill(other, signal.SIGSTOP)
+    with wire.Connection("127.0.0.1", leader.port) as kafka:
+        kafka.send_frame(wire.request_frame("Produce", {"acks": -1, "timeout_ms": 60000, "topic_data": [
+            {"name": topic, "partition_data": [{"index": 0, "records": records.make_batch([(None, b"v")])}]}]}, 9, 1)
+                         + wire.request_frame("Metadata", {"topics": None}, 9, 2))
+        c.wait(lambda: log_bytes(c, leader.id, topic, 0), "a record in the leader's log")
+        assign(c, topic + "-later", [leader.id])
+        c.kill(other, signal.SIGCONT)
+        _, produced = wire.parse_response("Produce", kafka.receive_frame(), 9)
+        _, told = wire.parse_response("Metadata", kafka.receive_frame(), 9)
+    assert produced["responses"][0]["partition_responses"][0]["error_code"] == 0
+    assert {topic, topic + "-later"} <= {one["name"] for one in told["topics"]}
+
+
+def assign(cluster, topic, replicas):
+    """A topic of one partition, the first of these to lead it; that is the controller, too. It knows it afterwards."""
+    leader = cluster.broker(replicas[0])
+    answer = leader.call("CreateTopics", {
+        "topics": [{"name": topic, "num_partitions": -1, "replication_factor": -1, "configs": [],
+                    "assignments": [{"partition_index": 0, "broker_ids": replicas}]}],
+        "timeout_ms": 30000, "validate_only": False})
+    assert answer["topics"][0]["error_code"] == 0
+    cluster.wait(lambda: leads_everywhere(leader, topic, 1), "the topic at its leader")
