@@ -32,11 +32,13 @@ TOPIC, PARTITIONS, SESSION_S = "faults", 4, 3.0
 TICK_MS = 250  # ZooKeeper ends sessions at whole ticks: up to so much later than they are over
 BLOCK = 1 << 20
 SILENT_S = 5.0  # a producer that was given up just before the end, and the next one's beginning, fit into it
+PROBE_RATE, PROBE_FIRST = 20, 500000  # records a second to each partition; the number of the first one's producer
 CONFIG = {
     "min.insync.replicas": "2", "default.replication.factor": "3", "offsets.topic.replication.factor": "3",
     "offsets.topic.num.partitions": "4", "group.initial.rebalance.delay.ms": "0", "auto.create.topics.enable": "false",
     "zookeeper.session.timeout.ms": str(int(SESSION_S * 1000)), "replica.lag.time.max.ms": "3000",
     "log.segment.bytes": "4194304",
+    "zookeeper.connection.timeout.ms": "60000",  # the time to begin with: a busy machine's ensemble takes longer
 }
 
 
@@ -136,7 +138,8 @@ class Run:
                               PARTITIONS, *arguments)
 
     def _start_clients(self):
-        self.clients = [self._client("writer", "writer", self.rate), self._client("reader", "reader"),
+        self.clients = [self._client("writer", "writer", self.rate),
+                        self._client("probe", "probe", PROBE_RATE, PROBE_FIRST), self._client("reader", "reader"),
                         self._client("group-1", "group"), self._client("group-2", "group"),
                         self._client("ends", "ends")]
 

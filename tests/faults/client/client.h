@@ -1,11 +1,13 @@
 /* client.h: the clients that go on while a cluster is broken, each a process of its own that writes
  * down what it did and saw.
  *
- *   faults_client writer|reader|group|ends|final BOOTSTRAP TOPIC PARTITIONS [RATE [FIRST]]
+ *   faults_client writer|probe|reader|group|ends|final BOOTSTRAP TOPIC PARTITIONS [RATE [FIRST]]
  *
  *   - writer: an idempotent producer with acks=all, RATE records a second to the partitions in
  *     turn. When librdkafka gives it up, or at a line "next" on the standard input, another
  *     incarnation goes on; FIRST is the first one's number.
+ *   - probe: one such producer for each partition, RATE records a second each, which learns at once
+ *     that a partition can be written to. The first ones have the numbers from FIRST on.
  *   - reader: reads every partition from its beginning, without a group.
  *   - group: a member of a consumer group that commits what it has read.
  *   - ends: asks where each partition ends, again and again.
@@ -96,6 +98,7 @@ void conf_set(rd_kafka_conf_t *conf, const char *key, const char *value);
 void take_down(enum run_kind kind, const rd_kafka_message_t *message);
 
 void writer_main(const struct options *options);
+void probe_main(const struct options *options);
 void reader_main(const struct options *options);
 void group_main(const struct options *options);
 void ends_main(const struct options *options);

@@ -11,8 +11,8 @@ static const struct {
     const char *name;
     void (*main)(const struct options *options);
 } clients[] = {
-    {"writer", writer_main}, {"reader", reader_main}, {"group", group_main},
-    {"ends", ends_main},     {"final", final_main},
+    {"writer", writer_main}, {"probe", probe_main}, {"reader", reader_main},
+    {"group", group_main},   {"ends", ends_main},   {"final", final_main},
 };
 
 static long number(const char *text, long min, long max)
@@ -28,7 +28,7 @@ static long number(const char *text, long min, long max)
 int main(int argc, char **argv)
 {
     if (argc < 5) {
-        die("usage: writer|reader|group|ends|final BOOTSTRAP TOPIC PARTITIONS [RATE [FIRST]]");
+        die("usage: writer|probe|reader|group|ends|final BOOTSTRAP TOPIC PARTITIONS [RATE [FIRST]]");
     }
     struct options options = {.bootstrap = argv[2],
                               .topic = argv[3],

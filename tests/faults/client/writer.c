@@ -1,4 +1,4 @@
-/* writer.c: the idempotent producer that never stops. */
+/* writer.c: the idempotent producers that never stop: the writer, and the probes. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,8 +9,10 @@
 
 struct writer {
     const struct options *options;
+    const char *const (*settings)[2];
+    int32_t partition_first, partition_count;
     rd_kafka_t *kafka; /* of this incarnation */
-    uint32_t incarnation;
+    uint32_t incarnation, incarnation_step;
     uint64_t numbers[PARTITIONS_MAX]; /* the next one of each partition */
     int64_t started_us, count;
     bool told[ERRORS_MAX]; /* by code: each kind of error is told once */
@@ -48,18 +50,14 @@ static void on_delivery(rd_kafka_t *kafka, const rd_kafka_message_t *message, vo
 
 static void begin(struct writer *writer)
 {
-    static const char *const settings[][2] = {{"enable.idempotence", "true"},
-                                              {"linger.ms", "5"},
-                                              {"message.timeout.ms", "120000"},
-                                              {"socket.timeout.ms", "10000"},
-                                              {"reconnect.backoff.ms", "20"},
-                                              {"reconnect.backoff.max.ms", "200"},
-                                              {"retry.backoff.ms", "10"},
-                                              {"topic.metadata.refresh.fast.interval.ms", "20"},
-                                              {"queue.buffering.max.messages", "400000"},
-                                              {NULL, NULL}};
-    rd_kafka_conf_t *conf = conf_of(settings);
+    rd_kafka_conf_t *conf = conf_of(writer->settings);
     conf_set(conf, "bootstrap.servers", writer->options->bootstrap);
+    conf_set(conf, "enable.idempotence", "true");
+    conf_set(conf, "message.timeout.ms", "120000");
+    conf_set(conf, "reconnect.backoff.ms", "20");
+    conf_set(conf, "reconnect.backoff.max.ms", "200");
+    conf_set(conf, "retry.backoff.ms", "10");
+    conf_set(conf, "topic.metadata.refresh.fast.interval.ms", "20");
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     rd_kafka_conf_set_opaque(conf, writer);
     char why[200];
@@ -94,7 +92,8 @@ static void end(struct writer *writer, int wait_ms)
     if (wait_ms > 0) {
         (void)given_up(writer); /* while it waited: is told here */
     }
-    for (int32_t partition = 0; partition < writer->options->partition_count; partition++) {
+    for (int32_t i = 0; i < writer->partition_count; i++) {
+        int32_t partition = writer->partition_first + i;
         printf("sent %" PRId64 " %" PRId32 " %" PRIu32 " %" PRIu64 "\n", now_us(), partition,
                writer->incarnation, writer->numbers[partition]);
     }
@@ -104,7 +103,8 @@ static void end(struct writer *writer, int wait_ms)
 
 static bool send_one(struct writer *writer)
 {
-    int32_t partition = (int32_t)(writer->count % writer->options->partition_count);
+    int32_t partition =
+        writer->partition_first + (int32_t)(writer->count % writer->partition_count);
     struct stamp stamp = {writer->incarnation, partition, writer->numbers[partition]};
     char value[VALUE_BYTES];
     value_make(value, &stamp);
@@ -123,27 +123,76 @@ static bool send_one(struct writer *writer)
 static void another(struct writer *writer)
 {
     end(writer, 0);
-    writer->incarnation++;
+    writer->incarnation += writer->incarnation_step;
     begin(writer);
+}
+
+/* What is due; `next`: with another incarnation. */
+static void turn(struct writer *writer, bool next)
+{
+    /* Where its topic is not there, the next one is given up at once, too: without a pause they
+     * would follow each other as fast as they can, and take the processors from all others. */
+    bool again = now_us() - writer->started_us >= AGAIN_US && given_up(writer);
+    if (again || next) {
+        another(writer);
+    }
+    int64_t due = (now_us() - writer->started_us) * writer->options->rate_per_second / 1000000;
+    while (writer->count < due && send_one(writer)) {
+    }
+    rd_kafka_poll(writer->kafka, 2);
+}
+
+static void write_on(struct writer *writers, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++) {
+        begin(&writers[i]);
+    }
+    char line[32];
+    while (!told_to_stop(line, sizeof(line))) {
+        for (int32_t i = 0; i < count; i++) {
+            turn(&writers[i], strcmp(line, "next\n") == 0);
+        }
+    }
+    for (int32_t i = 0; i < count; i++) {
+        end(&writers[i], FLUSH_MS);
+    }
 }
 
 void writer_main(const struct options *options)
 {
+    static const char *const settings[][2] = {{"linger.ms", "5"},
+                                              {"socket.timeout.ms", "10000"},
+                                              {"queue.buffering.max.messages", "400000"},
+                                              {NULL, NULL}};
     static struct writer writer;
-    writer = (struct writer){.options = options, .incarnation = options->writer_first};
-    begin(&writer);
-    char line[32];
-    while (!told_to_stop(line, sizeof(line))) {
-        /* Where its topic is not there, the next one is given up at once, too: without a pause they
-         * would follow each other as fast as they can, and take the processors from all others. */
-        bool again = now_us() - writer.started_us >= AGAIN_US && given_up(&writer);
-        if (again || strcmp(line, "next\n") == 0) {
-            another(&writer);
-        }
-        int64_t due = (now_us() - writer.started_us) * options->rate_per_second / 1000000;
-        while (writer.count < due && send_one(&writer)) {
-        }
-        rd_kafka_poll(writer.kafka, 2);
+    writer = (struct writer){.options = options,
+                             .settings = settings,
+                             .partition_count = options->partition_count,
+                             .incarnation = options->writer_first,
+                             .incarnation_step = 1};
+    write_on(&writer, 1);
+}
+
+/* The writer learns late that somebody leads: it asks for metadata behind its produce requests,
+ * which a broker answers in order, and does not ask another broker before that; and librdkafka
+ * doubles the time between two questions as long as nobody leads. So each partition has a producer
+ * of its own, which asks ten times a second and waits for no answer long. */
+void probe_main(const struct options *options)
+{
+    static const char *const settings[][2] = {{"linger.ms", "0"},
+                                              {"request.timeout.ms", "1000"},
+                                              {"socket.timeout.ms", "1500"},
+                                              {"topic.metadata.refresh.interval.ms", "100"},
+                                              {NULL, NULL}};
+    static struct writer writers[PARTITIONS_MAX];
+    for (int32_t partition = 0; partition < options->partition_count; partition++) {
+        writers[partition] =
+            (struct writer){.options = options,
+                            .settings = settings,
+                            .partition_first = partition,
+                            .partition_count = 1,
+                            .incarnation = options->writer_first + (uint32_t)partition,
+                            .incarnation_step = (uint32_t)options->partition_count};
     }
-    end(&writer, FLUSH_MS);
+    write_on(writers, options->partition_count);
 }
