@@ -249,8 +249,17 @@ static void conn_consume_left(struct conn *conn)
     mem_free(left);
 }
 
+/* Is a frame arriving that is a turn's worth? The turn ends with it: before the next one asks for
+ * memory this one has been dealt with and given its own back, so that the next, most likely, gets
+ * the same, which the processor's cache still holds. */
+static bool conn_fills_turn(const struct conn *conn)
+{
+    return conn->frame != NULL && conn->frame_size >= RECEIVE_TURN_BYTES;
+}
+
 /* Where the next bytes go. Those of a large frame straight into it; what comes behind, into the
- * shared buffer: the head of the next frame, most likely, so that one call does for a frame. */
+ * shared buffer: the head of the next frame, most likely, so that one call does for a frame. Of a
+ * frame that fills a turn nothing is taken but itself. */
 struct receive {
     struct iovec parts[2];
     int count;
@@ -265,9 +274,12 @@ static struct receive receive_plan(const struct conn *conn, uint8_t *shared)
         plan.direct = conn->frame_size - conn->frame_bytes;
         plan.parts[plan.count++] = (struct iovec){conn->frame + conn->frame_bytes, plan.direct};
     }
-    size_t room = conn->large ? LARGE_HEAD_BYTES : SPARE_RECEIVE_BYTES;
-    plan.parts[plan.count++] = (struct iovec){shared, room};
-    plan.wanted = plan.direct + room;
+    plan.wanted = plan.direct;
+    if (!conn_fills_turn(conn)) {
+        size_t room = conn->large ? LARGE_HEAD_BYTES : SPARE_RECEIVE_BYTES;
+        plan.parts[plan.count++] = (struct iovec){shared, room};
+        plan.wanted += room;
+    }
     return plan;
 }
 
@@ -290,7 +302,7 @@ static void received(struct conn *conn, const struct receive *plan, size_t got)
     }
 }
 
-/* *more: as much as was asked for came, so there may be more. */
+/* *more: as much as was asked for came, so there may be more, and the turn goes on. */
 static enum err receive_some(struct conn *conn, size_t *got, bool *more)
 {
     must(!receive_buffer_busy);
@@ -300,7 +312,7 @@ static enum err receive_some(struct conn *conn, size_t *got, bool *more)
     if (err != ERR_OK) {
         return err;
     }
-    *more = *got == plan.wanted;
+    *more = *got == plan.wanted && !conn_fills_turn(conn);
     receive_buffer_busy = true;
     received(conn, &plan, *got);
     receive_buffer_busy = false;

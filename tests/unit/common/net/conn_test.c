@@ -223,14 +223,30 @@ Test(conn, long_frames_are_received_exactly, .init = server, .fini = world_fini)
     /* Once a frame is under way, a receive asks for the rest of it and for the next one's head. */
     fake.in.size = fake.in_at = 0;
     fake.trace.size = 0;
-    buf_put_be32(&fake.in, 1000000);
+    buf_put_be32(&fake.in, 500000);
     settle();
-    memset(buf_extend(&fake.in, 1000000), 'a', 1000000);
+    memset(buf_extend(&fake.in, 500000), 'a', 500000);
     put_frame("h");
     fake.recv_max = SIZE_MAX;
     settle();
-    cr_assert_str_eq(fake_stream_trace(&fake), "recv 4; recv 1000005; ");
-    expect_frames("1000000:a..a 1:h ");
+    cr_assert_str_eq(fake_stream_trace(&fake), "recv 4; recv 500005; ");
+    expect_frames("500000:a..a 1:h ");
+}
+
+/* The next frame would take other memory, and each a part of the processor's cache: it is not asked
+ * for before the owner has had time to deal with this one. */
+Test(conn, a_frame_that_fills_a_turn_ends_it, .init = server, .fini = world_fini)
+{
+    put_long(600000);
+    put_long(600000);
+    while (frames.size == 0) {
+        cr_assert(fake_stream_step(&fake));
+    }
+    cr_assert_eq(asked, 1);
+    cr_assert_str_eq(fake_stream_trace(&fake), "recv 262144; recv 337860; ");
+    settle();
+    cr_assert_eq(asked, 2);
+    expect_frames("600000:a..z 600000:a..z ");
 }
 
 /* Where one frame was large the next is too, most likely: only its head goes through the shared
