@@ -44,8 +44,7 @@ class Reborn:
         return int(self.scene.notes[-1][1] * 1e6)
 
     def client(self, name, role, *arguments):
-        one = history.Client(self.folder, name, role, self.scene.cluster.bootstrap, REBORN, REBORN_PARTITIONS,
-                             *arguments)
+        one = history.Client(self.folder, name, role, self.scene.cluster, REBORN, REBORN_PARTITIONS, *arguments)
         self.scene.clients.append(one)
         return one
 

@@ -17,16 +17,16 @@ def built(name, binary=None):
 
 
 class Client:
-    """One client. role: writer, reader, group, ends, final; the name tells it from others of its role."""
+    """One client. role: writer, probe, reader, group, ends, final; the name tells it from others of its role."""
 
-    def __init__(self, folder, name, role, *arguments):
+    def __init__(self, folder, name, role, cluster, *arguments):
         self.name = name
         self.path = os.path.join(folder, f"{name}.history")
         self.errors = os.path.join(folder, f"{name}.errors")
         os.makedirs(folder, exist_ok=True)
         with open(self.path, "wb") as out, open(self.errors, "wb") as errors:
-            self.process = subprocess.Popen([built(PROGRAM), role, *map(str, arguments)], stdin=subprocess.PIPE,
-                                            stdout=out, stderr=errors)
+            command = [built(PROGRAM, cluster.binary), role, cluster.bootstrap, *map(str, arguments)]
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=errors)
 
     def tell(self, line):
         self.process.stdin.write(line.encode() + b"\n")

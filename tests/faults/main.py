@@ -45,7 +45,7 @@ def print_end(rows, passed, failed, skipped):
             print(f"{name} ({asked}): {spread['count']} times, min {spread['min']}, median {spread['median']}, "
                   f"p99 {spread['p99']}, max {spread['max']} ms")
     for row in rows:
-        for text in row["errors"]:
+        for text in row["errors"] + row["long"]:
             print(f"{row['fault']}: {text}")
     print(f"{sum(row['times'] for row in rows)} faults, {sum(row['acknowledged'] for row in rows)} acknowledged "
           f"records checked")

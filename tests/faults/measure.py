@@ -8,14 +8,15 @@ import statistics
 
 Gap = collections.namedtuple("Gap", "begin end")
 SHORTEST_S = 0.010
+LEARNS_S = 2.0  # a client that hears so much later that a partition can be written to is told of
 UNTIL_STOP_S = 0.5  # a killed leader is not written to any more after this time at the latest
 
 
-def gaps_of(history):
-    """partition -> its gaps in the order of time."""
+def gaps_of(history, writers=lambda number: True):
+    """partition -> its gaps in the order of time; of acknowledgements to these writers."""
     spans = collections.defaultdict(list)
     for event in history():
-        if event[0] == "ack":
+        if event[0] == "ack" and writers(event[5]):
             spans[event[3]].append((event[1] / 1e6, event[2] / 1e6))
     found = {}
     for partition, ones in spans.items():
@@ -43,6 +44,32 @@ def writable_again(gaps, moment):
 def unavailable(gaps, injections):
     """For each injection, a (begin, end), the longest gap of any partition."""
     return [max((longest_between(ones, *times) for ones in gaps.values()), default=0.0) for times in injections]
+
+
+def _longest_first(gaps):
+    """(partition, gap) of each."""
+    found = [(partition, gap) for partition, ones in gaps.items() for gap in ones]
+    return sorted(found, key=lambda one: one[1].begin - one[1].end)
+
+
+def said_of_long(gaps, longer_s, notes):
+    """A line for each gap that is longer, the longest first: what the run did meanwhile. Whoever reads it sees whether
+    enough replicas were alive: a broker that was killed is back no sooner than its session has ended."""
+    for partition, gap in _longest_first(gaps):
+        if gap.end - gap.begin > longer_s:
+            done = [f"{note[1] - gap.begin:.1f} s " + " ".join(map(str, (note[0], *note[2:3])))
+                    for note in notes if gap.begin - UNTIL_STOP_S <= note[1] < gap.end]
+            yield (f"partition {partition} could not be written to for {gap.end - gap.begin:.1f} s: "
+                   + (", ".join(done) or "nothing was done to it"))
+
+
+def said_of_late(writer_gaps, gaps):
+    """A line for each gap that was one to the writer long after others could write."""
+    for partition, gap in _longest_first(writer_gaps):
+        seconds, away = gap.end - gap.begin, longest_between(gaps.get(partition, []), *gap)
+        if seconds > away + LEARNS_S:
+            yield (f"the writer heard nothing of partition {partition} for {seconds:.1f} s; {away:.1f} s of it nobody "
+                   "could write")
 
 
 def after_kills(gaps, notes):

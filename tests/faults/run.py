@@ -31,6 +31,7 @@ import scene as scenes  # noqa: E402
 TOPIC, PARTITIONS, SESSION_S = "faults", 4, 3.0
 TICK_MS = 250  # ZooKeeper ends sessions at whole ticks: up to so much later than they are over
 BLOCK = 1 << 20
+LONG_S, LONG_LINES = 0.5, 5  # what is told of gaps: those that are so much longer than a session, and how many lines
 SILENT_S = 5.0  # a producer that was given up just before the end, and the next one's beginning, fit into it
 PROBE_RATE, PROBE_FIRST = 20, 500000  # records a second to each partition; the number of the first one's producer
 CONFIG = {
@@ -134,8 +135,8 @@ class Run:
     # ---- clients
 
     def _client(self, name, role, *arguments):
-        return history.Client(os.path.join(self.folder, "clients"), name, role, self.cluster.bootstrap, TOPIC,
-                              PARTITIONS, *arguments)
+        return history.Client(os.path.join(self.folder, "clients"), name, role, self.cluster, TOPIC, PARTITIONS,
+                              *arguments)
 
     def _start_clients(self):
         self.clients = [self._client("writer", "writer", self.rate),
@@ -168,6 +169,7 @@ class Run:
         end = time.monotonic() + self.seconds
         while time.monotonic() < end or not self.injections:
             begin = time.monotonic()
+            self.scene.note("fault")
             self.fault.function(self.scene)
             if self.fault.patient or self.scene.random.random() < 0.7:  # else the next one comes while this one heals
                 self.scene.wait_healed(self.fault.name)
@@ -241,10 +243,12 @@ class Run:
         events = self.events()
         counts, gaps = checker.counts(events), measure.gaps_of(events)
         _, said = checker.given_up(events)
+        late = measure.said_of_late(measure.gaps_of(events, lambda number: number < PROBE_FIRST), gaps)
         return {"fault": self.fault.name, "seed": self.seed, "times": len(self.injections),
                 "acknowledged": counts["ack"], "unknown": counts["unknown"] + counts["failed"],
                 "read": counts["read"], "final": counts["final"], "commits": counts["commit"],
                 "errors": said,
+                "long": [*measure.said_of_long(gaps, SESSION_S + LONG_S, self.scene.notes), *late][:LONG_LINES],
                 "problems": dict(self.problems.counts),
                 "unavailable_ms": measure.spread(measure.unavailable(gaps, self.injections)),
                 "samples": {"kill": measure.after_kills(gaps, self.scene.notes),

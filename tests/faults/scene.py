@@ -133,6 +133,7 @@ class Scene:
         self.cluster.kill(broker)
 
     def start(self, broker):
+        self.note("started", broker)
         self.cluster.start(broker, wait=False)
 
     def start_again(self, broker):
