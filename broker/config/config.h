@@ -1,7 +1,6 @@
 /* config.h: the broker's configuration: Kafka's keys, in four layers.
  *
- *   default  <  file, environment, --override  <  dynamic for all brokers  <  dynamic for this
- * broker
+ *   default < file, environment, --override < dynamic for all brokers < dynamic for this one
  *
  * An immutable counted snapshot; a dynamic change makes a new one. Values are text as a file has
  * them, checked when they came in, so that getters cannot fail.

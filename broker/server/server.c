@@ -258,6 +258,7 @@ void server_start(struct server *server, server_done_fn *fn, void *arg)
             err = loop_start(broker->netloops[i].loop);
         }
         if (err != ERR_OK) {
+            server->no_threads = true;
             server_started(server, err, "error[E-START-01]: cannot start a thread.");
             return;
         }
@@ -284,6 +285,10 @@ bool server_hangs(const struct server *server)
 
 void server_stop(struct server *server, server_done_fn *fn, void *arg)
 {
+    if (server->no_threads) {
+        fn(arg, ERR_OK, "");
+        return;
+    }
     server->stop_fn = fn;
     server->stop_arg = arg;
     server->stop_msg.fn = on_stop;

@@ -1,8 +1,10 @@
 /* server.h: one broker: everything it is made of, its start and its end.
  *
- * start: ZooKeeper -> cluster id -> meta.properties -> broker id -> dynamic configuration -> logs
- * -> sockets -> registration -> controller election -> serving stop:  no new requests -> logs
- * flushed and closed, clean-shutdown marks -> office and session given up
+ *   - start: ZooKeeper -> cluster id -> meta.properties -> broker id -> dynamic configuration ->
+ *     logs -> sockets -> registration -> controller election -> serving
+ *   - stop: leaderships handed over -> nothing is appended, fetched or decided any more ->
+ *     registration and office given up -> connections closed -> logs flushed and closed,
+ *     clean-shutdown marks -> the session ends
  *
  * Both are sequences of steps on the control loop, each of which may wait (startup.c, shutdown.c);
  * the caller is told at the end. Nothing here is process-wide: tests run several brokers in one

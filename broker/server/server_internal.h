@@ -40,6 +40,7 @@ struct server {
     struct loop_timer metadata_timer;
     bool serving; /* has been ready once */
     bool stopping;
+    bool no_threads; /* a loop's could not be started: nothing has begun */
     bool session_open;
     char waiting_line[512];
     server_done_fn *fatal_fn;

@@ -5,8 +5,9 @@
  * /controller_epoch, hands its requests to the host to be sent, and brings results back as events.
  * Not elected, it only knows who is.
  *
- *   start(zk) -> [watching] --won--> [controller] --fenced, or /controller is another's-->
- * [watching] session lost -> [idle] -> start(new zk)
+ *   - start(zk) -> [watching] --won--> [controller]
+ *   - fenced, or /controller is another's: [controller] -> [watching]
+ *   - session lost -> [idle] -> start(new zk)
  *
  * Threads: the control loop. The host's functions are called from the loop; they may call back into
  * the driver. Ownership: the host owns the driver, and outlives it. */
