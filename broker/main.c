@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -311,6 +312,7 @@ int main(int argc, char **argv)
     signal(SIGCHLD, SIG_IGN); /* as process 1 of a container: what is left to us is reaped */
     raise_file_limit();
     mem_keep();
+    hash_draw_key();
     make_room_for_files();
     struct config_load_options options = {
         .file = arguments.file,

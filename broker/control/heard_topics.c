@@ -1,8 +1,7 @@
 #include "control/heard_topics.h"
 
-#include <uthash.h>
-
 #include "api/broker.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "groups/groups.h"

@@ -2,8 +2,7 @@
  * and deleting) and futures.c (logs on their way to another directory). */
 #pragma once
 
-#include <uthash.h>
-
+#include "base/hash.h"
 #include "log/logs.h"
 
 enum { TOPIC_NAME_MAX = 249, METADATA_FILE_MAX = 4096 };

@@ -1,7 +1,6 @@
 #include "log/producers.h"
 
-#include <uthash.h>
-
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/must.h"
 #include "record/crc32c.h"

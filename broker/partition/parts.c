@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/must.h"
 
@@ -18,7 +19,7 @@ enum { SLOTS_MIN = 16 };
 
 static uint64_t name_hash(struct str name)
 {
-    return bytes_hash(name.ptr, name.size, 0);
+    return hash_bytes(name.ptr, name.size);
 }
 
 static void topic_put(struct parts_topic *topic)

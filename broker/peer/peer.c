@@ -2,8 +2,8 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <uthash.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/must.h"
 #include "control/control.h"

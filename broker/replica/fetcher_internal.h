@@ -2,9 +2,8 @@
  * fetcher_request.c (what it asks), fetcher_response.c (what it makes of the answer). */
 #pragma once
 
-#include <uthash.h>
-
 #include "base/arena.h"
+#include "base/hash.h"
 #include "net/conn.h"
 #include "replica/fetcher.h"
 

@@ -1,8 +1,8 @@
 #include "session/fetch_session.h"
 
 #include <string.h>
-#include <uthash.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/must.h"
 

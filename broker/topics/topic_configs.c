@@ -1,8 +1,8 @@
 #include "topics/topic_configs.h"
 
 #include <pthread.h>
-#include <uthash.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "config/values.h"
 

@@ -52,7 +52,8 @@ int str_cmp(struct str a, struct str b);
 /* Copy to fresh NUL-terminated memory (mem_free). Null becomes NULL. */
 char *str_dup(struct str s);
 
-/* 64-bit hash (FNV-1a folded); not for adversarial tables without a seed. */
+/* 64-bit hash (FNV-1a folded), the same in every process. Not for tables whose keys somebody else
+ * chooses: base/hash.h. */
 uint64_t bytes_hash(const void *data, size_t size, uint64_t seed);
 
 /* The code point at `at`, of `left` > 0 bytes; *used is how many it takes. Malformed input gives

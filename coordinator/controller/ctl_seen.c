@@ -1,7 +1,6 @@
 #include "controller/ctl_seen.h"
 
-#include <uthash.h>
-
+#include "base/hash.h"
 #include "base/mem.h"
 
 struct ctl_seen_topic {

@@ -4,8 +4,7 @@
  * marks per slot: what it must be told of that partition, and what it is being told just now. */
 #pragma once
 
-#include <uthash.h>
-
+#include "base/hash.h"
 #include "base/list.h"
 #include "base/rng.h"
 #include "controller/ctl.h"

@@ -29,20 +29,13 @@
  *   - I8 Memory counted is the sum over what is held. */
 #pragma once
 
+#include "base/hash.h"
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/must.h"
 #include "group/grp.h"
 #include "group/grp_records.h"
 #include "group/grp_timers.h"
-
-#define uthash_malloc(size)    mem_alloc(size)
-#define uthash_free(ptr, size) mem_free(ptr)
-#define HASH_FUNCTION(key, size, hash)                                                             \
-    do {                                                                                           \
-        (hash) = (unsigned)bytes_hash((key), (size), 0);                                           \
-    } while (0)
-#include <uthash.h>
 
 /* A member that was just let in may take this long to get its answer, however short its session: it
  * does not know its id yet and cannot send heartbeats. Kafka:
