@@ -1,4 +1,5 @@
 """Workloads of several cells: a run goes through all of them, and each has figures of its own."""
+from figures import generator_per_gb
 from report import Figure
 
 CHECKED = ("records", "bytes", "checksum")
@@ -22,6 +23,7 @@ class Cell:
         yield self.figure("switches", "switches per request", "", lambda r: r["switches"] / r["requests"])
         yield self.figure("page_faults", "page faults per request", "", lambda r: r["page_faults"] / r["requests"])
         yield self.figure("syscalls", "system calls per request", "", lambda r: r["syscalls"] / r["requests"], counted=True)
+        yield self.figure("generator_per_gb", "generator's CPU per GB", "s", generator_per_gb)
         yield self.figure("generator_core", "generator's share", "", lambda r: r["generator_core"])
 
     def load(self, options, record_bytes=1000, overhead=10):

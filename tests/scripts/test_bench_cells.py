@@ -11,6 +11,7 @@ sys.path.append(os.path.join(wire.ROOT, "tests", "bench"))
 import batches  # noqa: E402  pylint: disable=wrong-import-position
 import cells  # noqa: E402  pylint: disable=wrong-import-position
 import neutral  # noqa: E402  pylint: disable=wrong-import-position
+import replicas  # noqa: E402  pylint: disable=wrong-import-position
 import report  # noqa: E402  pylint: disable=wrong-import-position
 import small  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -29,6 +30,16 @@ def test_each_cell_has_figures_of_its_own_and_a_run_what_is_worst_in_them():
     assert (run["foreign"], run["loaded_mb"], run["generator_bound"]) == (0.2, 5, True)
     values = {figure.key: report.value_of(figure, run) for figure in batches.Batches.figures}
     assert (values["1m-1-cpu_per_gb"], values["64k-1-cpu_per_gb"], values["1m-16-cpu_per_gb"]) == (0.5, 0.7, None)
+
+
+def test_a_slow_machine_shows_in_what_the_generator_takes_for_a_gigabyte():
+    def values(**run):
+        cell = {"bytes": 2e9, "generator_core": 0.14, **run}
+        return {figure.key: report.value_of(figure, cells.together({"64k": cell})) for figure in replicas.Replicas.figures}
+
+    assert values(seconds=2)["64k-generator_per_gb"] == pytest.approx(0.14)
+    assert values(seconds=3)["64k-generator_per_gb"] == pytest.approx(0.21)
+    assert values()["64k-generator_per_gb"] is None
 
 
 @pytest.mark.parametrize("key", cells.CHECKED)
