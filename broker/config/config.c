@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "base/ref.h"
 #include "config/config_internal.h"
 #include "config/values.h"
 
@@ -113,14 +114,14 @@ struct config *config_new(void)
 struct config *config_hold(const struct config *config)
 {
     struct config *held = (struct config *)(uintptr_t)config;
-    atomic_fetch_add_explicit(&held->count, 1, memory_order_relaxed);
+    ref_hold(&held->count);
     return held;
 }
 
 void config_put(const struct config *borrowed)
 {
     struct config *config = (struct config *)(uintptr_t)borrowed;
-    if (config == NULL || atomic_fetch_sub_explicit(&config->count, 1, memory_order_acq_rel) > 1) {
+    if (config == NULL || !ref_drop(&config->count)) {
         return;
     }
     for (int layer = 0; layer < CONFIG_LAYERS; layer++) {

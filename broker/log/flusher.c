@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/must.h"
+#include "base/ref.h"
 #include "log/plog_internal.h"
 
 struct flusher {
@@ -36,15 +37,14 @@ struct flusher *flusher_new(struct fs_file *mark, struct worker_pool *workers)
 struct flusher *flusher_hold(struct flusher *flusher)
 {
     if (flusher != NULL) {
-        atomic_fetch_add_explicit(&flusher->count, 1, memory_order_relaxed);
+        ref_hold(&flusher->count);
     }
     return flusher;
 }
 
 void flusher_release(struct flusher *flusher)
 {
-    if (flusher == NULL ||
-        atomic_fetch_sub_explicit(&flusher->count, 1, memory_order_acq_rel) > 1) {
+    if (flusher == NULL || !ref_drop(&flusher->count)) {
         return;
     }
     must(flusher->head == NULL);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "base/ref.h"
 #include "log/flusher.h"
 #include "log/plog_internal.h"
 
@@ -32,13 +33,13 @@ static void plog_free(struct plog *log)
 
 struct plog *plog_hold(struct plog *log)
 {
-    atomic_fetch_add_explicit(&log->count, 1, memory_order_relaxed);
+    ref_hold(&log->count);
     return log;
 }
 
 void plog_release(struct plog *log)
 {
-    if (atomic_fetch_sub_explicit(&log->count, 1, memory_order_acq_rel) == 1) {
+    if (ref_drop(&log->count)) {
         plog_free(log);
     }
 }

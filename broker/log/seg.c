@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "base/mem.h"
+#include "base/ref.h"
 #include "log/seg_internal.h"
 
 enum { INDEX_ENTRY_BYTES = 8, TIME_ENTRY_BYTES = 12, INDEX_FILE_MAX = 256 << 20 };
@@ -69,13 +70,13 @@ enum err seg_open(struct fs *fs, struct text *dir, int64_t base_offset, struct s
 
 struct seg *seg_get(struct seg *seg)
 {
-    atomic_fetch_add_explicit(&seg->count, 1, memory_order_relaxed);
+    ref_hold(&seg->count);
     return seg;
 }
 
 void seg_put(struct seg *seg)
 {
-    if (seg == NULL || atomic_fetch_sub_explicit(&seg->count, 1, memory_order_acq_rel) > 1) {
+    if (seg == NULL || !ref_drop(&seg->count)) {
         return;
     }
     fs_close(seg->file);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/must.h"
+#include "base/ref.h"
 
 enum { SHELF_NAMES = 256, SHELF_CONFIGS = 16 };
 
@@ -29,14 +29,14 @@ struct shelf *shelf_new(void)
 struct shelf *shelf_hold(struct shelf *shelf)
 {
     if (shelf != NULL) {
-        atomic_fetch_add_explicit(&shelf->count, 1, memory_order_relaxed);
+        ref_hold(&shelf->count);
     }
     return shelf;
 }
 
 void shelf_put(struct shelf *shelf)
 {
-    if (shelf == NULL || atomic_fetch_sub_explicit(&shelf->count, 1, memory_order_acq_rel) > 1) {
+    if (shelf == NULL || !ref_drop(&shelf->count)) {
         return;
     }
     for (size_t i = 0; i < SHELF_NAMES; i++) {
@@ -86,19 +86,14 @@ struct shelf_config *shelf_config(struct shelf *shelf, const struct topic_config
         *place = config_new(config);
     }
     struct shelf_config *held = *place;
-    atomic_fetch_add_explicit(&held->count, 1, memory_order_relaxed);
+    ref_hold(&held->count);
     pthread_mutex_unlock(&shelf->lock);
     return held;
 }
 
 void shelf_config_put(struct shelf_config *config)
 {
-    if (config == NULL) {
-        return;
-    }
-    int32_t before = atomic_fetch_sub_explicit(&config->count, 1, memory_order_acq_rel);
-    must(before > 0);
-    if (before == 1) {
+    if (config != NULL && ref_drop(&config->count)) {
         mem_free(config);
     }
 }

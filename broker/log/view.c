@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/must.h"
+#include "base/ref.h"
 
 struct view *view_new(struct seg *const *segs, int32_t count)
 {
@@ -19,13 +20,13 @@ struct view *view_new(struct seg *const *segs, int32_t count)
 
 struct view *view_hold(struct view *view)
 {
-    atomic_fetch_add_explicit(&view->count, 1, memory_order_relaxed);
+    ref_hold(&view->count);
     return view;
 }
 
 void view_put(struct view *view)
 {
-    if (view == NULL || atomic_fetch_sub_explicit(&view->count, 1, memory_order_acq_rel) > 1) {
+    if (view == NULL || !ref_drop(&view->count)) {
         return;
     }
     for (int32_t i = 0; i < view->segs_count; i++) {

@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "base/ref.h"
 
 /* The brokers of one or more snapshots. */
 struct meta_brokers_block {
@@ -83,7 +84,7 @@ static void partition_share(struct meta_partition *to, const struct meta_partiti
 static void partition_fini(struct meta_partition *partition)
 {
     struct ids_block *block = block_of(partition);
-    if (atomic_fetch_sub_explicit(&block->count, 1, memory_order_acq_rel) == 1) {
+    if (ref_drop(&block->count)) {
         mem_free(block);
     }
 }
@@ -98,9 +99,7 @@ static void topic_empty(struct meta_topic *topic)
 
 static void topic_put(struct meta_topic *topic)
 {
-    int32_t before = atomic_fetch_sub_explicit(&topic->count, 1, memory_order_acq_rel);
-    must(before > 0);
-    if (before > 1) {
+    if (!ref_drop(&topic->count)) {
         return;
     }
     topic_empty(topic);
@@ -111,7 +110,7 @@ static void topic_put(struct meta_topic *topic)
 
 static struct meta_topic *topic_hold(struct meta_topic *topic)
 {
-    atomic_fetch_add_explicit(&topic->count, 1, memory_order_relaxed);
+    ref_hold(&topic->count);
     return topic;
 }
 
@@ -143,7 +142,7 @@ static struct meta_brokers_block *block_new(const struct meta_broker *brokers, i
 
 static void block_put(struct meta_brokers_block *block)
 {
-    if (atomic_fetch_sub_explicit(&block->count, 1, memory_order_acq_rel) > 1) {
+    if (!ref_drop(&block->count)) {
         return;
     }
     for (int32_t i = 0; i < block->brokers_count; i++) {
@@ -257,7 +256,7 @@ static struct meta *meta_empty(void)
 
 void meta_put(struct meta *meta)
 {
-    if (meta == NULL || atomic_fetch_sub_explicit(&meta->count, 1, memory_order_acq_rel) > 1) {
+    if (meta == NULL || !ref_drop(&meta->count)) {
         return;
     }
     for (int32_t i = 0; i < meta->topics_count; i++) {
@@ -272,7 +271,7 @@ void meta_put(struct meta *meta)
 struct meta *meta_hold(const struct meta *meta)
 {
     struct meta *held = (struct meta *)(uintptr_t)meta;
-    atomic_fetch_add_explicit(&held->count, 1, memory_order_relaxed);
+    ref_hold(&held->count);
     return held;
 }
 
@@ -335,7 +334,7 @@ struct meta_edit *meta_edit_begin(struct meta_cell *cell)
     atomic_init(&next->count, 1);
     next->controller_id = old->controller_id;
     next->block = old->block;
-    atomic_fetch_add_explicit(&next->block->count, 1, memory_order_relaxed);
+    ref_hold(&next->block->count);
     next->brokers = old->brokers;
     next->brokers_count = old->brokers_count;
     next->topics_count = old->topics_count;

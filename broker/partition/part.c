@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "base/ref.h"
 #include "partition/part_internal.h"
 
 #define LOGGER "kafka.cluster.Partition"
@@ -67,8 +68,7 @@ struct part *part_new(const struct part_options *options, struct plog *log, int6
 
 struct part *part_get(struct part *part)
 {
-    int32_t before = atomic_fetch_add_explicit(&part->count, 1, memory_order_relaxed);
-    must(before > 0);
+    ref_hold(&part->count);
     return part;
 }
 
@@ -100,12 +100,7 @@ static void part_on_reap(struct loop_msg *msg)
 
 void part_put(struct part *part)
 {
-    if (part == NULL) {
-        return;
-    }
-    int32_t before = atomic_fetch_sub_explicit(&part->count, 1, memory_order_acq_rel);
-    must(before > 0);
-    if (before == 1) {
+    if (part != NULL && ref_drop(&part->count)) {
         loop_post(part->home, &part->reap);
     }
 }

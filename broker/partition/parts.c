@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "base/ref.h"
 
 /* The partitions of one topic that live here. Immutable and counted: shared between tables. */
 struct parts_topic {
@@ -24,7 +25,7 @@ static uint64_t name_hash(struct str name)
 
 static void topic_put(struct parts_topic *topic)
 {
-    if (atomic_fetch_sub_explicit(&topic->count, 1, memory_order_acq_rel) > 1) {
+    if (!ref_drop(&topic->count)) {
         return;
     }
     for (int32_t i = 0; i < topic->parts_count; i++) {
@@ -37,7 +38,7 @@ static void topic_put(struct parts_topic *topic)
 
 static struct parts_topic *topic_hold(struct parts_topic *topic)
 {
-    atomic_fetch_add_explicit(&topic->count, 1, memory_order_relaxed);
+    ref_hold(&topic->count);
     return topic;
 }
 
@@ -56,7 +57,7 @@ static struct parts_table *table_new(int32_t topics_max)
 
 static void table_put(struct parts_table *table)
 {
-    if (table == NULL || atomic_fetch_sub_explicit(&table->count, 1, memory_order_acq_rel) > 1) {
+    if (table == NULL || !ref_drop(&table->count)) {
         return;
     }
     for (uint32_t i = 0; i < table->slots_count; i++) {
@@ -135,7 +136,7 @@ static struct parts_table *parts_hold(struct parts *parts)
 {
     pthread_mutex_lock(&parts->lock);
     struct parts_table *table = parts->current;
-    atomic_fetch_add_explicit(&table->count, 1, memory_order_relaxed);
+    ref_hold(&table->count);
     pthread_mutex_unlock(&parts->lock);
     return table;
 }

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/must.h"
+#include "base/ref.h"
 
 struct text *text_new(struct str chars)
 {
@@ -18,18 +18,13 @@ struct text *text_new(struct str chars)
 
 struct text *text_hold(struct text *text)
 {
-    atomic_fetch_add_explicit(&text->count, 1, memory_order_relaxed);
+    ref_hold(&text->count);
     return text;
 }
 
 void text_put(struct text *text)
 {
-    if (text == NULL) {
-        return;
-    }
-    int32_t before = atomic_fetch_sub_explicit(&text->count, 1, memory_order_acq_rel);
-    must(before > 0);
-    if (before == 1) {
+    if (text != NULL && ref_drop(&text->count)) {
         mem_free(text);
     }
 }
