@@ -126,9 +126,11 @@ void part_publish_hw(struct part *part, int64_t offset_hw)
     part->hw_moved = true;
 }
 
-/* leading_since is stored before the role: who sees a leadership sees where it began, or where a
- * later one did, which only says no too early. */
-bool part_still_leads(const struct part *part, int32_t leader_epoch)
+/* Is what was appended in `leader_epoch` still this leader's to acknowledge? Later epochs change
+ * nothing in its log as long as it led in all of them; where it followed in between, the log may
+ * have been shortened. leading_since is stored before the role: who sees a leadership sees where it
+ * began, or where a later one did, which only says no too early. */
+static bool still_leads(const struct part *part, int32_t leader_epoch)
 {
     struct part_now now = part_now(part);
     return now.role == PART_LEADER && leader_epoch <= now.leader_epoch &&
@@ -140,7 +142,7 @@ bool part_still_leads(const struct part *part, int32_t leader_epoch)
 static enum part_fate fate(const struct part *part, int64_t reached, int32_t leader_epoch,
                            int64_t offset_end)
 {
-    if (!part_still_leads(part, leader_epoch)) {
+    if (!still_leads(part, leader_epoch)) {
         return PART_FATE_UNKNOWN;
     }
     return reached < offset_end ? PART_FATE_OPEN : PART_FATE_KEPT;

@@ -164,11 +164,6 @@ static inline struct part_now part_now(const struct part *part)
     return (struct part_now){(enum part_role)(packed & 0xff), (int32_t)(packed >> 32)};
 }
 
-/* @any Is what was appended in `leader_epoch` still this leader's to acknowledge? Later epochs
- * change nothing in its log as long as it led in all of them; where it followed in between, the log
- * may have been shortened. */
-bool part_still_leads(const struct part *part, int32_t leader_epoch);
-
 /* What has become of records that a leader appended. */
 enum part_fate {
     PART_FATE_OPEN,    /* nothing yet */

@@ -212,12 +212,18 @@ int64_t __wrap_part_offset_durable(const struct part *part)
     return early ? plog_offset_end(part->log) : __real_part_offset_durable(part);
 }
 
-bool __real_part_still_leads(const struct part *part, int32_t leader_epoch);
-bool __wrap_part_still_leads(const struct part *part, int32_t leader_epoch);
+enum part_fate __real_part_fate_committed(const struct part *part, int32_t leader_epoch,
+                                          int64_t offset_end);
+enum part_fate __wrap_part_fate_committed(const struct part *part, int32_t leader_epoch,
+                                          int64_t offset_end);
 
-bool __wrap_part_still_leads(const struct part *part, int32_t leader_epoch)
+enum part_fate __wrap_part_fate_committed(const struct part *part, int32_t leader_epoch,
+                                          int64_t offset_end)
 {
-    return sim_bug_on(SIM_BUG_STALE_ACK) || __real_part_still_leads(part, leader_epoch);
+    if (sim_bug_on(SIM_BUG_STALE_ACK)) {
+        return atomic_load(&part->offset_hw) < offset_end ? PART_FATE_OPEN : PART_FATE_KEPT;
+    }
+    return __real_part_fate_committed(part, leader_epoch, offset_end);
 }
 
 struct part *__real_part_new(const struct part_options *options, struct plog *log,
