@@ -119,6 +119,9 @@ struct ctl_assignment ctl_assignment_of(struct arena *arena, const struct znode_
     if (removing.count == node->replicas.count) {
         removing.count = 0; /* nobody would be left */
     }
+    if (adding.count == node->replicas.count) {
+        adding.count = 0; /* nobody would be left by a CANCEL */
+    }
     out.adding = set_done(adding);
     out.removing = set_done(removing);
     return out;

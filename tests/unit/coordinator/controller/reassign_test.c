@@ -665,6 +665,19 @@ Test(ctl_reassign, damaged_node)
     bench_fini(&b);
 }
 
+/* A node written by hand, in which every replica is one that is to come: a request to cancel that
+ * ended the controller, and then the next one, to which the client turned. */
+Test(ctl_reassign, cancel_where_every_replica_is_to_come)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_line(&b, 1, (struct line){{1, 2}, {1, 2}, {0}}, (struct state_spec){1, 5, 7, {1}});
+    settle(&b);
+    ask_cancel(&b);
+    expect(&b, "REASSIGNED id=99 error=NONE t-0:NO_REASSIGNMENT_IN_PROGRESS\n");
+    bench_fini(&b);
+}
+
 /* ---- The node /admin/reassign_partitions. */
 
 static void orders_are(struct bench *b, const struct znode_tp *items, int count, int version)
