@@ -303,11 +303,19 @@ static int64_t chunk_whole(struct bytes *bytes)
     return end;
 }
 
+/* The memory of a load that has ended; what a worker writes into is freed when it comes back. */
+static void chunk_drop(struct group_part *gp)
+{
+    if (!gp->load_busy) {
+        buf_fini(&gp->chunk.bytes);
+    }
+}
+
 /* Most partitions are empty, and there are fifty of them: those are worth no line. */
 static void load_finish(struct group_part *gp)
 {
     gp->loading = false;
-    buf_fini(&gp->chunk.bytes);
+    chunk_drop(gp);
     grp_driver_load_done(gp->driver, gp->load_end);
     size_t groups_count = grp_group_count(grp_driver_coord(gp->driver));
     if (groups_count > 0) {
@@ -330,7 +338,7 @@ static void load_fail(struct group_part *gp, enum err err)
     /* The disk does not give what is there. Going on with a part of it (as Kafka does) would tell
      * clients that offsets which they have committed were never committed; another replica has
      * them. */
-    buf_fini(&gp->chunk.bytes);
+    chunk_drop(gp);
     plog_unreadable(gp->part->log, err);
     part_fail(gp->part);
 }
@@ -378,6 +386,8 @@ static void on_load_chunk(struct actor *actor, struct actor_msg *msg)
         load_next(gp);
     } else if (gp->loading) {
         load_feed(gp);
+    } else {
+        chunk_drop(gp);
     }
     part_put(part);
     reads_leave(groups);

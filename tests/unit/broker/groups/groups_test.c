@@ -600,6 +600,27 @@ Test(groups, begins_again_when_the_leadership_changed_while_a_chunk_was_read)
     stop(&f);
 }
 
+Test(groups, an_empty_log_is_loaded_while_a_worker_still_reads_the_one_before)
+{
+    /* The new leader's log was empty, so ours became so: its load ended at once, and freed the
+     * memory into which the worker was reading. */
+    struct fixture f;
+    start(&f);
+    lead(&f, 1);
+    commit(&f, 'A', "t", 10, STR("m"));
+    follow(&f, 2);
+    lead(&f, 3); /* the worker has its chunk */
+    follow(&f, 4);
+    cr_assert_eq(plog_truncate_to(f.log, 0), ERR_OK);
+    lead(&f, 5);
+    fetch(&f, 'B');
+    run(&f);
+    commit(&f, 'C', "u", 11, STR("m"));
+    fetch(&f, 'D');
+    expect(&f, "A commit NONE\nB fetch NONE\nC commit NONE\nD fetch NONE u-0=11\n");
+    stop(&f);
+}
+
 Test(groups, throws_away_a_chunk_that_comes_after_the_leadership)
 {
     struct fixture f;
