@@ -1,8 +1,11 @@
 #include "zk/zk_calls.h"
 
 #include "base/arena.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+
+#define LOGGER "kafka.zookeeper.ZooKeeperClient"
 
 enum call_kind {
     CALL_GET,
@@ -31,7 +34,7 @@ struct call {
     int32_t paths_count;
     zk_call_fn *fn;
     void *arg;
-    bool repeated;
+    int32_t lost; /* attempts that were */
     bool in_flight;
     struct loop_timer retry;
     struct loop_task refuse; /* made without a session */
@@ -50,9 +53,32 @@ static void call_finish(struct call *call, const struct zk_result *result)
 {
     zk_call_fn *fn = call->fn;
     void *arg = call->arg;
-    bool repeated = call->repeated;
+    bool repeated = call->lost > 0;
     call_free(call);
     fn(arg, result, repeated);
+}
+
+/* How much of a request a server has to take. */
+static size_t call_bytes(const struct call *call)
+{
+    size_t bytes = call->data.size;
+    for (int32_t i = 0; i < call->ops_count; i++) {
+        bytes += call->ops[i].data.size;
+    }
+    return bytes;
+}
+
+/* Has it been lost so often, and is so large, that it was most likely refused each time? */
+static bool call_is_too_large(const struct call *call)
+{
+    size_t bytes = call_bytes(call);
+    if (bytes < ZK_CALLS_LARGE_BYTES || call->lost < ZK_CALLS_LARGE_TRIES) {
+        return false;
+    }
+    log_warn(LOGGER, "giving up a request that ZooKeeper does not answer",
+             "path=%s bytes=%zu; most likely it is larger than its jute.maxbuffer",
+             call->ops_count > 0 ? call->ops[call->ops_count - 1].path : call->path, bytes);
+    return true;
 }
 
 static void call_on_result(void *arg, const struct zk_result *result)
@@ -68,8 +94,12 @@ static void call_on_result(void *arg, const struct zk_result *result)
         call_finish(call, result);
         return;
     }
+    call->lost++;
+    if (call_is_too_large(call)) {
+        call_finish(call, &(struct zk_result){.err = ERR_ZK_OTHER});
+        return;
+    }
     struct loop *loop = call->calls->loop;
-    call->repeated = true;
     loop_timer_set(loop, &call->retry, loop_now_ms(loop) + ZK_CALLS_RETRY_MS);
 }
 

@@ -6,6 +6,12 @@
  * its own earlier success (ERR_EXISTS, ERR_ZK_BAD_VERSION, ERR_NOT_FOUND): `repeated` tells, and
  * the caller decides, usually by reading.
  *
+ * Except what may be too large: ZooKeeper does not answer a request beyond its jute.maxbuffer
+ * (0xfffff bytes unless set) but ends the connection, and with it whatever else is under way. A
+ * call of ZK_CALLS_LARGE_BYTES that has been lost ZK_CALLS_LARGE_TRIES times, a second at least,
+ * ends with ERR_ZK_OTHER; where the connection was lost for another reason it may have been
+ * applied.
+ *
  * Order: first attempts go out in the order of the calls; repeated ones may overtake others.
  *
  * Threads: the session's loop. Ownership: callers own the struct; arguments are copied. */
@@ -17,7 +23,11 @@
 #include "rt/loop.h"
 #include "zk/zk.h"
 
-enum { ZK_CALLS_RETRY_MS = 100 };
+enum {
+    ZK_CALLS_RETRY_MS = 100,
+    ZK_CALLS_LARGE_BYTES = 1000 * 1000,
+    ZK_CALLS_LARGE_TRIES = 10,
+};
 
 /* `repeated`: an earlier attempt of this call was lost and may have been applied. */
 typedef void zk_call_fn(void *arg, const struct zk_result *result, bool repeated);

@@ -633,6 +633,40 @@ Test(zk_client, behaves_like_zk_mem)
     zk_server_stop(&server);
 }
 
+/* A request that ZooKeeper does not take, a topic of 50,000 partitions with three replicas each for
+ * one: it ends the connection instead of answering. The call was repeated for ever, and each time
+ * whatever else was under way was lost with it. */
+Test(zk_client, a_call_that_is_too_large_for_the_server_is_given_up)
+{
+    enum { HUGE_BYTES = 1250 * 1000 };
+    struct zk_server server;
+    if (zk_server_missing() != NULL) {
+        cr_skip_test("zk_client against a server: %s", zk_server_missing());
+    }
+    cr_assert(zk_server_start(&server));
+    struct world w = {.loop = loop_new("test", -1, clock_system()), .factory = zk_client_factory()};
+    snprintf(w.connect, sizeof(w.connect), "127.0.0.1:%d", server.port);
+    struct client *c = client_new(&w);
+    struct zk_calls calls;
+    uint8_t *bytes = mem_zalloc(HUGE_BYTES, 1);
+    struct zk_op step = {ZK_OP_CREATE, "/huge", {bytes, HUGE_BYTES}, 0, ZK_PERSISTENT};
+    struct reply huge = {0}, after = {0};
+    zk_calls_init(&calls, w.loop);
+    zk_calls_set_session(&calls, c->zk);
+    zk_calls_multi(&calls, &step, 1, on_call, &huge);
+    wait_for(c, &huge);
+    cr_assert_eq(huge.err, ERR_ZK_OTHER);
+    cr_assert_eq(huge.mark, 'r');
+    zk_calls_exists(&calls, "/huge", false, on_call, &after);
+    wait_for(c, &after);
+    cr_assert_eq(after.err, ERR_NOT_FOUND);
+    zk_calls_fini(&calls);
+    mem_free(bytes);
+    world_fini(&w);
+    loop_free(w.loop);
+    zk_server_stop(&server);
+}
+
 /* A server that goes away and comes back: operations fail meanwhile, the session, its ephemerals
  * and its watches live on. One that comes back without its memory: the session has expired. */
 Test(zk_client, session_survives_a_restart_of_the_server)
@@ -825,6 +859,36 @@ Test(zk_mem_faults, calls_are_repeated_until_the_answer_is_known)
     cr_assert_eq(made.err, ERR_EXISTS);
     cr_assert_eq(made.mark, 'r');
     zk_calls_fini(&calls);
+    mem_world_fini(&w);
+}
+
+/* Only what the server may have refused for its size is given up, and not at the first loss: the
+ * limit is the server's to set. */
+Test(zk_mem_faults, only_a_large_call_is_given_up)
+{
+    enum { LARGE_BYTES = ZK_CALLS_LARGE_BYTES + 1 };
+    struct clock_manual clock;
+    struct world w;
+    mem_world(&w, &clock);
+    struct client *c = client_new(&w);
+    struct zk_calls calls;
+    struct reply small = {0}, large = {0};
+    uint8_t *bytes = mem_zalloc(LARGE_BYTES, 1);
+    zk_calls_init(&calls, w.loop);
+    zk_calls_set_session(&calls, c->zk);
+    zk_mem_set_loss_rate(w.mem, 1);
+    zk_calls_create(&calls, "/small", text("v"), 0, on_call, &small);
+    zk_calls_create(&calls, "/large", (struct bytes){bytes, LARGE_BYTES}, 0, on_call, &large);
+    for (int i = 0; i < 2 * ZK_CALLS_LARGE_TRIES; i++) {
+        cr_assert_eq(large.done, i >= ZK_CALLS_LARGE_TRIES);
+        while (loop_turn(w.loop)) {
+        }
+        clock_manual_advance(&clock, (int64_t)(ZK_CALLS_RETRY_MS + 20) * 1000000);
+    }
+    cr_assert_eq(large.err, ERR_ZK_OTHER);
+    cr_assert(!small.done);
+    zk_calls_fini(&calls);
+    mem_free(bytes);
     mem_world_fini(&w);
 }
 
