@@ -495,6 +495,26 @@ static enum err load_found(struct loading *loading, enum err err)
     return err;
 }
 
+/* Does it speak of a log that is not there? The next one of that name must not be read by it. */
+static bool has_gone(struct logs *logs, const struct logdir *dir,
+                     const struct checkpoint *checkpoint)
+{
+    for (int32_t i = 0; i < checkpoint->count; i++) {
+        const struct checkpoint_entry *entry = &checkpoint->entries[i];
+        const struct logs_item *item = logs_find_item(logs, str_of(entry->topic), entry->partition);
+        if (item == NULL || item->entry.dir != dir) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool checkpoints_are_stale(struct logs *logs, const struct logdir *dir)
+{
+    return dir->checkpoints_stale || has_gone(logs, dir, &dir->recovery_points) ||
+           has_gone(logs, dir, &dir->log_starts) || has_gone(logs, dir, &dir->high_watermarks);
+}
+
 static bool name_ends(const char *name, const char *end)
 {
     size_t size = strlen(name);
@@ -602,6 +622,7 @@ enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg, stru
     }
     enum err err = logs_load_futures(logs, config_of, arg, msg);
     for (int32_t i = 0; i < logs->dirs_count && err == ERR_OK; i++) {
+        logs->dirs[i].checkpoints_stale = checkpoints_are_stale(logs, &logs->dirs[i]);
         correct_checkpoints(logs, &logs->dirs[i]);
         if (logs->dirs[i].rewrite && !logdir_offline(&logs->dirs[i])) {
             sync_rewritten(logs, &logs->dirs[i]);
