@@ -242,6 +242,8 @@ static bool is_waited_for(const struct fetch_op *op)
 static void fetch_reply(struct fetch_op *op)
 {
     struct req *req = op->req;
+    struct fetch_sessions *sessions = req->netloop->fetch_sessions;
+    struct fetch_context context = op->context; /* with the reply the request may go */
     struct fetch_response reply;
     codec_init(&fetch_response_desc, &reply);
     struct req_file *files = req_array(req, struct req_file, op->count);
@@ -249,13 +251,14 @@ static void fetch_reply(struct fetch_op *op)
     note_throttled(op);
     fill_responses(op, &reply, files, &files_count);
     op_end_reads(op);
-    reply.session_id = op->context.session_id;
-    fetch_context_end(req->netloop->fetch_sessions, &op->context);
+    reply.session_id = context.session_id;
     req->on_cancel = NULL;
     if (op->live && req->client->conn != NULL) {
         conn_long_turns(req->client->conn, is_waited_for(op));
     }
     req_reply_spliced(req, &reply, files, files_count);
+    /* Now, for the reply's names are the session's: it goes here if somebody ended it meanwhile. */
+    fetch_context_end(sessions, &context);
 }
 
 static void on_warm(struct fetch_warm *warm)

@@ -1,0 +1,141 @@
+/* A consumer's fetch that waits, behind real connections' code: what of its session goes meanwhile
+ * must not be what its answer is made of. The sanitizers see when it is. */
+#include "../log/log_fixture.h"
+#include "client_fixture.h"
+#include "partition/parts.h"
+
+enum { ME = 1, EPOCH = 5, VERSION = 11, PRODUCE_VERSION = 8, HEAD_BYTES = 8, WAIT_MS = 10000 };
+
+static struct log_world w;
+static struct part *part;
+
+static void on_lead(struct actor *actor, struct actor_msg *msg)
+{
+    (void)actor, (void)msg;
+    static const int32_t me[] = {ME};
+    struct topic_config topic_config = log_config();
+    struct part_state state = {.leader = ME,
+                               .leader_epoch = EPOCH,
+                               .replicas = me,
+                               .isr = me,
+                               .replicas_count = 1,
+                               .isr_count = 1};
+    topic_config.message_timestamp_before_max_ms = INT64_MAX;
+    topic_config.message_timestamp_after_max_ms = INT64_MAX;
+    part_configure(part, &topic_config);
+    cr_assert_eq(part_apply(part, &state), ERR_OK);
+}
+
+static void begin(void)
+{
+    struct actor_msg msg = {.fn = on_lead};
+    world_init();
+    world_begin(&w, 1);
+    cr_assert_eq(world_open(&w), ERR_OK);
+    struct part_options options = {.topic = STR("orders"),
+                                   .loop_count = 1,
+                                   .clock = &test_clock.clock,
+                                   .home = netloop.loop,
+                                   .my_id = ME,
+                                   .lag_ms = 30000};
+    part = part_new(&options, w.log, -1);
+    struct parts_change change = {.topic = STR("orders"), .part = part};
+    parts_init(&broker.parts);
+    parts_edit(&broker.parts, &change, 1);
+    parts_reader_init(&netloop.parts, &broker.parts);
+    meta_cell_init(&broker.meta);
+    meta_reader_init(&netloop.meta, &broker.meta);
+    part_post(part, &msg);
+    settle();
+}
+
+static void end(void)
+{
+    while (client_at(0) != NULL) {
+        client_close(client_at(0));
+    }
+    parts_reader_fini(&netloop.parts);
+    parts_fini(&broker.parts);
+    settle();
+    world_end(&w);
+    meta_reader_fini(&netloop.meta);
+    meta_cell_fini(&broker.meta);
+    world_fini();
+}
+
+TestSuite(fetch, .init = begin, .fini = end);
+
+/* ---- requests ---- */
+
+/* Of a session; with the partition where it begins. */
+static void put_fetch(struct fake_stream *fake, int32_t session_id, int32_t session_epoch)
+{
+    struct fetch_request request;
+    struct fetch_request_fetch_partition partition;
+    struct fetch_request_fetch_topic topic = {
+        .topic = STR("orders"), .partitions = &partition, .partitions_count = 1};
+    codec_init(&fetch_request_desc, &request);
+    codec_init(&fetch_request_fetch_partition_desc, &partition);
+    partition.partition_max_bytes = 1 << 20;
+    request.replica_id = -1;
+    request.min_bytes = 1;
+    request.max_bytes = 1 << 20;
+    request.max_wait_ms = session_id != 0 ? WAIT_MS : 0;
+    request.session_id = session_id;
+    request.session_epoch = session_epoch;
+    request.topics = &topic;
+    request.topics_count = session_epoch == 0 ? 1 : 0;
+    put_request(fake, API_FETCH, VERSION, 1, &request);
+    settle();
+}
+
+static void put_produce(struct fake_stream *fake)
+{
+    struct buf batch = make_batch((struct batch_want){.records = 1, .value_bytes = 9});
+    struct produce_request_partition_produce_data data = {.records = {batch.data, batch.size}};
+    struct produce_request_topic_produce_data topic = {
+        .name = STR("orders"), .partition_data = &data, .partition_data_count = 1};
+    struct produce_request request = {.transactional_id = STR_NULL,
+                                      .acks = 1,
+                                      .timeout_ms = 1000,
+                                      .topic_data = &topic,
+                                      .topic_data_count = 1};
+    put_request(fake, API_PRODUCE, PRODUCE_VERSION, 1, &request);
+    buf_fini(&batch);
+    settle();
+}
+
+/* The one reply that has come, which is taken away. */
+static struct fetch_response *take_reply(struct fake_stream *fake, struct arena *arena)
+{
+    struct fetch_response *reply = codec_array(&fetch_response_desc, arena, 1);
+    cr_assert_geq(fake->out.size, (size_t)HEAD_BYTES);
+    cr_assert_eq(fake->out.size, 4 + be32_get(fake->out.data));
+    struct bytes body = {fake->out.data + HEAD_BYTES, fake->out.size - HEAD_BYTES};
+    cr_assert_eq(codec_decode(&fetch_response_desc, VERSION, body, arena, reply, NULL), ERR_OK);
+    buf_clear(&fake->out);
+    return reply;
+}
+
+/* Whoever knows its number may end a session, by a connection that came after one that was lost for
+ * one. The fetch that waits in it was then answered with names that had been freed. */
+Test(fetch, that_waits_in_a_session_that_another_connection_ends_is_answered)
+{
+    struct fake_stream *waits = connection();
+    struct fake_stream *ends = connection();
+    struct arena arena = {0};
+    put_fetch(waits, 0, 0);
+    int32_t session_id = take_reply(waits, &arena)->session_id;
+    cr_assert_gt(session_id, 0);
+    put_fetch(waits, session_id, 1);
+    cr_assert_eq(waits->out.size, 0);
+    put_fetch(ends, session_id, -1);
+    cr_assert_eq(take_reply(ends, &arena)->error_code, 0);
+    cr_assert_eq(fetch_sessions_count(netloop.fetch_sessions), 0);
+    put_produce(ends);
+    struct fetch_response *reply = take_reply(waits, &arena);
+    cr_assert_eq(reply->responses_count, 1);
+    cr_assert(str_is(reply->responses[0].topic, "orders"));
+    cr_assert_gt(reply->responses[0].partitions[0].records.size, 0);
+    arena_fini(&arena);
+}
