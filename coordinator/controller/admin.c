@@ -44,6 +44,7 @@ struct op {
     struct admin_entity *entities;
     int32_t entities_count;
     int32_t waiting;
+    enum err err; /* of one that was not read */
     /* allocate_producer_ids */
     int32_t broker_id;
     int64_t first;
@@ -126,6 +127,8 @@ static void on_existing_topic(void *arg, const struct zk_result *result, bool re
         op_done(op);
     } else if (result->err == ERR_NOT_FOUND) {
         create_topic(op);
+    } else if (result->err != ERR_OK) {
+        op_fail(op, result->err, "ZooKeeper cannot be read."); /* whose it is, nobody knows */
     } else {
         op_fail(op, ERR_TOPIC_ALREADY_EXISTS,
                 arena_printf(&op->arena, "Topic '%.*s' already exists.", STR_ARG(op->name)));
@@ -510,6 +513,10 @@ struct entity_read {
 
 static void configs_done(struct op *op)
 {
+    if (op->err != ERR_OK) {
+        op_fail(op, op->err, "");
+        return;
+    }
     list_remove(&op->link);
     op->configs_fn(op->arg, ERR_OK, op->entities, op->entities_count);
     list_init(&op->link);
@@ -527,6 +534,9 @@ static void on_entity(void *arg, const struct zk_result *result, bool repeated)
         znode_config_decode(&op->arena, result->data, &entity->config, &msg) != ERR_OK) {
         log_warn(logger, "a configuration cannot be read", "entity=%.*s reason=\"%s\"",
                  STR_ARG(entity->name), msg.text);
+    }
+    if (result->err != ERR_OK && result->err != ERR_NOT_FOUND) {
+        op->err = result->err;
     }
     if (--op->waiting == 0) {
         configs_done(op);
