@@ -255,7 +255,9 @@ void ctl_unclean_crowned(struct ctl *ctl, struct ctl_part *part)
         part->ends_count = 0;
     }
     if (part->crowned_epoch != 0 && broker != NULL && broker->epoch == part->crowned_epoch) {
-        part->flags[i] = (uint8_t)(part->flags[i] & ~CTL_REPLICA_UNCLEAN);
+        if (i >= 0) { /* somebody may have edited the topic's node meanwhile */
+            part->flags[i] = (uint8_t)(part->flags[i] & ~CTL_REPLICA_UNCLEAN);
+        }
         ctl_note(ctl, true,
                  "all replicas in sync started uncleanly, the longest log leads; acknowledged "
                  "records that are not in it are lost: tp=%.*s-%d leader=%d epoch=%d",

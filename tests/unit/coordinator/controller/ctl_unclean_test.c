@@ -90,6 +90,28 @@ static void runs(struct bench *b, const struct ends *ends, const char *wanted)
     buf_fini(&story.decided);
 }
 
+/* Do what is commanded up to the write of a state with a leader, which is not answered: its id. */
+static uint64_t runs_until_somebody_leads(struct bench *b)
+{
+    struct story story = {.b = b};
+    take(&story);
+    for (int i = 0; i < story.open_count; i++) {
+        struct ctl_cmd cmd = story.open[i];
+        if (cmd.kind == CTL_WRITE_STATE && cmd.state.leader >= 0) {
+            buf_fini(&story.decided);
+            return cmd.id;
+        }
+        if (cmd.kind == CTL_WRITE_STATE) {
+            wrote(b, cmd.id, ERR_OK, cmd.version + 1);
+        } else if (cmd.kind == CTL_SEND) {
+            sent_end(b, cmd.id, -1, -1);
+        }
+        take(&story);
+    }
+    cr_assert(false, "nobody leads");
+    return 0;
+}
+
 static void min_insync_is(struct bench *b, int count)
 {
     struct ctl_event event = {.kind = CTL_EV_MIN_INSYNC};
@@ -146,6 +168,21 @@ Test(ctl_unclean, the_only_one_leads_again_loudly)
          "NOTE all replicas in sync started uncleanly, the longest log leads; acknowledged records "
          "that are not in it are lost: tp=t-0 leader=1 epoch=7\n"
          "SETTLE_BROKER 1 epoch=1101\n");
+    bench_fini(&b);
+}
+
+/* While the state was being written that lets the last one lead, somebody took it out of the
+ * topic's node by hand: what was remembered of it was written in front of the list. */
+Test(ctl_unclean, the_last_one_is_no_replica_any_more_when_it_was_elected)
+{
+    static const int others[] = {2, 3};
+    struct bench b;
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1}});
+    brokers_alive(&b, three, (const int[]){-1, 0, 0}, 3);
+    uint64_t election = runs_until_somebody_leads(&b);
+    topic_is(&b, "t", others, 2, &(struct state_spec){-1, 6, 8, {1}}, 1);
+    wrote(&b, election, ERR_OK, 9);
     bench_fini(&b);
 }
 
