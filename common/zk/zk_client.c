@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "zk/zk_connect.h"
 #include "zk/zk_session.h"
 
 enum {
@@ -451,14 +452,11 @@ static struct zk *client_open(struct zk_factory *factory, struct loop *loop, con
 {
     (void)factory;
     struct zk_session *session = mem_new(struct zk_session);
-    const char *chroot = strchr(connect, '/');
     session->zk.ops = &client_ops;
     session->loop = loop;
     session->events = *events;
     session->arg = arg;
-    session->connect =
-        chroot != NULL ? mem_strndup(connect, (size_t)(chroot - connect)) : mem_strdup(connect);
-    session->chroot = mem_strdup(chroot != NULL && chroot[1] != '\0' ? chroot : "");
+    zk_connect_parse(connect, &session->connect, &session->chroot);
     session->asked_timeout_ms = session_timeout_ms;
     session->wake.fn = on_wake;
     session->last_event = ZK_SESSION_DISCONNECTED;
