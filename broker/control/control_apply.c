@@ -224,6 +224,16 @@ static void forget_deleted_topics(struct broker *broker,
     meta_put(meta);
 }
 
+/* Nothing of the old topic is the new one's: neither what groups committed nor its values. */
+static void on_replaced(void *arg, struct str topic)
+{
+    struct broker *broker = arg;
+    log_info(LOGGER, "a topic was made again, and its deletion missed", "topic=%.*s",
+             STR_ARG(topic));
+    groups_topic_deleted(&broker->parts, topic);
+    topic_configs_forget(broker->topic_configs, topic);
+}
+
 /* What topics were created with, where this broker has not heard of them yet: the controller in it
  * wants to know, whether or not a replica is to live here. */
 static void read_new_topics(struct broker *broker, const Barnabas__Control__UpdateMetadata *update)
@@ -241,7 +251,7 @@ static void read_new_topics(struct broker *broker, const Barnabas__Control__Upda
 static void update_metadata(struct control_apply *apply, struct pending *pending)
 {
     update_metadata_apply(&apply->broker->meta, pending->request->controller_id,
-                          pending->request->update_metadata);
+                          pending->request->update_metadata, on_replaced, apply->broker);
     forget_deleted_topics(apply->broker, pending->request->update_metadata);
     heard_topics_note(apply->heard, pending->request);
     read_new_topics(apply->broker, pending->request->update_metadata);
@@ -269,7 +279,7 @@ static enum err take_while_stopping(struct control_apply *apply, struct pending 
     enum err err = check_sender(apply, pending->request);
     if (err == ERR_OK) {
         update_metadata_apply(&apply->broker->meta, pending->request->controller_id,
-                              pending->request->update_metadata);
+                              pending->request->update_metadata, NULL, NULL);
     }
     return err;
 }

@@ -59,10 +59,26 @@ static void apply_partition(struct meta_edit *edit, struct str topic, struct uui
     meta_edit_partition(edit, topic, id, &partition);
 }
 
+static void tell_replaced(const struct meta *before, const struct meta *now,
+                          const Barnabas__Control__UpdateMetadata *update,
+                          update_metadata_replaced_fn *replaced, void *arg)
+{
+    for (size_t i = 0; i < update->n_topics; i++) {
+        struct str name = control_str(update->topics[i]->name);
+        const struct meta_topic *was = meta_find(before, name);
+        const struct meta_topic *is = meta_find(now, name);
+        if (was != NULL && is != NULL && !uuid_is_zero(was->id) && !uuid_eq(was->id, is->id)) {
+            replaced(arg, name);
+        }
+    }
+}
+
 void update_metadata_apply(struct meta_cell *cell, int32_t controller_id,
-                           const Barnabas__Control__UpdateMetadata *update)
+                           const Barnabas__Control__UpdateMetadata *update,
+                           update_metadata_replaced_fn *replaced, void *arg)
 {
     struct arena arena = {0};
+    struct meta *before = meta_cell_get(cell);
     struct meta_edit *edit = meta_edit_begin(cell);
     meta_edit_controller(edit, controller_id);
     apply_brokers(edit, &arena, update);
@@ -74,5 +90,11 @@ void update_metadata_apply(struct meta_cell *cell, int32_t controller_id,
         }
     }
     meta_edit_commit(edit);
+    if (replaced != NULL) {
+        struct meta *now = meta_cell_get(cell);
+        tell_replaced(before, now, update, replaced, arg);
+        meta_put(now);
+    }
+    meta_put(before);
     arena_fini(&arena);
 }
