@@ -43,6 +43,9 @@ enum {
     REPLICA_STATE_VERSION_MIN = 15,
 };
 
+_Static_assert((int)FETCH_PARTITIONS_MAX == (int)FETCH_SESSION_PARTITIONS_MAX,
+               "of a request or a session");
+
 struct fetch_op;
 
 /* A wait on one partition. */

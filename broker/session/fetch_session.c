@@ -388,6 +388,10 @@ static enum err context_incremental(struct fetch_sessions *cache,
         return ERR_FETCH_SESSION_TOPIC_ID_ERROR;
     }
     session_update(session, request);
+    if (session->items_count > FETCH_SESSION_PARTITIONS_MAX) {
+        session_close(cache, session);
+        return ERR_INVALID_REQUEST;
+    }
     if (session->items_count == 0) {
         session_close(cache, session);
         context_own(out, request, items);

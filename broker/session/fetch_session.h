@@ -19,7 +19,8 @@
  * that; if there is none, the fetch is answered without a session, and consumers are for
  * FETCH_SESSION_SEARCH_MS: each of their fetches would look through the whole cache again. A
  * follower is let in beyond the limit, while its cache has fewer followers than an equal part of
- * it: without a session each of its fetches would be about all of its partitions.
+ * it: without a session each of its fetches would be about all of its partitions. A session that a
+ * fetch makes larger than FETCH_SESSION_PARTITIONS_MAX goes, and the fetch gets INVALID_REQUEST.
  *
  * Threads: the loop's. Source: FetchSession.scala of Kafka 3.9; rules in the table of KIP-227. */
 #pragma once
@@ -47,6 +48,7 @@ enum {
 enum {
     FETCH_SESSION_EVICTION_MS = 120000,
     FETCH_SESSION_SEARCH_MS = 1000,
+    FETCH_SESSION_PARTITIONS_MAX = 100000,
     FETCH_EPOCH_FINAL = -1,
     FETCH_EPOCH_INITIAL = 0,
 };

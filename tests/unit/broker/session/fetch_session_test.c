@@ -88,6 +88,34 @@ Test(fetch_session, an_incremental_fetch_updates_adds_and_forgets)
     fetch_sessions_free(f.cache);
 }
 
+/* Each incremental fetch may add as many partitions as one request may have. A client that only
+ * ever added made its session as large as it liked, and with it each answer. */
+Test(fetch_session, has_no_more_partitions_than_one_request_may_have)
+{
+    enum { STEP = FETCH_SESSION_PARTITIONS_MAX / 2 };
+    struct fixture f;
+    fixture_init(&f, 4);
+    struct fetch_want *wants = mem_zalloc(STEP, sizeof(*wants));
+    int32_t id = 0;
+    for (int32_t step = 0; step < 2; step++) {
+        for (int32_t i = 0; i < STEP; i++) {
+            wants[i] = want("t", step * STEP + i, 0);
+        }
+        cr_assert_eq(begin(&f, id, step, wants, STEP, 0), ERR_OK);
+        id = f.context.session_id;
+        fetch_context_end(f.cache, &f.context);
+    }
+    cr_assert_eq(begin(&f, id, 2, wants, STEP, 0), ERR_OK, "they are all there already");
+    cr_assert_eq(f.context.items_count, 2 * STEP);
+    fetch_context_end(f.cache, &f.context);
+    wants[0] = want("t", 2 * STEP, 0);
+    cr_assert_eq(begin(&f, id, 3, wants, STEP, 0), ERR_INVALID_REQUEST);
+    cr_assert_eq(fetch_sessions_count(f.cache), 0);
+    cr_assert_eq(atomic_load(&f.slots.used), 0);
+    fetch_sessions_free(f.cache);
+    mem_free(wants);
+}
+
 /* Each request must carry the epoch after the one before; the wrong one changes nothing. */
 Test(fetch_session, the_epoch_must_be_the_next_one)
 {
