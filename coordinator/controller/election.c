@@ -166,8 +166,48 @@ static void on_nobody(struct election *election)
 
 static void on_removed(void *arg, const struct zk_result *result, bool repeated)
 {
-    (void)result, (void)repeated;
-    retirement_done(arg); /* if that was why */
+    struct election *election = arg;
+    (void)repeated;
+    election->removing = false;
+    if (result->err == ERR_ZK_BAD_VERSION && !election->retired) {
+        election_check(
+            election); /* the epoch has changed: perhaps by hand, and ours is there yet */
+    }
+    retirement_done(election); /* if that was why */
+}
+
+/* Ours as long as nobody is elected after this: a removal that is repeated must not hit the next
+ * office. */
+static void remove_if(struct election *election, int32_t epoch_version)
+{
+    struct zk_op ops[] = {
+        {ZK_OP_CHECK, PATH_CONTROLLER_EPOCH, {NULL, 0}, epoch_version, 0},
+        {ZK_OP_DELETE, PATH_CONTROLLER, {NULL, 0}, -1, 0},
+    };
+    zk_calls_multi(&election->calls, ops, 2, on_removed, election);
+}
+
+static void on_epoch_of_removal(void *arg, const struct zk_result *result, bool repeated)
+{
+    struct election *election = arg;
+    (void)repeated;
+    if (result->err == ERR_OK) {
+        remove_if(election, result->stat.version);
+    } else if (result->err == ERR_NOT_FOUND) { /* taken away by hand: nobody can be elected */
+        zk_calls_remove(&election->calls, PATH_CONTROLLER, -1, on_removed, election);
+    } else {
+        on_removed(election, result, false);
+    }
+}
+
+/* An office that we gave up, or do not know how we got: out of the way. Its watch brings us back.
+ */
+static void remove_office(struct election *election)
+{
+    if (!election->removing) {
+        election->removing = true;
+        zk_calls_get(&election->calls, PATH_CONTROLLER_EPOCH, false, on_epoch_of_removal, election);
+    }
 }
 
 /* The node is there: whose is it? An owner other than this session is an earlier life of ours, or
@@ -192,9 +232,7 @@ static void on_somebody(struct election *election, const struct zk_result *resul
     }
     tell(election, ours || !mine ? controller.broker_id : -1, ours);
     if (mine && !ours && !election->standing) {
-        /* An office that we gave up, or do not know how we got: out of the way. Its watch brings us
-         * back. */
-        zk_calls_remove(&election->calls, PATH_CONTROLLER, -1, on_removed, election);
+        remove_office(election);
     } else if (election->retired && !election->standing) {
         retirement_done(election);
     }
@@ -275,12 +313,7 @@ void election_retire(struct election *election, void (*fn)(void *arg), void *arg
         }
         return;
     }
-    /* Ours as long as nobody was elected after us. */
-    struct zk_op ops[] = {
-        {ZK_OP_CHECK, PATH_CONTROLLER_EPOCH, {NULL, 0}, election->won_version, 0},
-        {ZK_OP_DELETE, PATH_CONTROLLER, {NULL, 0}, -1, 0},
-    };
-    zk_calls_multi(&election->calls, ops, 2, on_removed, election);
+    remove_if(election, election->won_version);
 }
 
 void election_stop(struct election *election)
@@ -289,6 +322,7 @@ void election_stop(struct election *election)
     election->reading = false;
     election->read_again = false;
     election->standing = false;
+    election->removing = false;
     election->won_epoch = -1;
     election->won_version = -1;
     retirement_done(election);

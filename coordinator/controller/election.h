@@ -24,6 +24,7 @@ struct election {
     bool read_again;               /* it changed meanwhile */
     bool standing;                 /* from reading the epoch to the end of the multi */
     int32_t standing_epoch;        /* that it would win */
+    bool removing;                 /* an office of ours that we do not hold */
     int32_t won_epoch;             /* of this session's office; -1 */
     int32_t won_version;           /* -1: not known yet */
     bool retired;                  /* do not stand */

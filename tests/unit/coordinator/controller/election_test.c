@@ -153,6 +153,27 @@ Test(election, an_abandoned_office_is_removed_and_won_anew)
     world_fini(&w);
 }
 
+/* The answer to the removal of an abandoned office was lost, and it was removed once more: by then
+ * it was the next one's. */
+Test(election, an_office_is_not_removed_for_the_one_before)
+{
+    for (int32_t after = 0; after < OPERATIONS_MAX; after++) {
+        struct world w;
+        struct candidate c;
+        world_init(&w, 1);
+        candidate_init(&c, &w, 1);
+        election_start(&c.election, c.client.zk);
+        run(&w);
+        expect_office(&w, &c, 1);
+        zk_mem_lose(w.mem, session_of(&c.client), ZK_MEM_LOSE_REPLY, after);
+        election_abandon(&c.election);
+        pass(&w, 2000);
+        expect_office(&w, &c, 2);
+        candidate_fini(&c);
+        world_fini(&w);
+    }
+}
+
 /* A node that somebody else made, here by hand, is respected until it goes. */
 Test(election, a_stranger_in_office_is_respected_until_it_goes)
 {
