@@ -42,10 +42,12 @@ static void forget(struct logs *logs, struct logs_preference *preference)
 /* NULL: all. */
 void logs_forget_preference(struct logs *logs, const char *name)
 {
-    struct logs_preference *one;
+    struct logs_preference *one = name != NULL ? find_preference(logs, name) : NULL;
     struct logs_preference *next;
-    HASH_ITER (hh, logs->preferences, one, next) {
-        if (name == NULL || strcmp(one->name, name) == 0) {
+    if (one != NULL) {
+        forget(logs, one);
+    } else if (name == NULL) {
+        HASH_ITER (hh, logs->preferences, one, next) {
             forget(logs, one);
         }
     }
@@ -61,6 +63,14 @@ void logs_prefer(struct logs *logs, struct str topic, int32_t partition, struct 
 {
     char *name = mem_printf("%.*s-%" PRId32, STR_ARG(topic), partition);
     struct logs_preference *preference = find_preference(logs, name);
+    if (preference == NULL && HASH_COUNT(logs->preferences) >= LOGS_PREFERENCES_MAX) {
+        static struct log_limit limit;
+        log_limited(&limit, LOG_WARN, LOGGER, "not remembering where a log is to be made",
+                    "name=%s; so many others wait to be made already: %d", name,
+                    LOGS_PREFERENCES_MAX);
+        mem_free(name);
+        return;
+    }
     if (preference == NULL) {
         preference = mem_new(struct logs_preference);
         preference->name = mem_strdup(name);

@@ -123,7 +123,11 @@ void logs_drop_future(struct logs *logs, struct logs_entry *entry);
 struct plog *logs_moved(struct logs *logs, struct logs_entry *entry, struct plog *moved,
                         const char *left_behind);
 
-/* A log that is not here yet is to be made in that directory. */
+/* Wishes of where a log is to be made: clients may name logs that nobody will ever make. */
+enum { LOGS_PREFERENCES_MAX = 10000 };
+
+/* A log that is not here yet is to be made in that directory. Nothing happens when there are
+ * LOGS_PREFERENCES_MAX such wishes for others. */
 void logs_prefer(struct logs *logs, struct str topic, int32_t partition, struct logdir *dir);
 
 /* Have removed, by a worker, what was put aside long enough ago. When to look again, monotonic;

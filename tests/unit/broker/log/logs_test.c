@@ -1,4 +1,5 @@
 /* All logs of a broker: opening, spreading partitions, deleting and making them again. */
+#include "log/logs_internal.h"
 #include "logs_fixture.h"
 
 /* ---- partitions ---- */
@@ -207,6 +208,25 @@ Test(logs, a_high_watermark_of_what_was_lost_does_not_come_back)
         cr_assert_leq(entry->offset_hw, 0);
         end(&d);
     }
+}
+
+/* A client may name partitions that nobody will ever make: each was remembered for ever. */
+Test(logs, remember_so_many_wishes_of_where_to_be_made)
+{
+    struct dirs d;
+    begin(&d);
+    open_ok(&d);
+    for (int32_t i = 0; i < LOGS_PREFERENCES_MAX + 5; i++) {
+        logs_prefer(d.logs, STR("orders"), i, logs_dir(d.logs, 1));
+    }
+    logs_prefer(d.logs, STR("orders"), 1, logs_dir(d.logs, 0));
+    cr_assert_eq(HASH_COUNT(d.logs->preferences), LOGS_PREFERENCES_MAX);
+    cr_assert_eq(logs_preferred(d.logs, "orders-0"), logs_dir(d.logs, 1));
+    cr_assert_eq(logs_preferred(d.logs, "orders-1"), logs_dir(d.logs, 0));
+    create(&d, "orders", 0);
+    cr_assert_null(logs_preferred(d.logs, "orders-0"));
+    cr_assert_eq(logs_preferred(d.logs, "orders-1"), logs_dir(d.logs, 0));
+    end(&d);
 }
 
 Test(logs, finish_deletions_and_leave_what_is_set_aside)
