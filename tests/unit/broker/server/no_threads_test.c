@@ -45,9 +45,7 @@ static void on_done(void *arg, enum err err, const char *text)
 
 static bool comes(struct outcome *outcome)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += STOP_S;
+    struct timespec until = {.tv_sec = clock_wall_ms(clock_system()) / 1000 + STOP_S};
     return sem_timedwait(&outcome->done, &until) == 0;
 }
 
