@@ -29,6 +29,7 @@ struct ctl_task {
     /* Changing a registration. */
     const char *path;
     int64_t broker_epoch;
+    int32_t ids_version; /* of the node above it, before it was read */
     /* Creating a state. */
     struct bytes data;
     bool with_partitions; /* make .../partitions as well */

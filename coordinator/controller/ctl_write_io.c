@@ -56,7 +56,9 @@ void ctl_io_write_orders(struct ctl_io *io, const struct ctl_cmd *cmd)
 }
 
 /* ---- A broker's registration loses its mark of an unclean start. It stays its broker's: neither
- * its session nor its epoch changes. */
+ * its session nor its epoch changes. That of the broker's next life may come at any time, with the
+ * version that this one has and with a mark of its own; but it makes the node above a version
+ * further (registration.c), which is read first and checked when we write. */
 
 static void on_registration(void *arg, const struct zk_result *result, bool repeated)
 {
@@ -77,8 +79,25 @@ static void on_registration(void *arg, const struct zk_result *result, bool repe
     }
     broker.unclean = false;
     znode_broker_encode(&broker, &data);
-    ctl_task_set(task, task->path, &data, result->stat.version, on_wrote);
+    struct zk_op ops[] = {
+        ctl_io_fence(task->io),
+        {ZK_OP_SET, task->path, {data.data, data.size}, result->stat.version, 0},
+        {ZK_OP_CHECK, PATH_BROKER_IDS, {NULL, 0}, task->ids_version, 0},
+    };
+    zk_calls_multi(&task->io->calls, ops, 3, on_wrote, task);
     buf_fini(&data);
+}
+
+static void on_ids(void *arg, const struct zk_result *result, bool repeated)
+{
+    struct ctl_task *task = arg;
+    (void)repeated;
+    if (result->err != ERR_OK) {
+        ctl_task_wrote(task, result->err, -1);
+        return;
+    }
+    task->ids_version = result->stat.version;
+    zk_calls_get(&task->io->calls, task->path, false, on_registration, task);
 }
 
 void ctl_io_settle_broker(struct ctl_io *io, const struct ctl_cmd *cmd)
@@ -86,7 +105,7 @@ void ctl_io_settle_broker(struct ctl_io *io, const struct ctl_cmd *cmd)
     struct ctl_task *task = ctl_task_of_write(io, cmd);
     task->broker_epoch = cmd->broker_epoch;
     task->path = path_broker_id(&task->arena, cmd->broker_id);
-    zk_calls_get(&io->calls, task->path, false, on_registration, task);
+    zk_calls_get(&io->calls, PATH_BROKER_IDS, false, on_ids, task);
 }
 
 /* ---- Creating a state with the nodes above it. The parent that all partitions of a topic share is

@@ -315,7 +315,7 @@ static void on_created(void *arg, const struct zk_result *result, bool repeated)
     struct registration *reg = arg;
     (void)repeated;
     if (result->err == ERR_OK) {
-        must(result->results_count == 2);
+        must(result->results_count == 3);
         registered(reg, result->results[1].stat.czxid);
     } else if (result->err == ERR_NOT_FOUND) {
         make_parents(reg);
@@ -325,7 +325,10 @@ static void on_created(void *arg, const struct zk_result *result, bool repeated)
     }
 }
 
-/* Creating and setting in one transaction: the second result tells the czxid. */
+/* Creating and setting in one transaction: the second result tells the czxid. The third step tells
+ * our lives apart: all our registrations have the same version, but the node above them is a
+ * version further after each, and who changes a registration checks that (ctl_io_settle_broker()).
+ */
 static void create(struct registration *reg)
 {
     struct buf data = {0};
@@ -335,8 +338,9 @@ static void create(struct registration *reg)
     struct zk_op ops[] = {
         {ZK_OP_CREATE, reg->path, {NULL, 0}, 0, ZK_EPHEMERAL},
         {ZK_OP_SET, reg->path, {data.data, data.size}, 0, 0},
+        {ZK_OP_SET, PATH_BROKER_IDS, {NULL, 0}, -1, 0},
     };
-    zk_calls_multi(&reg->calls, ops, 2, on_created, reg);
+    zk_calls_multi(&reg->calls, ops, 3, on_created, reg);
     buf_fini(&data);
 }
 
