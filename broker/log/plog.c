@@ -250,16 +250,10 @@ enum err plog_save_epochs(struct plog *log)
     return err;
 }
 
-enum err plog_roll(struct plog *log, int64_t now_ms)
+/* Go on in a segment that begins at `base_offset`: at the log's end, or behind it. */
+static enum err roll_to(struct plog *log, int64_t base_offset, int64_t now_ms)
 {
     struct seg *active = plog_active(log);
-    int64_t end = plog_offset_end(log);
-    if (atomic_load(&log->failed)) {
-        return ERR_KAFKA_STORAGE_ERROR;
-    }
-    if (active->base_offset == end) {
-        return ERR_OK; /* empty */
-    }
     enum err err = seg_save_indexes(active);
     plog_flush_void(log); /* F1: it would not have seen the indexes */
     if (err == ERR_OK) {
@@ -272,31 +266,48 @@ enum err plog_roll(struct plog *log, int64_t now_ms)
         err = plog_save_epochs(log); /* F5 */
     }
     if (err == ERR_OK) {
-        err = plog_new_seg(log, end, now_ms);
+        err = plog_new_seg(log, base_offset, now_ms);
     }
     if (err != ERR_OK) {
         return plog_fail(log, err, "roll");
     }
     plog_flush_finished(log);
     plog_publish_view(log);
-    log_info(LOGGER, "rolled", "dir=%s base_offset=%" PRId64, log->dir->chars, end);
+    log_info(LOGGER, "rolled", "dir=%s base_offset=%" PRId64, log->dir->chars, base_offset);
     return ERR_OK;
+}
+
+enum err plog_roll(struct plog *log, int64_t now_ms)
+{
+    int64_t end = plog_offset_end(log);
+    if (atomic_load(&log->failed)) {
+        return ERR_KAFKA_STORAGE_ERROR;
+    }
+    return plog_active(log)->base_offset == end ? ERR_OK /* empty */ : roll_to(log, end, now_ms);
 }
 
 /* ---- appending ---- */
 
-/* Must the batch begin a new segment? `size` and `end` are those of the active one, with what has
- * been gathered for it. */
-static bool must_roll(struct plog *log, int64_t size, int64_t last_offset,
-                      const struct batch_header *header, int64_t now_ms)
+/* An index has 32 bits for the distance from its segment's base. */
+static bool offset_fits(int64_t base_offset, const struct batch_header *header)
+{
+    return batch_last_offset(header) - base_offset <= INT32_MAX;
+}
+
+/* Must the batch begin a new segment? `size` is that of the active one, with what has been gathered
+ * for it. */
+static bool must_roll(struct plog *log, int64_t size, const struct batch_header *header,
+                      int64_t now_ms)
 {
     const struct seg *active = plog_active(log);
     const struct topic_config *config = &log->config->config;
+    if (!offset_fits(active->base_offset, header)) {
+        return true;
+    }
     if (size == 0) {
         return false;
     }
     if (size > config->segment_bytes - (int64_t)batch_size_bytes(header) ||
-        last_offset - active->base_offset > INT32_MAX ||
         seg_indexes_full(active, config->segment_index_bytes)) {
         return true;
     }
@@ -396,10 +407,11 @@ static enum err enter(struct plog *log, struct gather *gather, const struct batc
 {
     epochs_assign(&log->epochs, header->leader_epoch, header->base_offset);
     int64_t position = plog_active(log)->size_bytes + gather->size_bytes;
-    if (must_roll(log, position, batch_last_offset(header), header, now_ms)) {
+    if (must_roll(log, position, header, now_ms)) {
         enum err err = gather_write(log, gather);
-        if (err == ERR_OK) {
-            err = plog_roll(log, now_ms);
+        int64_t end = plog_offset_end(log);
+        if (err == ERR_OK) { /* a leader that compacts may have left a gap that no segment spans */
+            err = roll_to(log, offset_fits(end, header) ? end : header->base_offset, now_ms);
         }
         if (err != ERR_OK) {
             return err;

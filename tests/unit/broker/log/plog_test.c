@@ -186,6 +186,38 @@ Test(plog, rolls_before_an_offset_too_far_from_the_base)
     world_end(&w);
 }
 
+/* A leader that compacts may leave a gap that no segment spans. The batch behind it went into a
+ * segment that began before the gap, where a recovery took it for damage and cut it. */
+Test(plog, begins_a_segment_behind_a_gap_that_is_too_wide)
+{
+    struct log_world w;
+    int64_t far = 3 * (int64_t)INT32_MAX;
+    for (int empty = 0; empty < 2; empty++) {
+        begin(&w);
+        w.options.config.cleanup_policy = TOPIC_CLEANUP_COMPACT;
+        plog_configure(w.log, &w.options.config);
+        log_fill(&w, empty ? 0 : 1, 10);
+        struct buf data = make_batch((struct batch_want){.first_ms = LOG_START_MS});
+        batch_patch_offset_epoch(data.data, far, 0);
+        cr_assert_eq(plog_append_follower(w.log, (struct bytes){data.data, data.size}, 0), ERR_OK);
+        batch_patch_offset_epoch(data.data, far + 1, 0);
+        cr_assert_eq(plog_append_follower(w.log, (struct bytes){data.data, data.size}, 0), ERR_OK);
+        for (int run = 0; run < 3; run++) { /* as written, after a kill, after a clean stop */
+            cr_assert_eq(w.log->segs_count, 2);
+            cr_assert_eq(w.log->segs[1]->base_offset, far);
+            cr_assert_eq(plog_offset_end(w.log), far + 2);
+            struct view *view = plog_view_get(w.log);
+            struct view_range range;
+            cr_assert_eq(view_read(view, 5, INT64_MAX, 100, true, &range), ERR_OK);
+            cr_assert_eq(range.base_offset, far, "over the gap");
+            view_put(view);
+            world_reopen(&w, run == 1);
+        }
+        buf_fini(&data);
+        world_end(&w);
+    }
+}
+
 /* ---- following ---- */
 
 Test(plog, a_follower_takes_offsets_and_epochs_as_they_come)
