@@ -5,6 +5,7 @@
 #include "api/broker.h"
 #include "api/control_call.h"
 #include "api/handlers.h"
+#include "api/limits.h"
 #include "api/names.h"
 #include "controller/ctl_driver.h"
 
@@ -25,7 +26,8 @@ struct grow_op {
     struct create_partitions_response reply;
     struct growth *items;
     int32_t count;
-    int32_t at; /* under way */
+    int32_t at;         /* under way */
+    size_t size_before; /* of the arena, before anything was worked out */
     bool validate_only;
     bool over; /* the session ended: nobody is the controller any more */
 };
@@ -160,10 +162,14 @@ static void on_topic(void *arg, enum err err, const struct znode_topic *topic)
 
 static void grow_rest(struct grow_op *op)
 {
+    const struct arena *arena = &op->call.req->arena;
     while (op->at < op->count) {
         struct growth *item = &op->items[op->at];
         if (item->result->error_code == 0 && op->over) {
             refuse(op, item, ERR_NOT_CONTROLLER, NULL);
+        } else if (item->result->error_code == 0 &&
+                   arena_size(arena) - op->size_before > CREATE_PLANS_MAX_BYTES) {
+            refuse(op, item, ERR_POLICY_VIOLATION, "Too much is to be created by one request.");
         } else if (item->result->error_code == 0) {
             admin_read_topic(admin_service_admin(op->call.req->broker->admin), item->want->name,
                              on_topic, op);
@@ -194,6 +200,7 @@ static void on_control(struct control_call *call)
     struct grow_op *op = container_of(call, struct grow_op, call);
     if (ctl_driver_is_active(call->req->broker->ctl_driver)) {
         check_request(op);
+        op->size_before = arena_size(&call->req->arena);
         grow_rest(op);
         return;
     }

@@ -9,6 +9,7 @@
 #include "api/broker.h"
 #include "api/control_call.h"
 #include "api/handlers.h"
+#include "api/limits.h"
 #include "api/names.h"
 #include "config/synonyms.h"
 #include "config/values.h"
@@ -35,7 +36,8 @@ struct create_op {
     struct create_topics_response reply;
     struct creation *items;
     int32_t count;
-    int32_t at; /* under way */
+    int32_t at;         /* under way */
+    size_t size_before; /* of the arena, before anything was worked out */
     bool validate_only;
     bool over; /* the session ended: nobody is the controller any more */
 };
@@ -259,6 +261,10 @@ static bool create_one(struct create_op *op, struct creation *item)
         refuse(op, item, ERR_NOT_CONTROLLER, NULL);
         return false;
     }
+    if (arena_size(arena_of(op)) - op->size_before > CREATE_PLANS_MAX_BYTES) {
+        refuse(op, item, ERR_POLICY_VIOLATION, "Too much is to be created by one request.");
+        return false;
+    }
     enum err err = plan(op, item, &msg);
     if (err != ERR_OK) {
         refuse(op, item, err, msg.text);
@@ -313,6 +319,7 @@ static void on_control(struct control_call *call)
         return;
     }
     check_request(op);
+    op->size_before = arena_size(arena_of(op));
     create_rest(op);
 }
 

@@ -51,6 +51,15 @@ enum {
     GROUP_MEMORY_MAX_BYTES = 256 * 1024 * 1024,
 };
 
+/* What one request to create topics, or partitions of topics, may take in memory for where the
+ * replicas are to go and what the topics will be: a few bytes ask for 50,000 partitions. Topics of
+ * the request for which nothing is left are refused with POLICY_VIOLATION. */
+enum { CREATE_PLANS_MAX_BYTES = 64 * 1024 * 1024 };
+
+/* Refused batches of one produce request of which is said what is wrong, and with which records;
+ * others only have an error code. */
+enum { PRODUCE_DETAILS_MAX = 1000 };
+
 /* The decoded form of a request takes at most CODEC_EXPANSION_MAX bytes for each byte of its frame,
  * and is charged to the budget on top of the frame: others wait until it is paid back. Nothing is
  * charged for what handlers make for each of its parts, up to twenty times that, so the connection

@@ -31,7 +31,8 @@ struct produce_item {
     struct str topic;
     int32_t index;
     enum err err;
-    /* Of a batch that was refused for what is in it; in the arena, for that is rare. */
+    /* Of a batch that was refused for what is in it; in the arena, for that is rare. NULL beyond
+     * PRODUCE_DETAILS_MAX: the answer would be many times the request. */
     const struct record_error *detail;
     struct buf rebuilt; /* the batch as the topic wants it, where that differs from what was sent */
 };
@@ -42,6 +43,7 @@ struct produce_op {
     struct produce_item *items; /* in the request's order */
     int32_t items_count;
     int32_t outstanding; /* appends under way, plus one while they are being posted */
+    int32_t details;     /* refused batches of which is said what is wrong */
     bool appending;      /* the client has been told that it must wait for them */
     int64_t rebuilt_bytes;
     struct wait_op wait;
@@ -322,6 +324,7 @@ static enum err item_fix(struct produce_item *item, const struct record_error *d
 static enum err item_check(struct req *req, struct produce_item *item, struct part *part,
                            struct bytes *records)
 {
+    struct produce_op *op = item->op;
     if (topic_is_internal(item->topic) && !str_is(req->client_id, "__admin_client")) {
         return ERR_INVALID_TOPIC_EXCEPTION;
     }
@@ -333,7 +336,8 @@ static enum err item_check(struct req *req, struct produce_item *item, struct pa
     if (err == ERR_OK) {
         err = item_fix(item, &detail, &rules, records);
     }
-    if (err != ERR_OK) {
+    if (err != ERR_OK && op->details < PRODUCE_DETAILS_MAX) {
+        op->details++;
         struct record_error *kept = req_new(req, struct record_error);
         *kept = detail;
         item->detail = kept;

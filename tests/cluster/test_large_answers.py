@@ -100,6 +100,57 @@ def test_batches_that_grow_a_thousandfold_when_made_anew_do_not_take_all_memory(
     assert 128 <= taken <= 269
 
 
+def test_topics_of_very_many_partitions_are_not_all_worked_out_for_one_request(broker):
+    """Fifty bytes ask for the replicas of 50,000 partitions, and were worth as many megabytes as there were such topics,
+    whether they could be made or not."""
+    topics = [{"name": f"huge{i}", "num_partitions": 50000, "replication_factor": 1,
+               "configs": [{"name": "nonsense", "value": "1"}]} for i in range(200)]
+    errors = []
+
+    def ask():
+        answer = broker.call("CreateTopics", {"timeout_ms": 10000, "topics": topics}, seconds=60)
+        errors.extend(wire.error_name(topic["error_code"]) for topic in answer["topics"])
+
+    assert peak_grows_by(broker, ask) < 200 * MIB
+    tried = errors.count("INVALID_CONFIG")
+    assert errors == ["INVALID_CONFIG"] * tried + ["POLICY_VIOLATION"] * (200 - tried)
+    assert tried > 5
+
+
+def test_very_many_new_partitions_are_not_all_worked_out_for_one_request(broker):
+    create(broker, [f"growing{i}" for i in range(200)])
+    topics = [{"name": f"growing{i}", "count": 50000, "assignments": None} for i in range(200)]
+    errors = []
+
+    def ask():
+        answer = broker.call("CreatePartitions", {"timeout_ms": 10000, "topics": topics, "validate_only": True},
+                             seconds=60)
+        errors.extend(wire.error_name(topic["error_code"]) for topic in answer["results"])
+
+    assert peak_grows_by(broker, ask) < 200 * MIB
+    tried = errors.count("NONE")
+    assert errors == ["NONE"] * tried + ["POLICY_VIOLATION"] * (200 - tried)
+    assert tried > 5
+
+
+def test_of_refused_batches_only_so_many_are_explained(broker):
+    """A batch of a hundred bytes that claims the broker's timestamps is answered with a kilobyte about its records, made
+    of three."""
+    create(broker, ["refused"])
+    batch = records.make_batch([(None, b"")] * 8, attributes=8)
+    question = {"acks": 1, "timeout_ms": 30000,
+                "topic_data": [{"name": "refused", "partition_data": [{"index": 0, "records": batch}] * 100000}]}
+    partitions = []
+
+    def ask():
+        partitions.extend(broker.call("Produce", question, 9, seconds=60)["responses"][0]["partition_responses"])
+
+    assert peak_grows_by(broker, ask) < 120 * MIB
+    assert {wire.error_name(p["error_code"]) for p in partitions} == {"INVALID_TIMESTAMP"}
+    explained = [p["error_message"] is not None for p in partitions]
+    assert explained == [True] * 1000 + [False] * 99000
+
+
 def test_members_with_ninety_megabytes_each_are_refused_when_there_are_too_many(broker):
     """What a member says of itself is kept for minutes, and was for any number of them."""
     errors = []
