@@ -10,7 +10,6 @@
 #include "control/replicas.h"
 #include "control/strays.h"
 #include "control/update_metadata.h"
-#include "controller/config_changes.h"
 #include "groups/groups.h"
 #include "topics/topic_configs.h"
 
@@ -234,27 +233,16 @@ static void on_replaced(void *arg, struct str topic)
     topic_configs_forget(broker->topic_configs, topic);
 }
 
-/* What topics were created with, where this broker has not heard of them yet: the controller in it
- * wants to know, whether or not a replica is to live here. */
-static void read_new_topics(struct broker *broker, const Barnabas__Control__UpdateMetadata *update)
-{
-    struct meta *meta = meta_cell_get(&broker->meta);
-    for (size_t i = 0; i < update->n_topics; i++) {
-        struct str name = control_str(update->topics[i]->name);
-        if (!topic_configs_known(broker->topic_configs, name) && meta_find(meta, name) != NULL) {
-            config_changes_read(broker->config_changes, STR("topics"), name, NULL, NULL);
-        }
-    }
-    meta_put(meta);
-}
-
 static void update_metadata(struct control_apply *apply, struct pending *pending)
 {
+    struct meta *before =
+        heard_topics_complete(apply->heard) ? meta_cell_get(&apply->broker->meta) : NULL;
     update_metadata_apply(&apply->broker->meta, pending->request->controller_id,
                           pending->request->update_metadata, on_replaced, apply->broker);
     forget_deleted_topics(apply->broker, pending->request->update_metadata);
     heard_topics_note(apply->heard, pending->request);
-    read_new_topics(apply->broker, pending->request->update_metadata);
+    new_topics_heard(apply->broker, before, pending->request->update_metadata);
+    meta_put(before);
     offsets_topic_look(apply->offsets_topic);
     bool complete = pending->request->update_metadata->complete;
     apply->on_metadata(apply->on_metadata_arg, complete ? pending->request->broker_epoch : -1);

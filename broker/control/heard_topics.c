@@ -19,6 +19,7 @@ struct heard_topics {
     int32_t controller_epoch;
     int64_t broker_epoch;
     bool collecting;
+    bool complete;
     struct name *names;
 };
 
@@ -109,7 +110,13 @@ void heard_topics_note(struct heard_topics *heard, const Barnabas__Control__Requ
     }
     if (update->complete) {
         forget_the_rest(heard);
+        heard->complete = true;
         heard->collecting = false;
         clear(heard);
     }
+}
+
+bool heard_topics_complete(const struct heard_topics *heard)
+{
+    return heard->complete;
 }

@@ -18,3 +18,6 @@ void heard_topics_free(struct heard_topics *heard);
 
 /* After an UpdateMetadata has been applied. */
 void heard_topics_note(struct heard_topics *heard, const Barnabas__Control__Request *request);
+
+/* Has this broker heard of all topics, once since it started? */
+bool heard_topics_complete(const struct heard_topics *heard);

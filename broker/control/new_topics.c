@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "controller/config_changes.h"
+#include "topics/topic_configs.h"
 
 /* One request's reads. */
 struct reads {
@@ -55,4 +56,32 @@ void new_topics_read(struct broker *broker, const Barnabas__Control__LeaderAndIs
         }
     }
     reads_settle(reads);
+}
+
+/* Then it was read for new_topics_read(). */
+static bool has_log(struct broker *broker, const Barnabas__Control__UpdateMetadataTopic *topic)
+{
+    for (size_t i = 0; i < topic->n_partitions; i++) {
+        if (logs_find(broker->logs, control_str(topic->name), topic->partitions[i]->partition) !=
+            NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void new_topics_heard(struct broker *broker, const struct meta *before,
+                      const Barnabas__Control__UpdateMetadata *update)
+{
+    struct meta *now = meta_cell_get(&broker->meta);
+    for (size_t i = 0; i < update->n_topics; i++) {
+        const Barnabas__Control__UpdateMetadataTopic *topic = update->topics[i];
+        struct str name = control_str(topic->name);
+        bool known = topic_configs_known(broker->topic_configs, name);
+        bool appears = before != NULL && meta_find(before, name) == NULL;
+        if (meta_find(now, name) != NULL && (!known || (appears && !has_log(broker, topic)))) {
+            config_changes_read(broker->config_changes, STR("topics"), name, NULL, NULL);
+        }
+    }
+    meta_put(now);
 }
