@@ -76,7 +76,8 @@ struct fs_ops {
     enum err (*sync_dir)(struct fs *fs, const char *path);
     enum err (*list)(struct fs *fs, const char *path, fs_list_fn *fn, void *arg);
     enum err (*space)(struct fs *fs, const char *path, int64_t *total_bytes, int64_t *usable_bytes);
-    /* Exclusive lock held until the file is closed; ERR_LOCKED when another process has it. */
+    /* Exclusive lock held until the file, open for writing, is closed; ERR_LOCKED when another
+     * process has it, a Kafka broker too. */
     enum err (*lock)(struct fs_file *file);
 };
 

@@ -425,12 +425,17 @@ static enum err posix_space(struct fs *fs, const char *path, int64_t *total_byte
     return ERR_OK;
 }
 
+/* Twice: Java's locks, and so Kafka's, are fcntl()'s, of which flock() knows nothing. Ours belongs
+ * to the open file, not to the process. Where there are none such, flock() has to do. */
 static enum err posix_lock(struct fs_file *file)
 {
-    if (flock(fd_of(file), LOCK_EX | LOCK_NB) == 0) {
-        return ERR_OK;
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (flock(fd_of(file), LOCK_EX | LOCK_NB) != 0) {
+        return errno == EWOULDBLOCK ? ERR_LOCKED : err_from_errno(errno);
     }
-    return errno == EWOULDBLOCK ? ERR_LOCKED : err_from_errno(errno);
+    bool taken =
+        fcntl(fd_of(file), F_OFD_SETLK, &whole) != 0 && (errno == EAGAIN || errno == EACCES);
+    return taken ? ERR_LOCKED : ERR_OK;
 }
 
 static const struct fs_ops posix_ops = {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -319,6 +320,66 @@ BOTH(a_lock_excludes_until_it_is_closed)
     fs_close(file);
     cr_assert_eq(fs_lock(other), ERR_OK);
     fs_close(other);
+}
+
+/* What a process of Kafka does with the file, and whether it succeeds: Java's locks are fcntl()'s.
+ */
+static bool java_locks(const char *path, int hold_until, int held)
+{
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    bool locked = fd >= 0 && fcntl(fd, F_SETLK, &whole) == 0;
+    char byte = locked ? 1 : 0;
+    if (held >= 0 && write(held, &byte, 1) == 1) {
+        (void)!read(hold_until, &byte, 1); /* ends when the other end is closed */
+    }
+    return locked;
+}
+
+/* In a process of its own: these locks are a process's. */
+static bool java_can_lock(const char *path)
+{
+    int status = 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        _exit(java_locks(path, -1, -1) ? 0 : 1);
+    }
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static void check_kafka_lock(struct world *w)
+{
+    int hold[2];
+    int held[2];
+    char byte = 0;
+    struct fs_file *file = make(w, "lock", "");
+    cr_assert(java_can_lock(path_of(w, "lock")));
+    cr_assert_eq(pipe(hold), 0);
+    cr_assert_eq(pipe(held), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(hold[1]);
+        _exit(java_locks(path_of(w, "lock"), hold[0], held[1]) ? 0 : 1);
+    }
+    cr_assert_eq(read(held[0], &byte, 1), 1);
+    cr_assert_eq(byte, 1);
+    cr_assert_eq(fs_lock(file), ERR_LOCKED, "Kafka has it");
+    close(hold[1]);
+    cr_assert_eq(waitpid(pid, NULL, 0), pid);
+    close(hold[0]);
+    close(held[0]);
+    close(held[1]);
+    cr_assert_eq(fs_lock(file), ERR_OK);
+    cr_assert_not(java_can_lock(path_of(w, "lock")), "Kafka is to be kept away, too");
+    fs_close(file);
+}
+
+/* A Kafka broker and one of ours wrote to the same log directory at the same time: flock() and
+ * fcntl() know nothing of each other. */
+Test(fs_posix, a_lock_is_kafkas_too)
+{
+    run_posix(check_kafka_lock);
 }
 
 BOTH(syncs_and_space_answer)
