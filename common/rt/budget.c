@@ -1,10 +1,15 @@
 /* How waiting ends, always.
  *
- * Bytes are in the pot, in a lease's spare, or reserved. A lease that cannot serve its first waiter
- * sets its bit in starving_mask, and only then tries the pot once more. From then on every release,
- * on any loop, sees the bit and brings everything to the pot and wakes the starving (B1). What
- * other leases have spare lies idle there, perhaps for ever: it is called back by a message to
- * each of them (B2), and they take no more than they need while somebody starves (B3). */
+ * Bytes are in the pot, in a lease's spare, or reserved. While anybody waits, only the first of all
+ * waiters takes any (B4), so every release brings everything to the pot. The lease that cannot
+ * serve the first sets its bit in starving_mask, and only then tries the pot once more: from then
+ * on a release, on any loop, sees the bit and wakes it (B1). What other leases have spare lies idle
+ * there, perhaps for ever: it is called back by a message to each of them (B2), and none takes more
+ * than it needs while somebody waits (B3).
+ *
+ * Who is the first is told by tickets. A lease publishes that of its own first waiter before it
+ * looks at those of others, and who is served takes its own back before it looks for others to
+ * wake: of two leases that do so at once, one sees the other (B4). */
 #include "rt/budget.h"
 
 #include "base/must.h"
@@ -14,12 +19,19 @@ void budget_init(struct budget *budget, int64_t total_bytes)
     must(total_bytes > 0);
     *budget = (struct budget){.total_bytes = total_bytes};
     atomic_init(&budget->free_bytes, total_bytes);
+    atomic_init(&budget->waiters_count, 0);
+    atomic_init(&budget->tickets, 0);
     atomic_init(&budget->starving_mask, 0);
 }
 
 int64_t budget_used(const struct budget *budget)
 {
     return budget->total_bytes - atomic_load(&budget->free_bytes);
+}
+
+bool budget_wanted(const struct budget *budget)
+{
+    return atomic_load(&budget->waiters_count) > 0;
 }
 
 /* Take `bytes` from the shared pot. A need larger than the whole is met when the pot is full: it
@@ -72,8 +84,8 @@ static bool lease_take(struct budget_lease *lease, int64_t bytes)
     struct budget *budget = lease->budget;
     int64_t missing = bytes - lease->spare_bytes;
     int64_t chunk = missing < BUDGET_CHUNK_BYTES ? BUDGET_CHUNK_BYTES : missing;
-    bool starving = atomic_load(&budget->starving_mask) != 0; /* B3 */
-    if (!starving && chunk <= budget->total_bytes && budget_take(budget, chunk)) {
+    if (!budget_wanted(budget) /* B3 */ && chunk <= budget->total_bytes &&
+        budget_take(budget, chunk)) {
         lease->spare_bytes += chunk - bytes;
         return true;
     }
@@ -108,15 +120,53 @@ static bool lease_starve(struct budget_lease *lease, int64_t bytes)
     return true;
 }
 
+/* B4 */
+static bool lease_is_first(const struct budget_lease *lease)
+{
+    uint64_t own = atomic_load(&lease->first_ticket);
+    for (int i = 0; i < LOOP_INDEX_MAX; i++) {
+        const struct budget_lease *other = lease->budget->leases[i];
+        uint64_t ticket = other != NULL ? atomic_load(&other->first_ticket) : 0;
+        if (ticket != 0 && ticket < own) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void lease_publish_first(struct budget_lease *lease)
+{
+    uint64_t ticket = 0;
+    if (!list_empty(&lease->waiters)) {
+        ticket = container_of(lease->waiters.next, struct budget_waiter, link)->ticket;
+    }
+    atomic_store(&lease->first_ticket, ticket);
+}
+
+/* It waits no more. Another loop may have the first one now. B4 */
+static void waiter_remove(struct budget_waiter *waiter)
+{
+    struct budget *budget = waiter->lease->budget;
+    list_remove(&waiter->link);
+    atomic_fetch_sub(&budget->waiters_count, 1);
+    lease_publish_first(waiter->lease);
+    for (int i = 0; i < LOOP_INDEX_MAX; i++) {
+        struct budget_lease *lease = budget->leases[i];
+        if (lease != NULL && atomic_load(&lease->first_ticket) != 0) {
+            lease_wake(lease);
+        }
+    }
+}
+
 static void lease_serve(struct budget_lease *lease)
 {
-    while (!list_empty(&lease->waiters)) {
+    while (!list_empty(&lease->waiters) && lease_is_first(lease)) {
         struct budget_waiter *waiter =
             container_of(lease->waiters.next, struct budget_waiter, link);
         if (!lease_take(lease, waiter->need_bytes) && lease_starve(lease, waiter->need_bytes)) {
             return;
         }
-        list_remove(&waiter->link);
+        waiter_remove(waiter);
         waiter->granted(waiter);
     }
 }
@@ -157,22 +207,24 @@ void budget_lease_fini(struct budget_lease *lease)
 bool budget_reserve(struct budget_lease *lease, int64_t bytes)
 {
     must(bytes >= 0);
-    return list_empty(&lease->waiters) && lease_take(lease, bytes);
+    return !budget_wanted(lease->budget) && lease_take(lease, bytes);
 }
 
 void budget_wait(struct budget_lease *lease, struct budget_waiter *waiter, int64_t bytes)
 {
     waiter->need_bytes = bytes;
     waiter->lease = lease;
+    waiter->ticket = atomic_fetch_add(&lease->budget->tickets, 1) + 1;
+    atomic_fetch_add(&lease->budget->waiters_count, 1);
     list_push_back(&lease->waiters, &waiter->link);
+    lease_publish_first(lease);
     lease_wake(lease);
 }
 
 void budget_wait_cancel(struct budget_waiter *waiter)
 {
-    list_remove(&waiter->link);
-    if (!list_empty(&waiter->lease->waiters)) {
-        lease_wake(waiter->lease); /* the next one may need less */
+    if (list_linked(&waiter->link)) {
+        waiter_remove(waiter); /* the next one may need less */
     }
 }
 
@@ -188,9 +240,7 @@ void budget_release(struct budget_lease *lease, int64_t bytes)
 {
     must(bytes >= 0);
     lease->spare_bytes += bytes;
-    bool others_starve = atomic_load(&lease->budget->starving_mask) != 0;
-    if (others_starve || lease->spare_bytes > 2 * BUDGET_CHUNK_BYTES ||
-        !list_empty(&lease->waiters)) {
+    if (budget_wanted(lease->budget) || lease->spare_bytes > 2 * BUDGET_CHUNK_BYTES) {
         lease_give_back(lease);
     }
 }

@@ -1,10 +1,11 @@
 /* budget.h: bytes of memory by class, so that nothing grows without bound.
  *
  * Bytes are reserved before a request is read and released when its records are in the log and its
- * reply has left. When a class is empty its loop stops reading connections of that class and queues
- * them in order; a release wakes the first whose need fits. Replication has a class of its own, so
- * that clients cannot starve followers. Loops lease chunks of 1 MiB from one atomic per class, so
- * the hot path stays on its thread.
+ * reply has left. When a class is empty its loops stop reading connections of that class; these are
+ * served in the order in which they came, whichever loop they are on, and nobody overtakes them:
+ * under a steady flow of small needs a large one would wait for ever. Replication has a class of
+ * its own, so that clients cannot starve followers. Loops lease chunks of 1 MiB from one atomic per
+ * class, so the hot path stays on its thread.
  *
  * Threads: struct budget from any; struct budget_lease belongs to one loop. */
 #pragma once
@@ -22,7 +23,9 @@ enum { BUDGET_CHUNK_BYTES = 1 << 20 };
 struct budget {
     _Atomic int64_t free_bytes;
     int64_t total_bytes;
-    /* Loops with waiters, told when bytes come back; see budget.c. */
+    _Atomic int32_t waiters_count;
+    _Atomic uint64_t tickets; /* given to waiters so far */
+    /* The loop of the first waiter, told when bytes come back; see budget.c. */
     _Atomic uint64_t starving_mask;
     struct budget_lease *leases[LOOP_INDEX_MAX];
 };
@@ -32,7 +35,8 @@ struct budget_lease {
     struct budget *budget;
     struct loop *loop;
     int64_t spare_bytes;
-    struct list waiters; /* of struct budget_waiter, first come first served */
+    struct list waiters;           /* of struct budget_waiter, first come first served */
+    _Atomic uint64_t first_ticket; /* that of the first of them; 0: none waits */
     struct loop_msg wake;
     _Atomic bool wake_posted;
     struct loop_msg recall;
@@ -42,6 +46,7 @@ struct budget_lease {
 struct budget_waiter {
     struct list link;
     struct budget_lease *lease; /* that it waits at */
+    uint64_t ticket;
     int64_t need_bytes;
     void (*granted)(struct budget_waiter *waiter); /* the bytes are reserved when this is called */
 };
@@ -69,3 +74,6 @@ void budget_charge(struct budget_lease *lease, int64_t bytes);
 void budget_release(struct budget_lease *lease, int64_t bytes);
 
 int64_t budget_used(const struct budget *budget);
+
+/* Does anybody wait? */
+bool budget_wanted(const struct budget *budget);

@@ -97,6 +97,49 @@ Test(budget, waiters_are_served_in_order)
     world_fini();
 }
 
+/* Nor does one on another loop, whether it waits as well or comes while others do: a large need
+ * starved under steady small ones. */
+Test(budget, waiters_on_different_loops_are_served_in_order)
+{
+    struct waiter large;
+    struct waiter small;
+    world(10 * MIB);
+    cr_assert(budget_reserve(&leases[0], 10 * MIB));
+    wait_for(1, &large, 5 * MIB);
+    wait_for(2, &small, MIB);
+    for (int i = 0; i < 4; i++) {
+        budget_release(&leases[0], MIB);
+        settle();
+        cr_assert(!large.granted && !small.granted);
+        cr_assert(!budget_reserve(&leases[0], MIB));
+    }
+    budget_release(&leases[0], MIB);
+    settle();
+    cr_assert(large.granted && !small.granted);
+    budget_release(&leases[0], MIB);
+    settle();
+    cr_assert(small.granted);
+    budget_release(&leases[0], 10 * MIB);
+    world_fini();
+}
+
+/* It is another loop's turn when the first of all gives up. */
+Test(budget, the_next_loop_is_served_when_the_first_waiter_gives_up)
+{
+    struct waiter large;
+    struct waiter small;
+    world(10 * MIB);
+    cr_assert(budget_reserve(&leases[0], 8 * MIB));
+    wait_for(1, &large, 5 * MIB);
+    wait_for(2, &small, MIB);
+    cr_assert(!small.granted);
+    budget_wait_cancel(&large.waiter);
+    settle();
+    cr_assert(small.granted);
+    budget_release(&leases[0], 9 * MIB);
+    world_fini();
+}
+
 /* A release on one loop wakes the waiter of another. */
 Test(budget, a_release_anywhere_wakes)
 {
