@@ -28,6 +28,7 @@ enum {
 
 /* One partition of the request. */
 struct list_item {
+    struct str topic;
     const struct list_offsets_request_list_offsets_partition *want;
     struct part *part;
     struct plog *log; /* held while a worker searches; NULL */
@@ -131,15 +132,15 @@ static void answer(struct req *req, const struct list_offsets_request *request,
     }
 }
 
-static void start_item(struct req *req, const struct list_offsets_request *request,
-                       struct str topic, struct list_item *item)
+static void look(struct req *req, const struct list_offsets_request *request,
+                 struct list_item *item)
 {
     enum err err;
     if (!timestamp_supported(req->version, item->want->timestamp)) {
         set_error(item, ERR_UNSUPPORTED_VERSION);
         return;
     }
-    struct locate_wanted wanted = {.topic = topic,
+    struct locate_wanted wanted = {.topic = item->topic,
                                    .index = item->want->partition_index,
                                    .current_leader_epoch = item->want->current_leader_epoch,
                                    .leader_only = request->replica_id != REPLICA_DEBUG};
@@ -197,61 +198,64 @@ static void on_searched(struct work *work)
     req_reply(op->req, &op->reply);
 }
 
-static int by_partition(const void *a, const void *b)
+static int by_topic_and_partition(const void *a, const void *b)
 {
-    int32_t left = (*(struct list_item *const *)a)->want->partition_index;
-    int32_t right = (*(struct list_item *const *)b)->want->partition_index;
-    return left < right ? -1 : left > right;
+    const struct list_item *left = *(struct list_item *const *)a;
+    const struct list_item *right = *(struct list_item *const *)b;
+    int order = str_cmp(left->topic, right->topic);
+    if (order != 0) {
+        return order;
+    }
+    return left->want->partition_index < right->want->partition_index
+               ? -1
+               : left->want->partition_index > right->want->partition_index;
 }
 
-/* Mark the items of one topic whose partition another one names too. A client may name very many,
- * so not by comparing each with each. */
-static void mark_duplicates(struct req *req, struct list_item *items, int32_t count)
+/* Mark the items whose partition another one names too, be it in another entry of the topic. A
+ * client may name very many, so not by comparing each with each. */
+static void mark_duplicates(struct list_op *op)
 {
-    struct list_item **sorted = req_array(req, struct list_item *, count);
-    for (int32_t i = 0; i < count; i++) {
-        sorted[i] = &items[i];
+    struct list_item **sorted = req_array(op->req, struct list_item *, op->count);
+    for (int32_t i = 0; i < op->count; i++) {
+        sorted[i] = &op->items[i];
     }
-    qsort(sorted, (size_t)count, sizeof(struct list_item *), by_partition);
-    for (int32_t i = 1; i < count; i++) {
-        if (sorted[i - 1]->want->partition_index == sorted[i]->want->partition_index) {
+    qsort(sorted, (size_t)op->count, sizeof(struct list_item *), by_topic_and_partition);
+    for (int32_t i = 1; i < op->count; i++) {
+        if (by_topic_and_partition(&sorted[i - 1], &sorted[i]) == 0) {
             sorted[i - 1]->duplicate = true;
             sorted[i]->duplicate = true;
         }
     }
 }
 
-static void start_topic(struct list_op *op,
-                        const struct list_offsets_request_list_offsets_topic *topic,
-                        struct list_offsets_response_list_offsets_topic_response *out)
+static void take_topic(struct list_op *op,
+                       const struct list_offsets_request_list_offsets_topic *topic,
+                       struct list_offsets_response_list_offsets_topic_response *out)
 {
-    struct req *req = op->req;
     out->name = topic->name;
-    out->partitions = req_array(req, struct list_offsets_response_list_offsets_partition_response,
-                                topic->partitions_count);
+    out->partitions =
+        req_array(op->req, struct list_offsets_response_list_offsets_partition_response,
+                  topic->partitions_count);
     out->partitions_count = topic->partitions_count;
-    struct list_item *items = &op->items[op->count];
-    op->count += topic->partitions_count;
     for (int32_t i = 0; i < topic->partitions_count; i++) {
-        items[i].want = &topic->partitions[i];
-    }
-    mark_duplicates(req, items, topic->partitions_count);
-    for (int32_t i = 0; i < topic->partitions_count; i++) {
-        struct list_item *item = &items[i];
+        struct list_item *item = &op->items[op->count++];
+        item->topic = topic->name;
+        item->want = &topic->partitions[i];
         item->out = &out->partitions[i];
         item->out->partition_index = item->want->partition_index;
-        item->has_epoch = req->version >= EPOCH_VERSION_MIN;
-        if (req->version < LIST_VERSION_MIN) {
-            /* A list of segments by file time: no client since 0.10 asks for it. */
-            item->out->error_code = err_wire(ERR_UNSUPPORTED_VERSION);
-            item->out->timestamp = -1;
-            item->out->offset = -1;
-            item->out->leader_epoch = -1;
-        } else if (item->duplicate) {
-            set_error(item, ERR_INVALID_REQUEST);
-        } else {
-            start_item(req, req->body, topic->name, item);
-        }
+        item->has_epoch = op->req->version >= EPOCH_VERSION_MIN;
+    }
+}
+
+static void start_item(struct req *req, struct list_item *item)
+{
+    if (req->version < LIST_VERSION_MIN) {
+        /* A list of segments by file time: no client since 0.10 asks for it. */
+        set_error(item, ERR_UNSUPPORTED_VERSION);
+    } else if (item->duplicate) {
+        set_error(item, ERR_INVALID_REQUEST);
+    } else {
+        look(req, req->body, item);
     }
 }
 
@@ -275,10 +279,12 @@ void api_list_offsets(struct req *req)
                                  request->topics_count);
     op->reply.topics_count = request->topics_count;
     for (int32_t i = 0; i < request->topics_count; i++) {
-        start_topic(op, &request->topics[i], &op->reply.topics[i]);
+        take_topic(op, &request->topics[i], &op->reply.topics[i]);
     }
+    mark_duplicates(op);
     bool search = false;
     for (int32_t i = 0; i < op->count; i++) {
+        start_item(req, &op->items[i]);
         search = search || op->items[i].search;
     }
     if (!search) {

@@ -718,6 +718,15 @@ def test_list_offsets_names_no_partition_twice(kafka, made):
     assert [error(p) for p in answer["topics"][0]["partitions"]] == ["INVALID_REQUEST", "NONE", "INVALID_REQUEST"]
 
 
+def test_list_offsets_names_no_partition_twice_in_two_entries_of_its_topic_either(kafka, made):
+    """Else a worker looks for a time in one log as often as a client names its topic."""
+    topics = [{"name": made, "partitions": [{"partition_index": p, "timestamp": 5} for p in indexes]}
+              for indexes in ((0, 1), (), (0,))]
+    answer = kafka.call("ListOffsets", {"replica_id": -1, "topics": topics}, 7)
+    assert [[error(p) for p in topic["partitions"]] for topic in answer["topics"]] == \
+        [["INVALID_REQUEST", "NONE"], [], ["INVALID_REQUEST"]]
+
+
 def test_list_offsets_of_very_many_partitions_takes_no_time(broker, kafka, made):
     """Looking for duplicates took the square of their number: a request of 5 MB stopped a loop for minutes."""
     partitions = [{"partition_index": p, "timestamp": -1} for p in range(300000)]
