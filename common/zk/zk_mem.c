@@ -20,6 +20,7 @@ struct zk_mem {
     struct list sessions; /* all that were opened and not yet freed */
     int64_t next_session_id;
     uint64_t lose_one_in;
+    char *forbidden; /* absolute */
 };
 
 enum watch_kind { WATCH_DATA, WATCH_CHILDREN };
@@ -368,8 +369,13 @@ static void execute(struct session *session, const struct request *request,
 {
     if (request->kind == REQUEST_CHANGE) {
         change_tree(session, request, delivery);
+        return;
+    }
+    const char *path = absolute(&delivery->arena, session, request->path);
+    if (session->mem->forbidden != NULL && strcmp(session->mem->forbidden, path) == 0) {
+        delivery->result.err = ERR_ZK_OTHER;
     } else {
-        read_node(session, request, absolute(&delivery->arena, session, request->path), delivery);
+        read_node(session, request, path, delivery);
     }
 }
 
@@ -602,6 +608,7 @@ void zk_mem_free(struct zk_mem *mem)
         session_free(session);
     }
     zk_tree_free(mem->tree);
+    mem_free(mem->forbidden);
     pthread_mutex_destroy(&mem->lock);
     mem_free(mem);
 }
@@ -707,6 +714,14 @@ void zk_mem_lose(struct zk_mem *mem, int64_t session_id, enum zk_mem_loss loss, 
         session->lose = loss;
         session->lose_after = after;
     }
+    pthread_mutex_unlock(&mem->lock);
+}
+
+void zk_mem_forbid(struct zk_mem *mem, const char *path)
+{
+    pthread_mutex_lock(&mem->lock);
+    mem_free(mem->forbidden);
+    mem->forbidden = path != NULL ? mem_strdup(path) : NULL;
     pthread_mutex_unlock(&mem->lock);
 }
 

@@ -5,6 +5,8 @@
 #include "controller/ctl_task_io.h"
 #include "znode/path.h"
 
+static const char logger[] = "kafka.controller.KafkaController";
+
 /* ---- Tasks. */
 
 struct ctl_task *ctl_task_new(struct ctl_io *io)
@@ -21,6 +23,41 @@ void ctl_task_free(struct ctl_task *task)
     mem_free(task->paths);
     arena_fini(&task->arena);
     mem_free(task);
+}
+
+bool ctl_task_failed(struct ctl_task *task, enum err err)
+{
+    struct ctl_io *io = task->io;
+    if (err == ERR_OK || err == ERR_NOT_FOUND) {
+        return false;
+    }
+    if (err == ERR_ZK_SESSION_EXPIRED || err == ERR_CLOSED) {
+        log_warn(logger, "read failed", "path=%s error=\"%s\"", task->path, err_text(err));
+        ctl_task_free(task);
+        return true;
+    }
+    log_limited(&io->failed_limit, LOG_ERROR, logger,
+                "the controller cannot read a node in ZooKeeper, and does without what it says; "
+                "trying again every second",
+                "path=%s error=\"%s\"", task->path, err_text(err));
+    list_remove(&task->link);
+    list_push_back(&io->failed, &task->link);
+    if (!loop_timer_pending(&io->again)) {
+        struct loop *loop = io->calls.loop;
+        loop_timer_set(loop, &io->again, loop_now_ms(loop) + CTL_IO_AGAIN_MS);
+    }
+    return true;
+}
+
+/* What fails once more joins the list anew, by a result that comes later. */
+static void on_again(struct loop_timer *timer)
+{
+    struct ctl_io *io = container_of(timer, struct ctl_io, again);
+    while (!list_empty(&io->failed)) {
+        struct ctl_task *task = container_of(io->failed.next, struct ctl_task, link);
+        task->again(task);
+        ctl_task_free(task);
+    }
 }
 
 void ctl_task_finish(struct ctl_task *task)
@@ -83,7 +120,9 @@ void ctl_io_init(struct ctl_io *io, struct loop *loop,
     *io = (struct ctl_io){.on_event = on_event, .fence = -1};
     zk_calls_init(&io->calls, loop);
     list_init(&io->tasks);
+    list_init(&io->failed);
     list_init(&io->states_writes);
+    loop_timer_init(&io->again, on_again);
 }
 
 static void on_feature(void *arg, const struct zk_result *result, bool repeated)
@@ -106,6 +145,8 @@ void ctl_io_start(struct ctl_io *io, struct zk *zk, int32_t fence_version)
 void ctl_io_stop(struct ctl_io *io)
 {
     zk_calls_set_session(&io->calls, NULL);
+    loop_timer_cancel(&io->again);
+    list_splice_back(&io->tasks, &io->failed);
     while (!list_empty(&io->tasks)) {
         ctl_task_free(container_of(io->tasks.next, struct ctl_task, link));
     }

@@ -4,20 +4,28 @@
  * partitions) into one event. Writes are multis that begin with a check of the version of
  * /controller_epoch: when that fails, the result is ERR_CONTROLLER_MOVED. Calls are repeated over
  * lost connections; a write that may have met its own earlier success reports the error it met, and
- * the machine reads again.
+ * the machine reads again. A read that fails although the session lives (a permission is missing)
+ * is said in the log and repeated after CTL_IO_AGAIN_MS, for its event must come: until then the
+ * controller is not whole.
  *
  * Threads: the loop. Embedded in ctl_driver. */
 #pragma once
 
+#include "base/log.h"
 #include "controller/ctl.h"
 #include "controller/ctl_seen.h"
 #include "zk/zk_calls.h"
+
+enum { CTL_IO_AGAIN_MS = 1000 };
 
 struct ctl_io {
     struct zk_calls calls;
     int32_t fence; /* version of /controller_epoch */
     void (*on_event)(struct ctl_io *io, const struct ctl_event *event);
-    struct list tasks; /* reads and writes under way, to be freed when the reign ends */
+    struct list tasks;  /* reads and writes under way, to be freed when the reign ends */
+    struct list failed; /* reads that are to be repeated */
+    struct loop_timer again;
+    struct log_limit failed_limit;
     bool reading_brokers;
     bool read_brokers_again; /* something changed while they were being read */
     struct ctl_seen seen;

@@ -32,17 +32,6 @@ static bool known(enum err err)
     return err == ERR_OK || err == ERR_NOT_FOUND;
 }
 
-/* A read that the end of the session cut short: the reign ends with it. */
-static bool cut_short(struct ctl_task *task, enum err err)
-{
-    if (known(err)) {
-        return false;
-    }
-    log_warn(logger, "read failed", "error=\"%s\"", err_text(err));
-    ctl_task_free(task);
-    return true;
-}
-
 /* ---- Brokers. */
 
 void ctl_io_read_brokers(struct ctl_io *io);
@@ -57,7 +46,7 @@ static void brokers_done(struct ctl_task *task)
         }
     }
     io->reading_brokers = false;
-    if (cut_short(task, task->err)) {
+    if (ctl_task_failed(task, task->err)) {
         return; /* who could not be read is not dead */
     }
     if (io->read_brokers_again) {
@@ -128,7 +117,7 @@ static void on_broker_ids(void *arg, const struct zk_result *result, bool repeat
     struct ctl_task *task = arg;
     struct ctl_io *io = task->io;
     (void)repeated;
-    if (cut_short(task, result->err)) {
+    if (ctl_task_failed(task, result->err)) {
         io->reading_brokers = false;
         return;
     }
@@ -146,6 +135,11 @@ static void on_broker_ids(void *arg, const struct zk_result *result, bool repeat
     }
 }
 
+static void read_brokers_again(const struct ctl_task *task)
+{
+    ctl_io_read_brokers(task->io);
+}
+
 void ctl_io_read_brokers(struct ctl_io *io)
 {
     if (io->reading_brokers) {
@@ -153,7 +147,10 @@ void ctl_io_read_brokers(struct ctl_io *io)
         return;
     }
     io->reading_brokers = true;
-    zk_calls_children(&io->calls, PATH_BROKER_IDS, true, on_broker_ids, ctl_task_new(io));
+    struct ctl_task *task = ctl_task_new(io);
+    task->path = PATH_BROKER_IDS;
+    task->again = read_brokers_again;
+    zk_calls_children(&io->calls, PATH_BROKER_IDS, true, on_broker_ids, task);
 }
 
 /* ---- Lists of names. */
@@ -162,7 +159,7 @@ static void on_names(void *arg, const struct zk_result *result, bool repeated)
 {
     struct ctl_task *task = arg;
     (void)repeated;
-    if (cut_short(task, result->err)) {
+    if (ctl_task_failed(task, result->err)) {
         return;
     }
     task->event.u.names.names = copy_names(task, result);
@@ -170,10 +167,17 @@ static void on_names(void *arg, const struct zk_result *result, bool repeated)
     ctl_task_finish(task);
 }
 
+static void read_names_again(const struct ctl_task *task)
+{
+    ctl_io_read_names(task->io, task->path, task->event.kind);
+}
+
 void ctl_io_read_names(struct ctl_io *io, const char *path, enum ctl_event_kind kind)
 {
     struct ctl_task *task = ctl_task_new(io);
     task->event.kind = kind;
+    task->path = path; /* a constant */
+    task->again = read_names_again;
     zk_calls_children(&io->calls, path, true, on_names, task);
 }
 
@@ -211,7 +215,7 @@ static void on_topic_states(void *arg, const struct zk_result *result, bool repe
             task->err = result->reads[i].err;
         }
     }
-    if (--task->waiting == 0 && !cut_short(task, task->err)) {
+    if (--task->waiting == 0 && !ctl_task_failed(task, task->err)) {
         ctl_task_finish(task);
     }
 }
@@ -245,7 +249,7 @@ static void on_topic(void *arg, const struct zk_result *result, bool repeated)
     struct ctl_task *task = arg;
     struct errmsg msg;
     (void)repeated;
-    if (cut_short(task, result->err)) {
+    if (ctl_task_failed(task, result->err)) {
         return;
     }
     if (task->if_changed && result->err == ERR_OK &&
@@ -275,6 +279,12 @@ static void on_topic(void *arg, const struct zk_result *result, bool repeated)
     }
 }
 
+/* Changed or not: that it was seen was noted before what failed. */
+static void read_topic_again(const struct ctl_task *task)
+{
+    ctl_io_read_topic(task->io, task->topic, false);
+}
+
 void ctl_io_read_topic(struct ctl_io *io, struct str name, bool if_changed)
 {
     struct ctl_task *task = ctl_task_new(io);
@@ -282,14 +292,16 @@ void ctl_io_read_topic(struct ctl_io *io, struct str name, bool if_changed)
     task->topic = arena_str(&task->arena, name);
     task->event.kind = CTL_EV_TOPIC;
     task->event.u.topic.name = task->topic;
-    zk_calls_get(&io->calls, path_topic(&task->arena, name), true, on_topic, task);
+    task->path = path_topic(&task->arena, name);
+    task->again = read_topic_again;
+    zk_calls_get(&io->calls, task->path, true, on_topic, task);
 }
 
 static void on_state(void *arg, const struct zk_result *result, bool repeated)
 {
     struct ctl_task *task = arg;
     (void)repeated;
-    if (cut_short(task, result->err)) {
+    if (ctl_task_failed(task, result->err)) {
         return;
     }
     task->event.kind = CTL_EV_STATE;
@@ -300,13 +312,19 @@ static void on_state(void *arg, const struct zk_result *result, bool repeated)
     ctl_task_finish(task);
 }
 
+static void read_state_again(const struct ctl_task *task)
+{
+    ctl_io_read_state(task->io, task->topic, task->partition);
+}
+
 void ctl_io_read_state(struct ctl_io *io, struct str topic, int32_t partition)
 {
     struct ctl_task *task = ctl_task_new(io);
     task->topic = arena_str(&task->arena, topic);
     task->partition = partition;
-    zk_calls_get(&io->calls, path_partition_state(&task->arena, topic, partition), false, on_state,
-                 task);
+    task->path = path_partition_state(&task->arena, topic, partition);
+    task->again = read_state_again;
+    zk_calls_get(&io->calls, task->path, false, on_state, task);
 }
 
 /* ---- Log directory events: read each, report, remove. */
@@ -340,7 +358,10 @@ static void on_log_dir(void *arg, const struct zk_result *result, bool repeated)
     if (result->err == ERR_OK && znode_log_dir_event_decode(result->data, &id, NULL) == ERR_OK) {
         task->ids[task->event.u.log_dirs.count++] = id;
     }
-    if (--task->waiting == 0) {
+    if (!known(result->err)) {
+        task->err = result->err;
+    }
+    if (--task->waiting == 0 && !ctl_task_failed(task, task->err)) {
         task->event.kind = CTL_EV_LOG_DIRS;
         task->event.u.log_dirs.ids = task->ids;
         for (int32_t i = 0; i < task->names_count; i++) {
@@ -354,7 +375,7 @@ static void on_log_dirs(void *arg, const struct zk_result *result, bool repeated
 {
     struct ctl_task *task = arg;
     (void)repeated;
-    if (cut_short(task, result->err)) {
+    if (ctl_task_failed(task, result->err)) {
         return;
     }
     if (result->children_count == 0) {
@@ -372,7 +393,15 @@ static void on_log_dirs(void *arg, const struct zk_result *result, bool repeated
     }
 }
 
+static void read_log_dirs_again(const struct ctl_task *task)
+{
+    ctl_io_read_log_dirs(task->io);
+}
+
 void ctl_io_read_log_dirs(struct ctl_io *io)
 {
-    zk_calls_children(&io->calls, PATH_LOG_DIR_EVENTS, true, on_log_dirs, ctl_task_new(io));
+    struct ctl_task *task = ctl_task_new(io);
+    task->path = PATH_LOG_DIR_EVENTS;
+    task->again = read_log_dirs_again;
+    zk_calls_children(&io->calls, PATH_LOG_DIR_EVENTS, true, on_log_dirs, task);
 }

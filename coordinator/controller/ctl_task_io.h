@@ -14,7 +14,9 @@ struct ctl_task {
     int32_t waiting; /* calls without a result */
     enum err err;    /* of a call that failed, so that nothing is known of what it asked for */
     struct ctl_event event;
-    uint64_t cmd_id; /* writes */
+    uint64_t cmd_id;                            /* writes */
+    const char *path;                           /* reads, and changing a registration */
+    void (*again)(const struct ctl_task *task); /* reads: begin anew */
     struct str topic;
     int32_t partition;
     /* Reading brokers. */
@@ -27,7 +29,6 @@ struct ctl_task {
     int32_t names_count;
     int32_t *ids;
     /* Changing a registration. */
-    const char *path;
     int64_t broker_epoch;
     int32_t ids_version; /* of the node above it, before it was read */
     /* Creating a state. */
@@ -47,6 +48,10 @@ struct ctl_task {
 
 struct ctl_task *ctl_task_new(struct ctl_io *io);
 void ctl_task_free(struct ctl_task *task);
+
+/* A read ended with this error. False: it did not, or there is no such node. Else the task is not
+ * the caller's any more: it is freed, for the reign ends with the session, or is begun anew. */
+bool ctl_task_failed(struct ctl_task *task, enum err err);
 
 /* Deliver the task's event and end it. */
 void ctl_task_finish(struct ctl_task *task);

@@ -1,4 +1,5 @@
 /* Controllers that resign, and everything at once: brokers, topics and sessions come and go. */
+#include "controller/ctl_io.h"
 #include "driver_fixture.h"
 
 /* ---- Resigning. */
@@ -117,4 +118,59 @@ Test(ctl_driver, everything_asked_for_is_so_in_the_end, .timeout = 240)
         }
         cluster_fini(&c);
     }
+}
+
+/* A read that fails although the session lives, for a permission is missing: its event never came,
+ * and the controller was loading for ever, without a word that anybody would have noticed. */
+Test(ctl_driver, goes_on_once_it_may_read_what_it_was_not_allowed_to)
+{
+    static const char *const paths[] = {
+        "/brokers/ids",
+        "/brokers/ids/1",
+        "/brokers/topics",
+        "/brokers/topics/t0",
+        "/brokers/topics/t0/partitions/1/state",
+        "/admin/delete_topics",
+        "/admin/preferred_replica_election",
+        "/admin/reassign_partitions",
+    };
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        struct cluster c;
+        cluster_init(&c, 1, 1);
+        zk_mem_poke(c.w.mem, "/brokers/topics/t0/partitions/1/state",
+                    "{\"controller_epoch\":1,\"leader\":1,\"version\":1,\"leader_epoch\":7,"
+                    "\"isr\":[1]}");
+        create_topic(&c, "t0");
+        cluster_join(&c);
+        zk_mem_forbid(c.w.mem, paths[i]);
+        zk_mem_poke_remove(c.w.mem, "/controller"); /* another reign begins */
+        run(&c.w);
+        zk_mem_poke(c.w.mem, "/admin/preferred_replica_election",
+                    "{\"version\":1,\"partitions\":[]}");
+        pass(&c.w, 3 * CTL_IO_AGAIN_MS);
+        zk_mem_forbid(c.w.mem, NULL);
+        pass(&c.w, CTL_IO_AGAIN_MS + 100);
+        cr_assert_not_null(active(&c), "%s", paths[i]);
+        expect_led(&c, "t0");
+        cr_assert_str_eq(node_text(&c.w, "/admin/preferred_replica_election"), "(none)", "%s",
+                         paths[i]);
+        cluster_fini(&c);
+    }
+}
+
+/* A failure of a log directory that cannot be read is kept until it can be. */
+Test(ctl_driver, keeps_the_failure_of_a_log_directory_that_it_may_not_read)
+{
+    static const char path[] = "/log_dir_event_notification/log_dir_event_0000000000";
+    struct cluster c;
+    cluster_init(&c, 1, 1);
+    cluster_join(&c);
+    zk_mem_forbid(c.w.mem, path);
+    zk_mem_poke(c.w.mem, path, "{\"version\":1,\"broker\":1,\"event\":1}");
+    pass(&c.w, 2 * CTL_IO_AGAIN_MS);
+    cr_assert_str_neq(node_text(&c.w, path), "(none)");
+    zk_mem_forbid(c.w.mem, NULL);
+    pass(&c.w, CTL_IO_AGAIN_MS + 100);
+    cr_assert_str_eq(node_text(&c.w, path), "(none)");
+    cluster_fini(&c);
 }
