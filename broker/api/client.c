@@ -185,15 +185,39 @@ bool client_is_quiet(const struct client *client, int64_t since_ms)
     return true;
 }
 
+static int64_t client_silent_ms(const struct client *client)
+{
+    return loop_now_ms(client->netloop->loop) - conn_last_active_ms(client->conn);
+}
+
 static bool client_idle(const struct client *client, int64_t idle_max_ms)
 {
-    return client->conn != NULL && client->requests_count == 0 &&
-           loop_now_ms(client->netloop->loop) - conn_last_active_ms(client->conn) > idle_max_ms;
+    return idle_max_ms > 0 && client->requests_count == 0 && client_silent_ms(client) > idle_max_ms;
+}
+
+/* Does it keep memory, which others wait for, for a frame that does not come? */
+static bool client_hoards(struct client *client)
+{
+    return client->granted_bytes > 0 && !client->moving &&
+           client_silent_ms(client) > CLIENT_SILENT_FRAME_MS &&
+           budget_wanted(client_lease(client)->budget);
+}
+
+static void report_hoarder(struct client *client)
+{
+    static struct log_limit limit;
+    struct net_name name;
+    log_limited(&limit, LOG_WARN, LOGGER, "a frame does not come",
+                "[W-NET-03] %s announced a request of %" PRId32
+                " bytes on listener %s, and nothing of it has come for %" PRId64
+                " ms, while others wait for memory (queued.max.request.bytes); connection closed.",
+                conn_peer(client->conn, &name), client->granted_bytes, client->listener->name,
+                client_silent_ms(client));
 }
 
 void client_check_idle(struct client *client, int64_t idle_max_ms)
 {
-    if (!client_idle(client, idle_max_ms)) {
+    if (client->conn == NULL || (!client_idle(client, idle_max_ms) && !client_hoards(client))) {
         return;
     }
     client->requests_count++; /* keeps the client: its peer may have gone */
@@ -201,6 +225,9 @@ void client_check_idle(struct client *client, int64_t idle_max_ms)
     client->requests_count--;
     if (client->conn == NULL) {
         client_maybe_free(client);
+    } else if (client_hoards(client)) {
+        report_hoarder(client);
+        client_close(client);
     } else if (client_idle(client, idle_max_ms)) {
         client_close(client);
     }

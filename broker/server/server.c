@@ -27,9 +27,7 @@ static void on_idle_timer(struct loop_timer *timer)
     struct netloop *netloop = container_of(timer, struct netloop, idle_timer);
     int64_t max_ms = config_long(config_reader_now(&netloop->config), KEY_connections_max_idle_ms);
     list_for_each_safe (link, &netloop->clients) {
-        if (max_ms > 0) {
-            client_check_idle(container_of(link, struct client, link), max_ms);
-        }
+        client_check_idle(container_of(link, struct client, link), max_ms);
     }
     if (netloop->clients_count > 0) {
         netloop_watch_idle(netloop);

@@ -156,6 +156,37 @@ Test(client, small_frames_need_no_budget, .init = world_init, .fini = world_fini
     expect_replies(small, "1 ");
 }
 
+/* Three connections that announced large frames and fell silent stopped everybody's frames until
+ * they were idle for connections.max.idle.ms. */
+Test(client, that_falls_silent_in_a_frame_gives_its_memory_to_who_waits, .init = world_init,
+     .fini = world_fini)
+{
+    enum { IDLE_MS = 600000 };
+    struct fake_stream *silent = connection();
+    struct fake_stream *slow = connection();
+    announce(silent, 2 << 20);
+    announce(slow, 1 << 20);
+    settle();
+    clock_manual_advance(&test_clock, (CLIENT_SILENT_FRAME_MS + 1) * INT64_C(1000000));
+    settle();
+    client_check_idle(client_at(0), IDLE_MS);
+    cr_assert(!silent->closed, "nobody needs it");
+    struct fake_stream *waits = connection();
+    announce(waits, 2 << 20);
+    settle();
+    cr_assert(!is_read(waits));
+    memset(buf_extend(&slow->in, 100), 0, 100); /* fewer than are told of */
+    client_check_idle(client_at(1), IDLE_MS);
+    cr_assert(!slow->closed);
+    cr_assert_eq(logged("W-NET-03"), 0);
+    client_check_idle(client_at(0), 0);
+    cr_assert(silent->closed);
+    cr_assert_eq(logged("W-NET-03"), 1);
+    settle();
+    cr_assert(is_read(waits));
+    cr_assert(!slow->closed);
+}
+
 /* Who gives up while waiting makes room for those behind. */
 Test(client, a_waiting_connection_may_leave, .init = world_init, .fini = world_fini)
 {
