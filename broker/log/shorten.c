@@ -236,7 +236,8 @@ static const char *why_delete(struct plog *log, int64_t total_bytes, int64_t nex
     return NULL;
 }
 
-/* Delete the oldest segment; the last one is followed by an empty one first. */
+/* Delete the oldest segment; the last one is followed by an empty one first, durably: a log without
+ * any would begin again where it began before. */
 static enum err delete_oldest(struct plog *log, int64_t next_base, int64_t now_ms)
 {
     struct seg *oldest = log->segs[0];
@@ -244,6 +245,10 @@ static enum err delete_oldest(struct plog *log, int64_t next_base, int64_t now_m
         enum err err = plog_roll(log, now_ms);
         if (err != ERR_OK) {
             return err;
+        }
+        err = plog_sync_names(log);
+        if (err != ERR_OK) {
+            return plog_fail(log, err, "delete a segment");
         }
     }
     if (next_base > plog_log_start(log)) {
