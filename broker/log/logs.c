@@ -600,7 +600,11 @@ enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg, stru
             continue;
         }
         int64_t begin_ms = clock_mono_ms(logs->options.clock);
-        enum err err = fs_list(dir->fs, dir->path, on_dir_entry, &loading);
+        /* What the last process made or renamed there may be known to the page cache only. */
+        enum err err = dir->clean ? ERR_OK : fs_sync_dir(dir->fs, dir->path);
+        if (err == ERR_OK) {
+            err = fs_list(dir->fs, dir->path, on_dir_entry, &loading);
+        }
         err = load_found(&loading, err);
         mem_free(loading.found);
         arena_fini(&loading.names);

@@ -363,6 +363,44 @@ Test(logs, new_logs_are_durable_when_they_have_settled)
     }
 }
 
+/* The process ends before a new log has settled, and the next one finds it, in the page cache. What
+ * is written and synced there must not go with the name of its directory. */
+static void find_what_had_not_settled(uint64_t seed)
+{
+    struct dirs d;
+    struct topic_config config = log_config();
+    struct logs_entry *entry;
+    begin(&d);
+    fs_fault_free(d.fault);
+    fs_sim_free(d.sim);
+    d.sim = fs_sim_new(seed);
+    d.fault = fs_fault_new(fs_sim_fs(d.sim));
+    d.fs = fs_fault_fs(d.fault);
+    open_ok(&d);
+    cr_assert_eq(logs_create(d.logs, STR("orders"), 0, (struct uuid){{7}}, &config, &entry),
+                 ERR_OK);
+    kill_dirs(&d);
+    open_ok(&d);
+    entry = logs_find(d.logs, STR("orders"), 0);
+    cr_assert_not_null(entry);
+    cr_assert_eq(append(entry, 3), ERR_OK);
+    cr_assert_eq(plog_flush(entry->log), ERR_OK);
+    kill_dirs(&d);
+    fs_sim_crash(d.sim);
+    open_ok(&d);
+    entry = logs_find(d.logs, STR("orders"), 0);
+    cr_assert_not_null(entry, "seed %" PRIu64, seed);
+    cr_assert_eq(plog_offset_end(entry->log), 3);
+    end(&d);
+}
+
+Test(logs, of_a_process_that_ended_while_it_made_them_are_durable_when_they_are_used)
+{
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        find_what_had_not_settled(seed);
+    }
+}
+
 Test(logs, none_left_means_a_storage_error)
 {
     struct dirs d;
