@@ -149,8 +149,9 @@ int64_t plog_missing(struct plog *to, struct plog *from, int64_t enough)
             continue;
         }
         bool within = view->segs[i]->base_offset < offset;
-        if (within && seg_find(view->segs[i], offset, &position, &header) != ERR_OK) {
-            position = 0;
+        enum err err = within ? seg_find(view->segs[i], offset, &position, &header) : ERR_OK;
+        if (err != ERR_OK) {
+            position = err == ERR_NOT_FOUND ? size : 0;
         }
         missing += size - position;
     }
@@ -240,8 +241,12 @@ static enum err complete(struct take_over *take)
     if (err != ERR_OK) {
         return err;
     }
-    must(plog_offset_end(to) == plog_offset_end(take->current));
-    err = plog_flush(to);
+    int64_t end = plog_offset_end(take->current);
+    if (plog_offset_end(to) < end) { /* cut where compaction had left nothing */
+        err = plog_end_at(to, end, clock_wall_ms(to->clock));
+    }
+    must(err != ERR_OK || plog_offset_end(to) == end);
+    err = err == ERR_OK ? plog_flush(to) : err;
     if (err == ERR_OK) {
         err = save_state(to, take->current);
         char *marker = mem_printf("%s/" MOVE_COMPLETE_NAME, take->future_path);

@@ -286,6 +286,16 @@ enum err plog_roll(struct plog *log, int64_t now_ms)
     return plog_active(log)->base_offset == end ? ERR_OK /* empty */ : roll_to(log, end, now_ms);
 }
 
+enum err plog_end_at(struct plog *log, int64_t offset, int64_t now_ms)
+{
+    must(offset > plog_offset_end(log));
+    enum err err = roll_to(log, offset, now_ms);
+    if (err == ERR_OK) {
+        atomic_store_explicit(&log->offset_end, offset, memory_order_release);
+    }
+    return err;
+}
+
 /* ---- appending ---- */
 
 /* An index has 32 bits for the distance from its segment's base. */

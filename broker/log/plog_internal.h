@@ -83,6 +83,9 @@ void plog_push_seg(struct plog *log, struct seg *seg);
 /* Begin a segment at the log's end. */
 MUST_USE enum err plog_new_seg(struct plog *log, int64_t base_offset, int64_t now_ms);
 
+/* The log is to end at `offset`, although its last batch ends before: go on in a segment there. */
+MUST_USE enum err plog_end_at(struct plog *log, int64_t offset, int64_t now_ms);
+
 char *plog_epochs_path(const struct plog *log);
 MUST_USE enum err plog_save_epochs(struct plog *log);
 

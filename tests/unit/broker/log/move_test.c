@@ -303,6 +303,41 @@ Test(move, a_log_that_begins_within_a_batch_is_copied)
     mover_end(&m);
 }
 
+/* One record at `offset`, as a leader sends it whose log was compacted. */
+static void follow_at(struct plog *log, int64_t offset)
+{
+    struct buf data = make_batch((struct batch_want){.first_ms = LOG_EPOCH_MS, .value_bytes = 400});
+    batch_patch_offset_epoch(data.data, offset, 0);
+    cr_assert_eq(plog_append_follower(log, (struct bytes){data.data, data.size}, LOG_EPOCH_MS),
+                 ERR_OK);
+    buf_fini(&data);
+}
+
+/* Cut where compaction has left nothing, a log ends behind its last batch. The copy ended with the
+ * batch: moving such a log ended the broker, and never got so far where it was large. */
+Test(move, a_log_that_ends_behind_its_last_batch_is_moved)
+{
+    for (int64_t first = 0; first <= 3; first += 3) {
+        struct mover m;
+        mover_begin(&m, 1);
+        open_logs(&m);
+        struct logs_entry *entry = make_log(&m);
+        follow_at(entry->log, first);
+        follow_at(entry->log, 10);
+        cr_assert_eq(plog_truncate_to(entry->log, first > 0 ? 2 : 5), ERR_OK);
+        int64_t end = plog_offset_end(entry->log);
+        cr_assert_eq(end, first > 0 ? 2 : 5);
+        cr_assert_eq(make_future(&m, entry), ERR_OK);
+        cr_assert_eq(copy_all(entry->future, entry->log, 700), ERR_OK);
+        cr_assert_eq(plog_missing(entry->future, entry->log, INT64_MAX), 0);
+        move_ok(&m, entry);
+        cr_assert_eq(plog_offset_end(entry->log), end);
+        follow_at(entry->log, end);
+        cr_assert_eq(plog_offset_end(entry->log), end + 1);
+        mover_end(&m);
+    }
+}
+
 Test(move, a_move_that_is_given_up_leaves_nothing)
 {
     struct mover m;
