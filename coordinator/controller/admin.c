@@ -40,6 +40,7 @@ struct op {
     struct bytes config_data;
     struct str entity_path;
     int32_t version;
+    bool list_made; /* of notifications */
     /* read_configs */
     struct admin_entity *entities;
     int32_t entities_count;
@@ -419,12 +420,24 @@ void admin_read_config(struct admin *admin, const char *type, struct str name, a
     zk_calls_get(&admin->calls, path_config(&op->arena, type, name), false, on_config, op);
 }
 
+static void notify(struct op *op);
+
+static void on_list_made(void *arg, const struct zk_result *result, bool repeated)
+{
+    (void)result, (void)repeated; /* if it failed, so does what belongs below it */
+    notify(arg);
+}
+
 static void on_notified(void *arg, const struct zk_result *result, bool repeated)
 {
     struct op *op = arg;
     (void)repeated; /* a second notification does no harm */
     if (result->err == ERR_OK) {
         op_done(op);
+    } else if (result->err == ERR_NOT_FOUND && !op->list_made) {
+        op->list_made = true; /* somebody removed it since we started */
+        zk_calls_create(&op->admin->calls, PATH_CONFIG_CHANGES, (struct bytes){NULL, 0},
+                        ZK_PERSISTENT, on_list_made, op);
     } else {
         op_fail(op, result->err, "The change was written, but brokers were not notified.");
     }

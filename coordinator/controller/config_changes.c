@@ -34,9 +34,10 @@ struct config_changes {
     struct loop *loop;
     struct config_changes_host *host;
     struct zk_calls calls;
-    struct list jobs;  /* reads under way, freed when the session ends */
-    int64_t last_seen; /* number of the newest notification that was handled */
-    struct list seen;  /* of struct seen, in the order they were read */
+    struct list jobs;   /* reads under way, freed when the session ends */
+    int64_t list_czxid; /* the list of notifications; 0: none yet */
+    int64_t last_seen;  /* number of the newest notification that was handled */
+    struct list seen;   /* of struct seen, in the order they were read */
     int32_t seen_count;
     bool reading; /* the list of notifications */
     bool read_again;
@@ -256,14 +257,30 @@ static int64_t number_of(struct str name)
     return *end == '\0' && number >= 0 ? number : -1;
 }
 
+static void forget_all(struct config_changes *changes)
+{
+    changes->last_seen = -1;
+    while (!list_empty(&changes->seen)) {
+        forget_first(changes);
+    }
+}
+
 static void read_notifications(struct config_changes *changes);
+
+static void list_read(struct config_changes *changes)
+{
+    changes->reading = false;
+    if (changes->read_again) {
+        changes->read_again = false;
+        read_notifications(changes);
+    }
+}
 
 static void on_notifications(void *arg, const struct zk_result *result, bool repeated)
 {
     struct config_changes *changes = arg;
     int64_t newest = changes->last_seen;
     (void)repeated;
-    changes->reading = false;
     for (int32_t i = 0; i < result->children_count; i++) {
         int64_t number = number_of(result->children[i]);
         if (number > changes->last_seen) {
@@ -276,10 +293,23 @@ static void on_notifications(void *arg, const struct zk_result *result, bool rep
         }
     }
     changes->last_seen = newest;
-    if (changes->read_again) {
-        changes->read_again = false;
-        read_notifications(changes);
+    list_read(changes);
+}
+
+/* In a list that was removed and made again numbers begin anew. */
+static void on_list(void *arg, const struct zk_result *result, bool repeated)
+{
+    struct config_changes *changes = arg;
+    (void)repeated;
+    if (result->err != ERR_OK) {
+        list_read(changes); /* it is watched: we come back when it is made */
+        return;
     }
+    if (changes->list_czxid != result->stat.czxid) {
+        changes->list_czxid = result->stat.czxid;
+        forget_all(changes);
+    }
+    zk_calls_children(&changes->calls, PATH_CONFIG_CHANGES, true, on_notifications, changes);
 }
 
 static void read_notifications(struct config_changes *changes)
@@ -289,7 +319,7 @@ static void read_notifications(struct config_changes *changes)
         return;
     }
     changes->reading = true;
-    zk_calls_children(&changes->calls, PATH_CONFIG_CHANGES, true, on_notifications, changes);
+    zk_calls_exists(&changes->calls, PATH_CONFIG_CHANGES, true, on_list, changes);
 }
 
 /* ---- Life. */
@@ -309,8 +339,7 @@ struct config_changes *config_changes_new(struct loop *loop, struct config_chang
 void config_changes_start(struct config_changes *changes, struct zk *zk)
 {
     zk_calls_set_session(&changes->calls, zk);
-    changes->last_seen = -1;
-    /* First the watch, then everything: a change in between is heard of. */
+    /* What changes in between is notified of, and all notifications are read. */
     read_notifications(changes);
     load_all(changes);
 }
@@ -327,9 +356,8 @@ void config_changes_session_lost(struct config_changes *changes)
             fn(arg, ERR_ZK_SESSION_EXPIRED);
         }
     }
-    while (!list_empty(&changes->seen)) {
-        forget_first(changes); /* the next session reads them again */
-    }
+    changes->list_czxid = 0; /* the next session reads all again */
+    forget_all(changes);
     changes->reading = false;
     changes->read_again = false;
     changes->loading = false;

@@ -129,3 +129,19 @@ Test(admin, a_topic_of_which_nobody_knows_who_made_it_is_not_said_to_be_anothers
         bench_fini(&b);
     }
 }
+
+Test(admin, makes_the_list_of_notifications_where_it_was_removed)
+{
+    /* The change was written, and no broker heard of it. */
+    struct bench b;
+    struct znode_config config = {0};
+    bench_init(&b, "/none");
+    admin_set_session(b.admin, b.client.zk);
+    admin_write_config(b.admin, "topics", STR("a"), &config, ADMIN_VERSION_ANY, on_done, &b);
+    run(&b.w);
+    cr_assert_eq(b.answers, 1);
+    cr_assert_eq(b.err, ERR_OK, "%s", err_name(b.err));
+    cr_assert_not_null(
+        strstr(node_text(&b.w, PATH_CONFIG_CHANGES "/config_change_0000000000"), "topics/a"));
+    bench_fini(&b);
+}

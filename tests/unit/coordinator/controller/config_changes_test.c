@@ -242,3 +242,52 @@ Test(config_changes, old_notifications_are_removed_at_the_start)
     listener_fini(&l);
     world_fini(&w);
 }
+
+/* Its numbers begin again. Until the next session no change was heard of: the watch had gone with
+ * the node, and the numbers were smaller than those that had been seen. */
+Test(config_changes, are_heard_of_when_their_node_was_removed_and_made_again)
+{
+    for (int at_once = 0; at_once <= 1; at_once++) {
+        struct world w;
+        struct listener l;
+        world_with_config(&w);
+        listener_init(&l, &w);
+        start(&w, &l);
+        notify(&w, 8, "topics/x");
+        run(&w);
+        zk_mem_poke_remove(w.mem, "/config/changes/config_change_0000000008");
+        zk_mem_poke_remove(w.mem, "/config/changes");
+        if (!at_once) {
+            run(&w);
+        }
+        zk_mem_poke(w.mem, "/config/changes", "");
+        if (!at_once) {
+            run(&w);
+        }
+        buf_clear(&l.told);
+        notify(&w, 0, "topics/t");
+        run(&w);
+        expect_told(&l, "topics t a=1;");
+        notify(&w, 1, "topics/x");
+        run(&w);
+        expect_told(&l, "topics x gone;");
+        listener_fini(&l);
+        world_fini(&w);
+    }
+}
+
+Test(config_changes, are_heard_of_when_their_node_is_made_after_the_session_began)
+{
+    struct world w;
+    struct listener l;
+    world_with_config(&w);
+    zk_mem_poke_remove(w.mem, "/config/changes");
+    listener_init(&l, &w);
+    start(&w, &l);
+    buf_clear(&l.told);
+    notify(&w, 0, "topics/t"); /* makes it */
+    run(&w);
+    expect_told(&l, "topics t a=1;");
+    listener_fini(&l);
+    world_fini(&w);
+}
