@@ -72,6 +72,11 @@ enum { PRODUCE_DETAILS_MAX = 1000 };
  */
 enum { REQUEST_DECODED_MAX_BYTES = 32 * 1024 * 1024 };
 
+/* What the compressed batches of one produce request may take when they are decompressed to be
+ * looked at or made anew, one after the other: each takes milliseconds of the loop for some
+ * kilobytes. Beyond, they are refused with MESSAGE_TOO_LARGE. */
+enum { PRODUCE_INFLATED_MAX_BYTES = 256 * 1024 * 1024 };
+
 /* Batches of one produce request that are made anew, because their topics want another codec, in
  * memory: they can be a thousand times as large as they came, and all are there at once. Charged to
  * the budget, too. Further ones are refused with MESSAGE_TOO_LARGE. */

@@ -46,6 +46,7 @@ struct produce_op {
     int32_t details;     /* refused batches of which is said what is wrong */
     bool appending;      /* the client has been told that it must wait for them */
     int64_t rebuilt_bytes;
+    size_t inflated_bytes;
     struct wait_op wait;
     bool waiting;
 };
@@ -285,14 +286,28 @@ static void on_appended(struct part_call *call)
     op_settle(item->op);
 }
 
-static enum err item_rebuild(struct produce_item *item, const struct batch_rules *rules,
+/* So much has been decompressed; what is left bounds the next batch. */
+static void count_inflated(struct produce_op *op, size_t bytes, struct batch_rules *rules)
+{
+    op->inflated_bytes += bytes;
+    size_t left = op->inflated_bytes < PRODUCE_INFLATED_MAX_BYTES
+                      ? PRODUCE_INFLATED_MAX_BYTES - op->inflated_bytes
+                      : 0;
+    if (rules->inflated_bytes_max > left) {
+        rules->inflated_bytes_max = left;
+    }
+}
+
+static enum err item_rebuild(struct produce_item *item, struct batch_rules *rules,
                              struct bytes *records)
 {
     struct produce_op *op = item->op;
+    size_t inflated;
     if (op->rebuilt_bytes >= PRODUCE_REBUILT_MAX_BYTES) {
         return ERR_MESSAGE_TOO_LARGE;
     }
-    enum err err = batch_rebuild(*records, rules, &item->rebuilt);
+    enum err err = batch_rebuild(*records, rules, &item->rebuilt, &inflated);
+    count_inflated(op, inflated, rules);
     if (err == ERR_OK) {
         *records = (struct bytes){item->rebuilt.data, item->rebuilt.size};
         op->rebuilt_bytes += (int64_t)item->rebuilt.capacity;
@@ -304,7 +319,7 @@ static enum err item_rebuild(struct produce_item *item, const struct batch_rules
 /* What the topic wants otherwise than the producer sent it: another codec, a max timestamp that is
  * true. */
 static enum err item_fix(struct produce_item *item, const struct record_error *detail,
-                         const struct batch_rules *rules, struct bytes *records)
+                         struct batch_rules *rules, struct bytes *records)
 {
     if (detail->fix == BATCH_FIX_MAX_TIMESTAMP) {
         batch_patch_max_timestamp((uint8_t *)(uintptr_t)records->data, detail->max_timestamp_ms);
@@ -332,7 +347,9 @@ static enum err item_check(struct req *req, struct produce_item *item, struct pa
     struct record_error detail;
     part_batch_rules(part, loop_wall_ms(req->netloop->loop), &rules);
     rules.zstd_allowed = req->version >= ZSTD_VERSION_MIN;
+    count_inflated(op, 0, &rules);
     enum err err = batch_validate_produce(*records, &rules, &item->append.header, &detail);
+    count_inflated(op, detail.inflated_bytes, &rules);
     if (err == ERR_OK) {
         err = item_fix(item, &detail, &rules, records);
     }

@@ -195,6 +195,7 @@ struct record_error {
     /* For accepted batches. */
     enum batch_fix fix;
     int64_t max_timestamp_ms; /* of the records; the header's where they were not walked */
+    size_t inflated_bytes;    /* memory that decompressing took, for whoever does it often */
     /* For refused ones: a sentence for the client, and, for ERR_INVALID_RECORD and
      * ERR_INVALID_TIMESTAMP, the records that are to blame, by their index in the batch. `count` is
      * 0 where the batch as a whole is. */
@@ -247,6 +248,7 @@ void record_error_text(const struct record_error *detail, int32_t i,
  * records, and length and CRC fit. For batches that passed batch_validate_produce().
  * ERR_INVALID_RECORD: records malformed (they may not have been walked before),
  * ERR_MESSAGE_TOO_LARGE: larger than rules->inflated_bytes_max on the way or rules->size_bytes_max
- * after it. On an error nothing was appended. */
+ * after it. On an error nothing was appended. `inflated_bytes`, unless NULL, gets the memory that
+ * decompressing took, in any case. */
 MUST_USE enum err batch_rebuild(struct bytes batch, const struct batch_rules *rules,
-                                struct buf *out);
+                                struct buf *out, size_t *inflated_bytes);

@@ -60,7 +60,8 @@ static enum err put_rebuilt(struct batch_header header, const struct rewrite *re
     return err;
 }
 
-enum err batch_rebuild(struct bytes batch, const struct batch_rules *rules, struct buf *out)
+enum err batch_rebuild(struct bytes batch, const struct batch_rules *rules, struct buf *out,
+                       size_t *inflated_bytes)
 {
     struct buf inflated = {0};
     struct rewrite rewrite = {0};
@@ -71,6 +72,9 @@ enum err batch_rebuild(struct bytes batch, const struct batch_rules *rules, stru
     }
     if (err == ERR_OK) {
         err = put_rebuilt(it.header, &rewrite, it.records, rules, out);
+    }
+    if (inflated_bytes != NULL) {
+        *inflated_bytes = inflated.capacity;
     }
     buf_fini(&rewrite.records);
     buf_fini(&inflated);

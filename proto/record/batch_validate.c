@@ -369,6 +369,7 @@ static enum err check_compressed(const struct batch_header *header, struct bytes
     } else {
         err = check_records(header, (struct bytes){inflated.data, inflated.size}, rules, detail);
     }
+    detail->inflated_bytes = inflated.capacity; /* its size is 0 where that failed at last */
     buf_fini(&inflated);
     return err;
 }
@@ -383,6 +384,7 @@ enum err batch_validate_produce(struct bytes records, const struct batch_rules *
 {
     detail->fix = BATCH_FIX_NONE;
     detail->max_timestamp_ms = BATCH_NONE;
+    detail->inflated_bytes = 0;
     detail->message[0] = '\0';
     detail->count = 0;
     detail->total = 0;

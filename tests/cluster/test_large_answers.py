@@ -151,6 +151,22 @@ def test_of_refused_batches_only_so_many_are_explained(broker):
     assert explained == [True] * 1000 + [False] * 99000
 
 
+def test_batches_that_decompress_to_a_thousand_times_their_size_do_not_hold_a_loop(broker):
+    """Only to be looked at, as those of a compacted topic are: each takes tens of milliseconds for its kilobytes, and a
+    request may hold thousands."""
+    wanted = {"name": "compacted", "num_partitions": 1, "replication_factor": 1,
+              "configs": [{"name": "cleanup.policy", "value": "compact"}]}
+    assert broker.call("CreateTopics", {"timeout_ms": 30000, "topics": [wanted]})["topics"][0]["error_code"] == 0
+    batch = records.make_batch([(None, b"0" * 16000000)], codec="gzip")
+    question = {"acks": 1, "timeout_ms": 30000,
+                "topic_data": [{"name": "compacted", "partition_data": [{"index": 0, "records": batch}] * 60}]}
+    answer = broker.call("Produce", question, 9, seconds=60)
+    errors = [wire.error_name(p["error_code"]) for p in answer["responses"][0]["partition_responses"]]
+    looked = errors.count("INVALID_RECORD")
+    assert errors == ["INVALID_RECORD"] * looked + ["MESSAGE_TOO_LARGE"] * (60 - looked)
+    assert 8 <= looked <= 16
+
+
 def test_members_with_ninety_megabytes_each_are_refused_when_there_are_too_many(broker):
     """What a member says of itself is kept for minutes, and was for any number of them."""
     errors = []

@@ -85,7 +85,7 @@ static void check_accepted(struct bytes batch, const struct batch_rules *rules,
     must(err == ERR_OK || !walked);
 
     struct buf rebuilt = {0};
-    enum err rebuild_err = batch_rebuild(batch, rules, &rebuilt);
+    enum err rebuild_err = batch_rebuild(batch, rules, &rebuilt, NULL);
     if (rebuild_err == ERR_OK) {
         struct bytes out = {rebuilt.data, rebuilt.size};
         struct batch_header again;

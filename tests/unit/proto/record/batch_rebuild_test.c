@@ -27,7 +27,7 @@ Test(batch_rebuild, recompresses_between_all_codecs)
             buf_put_text(&rebuilt, "before");
             rules.codec = to;
             rules.deep = true;
-            EXPECT_OK(batch_rebuild(bytes_of(&batch), &rules, &rebuilt));
+            EXPECT_OK(batch_rebuild(bytes_of(&batch), &rules, &rebuilt, NULL));
             struct bytes out = {rebuilt.data + 6, rebuilt.size - 6};
             EXPECT_OK(batch_validate_produce(out, &rules, &header, &detail));
             cr_assert_eq(detail.fix, BATCH_FIX_NONE);
@@ -77,7 +77,7 @@ Test(batch_rebuild, makes_offsets_consecutive)
     struct record a, b;
     struct record_header header;
     put_gappy(&batch);
-    EXPECT_OK(batch_rebuild(bytes_of(&batch), &rules, &rebuilt));
+    EXPECT_OK(batch_rebuild(bytes_of(&batch), &rules, &rebuilt, NULL));
     EXPECT_OK(batch_check_crc(bytes_of(&rebuilt)));
     EXPECT_OK(record_iter_init(&it, bytes_of(&rebuilt), 10000, &inflated));
     cr_assert_eq(batch_codec(&it.header), COMPRESS_GZIP);
@@ -107,17 +107,17 @@ Test(batch_rebuild, bounds_what_it_reads_and_writes)
     struct buf rebuilt = {0};
     put_batch(&batch, COMPRESS_ZSTD, 100);
     rules.codec = COMPRESS_NONE;
-    EXPECT_OK(batch_rebuild(bytes_of(&batch), &rules, &rebuilt));
+    EXPECT_OK(batch_rebuild(bytes_of(&batch), &rules, &rebuilt, NULL));
     size_t size = rebuilt.size;
     buf_clear(&rebuilt);
     rules.size_bytes_max = size - 1;
-    EXPECT_ERR(batch_rebuild(bytes_of(&batch), &rules, &rebuilt), ERR_MESSAGE_TOO_LARGE);
+    EXPECT_ERR(batch_rebuild(bytes_of(&batch), &rules, &rebuilt, NULL), ERR_MESSAGE_TOO_LARGE);
     cr_assert_eq(rebuilt.size, 0);
     rules.size_bytes_max = size;
     rules.inflated_bytes_max = size - BATCH_HEADER_SIZE - 1;
-    EXPECT_ERR(batch_rebuild(bytes_of(&batch), &rules, &rebuilt), ERR_MESSAGE_TOO_LARGE);
+    EXPECT_ERR(batch_rebuild(bytes_of(&batch), &rules, &rebuilt, NULL), ERR_MESSAGE_TOO_LARGE);
     rules.inflated_bytes_max++;
-    EXPECT_OK(batch_rebuild(bytes_of(&batch), &rules, &rebuilt));
+    EXPECT_OK(batch_rebuild(bytes_of(&batch), &rules, &rebuilt, NULL));
     buf_fini(&batch);
     buf_fini(&rebuilt);
 }
@@ -130,11 +130,11 @@ Test(batch_rebuild, refuses_malformed_records)
     put_batch(&batch, COMPRESS_LZ4, 3);
     be32_put(batch.data + BATCH_AT_RECORD_COUNT, 4);
     rules.codec = COMPRESS_NONE;
-    EXPECT_ERR(batch_rebuild(bytes_of(&batch), &rules, &rebuilt), ERR_INVALID_RECORD);
+    EXPECT_ERR(batch_rebuild(bytes_of(&batch), &rules, &rebuilt, NULL), ERR_INVALID_RECORD);
     be32_put(batch.data + BATCH_AT_RECORD_COUNT, 2);
-    EXPECT_ERR(batch_rebuild(bytes_of(&batch), &rules, &rebuilt), ERR_INVALID_RECORD);
+    EXPECT_ERR(batch_rebuild(bytes_of(&batch), &rules, &rebuilt, NULL), ERR_INVALID_RECORD);
     batch.data[BATCH_HEADER_SIZE] ^= 0xff;
-    EXPECT_ERR(batch_rebuild(bytes_of(&batch), &rules, &rebuilt), ERR_INVALID_RECORD);
+    EXPECT_ERR(batch_rebuild(bytes_of(&batch), &rules, &rebuilt, NULL), ERR_INVALID_RECORD);
     cr_assert_eq(rebuilt.size, 0);
     buf_fini(&batch);
     buf_fini(&rebuilt);

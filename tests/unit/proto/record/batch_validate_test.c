@@ -385,7 +385,7 @@ Test(batch_validate, refuses_records_that_decompress_to_nothing)
     EXPECT_OK(record_iter_init(&it, bytes_of(&batch), 100, &inflated));
     cr_assert_not(record_iter_next(&it, &record));
     EXPECT_ERR(record_iter_end(&it), ERR_CORRUPT);
-    EXPECT_ERR(batch_rebuild(bytes_of(&batch), &rules, &inflated), ERR_INVALID_RECORD);
+    EXPECT_ERR(batch_rebuild(bytes_of(&batch), &rules, &inflated, NULL), ERR_INVALID_RECORD);
     buf_fini(&inflated);
 }
 
