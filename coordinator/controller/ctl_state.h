@@ -101,6 +101,7 @@ struct ctl_move {
     bool writing;                    /* the topic's node, with `next` in it */
     bool keep;    /* too few that are complete would be left: they stay, to be removed later */
     bool renewed; /* the goal is another one than that which is being written */
+    bool refused; /* ZooKeeper did not take it, and will not: it is given up, unless renewed */
     struct ctl_assignment next; /* own memory */
 };
 
@@ -491,6 +492,8 @@ bool ctl_reassign_ready(const struct ctl_part *part);
 /* It is being written from now on; what is, until ctl_reassign_written(). */
 const struct ctl_assignment *ctl_reassign_begin(struct ctl *ctl, struct ctl_part *part);
 void ctl_reassign_written(struct ctl *ctl, struct ctl_part *part);
+/* ZooKeeper does not take it; given up when the node, which is read now, has not got it. */
+void ctl_reassign_refused(struct ctl_part *part);
 
 /* ---- reassign_write.c: the nodes of topics, written for reassignments; copies that must go. */
 

@@ -277,6 +277,7 @@ void ctl_reassign_start(struct ctl *ctl, struct ctl_part *part, enum ctl_goal go
     move->target = own_copy(target);
     move->asked = item;
     move->renewed = move->writing; /* R3 */
+    move->refused = false;
     ctl_part_touch(ctl, part);
 }
 
@@ -341,6 +342,12 @@ bool ctl_reassign_ready(const struct ctl_part *part)
 {
     return part->move != NULL && !part->move->writing && part->busy == CTL_PART_IDLE &&
            !part->broken && fits(part);
+}
+
+void ctl_reassign_refused(struct ctl_part *part)
+{
+    must(part->move->writing);
+    part->move->refused = !part->move->renewed && part->move->goal != CTL_GOAL_FINISH;
 }
 
 const struct ctl_assignment *ctl_reassign_begin(struct ctl *ctl, struct ctl_part *part)
@@ -446,6 +453,14 @@ void ctl_reassign_refresh(struct ctl *ctl, struct ctl_part *part,
     if (resolved) {
         assignment_free(&part->move->next);
         part->move->writing = false;
+        ctl_part_touch(ctl, part);
+    }
+    if (resolved && part->move->refused) {
+        ctl_note(ctl, true, "reassignment given up, ZooKeeper does not take it: tp=%.*s-%d",
+                 STR_ARG(part->topic->name), part->index);
+        ctl_reassign_fail(ctl, part, ERR_UNKNOWN_SERVER_ERROR,
+                          "ZooKeeper does not take the topic's node with this assignment; most "
+                          "likely it is larger than its jute.maxbuffer.");
     }
     if (!same_assignment(&read, &now)) {
         ctl_assign(ctl, part, &read);

@@ -483,6 +483,44 @@ Test(ctl_reassign, lost_answer_of_a_write_that_happened)
     bench_fini(&b);
 }
 
+/* What makes the node larger than ZooKeeper takes was written again and again, once a second, and
+ * whoever had asked for it was never told. */
+Test(ctl_reassign, that_zookeeper_does_not_take_is_given_up)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_settled(&b);
+    ask(&b, "t", 0, (const int[]){2, 3, 4}, 3);
+    wrote(&b, id_of(&b, CTL_WRITE_TOPIC, 0), ERR_ZK_OTHER, -1);
+    expect(&b, "READ_TOPIC t\n");
+    node_is(&b, (struct line){.replicas = {1, 2, 3}}, 0, (struct state_spec){1, 5, 7, {1, 2, 3}});
+    expect_in(&b, "REASSIGNED id=99 error=NONE t-0:UNKNOWN_SERVER_ERROR\n");
+    cr_assert(!has_cmd(&b, CTL_WRITE_TOPIC));
+    cr_assert_eq(ctl_count(b.ctl).reassigning, 0);
+    settle(&b);
+    start_moving(&b); /* another time it may be taken */
+    cr_assert_eq(ctl_count(b.ctl).reassigning, 1);
+    bench_fini(&b);
+}
+
+/* The end of a reassignment is not given up: nobody would ask for it. */
+Test(ctl_reassign, whose_end_zookeeper_does_not_take_is_tried_again)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_settled(&b);
+    start_moving(&b);
+    alter(&b, 1, 6, 8, (const int[]){1, 2, 3, 4}, 4);
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_OK, 9);
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_OK, 10);
+    uint64_t node = id_of(&b, CTL_WRITE_TOPIC, 0);
+    settle(&b);
+    wrote(&b, node, ERR_ZK_OTHER, -1);
+    node_is(&b, (struct line){{2, 3, 4, 1}, {4}, {1}}, 1, (struct state_spec){2, 7, 10, {2, 3, 4}});
+    expect_in(&b, "WRITE_TOPIC t 0:[2,3,4] v=1\n");
+    bench_fini(&b);
+}
+
 /* Deposed with a request under way: it is told so. The next controller finds what was written. */
 Test(ctl_reassign, deposed_while_being_written)
 {
