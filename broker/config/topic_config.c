@@ -153,17 +153,19 @@ struct builder {
     const struct config *config;
     const struct config_pair *overrides;
     int count;
-    char text[64];
+    char scratch[32];
 };
 
-/* In the builder until the next call; what is longer than any word or number is cut. */
+/* There may be blanks around it, and it may be as long as it likes. Until the next call. */
 static const char *text_of(struct builder *b, enum topic_key key)
 {
-    char scratch[32];
-    const char *value =
-        topic_config_value(b->config, b->overrides, b->count, key, scratch, sizeof(scratch), NULL);
-    snprintf(b->text, sizeof(b->text), "%.*s", STR_ARG(config_trim(str_of(value))));
-    return b->text;
+    return topic_config_value(b->config, b->overrides, b->count, key, b->scratch,
+                              sizeof(b->scratch), NULL);
+}
+
+static bool word_is(struct builder *b, enum topic_key key, const char *word)
+{
+    return str_is(config_trim(str_of(text_of(b, key))), word);
 }
 
 static int64_t long_of(struct builder *b, enum topic_key key)
@@ -185,7 +187,7 @@ static void build_compression(struct builder *b, struct topic_config *out)
     out->compression_codec = TOPIC_CODEC_PRODUCER;
     out->compression_level = INT32_MIN;
     for (int i = 0; i < 5; i++) {
-        if (strcmp(text_of(b, TOPIC_compression_type), names[i]) == 0) {
+        if (word_is(b, TOPIC_compression_type, names[i])) {
             out->compression_codec = i;
             if (levels[i] != TOPIC_KEY_COUNT) {
                 out->compression_level = (int32_t)long_of(b, levels[i]);
@@ -228,9 +230,8 @@ void topic_config_build(const struct config *config, const struct config_pair *o
     const char *policy = text_of(&b, TOPIC_cleanup_policy);
     out->cleanup_policy = (strstr(policy, "delete") != NULL ? TOPIC_CLEANUP_DELETE : 0) |
                           (strstr(policy, "compact") != NULL ? TOPIC_CLEANUP_COMPACT : 0);
-    out->message_timestamp_type =
-        strcmp(text_of(&b, TOPIC_message_timestamp_type), "LogAppendTime") == 0
-            ? TOPIC_LOG_APPEND_TIME
-            : TOPIC_CREATE_TIME;
+    out->message_timestamp_type = word_is(&b, TOPIC_message_timestamp_type, "LogAppendTime")
+                                      ? TOPIC_LOG_APPEND_TIME
+                                      : TOPIC_CREATE_TIME;
     build_compression(&b, out);
 }

@@ -103,6 +103,23 @@ Test(topic_config, a_topics_own_value_beats_the_brokers_and_that_the_default)
     cr_expect_eq(config.cleanup_policy, TOPIC_CLEANUP_DELETE | TOPIC_CLEANUP_COMPACT);
 }
 
+/* A value was cut after 63 bytes: a topic to compact was one to delete from, a timeout was 0. */
+Test(topic_config, a_long_value_is_read_whole)
+{
+    static const char zeros[] = "00000000000000000000000000000000000000000000000000000000000000005";
+    static const char list[] =
+        "delete,delete,delete,delete,delete,delete,delete,delete,delete,compact";
+    struct topic_config config;
+    build(NULL, NULL, "cleanup.policy", list, &config);
+    cr_expect_eq(config.cleanup_policy, TOPIC_CLEANUP_DELETE | TOPIC_CLEANUP_COMPACT);
+    build(NULL, NULL, "retention.ms", zeros, &config);
+    cr_expect_eq(config.retention_ms, 5);
+    build("log.retention.ms", zeros, NULL, NULL, &config);
+    cr_expect_eq(config.retention_ms, 5);
+    build(NULL, NULL, "compression.type", " \t zstd \n", &config);
+    cr_expect_eq(config.compression_codec, 4);
+}
+
 Test(topic_config, a_stored_value_that_does_not_check_is_left_out)
 {
     struct topic_config config;
