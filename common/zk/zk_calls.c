@@ -35,6 +35,7 @@ struct call {
     zk_call_fn *fn;
     void *arg;
     int32_t lost; /* attempts that were */
+    bool once;
     bool in_flight;
     struct loop_timer retry;
     struct loop_task refuse; /* made without a session */
@@ -90,7 +91,7 @@ static void call_on_result(void *arg, const struct zk_result *result)
         call_free(call);
         return;
     }
-    if (result->err != ERR_ZK_CONNECTION_LOSS) {
+    if (result->err != ERR_ZK_CONNECTION_LOSS || call->once) {
         call_finish(call, result);
         return;
     }
@@ -267,10 +268,11 @@ void zk_calls_remove(struct zk_calls *calls, const char *path, int32_t version, 
     call_start(call);
 }
 
-void zk_calls_multi(struct zk_calls *calls, const struct zk_op *ops, int32_t count, zk_call_fn *fn,
-                    void *arg)
+static void start_multi(struct zk_calls *calls, const struct zk_op *ops, int32_t count, bool once,
+                        zk_call_fn *fn, void *arg)
 {
     struct call *call = call_new(calls, CALL_MULTI, "", fn, arg);
+    call->once = once;
     must(count > 0);
     call->ops = arena_array(&call->arena, struct zk_op, (size_t)count);
     call->ops_count = count;
@@ -280,4 +282,15 @@ void zk_calls_multi(struct zk_calls *calls, const struct zk_op *ops, int32_t cou
         call->ops[i].data = copy_bytes(&call->arena, ops[i].data);
     }
     call_start(call);
+}
+
+void zk_calls_multi(struct zk_calls *calls, const struct zk_op *ops, int32_t count, zk_call_fn *fn,
+                    void *arg)
+{
+    start_multi(calls, ops, count, false, fn, arg);
+}
+
+void zk_calls_once(struct zk_calls *calls, const struct zk_op *op, zk_call_fn *fn, void *arg)
+{
+    start_multi(calls, op, 1, true, fn, arg);
 }

@@ -4,7 +4,8 @@
  * that: ask again as soon as the connection is back. These wrappers do, with a pause of
  * ZK_CALLS_RETRY_MS, for ever; every other result ends the call. A change that is repeated may meet
  * its own earlier success (ERR_EXISTS, ERR_ZK_BAD_VERSION, ERR_NOT_FOUND): `repeated` tells, and
- * the caller decides, usually by reading.
+ * the caller decides, usually by reading. Where a repeated one might hit what somebody else has
+ * made meanwhile, there is zk_calls_once().
  *
  * Except what may be too large: ZooKeeper does not answer a request beyond its jute.maxbuffer
  * (0xfffff bytes unless set) but ends the connection, and with it whatever else is under way. A
@@ -64,3 +65,7 @@ void zk_calls_remove(struct zk_calls *calls, const char *path, int32_t version, 
                      void *arg);
 void zk_calls_multi(struct zk_calls *calls, const struct zk_op *ops, int32_t count, zk_call_fn *fn,
                     void *arg);
+
+/* A change that is not repeated, for between the attempts somebody may make anew what it is meant
+ * for: ERR_ZK_CONNECTION_LOSS is told at once, and the caller looks. */
+void zk_calls_once(struct zk_calls *calls, const struct zk_op *op, zk_call_fn *fn, void *arg);

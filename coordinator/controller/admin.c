@@ -32,6 +32,8 @@ struct op {
     struct uuid topic_id;
     struct bytes topic_data;
     bool config_exists;
+    /* delete_topic */
+    int64_t topic_czxid; /* that we tried to mark; 0: none yet */
     /* create_partitions */
     int32_t count_before;
     struct znode_ids *replicas;
@@ -204,12 +206,16 @@ void admin_create_topic(struct admin *admin, const struct admin_topic *topic, ad
 
 /* ---- Deleting a topic. */
 
+static void look_and_mark(struct op *op);
+
 static void on_marked(void *arg, const struct zk_result *result, bool repeated)
 {
     struct op *op = arg;
     (void)repeated;
     if (result->err == ERR_OK || result->err == ERR_EXISTS) {
         op_done(op);
+    } else if (result->err == ERR_ZK_CONNECTION_LOSS) {
+        look_and_mark(op);
     } else {
         op_fail(op, result->err, "ZooKeeper refused the deletion.");
     }
@@ -218,14 +224,27 @@ static void on_marked(void *arg, const struct zk_result *result, bool repeated)
 static void on_topic_to_delete(void *arg, const struct zk_result *result, bool repeated)
 {
     struct op *op = arg;
+    bool tried = op->topic_czxid != 0;
+    bool gone = result->err == ERR_NOT_FOUND ||
+                (result->err == ERR_OK && result->stat.czxid != op->topic_czxid);
     (void)repeated;
-    if (result->err == ERR_OK) {
-        zk_calls_create(&op->admin->calls, path_delete_topic(&op->arena, op->name),
-                        (struct bytes){NULL, 0}, ZK_PERSISTENT, on_marked, op);
+    if (tried && gone) {
+        op_done(op); /* by a lost attempt of ours; another topic of that name is not meant */
+    } else if (result->err == ERR_OK) {
+        const char *mark = path_delete_topic(&op->arena, op->name);
+        struct zk_op make = {ZK_OP_CREATE, mark, {NULL, 0}, 0, ZK_PERSISTENT};
+        op->topic_czxid = result->stat.czxid;
+        zk_calls_once(&op->admin->calls, &make, on_marked, op);
     } else {
         op_fail(op, result->err == ERR_NOT_FOUND ? ERR_UNKNOWN_TOPIC_OR_PARTITION : result->err,
                 "This server does not host this topic-partition.");
     }
+}
+
+static void look_and_mark(struct op *op)
+{
+    zk_calls_exists(&op->admin->calls, path_topic(&op->arena, op->name), false, on_topic_to_delete,
+                    op);
 }
 
 void admin_delete_topic(struct admin *admin, struct str topic, admin_done_fn *fn, void *arg)
@@ -233,7 +252,7 @@ void admin_delete_topic(struct admin *admin, struct str topic, admin_done_fn *fn
     struct op *op = op_new(admin, arg);
     op->done = fn;
     op->name = arena_str(&op->arena, topic);
-    zk_calls_exists(&admin->calls, path_topic(&op->arena, topic), false, on_topic_to_delete, op);
+    look_and_mark(op);
 }
 
 /* ---- A log directory failed: a notification, which the controller reads and removes. */

@@ -111,6 +111,36 @@ static void delete_more(struct ctl_task *task)
     zk_calls_multi(&task->io->calls, ops, DELETES_PER_MULTI + 1, on_deleted, task);
 }
 
+static void on_mark_made(void *arg, const struct zk_result *result, bool repeated)
+{
+    struct ctl_task *task = arg;
+    enum err err = ctl_io_write_err(result);
+    (void)repeated;
+    if (err == ERR_EXISTS) {
+        raise_mark(task); /* by a lost attempt, or by somebody else */
+    } else if (err != ERR_OK && err != ERR_NOT_FOUND) {
+        ctl_task_wrote(task, err, 0);
+    } else {
+        task->with_mark = err == ERR_OK; /* else there is not even a place for marks */
+        task->with_config = false;
+        task->mark_version = task->with_mark ? result->results[2].stat.version : -1;
+        delete_more(task);
+    }
+}
+
+/* Taken away by hand while there are nodes to be deleted yet. By it alone the last transaction,
+ * when it is repeated, tells the topic that it deleted from one that was made since. */
+static void make_mark(struct ctl_task *task)
+{
+    const char *path = path_delete_topic(&task->arena, task->topic);
+    struct zk_op ops[] = {
+        ctl_io_fence(task->io),
+        {ZK_OP_CREATE, path, {NULL, 0}, 0, ZK_PERSISTENT},
+        {ZK_OP_SET, path, {NULL, 0}, 0, 0}, /* a version that only we make */
+    };
+    zk_calls_multi(&task->io->calls, ops, 3, on_mark_made, task);
+}
+
 static void on_mark_raised(void *arg, const struct zk_result *result, bool repeated)
 {
     struct ctl_task *task = arg;
@@ -118,6 +148,10 @@ static void on_mark_raised(void *arg, const struct zk_result *result, bool repea
     (void)repeated; /* written twice it has a version of ours, too */
     if (err != ERR_OK && err != ERR_NOT_FOUND) {
         ctl_task_wrote(task, err, 0);
+        return;
+    }
+    if (err == ERR_NOT_FOUND && task->paths_count > task->deleted) {
+        make_mark(task);
         return;
     }
     task->with_mark = err == ERR_OK;

@@ -399,11 +399,21 @@ static void refuse_duplicate(struct registration *reg, const struct zk_result *r
     refuse(reg, ERR_DUPLICATE_BROKER_REGISTRATION, text);
 }
 
+/* Not repeated: whoever waits for our id registers as soon as the node is gone. */
+static void remove_node(struct registration *reg, zk_call_fn *fn)
+{
+    zk_calls_once(&reg->calls, &(struct zk_op){ZK_OP_DELETE, reg->path, {NULL, 0}, -1, 0}, fn, reg);
+}
+
 static void on_old_removed(void *arg, const struct zk_result *result, bool repeated)
 {
     struct registration *reg = arg;
-    (void)result, (void)repeated;
-    create(reg);
+    (void)repeated;
+    if (result->err == ERR_ZK_CONNECTION_LOSS) {
+        look(reg); /* it may be another's by now */
+    } else {
+        create(reg);
+    }
 }
 
 static void on_holder(void *arg, const struct zk_result *result, bool repeated)
@@ -419,7 +429,7 @@ static void on_holder(void *arg, const struct zk_result *result, bool repeated)
         registered(reg, result->stat.czxid);
     } else if (result->stat.ephemeral_owner == reg->previous_session) {
         /* Our own, of a session that has expired: ZooKeeper is late with its removal. */
-        zk_calls_remove(&reg->calls, reg->path, -1, on_old_removed, reg);
+        remove_node(reg, on_old_removed);
     } else if (reg->holder_session == result->stat.ephemeral_owner &&
                loop_now_ms(reg->loop) >= reg->deadline_ms) {
         refuse_duplicate(reg, result);
@@ -587,16 +597,30 @@ void registration_session_lost(struct registration *reg)
     reg->state = REG_IDLE;
 }
 
+static void on_left_node(void *arg, const struct zk_result *result, bool repeated)
+{
+    struct registration *reg = arg;
+    (void)repeated;
+    if (result->err == ERR_OK &&
+        result->stat.ephemeral_owner == reg->zk->ops->session_id(reg->zk)) {
+        registration_withdraw(reg);
+    }
+}
+
 /* The end of the session will remove the node if this could not. */
 static void on_withdrawn(void *arg, const struct zk_result *result, bool repeated)
 {
-    (void)arg, (void)result, (void)repeated;
+    struct registration *reg = arg;
+    (void)repeated;
+    if (result->err == ERR_ZK_CONNECTION_LOSS) {
+        zk_calls_exists(&reg->calls, reg->path, false, on_left_node, reg);
+    }
 }
 
 void registration_withdraw(struct registration *reg)
 {
     if (reg->state == REG_REGISTERED) {
-        zk_calls_remove(&reg->calls, reg->path, -1, on_withdrawn, reg);
+        remove_node(reg, on_withdrawn);
     }
 }
 

@@ -145,3 +145,50 @@ Test(admin, makes_the_list_of_notifications_where_it_was_removed)
         strstr(node_text(&b.w, PATH_CONFIG_CHANGES "/config_change_0000000000"), "topics/a"));
     bench_fini(&b);
 }
+
+/* The topic was marked and deleted, but the reply to the mark got lost, and somebody made another
+ * topic of that name: the mark was made once more, and the new topic deleted. */
+Test(admin, a_topic_that_was_made_again_is_not_marked_by_a_lost_attempt)
+{
+    static const char topic[] = "/brokers/topics/a";
+    static const char mark[] = "/admin/delete_topics/a";
+    for (int again = 0; again <= 1; again++) {
+        struct bench b;
+        bench_init(&b, "/none");
+        admin_set_session(b.admin, b.client.zk);
+        zk_mem_poke(b.w.mem, topic, "{}");
+        zk_mem_poke(b.w.mem, PATH_DELETE_TOPICS, "");
+        zk_mem_lose(b.w.mem, session_of(&b.client), ZK_MEM_LOSE_REPLY, 1);
+        admin_delete_topic(b.admin, STR("a"), on_done, &b);
+        for (int turns = 0; strcmp(node_text(&b.w, mark), "(none)") == 0; turns++) {
+            cr_assert_lt(turns, TURNS_MAX);
+            loop_turn(b.w.loop);
+        }
+        zk_mem_poke_remove(b.w.mem, mark);
+        zk_mem_poke_remove(b.w.mem, topic);
+        if (again) {
+            zk_mem_poke(b.w.mem, topic, "{}");
+        }
+        pass(&b.w, 1000);
+        cr_assert_eq(b.answers, 1);
+        cr_assert_eq(b.err, ERR_OK, "%s", err_name(b.err));
+        cr_assert_str_eq(node_text(&b.w, mark), "(none)");
+        bench_fini(&b);
+    }
+}
+
+Test(admin, a_topic_is_marked_although_the_request_was_lost)
+{
+    struct bench b;
+    bench_init(&b, "/none");
+    admin_set_session(b.admin, b.client.zk);
+    zk_mem_poke(b.w.mem, "/brokers/topics/a", "{}");
+    zk_mem_poke(b.w.mem, PATH_DELETE_TOPICS, "");
+    zk_mem_lose(b.w.mem, session_of(&b.client), ZK_MEM_LOSE_REQUEST, 1);
+    admin_delete_topic(b.admin, STR("a"), on_done, &b);
+    pass(&b.w, 1000);
+    cr_assert_eq(b.answers, 1);
+    cr_assert_eq(b.err, ERR_OK, "%s", err_name(b.err));
+    cr_assert_str_eq(node_text(&b.w, "/admin/delete_topics/a"), "");
+    bench_fini(&b);
+}

@@ -94,6 +94,38 @@ Test(ctl_driver, a_lost_reply_does_not_cost_a_new_topic_its_deletion, .timeout =
     cr_assert(hit);
 }
 
+/* Its mark was taken away by hand while it was being deleted; then the reply to its deletion got
+ * lost, and before that was asked for again somebody made another topic of that name: the
+ * repetition took its nodes. */
+Test(ctl_driver, a_lost_reply_does_not_cost_a_new_topic_its_nodes, .timeout = 120)
+{
+    bool hit = false;
+    for (int32_t k = 0; k < OPERATIONS_MAX; k++) {
+        struct cluster c;
+        bool remade = false;
+        cluster_init(&c, 2, 1);
+        c.delay_ms = 50;
+        cluster_join(&c);
+        create_topic(&c, "t0");
+        pass(&c.w, 1000);
+        delete_topic(&c, "t0");
+        run(&c.w);
+        zk_mem_poke_remove(c.w.mem, PATH_DELETE_TOPICS "/t0");
+        zk_mem_lose(c.w.mem, session_of(&active(&c)->client), ZK_MEM_LOSE_REPLY, k);
+        for (int ms = 0; ms < QUIET_MS; ms++) {
+            pass(&c.w, 1);
+            if (!remade && !node_exists(&c, PATH_TOPICS, "t0")) {
+                remade = true;
+                create_topic(&c, "t0");
+            }
+        }
+        hit = hit || remade;
+        expect_led(&c, "t0");
+        cluster_fini(&c);
+    }
+    cr_assert(hit);
+}
+
 /* The leader's broker dies: the next one in sync leads, with a larger epoch, also when the dead one
  * was the controller. */
 Test(ctl_driver, leaders_move_off_a_dead_broker)

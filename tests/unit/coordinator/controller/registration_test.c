@@ -485,3 +485,27 @@ Test(registration, a_broker_that_withdraws_leaves_before_its_session_ends)
     member_fini(&m);
     world_fini(&w);
 }
+
+/* The node went, the reply got lost, and the broker that had waited for the id registered: the
+ * removal was repeated, and took away its node. */
+Test(registration, a_withdrawal_that_is_repeated_leaves_the_next_brokers_node_alone)
+{
+    for (int loss = ZK_MEM_LOSE_REPLY; loss <= ZK_MEM_LOSE_REQUEST; loss++) {
+        struct world w;
+        struct member m, next;
+        world_with_setup(&w);
+        member_init(&m, &w, 1, 9092);
+        start(&w, &m);
+        member_init(&next, &w, 1, 9093);
+        start(&w, &next);
+        cr_assert_eq(next.waits, 1);
+        zk_mem_lose(w.mem, session_of(&m.client), (enum zk_mem_loss)loss, 0);
+        registration_withdraw(m.reg);
+        pass(&w, 1000);
+        cr_assert_eq(next.registered, 1);
+        cr_assert_eq(node_stat(&w, "/brokers/ids/1").ephemeral_owner, session_of(&next.client));
+        member_fini(&m);
+        member_fini(&next);
+        world_fini(&w);
+    }
+}
