@@ -328,8 +328,14 @@ static void to_one_line(struct errmsg *msg)
 }
 
 static enum err check_broker(enum config_entity entity, const struct config *now,
-                             const struct config_set *set, struct errmsg *msg)
+                             const struct config_set *before, const struct config_set *set,
+                             struct errmsg *msg)
 {
+    if (set->count > CONFIG_KEYS_MAX && set->count > before->count) {
+        errmsg_set(msg, "At most %d configurations of brokers can be set dynamically.",
+                   CONFIG_KEYS_MAX);
+        return ERR_INVALID_CONFIG;
+    }
     for (int32_t i = 0; i < set->count; i++) {
         enum err err = check_broker_pair(entity, &set->pairs[i], msg);
         if (err != ERR_OK) {
@@ -365,5 +371,5 @@ enum err config_alter(struct arena *arena, enum config_entity entity, const stru
         }
     }
     return entity == ENTITY_TOPIC ? topic_config_check_all(out->pairs, out->count, msg)
-                                  : check_broker(entity, config, out, msg);
+                                  : check_broker(entity, config, now, out, msg);
 }

@@ -11,6 +11,11 @@
  * more either: there are 328 keys. */
 enum { CONFIG_CHANGES_MAX = 1000 };
 
+/* Keys that are set for a broker, or for all brokers, at most: those that are not Kafka's are let
+ * through, and brokers look through them all for each. Beyond, changes that add some are refused.
+ */
+enum { CONFIG_KEYS_MAX = 1000 };
+
 /* A value that is set is no longer; neither is a list that grows, else nobody could describe it. */
 enum { CONFIG_VALUE_MAX = 32767 };
 

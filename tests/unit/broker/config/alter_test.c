@@ -163,6 +163,45 @@ Test(alter, more_changes_than_there_is_use_for_are_refused)
     cr_expect_eq(config_alter_check(many, CONFIG_CHANGES_MAX + 1, &msg), ERR_INVALID_REQUEST);
 }
 
+/* Keys that are not Kafka's are let through, and each broker looks through all of them for each: a
+ * client that set a thousand in each request soon stopped all control loops for many seconds, at
+ * every change and every start. */
+Test(alter, a_broker_gets_no_more_keys_than_there_is_use_for)
+{
+    enum { MORE = CONFIG_KEYS_MAX / 2 + 1 };
+    static struct config_change some[MORE];
+    struct config_set now = {NULL, 0};
+    struct config_set full;
+    struct config_set over;
+    struct config_set fewer;
+    struct errmsg msg;
+    for (int i = 0; i < MORE; i++) {
+        some[i] = change(arena_printf(&arena, "key%d", i), OP_SET, "1");
+    }
+    cr_expect_eq(
+        config_alter(&arena, ENTITY_ALL_BROKERS, config, &now, some, MORE, false, &full, &msg),
+        ERR_OK);
+    for (int i = 0; i < MORE; i++) {
+        some[i] = change(arena_printf(&arena, "other%d", i), OP_SET, "1");
+    }
+    cr_expect_eq(
+        config_alter(&arena, ENTITY_ALL_BROKERS, config, &full, some, MORE, false, &over, &msg),
+        ERR_INVALID_CONFIG);
+    /* What has become too many somehow can be taken away. */
+    over = (struct config_set){arena_array(&arena, struct config_pair, 2 * CONFIG_KEYS_MAX), 0};
+    for (int i = 0; i < 2 * CONFIG_KEYS_MAX; i++) {
+        over.pairs[over.count++] = (struct config_pair){arena_printf(&arena, "old%d", i), "1"};
+    }
+    struct config_change one = change("old7", OP_DELETE, "");
+    cr_expect_eq(
+        config_alter(&arena, ENTITY_ALL_BROKERS, config, &over, &one, 1, false, &fewer, &msg),
+        ERR_OK);
+    one = change("new", OP_SET, "1");
+    cr_expect_eq(
+        config_alter(&arena, ENTITY_ALL_BROKERS, config, &over, &one, 1, false, &fewer, &msg),
+        ERR_INVALID_CONFIG);
+}
+
 Test(alter, replacing_forgets_what_was_there)
 {
     struct config_pair old = {"segment.ms", "5"};
