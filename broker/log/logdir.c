@@ -443,8 +443,9 @@ enum err logdir_rewritten(struct logdir *dir)
     return err;
 }
 
-/* It may fail at the same time, by another thread, which then writes the contrary: whoever is last
- * looks again. */
+/* It may fail at the same time, by another thread, which then writes the contrary, to the same file
+ * beside the mark: of the two one may put in place what the other has written, and the other find
+ * nothing to put there. Whoever is last looks again, whatever became of its own. */
 void logdir_trust(struct logdir *dir)
 {
     if (!dir->mark.suspect || logdir_offline(dir)) {
@@ -452,10 +453,11 @@ void logdir_trust(struct logdir *dir)
     }
     struct start_mark mark = dir->mark;
     mark.suspect = false;
-    if (start_mark_write(dir->fs, dir->path, &mark) != ERR_OK) {
-        logdir_fail(dir);
-    } else if (logdir_offline(dir)) {
+    enum err err = start_mark_write(dir->fs, dir->path, &mark);
+    if (logdir_offline(dir)) {
         write_suspect(dir);
+    } else if (err != ERR_OK) {
+        logdir_fail(dir);
     } else {
         dir->mark.suspect = false;
         dir->mark.found = true;

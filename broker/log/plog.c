@@ -54,9 +54,9 @@ enum err plog_open(const struct plog_options *options, struct plog **out, struct
     log->flusher = flusher_hold(options->flusher);
     atomic_init(&log->names_made, 1); /* what is there may not be durable yet */
     log->dir = text_new(str_of(options->dir));
+    log->shelf = shelf_hold(options->shelf);
     log->topic = shelf_name(log->shelf, options->topic);
     log->partition = options->partition;
-    log->shelf = shelf_hold(options->shelf);
     log->config = shelf_config(log->shelf, &options->config);
     log->producer_expiration_ms = options->producer_expiration_ms;
     log->on_failure = options->on_failure;

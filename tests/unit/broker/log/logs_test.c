@@ -34,6 +34,17 @@ Test(logs, spread_partitions_and_find_them_again)
     }
 }
 
+Test(logs, of_one_topic_have_its_name_once)
+{
+    struct dirs d;
+    begin(&d);
+    open_ok(&d);
+    const struct logs_entry *one = create(&d, "orders", 0);
+    const struct logs_entry *two = create(&d, "orders", 1);
+    cr_assert_eq(plog_topic(one->log).ptr, plog_topic(two->log).ptr);
+    end(&d);
+}
+
 Test(logs, a_deleted_partition_does_not_come_back_after_a_power_failure)
 {
     struct dirs d;

@@ -1,4 +1,8 @@
 /* Start marks: may something be missing that was acknowledged? And what a start does about it. */
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+
 #include "logs_fixture.h"
 
 /* A broker that has written its mark and is trusted. */
@@ -138,6 +142,68 @@ Test(start_mark, a_directory_that_failed_is_suspect_even_if_it_cannot_be_written
         cr_assert(logs_suspect(d.logs));
         end(&d);
     }
+}
+
+/* Two threads at the same mark: one that says that nobody counts on the directory, and one on which
+ * the directory fails meanwhile. */
+struct contest {
+    struct dirs d;
+    pthread_t truster;
+    pthread_t failer;
+    atomic_bool begun;
+    atomic_bool written;
+    atomic_bool go_on;
+};
+
+static void *fail_dir(void *arg)
+{
+    logdir_fail(logs_dir(((struct contest *)arg)->d.logs, 0));
+    return NULL;
+}
+
+static void wait_for(const atomic_bool *flag)
+{
+    while (!atomic_load(flag)) {
+        sched_yield();
+    }
+}
+
+/* The truster has looked whether the directory works; then the failer writes its mark beside the
+ * old one; then the truster writes there, too; then the failer puts that in place. */
+static void contend(void *arg, enum fs_op op, const char *path)
+{
+    struct contest *contest = arg;
+    if (strstr(path, "/a/" START_MARK_NAME ".tmp") == NULL) {
+        return;
+    }
+    bool truster = pthread_equal(pthread_self(), contest->truster);
+    if (truster && op == FS_OP_OPEN && !atomic_exchange(&contest->begun, true)) {
+        cr_assert_eq(pthread_create(&contest->failer, NULL, fail_dir, contest), 0);
+        wait_for(&contest->written);
+    } else if (truster && op == FS_OP_RENAME && !atomic_exchange(&contest->go_on, true)) {
+        cr_assert_eq(pthread_join(contest->failer, NULL), 0);
+    } else if (!truster && op == FS_OP_RENAME) {
+        atomic_store(&contest->written, true);
+        wait_for(&contest->go_on);
+    }
+}
+
+Test(start_mark, a_directory_that_fails_while_it_is_trusted_is_suspect)
+{
+    struct contest contest = {.truster = pthread_self()};
+    struct dirs *d = &contest.d;
+    trusted(d);
+    logs_dir(d->logs, 0)->mark.suspect = true; /* as after a crash of the machine */
+    fs_fault_set_hook(d->fault, contend, &contest);
+    logs_trust(d->logs);
+    fs_fault_set_hook(d->fault, NULL, NULL);
+    cr_assert(atomic_load(&contest.go_on));
+    cr_assert(logdir_offline(logs_dir(d->logs, 0)));
+    kill_dirs(d);
+    open_ok(d);
+    cr_assert(logs_suspect(d->logs));
+    cr_assert(logs_dir(d->logs, 0)->rewrite);
+    end(d);
 }
 
 /* A sync failed, the broker was started again on the same machine, and read what the kernel took
