@@ -216,8 +216,7 @@ static void forget_deleted_topics(struct broker *broker,
             deleted = topic->partitions[j]->leader == CONTROL_LEADER_DURING_DELETE;
         }
         if (deleted && meta_find(meta, control_str(topic->name)) == NULL) {
-            groups_topic_deleted(&broker->parts, control_str(topic->name));
-            topic_configs_forget(broker->topic_configs, control_str(topic->name));
+            heard_topics_gone(broker, control_str(topic->name));
         }
     }
     meta_put(meta);

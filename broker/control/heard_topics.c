@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "controller/ctl_driver.h"
 #include "groups/groups.h"
 #include "topics/topic_configs.h"
 
@@ -65,6 +66,14 @@ static void remember(struct heard_topics *heard, struct str topic)
     }
 }
 
+void heard_topics_gone(struct broker *broker, struct str topic)
+{
+    groups_topic_deleted(&broker->parts, topic);
+    topic_configs_forget(broker->topic_configs, topic);
+    ctl_driver_set_unclean(broker->ctl_driver, topic, -1);
+    ctl_driver_set_min_insync(broker->ctl_driver, topic, 0);
+}
+
 static void forget(struct heard_topics *heard, struct meta_edit *edit,
                    const struct meta_topic *topic)
 {
@@ -72,8 +81,7 @@ static void forget(struct heard_topics *heard, struct meta_edit *edit,
     for (int32_t i = 0; i < topic->partitions_count; i++) {
         meta_edit_remove(edit, topic->name, topic->partitions[i].index);
     }
-    groups_topic_deleted(&heard->broker->parts, topic->name);
-    topic_configs_forget(heard->broker->topic_configs, topic->name);
+    heard_topics_gone(heard->broker, topic->name);
 }
 
 static void forget_the_rest(struct heard_topics *heard)

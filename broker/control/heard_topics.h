@@ -13,6 +13,10 @@
 struct broker;
 struct heard_topics;
 
+/* This topic was deleted: neither what groups committed in it nor its values mean anything any
+ * more, here and to the controller in this broker, should it be one. */
+void heard_topics_gone(struct broker *broker, struct str topic);
+
 struct heard_topics *heard_topics_new(struct broker *broker);
 void heard_topics_free(struct heard_topics *heard);
 

@@ -9,6 +9,8 @@
 #include "control/control.h"
 #include "control/control_apply.h"
 #include "controller/config_changes.h"
+#include "controller/ctl_driver.h"
+#include "controller/ctl_state.h"
 #include "groups/groups.h"
 #include "log/logs.h"
 #include "rt/worker.h"
@@ -25,7 +27,9 @@ struct fixture {
     struct fs_sim *sim;
     struct config_cell config;
     struct config_changes_host host;
+    struct ctl_host ctl_host;
     struct broker broker;
+    int64_t epoch; /* of its registration */
     struct control_apply *apply;
 };
 
@@ -67,6 +71,22 @@ static void on_loaded(struct config_changes_host *host)
 static void on_metadata(void *arg, int64_t broker_epoch)
 {
     (void)arg, (void)broker_epoch;
+}
+
+static void on_controller(struct ctl_host *host, int32_t controller_id, int32_t epoch)
+{
+    (void)host, (void)controller_id, (void)epoch;
+}
+
+/* One that reigns, without a broker to send anything to. */
+static void begin_controller(struct fixture *f)
+{
+    struct ctl_config config = {.broker_id = 1, .delete_topics = true, .seed = 1};
+    f->ctl_host.controller_changed = on_controller;
+    f->broker.ctl_driver = ctl_driver_new(f->loop, &config, &f->ctl_host);
+    ctl_driver_start(f->broker.ctl_driver, f->zk);
+    run(f);
+    cr_assert_not_null(ctl_driver_machine(f->broker.ctl_driver));
 }
 
 static void open_logs(struct fixture *f)
@@ -112,10 +132,12 @@ static void begin(struct fixture *f)
     open_logs(f);
     f->broker.config_changes = config_changes_new(f->loop, &f->host);
     f->apply = control_apply_new(&f->broker, on_metadata, NULL);
-    control_apply_set_broker_epoch(f->apply, 1);
+    f->epoch = 1;
+    control_apply_set_broker_epoch(f->apply, f->epoch);
     struct zk_factory *factory = zk_mem_factory(f->mem);
     f->zk = factory->open(factory, f->loop, "any", 6000, &events, f);
     run(f);
+    begin_controller(f);
     config_changes_start(f->broker.config_changes, f->zk);
     run(f);
 }
@@ -123,6 +145,7 @@ static void begin(struct fixture *f)
 static void end(struct fixture *f)
 {
     config_changes_free(f->broker.config_changes);
+    ctl_driver_free(f->broker.ctl_driver);
     f->zk->ops->close(f->zk);
     run(f);
     control_apply_free(f->apply);
@@ -170,7 +193,7 @@ static void tell(struct fixture *f, uint8_t id, int32_t leader, bool complete)
     control_set(&update, complete, complete);
     control_set(&request, kind, BARNABAS__CONTROL__KIND__UPDATE_METADATA);
     control_set(&request, controller_epoch, 1);
-    control_set(&request, broker_epoch, 1);
+    control_set(&request, broker_epoch, f->epoch);
     request.update_metadata = &update;
     control_request_pack(&request, &bytes);
     control_apply_request(f->apply, (struct bytes){bytes.data, bytes.size}, on_reply, NULL);
@@ -264,4 +287,30 @@ Test(topics_heard, what_was_read_at_the_start_is_not_read_again)
     run(&f);
     cr_assert_eq(retention(&f), 1);
     end(&f);
+}
+
+/* The controller kept an entry for each deleted topic that had such values. */
+Test(topics_heard, the_values_of_a_deleted_topic_are_forgotten_by_the_controller_too)
+{
+    for (int missed = 0; missed <= 1; missed++) {
+        struct fixture f;
+        begin(&f);
+        const struct ctl *ctl = ctl_driver_machine(f.broker.ctl_driver);
+        tell(&f, 1, 2, false);
+        run(&f);
+        ctl_driver_set_unclean(f.broker.ctl_driver, STR("t"), 1);
+        ctl_driver_set_min_insync(f.broker.ctl_driver, STR("t"), 2);
+        cr_assert_not_null(ctl->unclean);
+        cr_assert_not_null(ctl->min_insync);
+        if (missed) {
+            control_apply_set_broker_epoch(f.apply, 2);
+            f.epoch = 2;
+            tell(&f, 0, 0, true);
+        } else {
+            tell(&f, 1, CONTROL_LEADER_DURING_DELETE, false);
+        }
+        cr_assert_null(ctl->unclean);
+        cr_assert_null(ctl->min_insync);
+        end(&f);
+    }
 }
