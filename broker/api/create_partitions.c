@@ -191,6 +191,9 @@ static void check_request(struct grow_op *op)
     for (int32_t i = 0; i < op->count; i++) {
         if (repeated[i]) {
             refuse(op, &op->items[i], ERR_INVALID_REQUEST, "Duplicate topic in request.");
+        } else if (!topic_name_valid(names[i])) { /* it becomes part of a path */
+            refuse(op, &op->items[i], ERR_UNKNOWN_TOPIC_OR_PARTITION,
+                   "There is no topic of such a name.");
         }
     }
 }

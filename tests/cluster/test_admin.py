@@ -383,6 +383,15 @@ def test_partitions_that_cannot_be_added(shared_cluster, topic):
     assert {name_of(r["error_code"]) for r in answer["results"]} == {"INVALID_REQUEST"}
 
 
+def test_partitions_for_a_name_that_is_no_topics_are_refused(shared_cluster, topic):
+    """It became part of a path as it was: behind a zero byte nothing counted, and the topic before it grew."""
+    created(shared_cluster, topic)
+    for name in (topic + "\0more", topic + "/", topic + "/partitions/0/state", "", "..", "a//b"):
+        code, message = grow(shared_cluster, name, 3, timeout_ms=1000)
+        assert (code, bool(message)) == ("UNKNOWN_TOPIC_OR_PARTITION", True), name
+    assert sorted(partitions_of(shared_cluster, topic)) == [0]
+
+
 # ------------------------------------------------------------------ DeleteRecords
 
 
