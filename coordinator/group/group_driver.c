@@ -338,7 +338,7 @@ static void keep_deleted(struct grp_driver *driver, struct str topic)
 
 void grp_driver_submit(struct grp_driver *driver, struct grp_event *event)
 {
-    must(event->kind <= GRP_EV_GONE || event->kind == GRP_EV_TOPIC_DELETED ||
+    must(event->kind <= GRP_EV_DELETE || event->kind == GRP_EV_TOPIC_DELETED ||
          event->kind == GRP_EV_EXPIRE || event->kind == GRP_EV_TXN_MARKER);
     if (event->kind == GRP_EV_TOPIC_DELETED && driver->owned && !driver->active) {
         keep_deleted(driver, event->topic);

@@ -79,9 +79,9 @@ void grp_driver_load_done(struct grp_driver *driver, int64_t offset_end);
  * the epoch is older than one seen. */
 bool grp_driver_unload(struct grp_driver *driver, int32_t epoch);
 
-/* A request, GRP_EV_GONE, GRP_EV_TOPIC_DELETED, GRP_EV_EXPIRE or GRP_EV_TXN_MARKER. The driver
- * fills in now_ms and wall_ms. The reply may come before this returns. A deletion that comes while
- * the log is loaded waits for its end. */
+/* A request, GRP_EV_TOPIC_DELETED, GRP_EV_EXPIRE or GRP_EV_TXN_MARKER. The driver fills in now_ms
+ * and wall_ms. The reply may come before this returns. A deletion that comes while the log is
+ * loaded waits for its end. */
 void grp_driver_submit(struct grp_driver *driver, struct grp_event *event);
 
 /* The high watermark advanced. */

@@ -191,29 +191,6 @@ static void on_appended(struct grp_coord *coord, const struct grp_appended *appe
     grp_op_free(coord, op);
 }
 
-static void on_gone(struct grp_coord *coord, const struct grp_event *event)
-{
-    if (event->token == NULL) {
-        return;
-    }
-    struct grp_group *group = grp_group_find(coord, event->group_id);
-    for (struct grp_member *member = group != NULL ? group->members : NULL; member != NULL;
-         member = member->hh.next) {
-        if (member->join_token == event->token) {
-            member->join_token = NULL;
-        }
-        if (member->sync_token == event->token) {
-            member->sync_token = NULL;
-        }
-    }
-    /* Not the group's list: it may have been deleted with a commit under way. */
-    for (struct grp_op *op = coord->ops; op != NULL; op = op->hh.next) {
-        if (op->token == event->token) {
-            op->token = NULL;
-        }
-    }
-}
-
 /* ---- DescribeGroups, ListGroups ---- */
 
 static void describe_members(struct grp_group *group, struct grp_reply_describe *reply)
@@ -447,9 +424,6 @@ static void on_active(struct grp_coord *coord, const struct grp_event *event)
         return; /* late, and without a meaning now */
     }
     switch (event->kind) {
-    case GRP_EV_GONE:
-        on_gone(coord, event);
-        break;
     case GRP_EV_APPENDED:
         on_appended(coord, &event->appended);
         break;
@@ -519,7 +493,6 @@ void grp_step(struct grp_coord *coord, const struct grp_event *event, struct grp
         forget_everything(coord);
         coord->phase = GRP_PHASE_UNLOADED;
         break;
-    case GRP_EV_GONE:
     case GRP_EV_TICK:
     case GRP_EV_APPENDED:
     case GRP_EV_EXPIRE:

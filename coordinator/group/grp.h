@@ -13,9 +13,9 @@
  * sync ---+
  *     +--> Dead (no offsets left, DeleteGroups; from every state when the partition is lost) stored
  *
- * Replies: a request carries an opaque token; some later step emits exactly one reply with it,
- * unless GRP_EV_GONE took the token back. Replies point into the step's output and are valid until
- * it is reset.
+ * Replies: a request carries an opaque token; some later step emits exactly one reply with it, also
+ * when its client went away: whoever sent it keeps the token until then. Replies point into the
+ * step's output and are valid until it is reset.
  *
  * Appends: a step emits batches of records with an operation id. The host appends them and says
  * with GRP_EV_APPENDED when they are committed (acks -1: below the high watermark; acks 0: written)
@@ -90,10 +90,9 @@ enum grp_event_kind {
     GRP_EV_LIST,
     GRP_EV_DELETE,
     /* What happened. */
-    GRP_EV_GONE,     /* the client of a waiting request went away: its token is not used any more */
-    GRP_EV_TICK,     /* time has passed */
-    GRP_EV_APPENDED, /* an append is committed, or failed */
-    GRP_EV_EXPIRE,   /* remove expired offsets and empty groups now */
+    GRP_EV_TICK,          /* time has passed */
+    GRP_EV_APPENDED,      /* an append is committed, or failed */
+    GRP_EV_EXPIRE,        /* remove expired offsets and empty groups now */
     GRP_EV_TOPIC_DELETED, /* a topic was deleted: forget its offsets */
     GRP_EV_RECORD,        /* one record of the log, while loading */
     GRP_EV_TXN_MARKER,    /* a transaction that committed offsets here ended (also while loading) */
@@ -233,7 +232,7 @@ struct grp_event {
     enum grp_event_kind kind;
     int64_t now_ms;  /* monotonic: timers; never goes back */
     int64_t wall_ms; /* since 1970: time stamps in records, retention */
-    void *token;     /* requests and GRP_EV_GONE; NULL: no reply is wanted */
+    void *token;     /* requests; NULL: no reply is wanted */
     union {
         struct grp_join join;
         struct grp_sync sync;
@@ -242,7 +241,7 @@ struct grp_event {
         struct grp_commit commit;
         struct grp_fetch fetch;
         struct grp_offset_delete offset_delete;
-        struct str group_id; /* GRP_EV_DESCRIBE, GRP_EV_DELETE (one group each), GRP_EV_GONE */
+        struct str group_id; /* GRP_EV_DESCRIBE, GRP_EV_DELETE (one group each) */
         struct grp_list list;
         struct grp_appended appended;
         struct str topic; /* GRP_EV_TOPIC_DELETED */

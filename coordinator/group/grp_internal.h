@@ -100,7 +100,7 @@ struct grp_member {
     bool is_new;             /* no rebalance done yet */
     bool awaiting_join;
     int16_t join_version;
-    void *join_token; /* NULL: the client is gone; the join still counts */
+    void *join_token; /* NULL: no reply is wanted */
     bool awaiting_sync;
     void *sync_token;
     bool sync_missing; /* has not synced since the join completed */

@@ -673,7 +673,7 @@ UNUSED_OK static void do_delete_offset(struct trace *t, char who, struct topic_o
 }
 #define delete_offset(t, who, ...) do_delete_offset((t), (who), (struct topic_options){__VA_ARGS__})
 
-/* DESCRIBE, DELETE and GONE. */
+/* DESCRIBE and DELETE. */
 UNUSED_OK static void group_event(struct trace *t, char who, enum grp_event_kind kind,
                                   const char *group)
 {

@@ -315,21 +315,6 @@ Test(join, a_full_group_turns_new_members_away)
     trace_end(&t);
 }
 
-Test(join, a_client_that_is_gone_still_counts_as_joined)
-{
-    /* Its reply goes nowhere; the others are not held up. */
-    struct trace t = {0};
-    trace_start(&t);
-    enter(&t, 'A');
-    enter(&t, 'B');
-    group_event(&t, 'B', GRP_EV_GONE, "g");
-    advance(&t, 6000);
-    EXPECT(&t,
-           "at 6000:\n"
-           "A join NONE gen=1 type=consumer proto=range leader=c#1 id=c#1 members=[c#1=m c#2=m]\n");
-    trace_end(&t);
-}
-
 Test(join, group_ids_are_checked)
 {
     /* Null or empty: INVALID_GROUP_ID. */

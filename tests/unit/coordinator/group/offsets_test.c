@@ -262,20 +262,6 @@ Test(commit, that_times_out_is_visible_once_committed_after_all)
     trace_end(&t);
 }
 
-Test(commit, whose_client_is_gone_is_kept)
-{
-    /* Only the reply is dropped. */
-    struct trace t = {0};
-    trace_start(&t);
-    commit(&t, 'A', .offset = 1);
-    group_event(&t, 'A', GRP_EV_GONE, "g");
-    t.text.size = 0;
-    ack(&t);
-    fetch(&t, 'F');
-    EXPECT(&t, "F fetch NONE t-0:NONE=1/-1/\"\"\n");
-    trace_end(&t);
-}
-
 Test(commit, of_one_partition_twice_in_a_request_keeps_the_last)
 {
     /* Both are written, in order; the later one counts. */

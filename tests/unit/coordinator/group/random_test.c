@@ -34,7 +34,7 @@ struct client {
     int flavour; /* of its protocols */
 };
 
-enum fate { UNUSED, WAITING, ANSWERED, GONE };
+enum fate { UNUSED, WAITING, ANSWERED };
 
 struct entry {
     struct bytes key;
@@ -296,18 +296,6 @@ static void random_query(struct world *w, int who)
     step(w, &event);
 }
 
-static void random_gone(struct world *w)
-{
-    size_t token = rng_below(&w->rng, w->request_count);
-    if (w->fate[token] != WAITING) {
-        return;
-    }
-    w->fate[token] = GONE;
-    struct grp_event event = {.kind = GRP_EV_GONE, .token = (void *)(uintptr_t)token};
-    event.group_id = str_of(GROUP_IDS[w->clients[w->owner[token]].group]);
-    step(w, &event);
-}
-
 static void commit_one(struct world *w)
 {
     if (w->waiting_first < w->waiting_end) {
@@ -357,8 +345,6 @@ static void random_step(struct world *w)
         random_commit(w, who);
     } else if (dice < 70) {
         random_query(w, who);
-    } else if (dice < 72) {
-        random_gone(w);
     } else if (dice < 90) {
         commit_one(w);
     } else if (dice < 91 && w->faults) {
