@@ -217,7 +217,6 @@ void topic_config_build(const struct config *config, const struct config_pair *o
         .max_message_bytes = (int32_t)long_of(&b, TOPIC_max_message_bytes),
         .min_insync_replicas = (int32_t)long_of(&b, TOPIC_min_insync_replicas),
         .unclean_leader_election = bool_of(&b, TOPIC_unclean_leader_election_enable),
-        .preallocate = bool_of(&b, TOPIC_preallocate),
     };
     /* The deprecated key counts where the newer one is not set. */
     int64_t difference = long_of(&b, TOPIC_message_timestamp_difference_max_ms);

@@ -52,7 +52,6 @@ struct topic_config {
     int cleanup_policy; /* bits */
     int message_timestamp_type;
     bool unclean_leader_election;
-    bool preallocate;
 };
 
 /* `overrides` are the topic's own values; those that do not check are left out. */

@@ -218,16 +218,6 @@ enum err plog_new_seg(struct plog *log, int64_t base_offset, int64_t now_ms)
         return err;
     }
     seg->index_interval_bytes = (int32_t)log->config->config.index_interval_bytes;
-    if (log->config->config.preallocate) {
-        err = fs_allocate(seg->file, log->config->config.segment_bytes);
-        if (err == ERR_OK) {
-            err = fs_truncate(seg->file, 0);
-        }
-        if (err != ERR_OK) {
-            seg_put(seg);
-            return err;
-        }
-    }
     atomic_fetch_add(&log->names_made, 1);
     plog_push_seg(log, seg);
     log->roll_jitter_ms = jitter_of(log, base_offset);

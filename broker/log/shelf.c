@@ -16,7 +16,7 @@ struct shelf {
 };
 
 /* All of a configuration but the padding at its end. */
-enum { CONFIG_BYTES = offsetof(struct topic_config, preallocate) + sizeof(bool) };
+enum { CONFIG_BYTES = offsetof(struct topic_config, unclean_leader_election) + sizeof(bool) };
 
 struct shelf *shelf_new(void)
 {

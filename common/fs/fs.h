@@ -61,7 +61,6 @@ struct fs_ops {
      * there is no such call, or none that reports errors. */
     enum err (*sync_all)(struct fs_file *file);
     enum err (*truncate)(struct fs_file *file, int64_t size_bytes);
-    enum err (*allocate)(struct fs_file *file, int64_t size_bytes);
     /* Would a read of [offset, offset+size) be served from memory now, all of it? True when it
      * cannot tell. */
     bool (*cached)(struct fs_file *file, int64_t offset, size_t size);
@@ -147,11 +146,6 @@ static inline MUST_USE enum err fs_sync_all(struct fs_file *file)
 static inline MUST_USE enum err fs_truncate(struct fs_file *file, int64_t size_bytes)
 {
     return file->fs->ops->truncate(file, size_bytes);
-}
-
-static inline MUST_USE enum err fs_allocate(struct fs_file *file, int64_t size_bytes)
-{
-    return file->fs->ops->allocate(file, size_bytes);
 }
 
 static inline bool fs_cached(struct fs_file *file, int64_t offset, size_t size)

@@ -169,12 +169,6 @@ static enum err fault_truncate(struct fs_file *file, int64_t size_bytes)
     return err == ERR_OK ? fs_truncate(inner_of(file), size_bytes) : err;
 }
 
-static enum err fault_allocate(struct fs_file *file, int64_t size_bytes)
-{
-    enum err err = file_turn(file, FS_OP_ALLOCATE);
-    return err == ERR_OK ? fs_allocate(inner_of(file), size_bytes) : err;
-}
-
 static bool fault_cached(struct fs_file *file, int64_t offset, size_t size)
 {
     return !atomic_load(&of(file->fs)->cold) && fs_cached(inner_of(file), offset, size);
@@ -259,7 +253,6 @@ static const struct fs_ops fault_ops = {
     .sync = fault_sync,
     .sync_all = fault_sync_all,
     .truncate = fault_truncate,
-    .allocate = fault_allocate,
     .cached = fault_cached,
     .fd = fault_fd,
     .stat = fault_stat,
@@ -335,9 +328,8 @@ void fs_fault_set_hook(struct fs_fault *fault, fs_fault_hook *hook, void *arg)
 const char *fs_op_name(enum fs_op op)
 {
     static const char *const names[FS_OP_COUNT] = {
-        "open",     "pread",    "pwritev",   "size",   "sync",   "truncate",
-        "allocate", "stat",     "set_mtime", "rename", "unlink", "mkdir",
-        "rmdir",    "sync_dir", "list",      "space",  "lock",   "sync_all"};
+        "open",   "pread", "pwritev", "size",     "sync", "truncate", "stat", "set_mtime", "rename",
+        "unlink", "mkdir", "rmdir",   "sync_dir", "list", "space",    "lock", "sync_all"};
     must(op < FS_OP_COUNT);
     return names[op];
 }

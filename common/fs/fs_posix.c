@@ -256,12 +256,6 @@ static enum err posix_truncate(struct fs_file *file, int64_t size_bytes)
     return result(ftruncate(fd_of(file), size_bytes));
 }
 
-static enum err posix_allocate(struct fs_file *file, int64_t size_bytes)
-{
-    int rc = posix_fallocate(fd_of(file), 0, size_bytes);
-    return rc == 0 ? ERR_OK : err_from_errno(rc);
-}
-
 /* Can one byte be read without waiting for the disk? A file system that cannot tell counts as yes.
  */
 static bool byte_cached(int fd, int64_t offset)
@@ -448,7 +442,6 @@ static const struct fs_ops posix_ops = {
     .sync = posix_sync,
     .sync_all = posix_sync_all,
     .truncate = posix_truncate,
-    .allocate = posix_allocate,
     .cached = posix_cached,
     .fd = posix_fd,
     .stat = posix_stat,

@@ -280,25 +280,6 @@ static enum err sim_truncate(struct fs_file *file, int64_t size_bytes)
     return leave(sim, ERR_OK);
 }
 
-static enum err sim_allocate(struct fs_file *file, int64_t size_bytes)
-{
-    struct fs_sim *sim = enter(file->fs);
-    struct disk_node *node = of(file)->node;
-    if (dead(sim, file) || !of(file)->writable) {
-        return leave(sim, ERR_IO);
-    }
-    if (size_bytes <= 0) {
-        return leave(sim, ERR_INVALID);
-    }
-    if (size_bytes > (int64_t)node->content.size) {
-        if (size_bytes > size_limit(sim, node)) {
-            return leave(sim, ERR_NO_SPACE);
-        }
-        disk_resize(node, (size_t)size_bytes);
-    }
-    return leave(sim, ERR_OK);
-}
-
 static bool sim_cached(struct fs_file *file, int64_t offset, size_t size)
 {
     (void)file;
@@ -505,7 +486,6 @@ static const struct fs_ops sim_ops = {
     .sync = sim_sync,
     .sync_all = sim_sync_all,
     .truncate = sim_truncate,
-    .allocate = sim_allocate,
     .cached = sim_cached,
     .fd = sim_fd,
     .stat = sim_stat,

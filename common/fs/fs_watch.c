@@ -200,12 +200,6 @@ static enum err watch_truncate(struct fs_file *file, int64_t size_bytes)
     return leave(slot, fs_truncate(inner_of(file), size_bytes));
 }
 
-static enum err watch_allocate(struct fs_file *file, int64_t size_bytes)
-{
-    _Atomic uint64_t *slot = enter_file(file, true);
-    return leave(slot, fs_allocate(inner_of(file), size_bytes));
-}
-
 /* It never waits for the disk, so there is nothing to watch. */
 static enum err watch_pread_cached(struct fs_file *file, void *data, size_t size, int64_t offset,
                                    size_t *got)
@@ -297,7 +291,6 @@ static const struct fs_ops watch_ops = {
     .sync = watch_sync,
     .sync_all = watch_sync_all,
     .truncate = watch_truncate,
-    .allocate = watch_allocate,
     .pread_cached = watch_pread_cached,
     .cached = watch_cached,
     .fd = watch_fd,

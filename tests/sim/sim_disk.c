@@ -200,11 +200,6 @@ static enum err disk_truncate(struct fs_file *file, int64_t size_bytes)
     return change(file_of(file)->disk) ? fs_truncate(file_of(file)->under, size_bytes) : ERR_IO;
 }
 
-static enum err disk_allocate(struct fs_file *file, int64_t size_bytes)
-{
-    return change(file_of(file)->disk) ? fs_allocate(file_of(file)->under, size_bytes) : ERR_IO;
-}
-
 static bool disk_cached(struct fs_file *file, int64_t offset, size_t size)
 {
     return !is_cold(file_of(file)->disk) && fs_cached(file_of(file)->under, offset, size);
@@ -276,7 +271,6 @@ static const struct fs_ops disk_ops = {
     .size = disk_size,
     .sync = disk_sync,
     .truncate = disk_truncate,
-    .allocate = disk_allocate,
     .cached = disk_cached,
     .fd = disk_fd,
     .stat = disk_stat,

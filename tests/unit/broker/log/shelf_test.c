@@ -15,14 +15,14 @@ Test(shelf, the_same_name_and_the_same_configuration_are_there_once)
     cr_assert_neq(name, other);
     struct shelf_config *one = shelf_config(shelf, &config);
     struct shelf_config *two = shelf_config(shelf, &config);
-    config.preallocate = true;
+    config.unclean_leader_election = true;
     struct shelf_config *three = shelf_config(shelf, &config);
     cr_assert_eq(one, two);
     cr_assert_neq(one, three, "the last member counts, too");
     shelf_put(shelf);
     cr_assert_str_eq(name->chars, "orders", "what is held outlives the shelf");
     cr_assert_eq(two->config.segment_bytes, 7);
-    cr_assert(three->config.preallocate);
+    cr_assert(three->config.unclean_leader_election);
     text_put(name);
     text_put(again);
     text_put(other);

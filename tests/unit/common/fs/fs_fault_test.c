@@ -54,7 +54,6 @@ static enum err all_operations(struct fs *fs, enum fs_op *failed)
     STEP(FS_OP_PWRITEV, fs_pwrite(file, "x", 1, 0));
     STEP(FS_OP_PREAD, fs_pread(file, &byte, 1, 0, &got));
     STEP(FS_OP_SIZE, fs_size(file, &a));
-    STEP(FS_OP_ALLOCATE, fs_allocate(file, 10));
     STEP(FS_OP_TRUNCATE, fs_truncate(file, 1));
     STEP(FS_OP_SYNC, fs_sync(file));
     STEP(FS_OP_SYNC_ALL, fs_sync_all(file));

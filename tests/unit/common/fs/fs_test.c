@@ -184,19 +184,6 @@ BOTH(truncate_cuts_and_extends_with_zeros)
     fs_close(file);
 }
 
-BOTH(allocate_only_extends)
-{
-    int64_t size;
-    struct fs_file *file = make(w, "a", "abcdef");
-    cr_assert_eq(fs_allocate(file, 3), ERR_OK);
-    expect(w, "a", "abcdef");
-    cr_assert_eq(fs_allocate(file, 4096), ERR_OK);
-    cr_assert_eq(fs_size(file, &size), ERR_OK);
-    cr_assert_eq(size, 4096);
-    cr_assert_eq(fs_allocate(file, 0), ERR_INVALID);
-    fs_close(file);
-}
-
 BOTH(stat_tells_size_kind_and_time)
 {
     struct fs_stat st;
