@@ -124,6 +124,16 @@ static void batch_run(struct batch_of_tasks *batch,
     batch_settle(batch);
 }
 
+/* How many of the tasks from this one on are of its topic. */
+static int32_t run_of(const struct batch_of_tasks *batch, int32_t first)
+{
+    int32_t end = first + 1;
+    while (end < batch->count && str_eq(batch->tasks[end].topic, batch->tasks[first].topic)) {
+        end++;
+    }
+    return end - first;
+}
+
 /* The results, grouped by topic as the tasks are. */
 static Barnabas__Control__TopicErrors **batch_errors(struct batch_of_tasks *batch,
                                                      size_t *topics_count)
@@ -142,7 +152,7 @@ static Barnabas__Control__TopicErrors **batch_errors(struct batch_of_tasks *batc
             topic->topic_id = control_topic_id(arena, task->topic_id);
             topic->has_topic_id = true;
             topic->partitions =
-                arena_array(arena, Barnabas__Control__PartitionError *, (size_t)(batch->count - i));
+                arena_array(arena, Barnabas__Control__PartitionError *, (size_t)run_of(batch, i));
             topics[(*topics_count)++] = topic;
         }
         Barnabas__Control__PartitionError *error =

@@ -1,5 +1,7 @@
 """Questions whose answers could take many times their own memory, against one real broker: what the broker takes for them
 is bounded, or in proportion."""
+import struct
+
 import cluster as clusters
 import pytest
 import records
@@ -7,6 +9,7 @@ import wire
 from test_groups_wire import Group
 
 MIB = 1 << 20
+CONTROL_KEY = 1000  # of messages between brokers
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +168,32 @@ def test_batches_that_decompress_to_a_thousand_times_their_size_do_not_hold_a_lo
     looked = errors.count("INVALID_RECORD")
     assert errors == ["INVALID_RECORD"] * looked + ["MESSAGE_TOO_LARGE"] * (60 - looked)
     assert 8 <= looked <= 16
+
+
+def varint(value):
+    return bytes([value]) if value < 0x80 else bytes([value & 0x7f | 0x80]) + varint(value >> 7)
+
+
+def field(number, value):
+    """A field of protobuf: of a number, or of text and messages."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def test_a_controllers_request_about_many_topics_takes_memory_for_each_not_for_each_pair(broker):
+    """As much as the square of them: a hundred megabytes at the start of a broker with 5000 topics of one partition."""
+    topics = b"".join(field(1, field(1, b"gone%d" % i) + field(2, field(1, 0))) for i in range(15000))
+    request = field(1, 3) + field(2, 1) + field(3, 1) + field(12, topics)
+    header = struct.pack(">hhih", CONTROL_KEY, 0, 7, -1)
+
+    def ask():
+        with wire.Connection(broker.host, broker.port, timeout=60) as kafka:
+            kafka.send_frame(wire.frame(header + request))
+            answer = kafka.receive_frame(60)
+            assert answer[:4] == struct.pack(">i", 7) and answer.count(b"gone") == 15000
+
+    assert peak_grows_by(broker, ask) < 100 * MIB
 
 
 def test_members_with_ninety_megabytes_each_are_refused_when_there_are_too_many(broker):
