@@ -18,7 +18,7 @@ import pytest
 BUILD = os.path.join(clusters.wire.ROOT, "build", "tsan")
 BINARY = os.path.join(BUILD, "barnabasd")
 UNITS = ["common_rt_actor", "common_rt_budget", "common_rt_loop", "common_rt_worker", "common_net_net_tcp",
-         "common_zk_zk", "broker_wait_wait", "broker_partition_parts"]
+         "common_zk_zk", "common_zk_zk_client", "broker_wait_wait", "broker_partition_parts"]
 HOW = "cmake --preset tsan && cmake --build build/tsan --target tsan_tests"
 PARTITIONS, PRODUCERS, MESSAGES = 6, 2, 12000
 

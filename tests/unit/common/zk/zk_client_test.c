@@ -1,0 +1,174 @@
+/* The client over libzookeeper where the server goes away, stands still, refuses, or is not there.
+ */
+#include <signal.h>
+
+#include "support/zk_server.h"
+#include "zk_suite_fixture.h"
+
+/* A request that ZooKeeper does not take, a topic of 50,000 partitions with three replicas each for
+ * one: it ends the connection instead of answering. The call was repeated for ever, and each time
+ * whatever else was under way was lost with it. */
+Test(zk_client, a_call_that_is_too_large_for_the_server_is_given_up)
+{
+    enum { HUGE_BYTES = 1250 * 1000 };
+    struct zk_server server;
+    if (zk_server_missing() != NULL) {
+        cr_skip_test("zk_client against a server: %s", zk_server_missing());
+    }
+    cr_assert(zk_server_start(&server));
+    struct world w = {.loop = loop_new("test", -1, clock_system()), .factory = zk_client_factory()};
+    snprintf(w.connect, sizeof(w.connect), "127.0.0.1:%d", server.port);
+    struct client *c = client_new(&w);
+    struct zk_calls calls;
+    uint8_t *bytes = mem_zalloc(HUGE_BYTES, 1);
+    struct zk_op step = {ZK_OP_CREATE, "/huge", {bytes, HUGE_BYTES}, 0, ZK_PERSISTENT};
+    struct reply huge = {0}, after = {0};
+    zk_calls_init(&calls, w.loop);
+    zk_calls_set_session(&calls, c->zk);
+    zk_calls_multi(&calls, &step, 1, on_call, &huge);
+    wait_for(c, &huge);
+    cr_assert_eq(huge.err, ERR_ZK_OTHER);
+    cr_assert_eq(huge.mark, 'r');
+    zk_calls_exists(&calls, "/huge", false, on_call, &after);
+    wait_for(c, &after);
+    cr_assert_eq(after.err, ERR_NOT_FOUND);
+    zk_calls_fini(&calls);
+    mem_free(bytes);
+    world_fini(&w);
+    loop_free(w.loop);
+    zk_server_stop(&server);
+}
+
+/* A server that goes away and comes back: operations fail meanwhile, the session, its ephemerals
+ * and its watches live on. One that comes back without its memory: the session has expired. */
+Test(zk_client, session_survives_a_restart_of_the_server)
+{
+    struct zk_server server;
+    if (zk_server_missing() != NULL) {
+        cr_skip_test("zk_client against a server: %s", zk_server_missing());
+    }
+    cr_assert(zk_server_start(&server));
+    struct world w = {.loop = loop_new("test", -1, clock_system()), .factory = zk_client_factory()};
+    snprintf(w.connect, sizeof(w.connect), "127.0.0.1:%d", server.port);
+    struct client *c = client_new(&w);
+    int64_t id = c->zk->ops->session_id(c->zk);
+    create(c, "/e", NULL, ZK_EPHEMERAL);
+    exists(c, "/later", true);
+    zk_server_kill(&server);
+    run_until(&w, flag_set, &c->disconnected);
+    cr_assert_eq(get(c, "/e", false).err, ERR_ZK_CONNECTION_LOSS);
+    cr_assert(zk_server_restart(&server));
+    run_until(&w, flag_set, &c->connected);
+    cr_assert_eq(c->zk->ops->session_id(c->zk), id);
+    cr_assert_eq(get(c, "/e", false).stat.ephemeral_owner, id);
+    create(c, "/later", NULL, 0);
+    get(c, "/later", false);
+    expect_events(c, "created /later;");
+    world_fini(&w);
+    loop_free(w.loop);
+    zk_server_stop(&server);
+}
+
+static bool time_passed(void *arg)
+{
+    return clock_mono_ms(clock_system()) >= *(int64_t *)arg;
+}
+
+static bool expired_or_connected(void *arg)
+{
+    struct client *client = arg;
+    return client->expired || client->connected;
+}
+
+/* A server that stands still for longer than the session timeout ends the session when it goes on,
+ * unless the client is quicker: then once more. The client hears of it, and all that follows fails.
+ */
+Test(zk_client, hears_of_expiry)
+{
+    enum { TRIES_MAX = 5, STILL_MAX_MS = 10000 };
+    struct zk_server server;
+    if (zk_server_missing() != NULL) {
+        cr_skip_test("zk_client against a server: %s", zk_server_missing());
+    }
+    cr_assert(zk_server_start(&server));
+    struct world w = {.loop = loop_new("test", -1, clock_system()), .factory = zk_client_factory()};
+    snprintf(w.connect, sizeof(w.connect), "127.0.0.1:%d", server.port);
+    struct client *c = client_new(&w);
+    int64_t still_ms = c->zk->ops->session_timeout_ms(c->zk) * 2;
+    cr_assert_lt(still_ms, STILL_MAX_MS);
+    for (int i = 0; i < TRIES_MAX && !c->expired; i++) {
+        int64_t until_ms = clock_mono_ms(clock_system()) + still_ms;
+        cr_assert_eq(kill(server.pid, SIGSTOP), 0);
+        run_until(&w, time_passed, &until_ms);
+        cr_assert(!c->connected);
+        cr_assert_eq(kill(server.pid, SIGCONT), 0);
+        run_until(&w, expired_or_connected, c);
+    }
+    cr_assert(c->expired);
+    cr_assert_eq(get(c, "/e", false).err, ERR_ZK_SESSION_EXPIRED);
+    world_fini(&w);
+    loop_free(w.loop);
+    zk_server_stop(&server);
+}
+
+/* Several steps at once are asked for when the library knows that the session is over and we have
+ * not heard it yet, as after a SIGSTOP. The library, which then frees what is not its own (3.8.0,
+ * zoo_amulti), must not be asked. Found by tests/faults: the broker's memory was corrupt. */
+Test(zk_client, asks_for_nothing_in_a_session_that_is_over)
+{
+    enum { ASKED_MAX = 1000, PAUSE_MS = 10, TRIES_MAX = 5 };
+    static struct reply replies[ASKED_MAX];
+    struct zk_server server;
+    if (zk_server_missing() != NULL) {
+        cr_skip_test("zk_client against a server: %s", zk_server_missing());
+    }
+    cr_assert(zk_server_start(&server));
+    struct world w = {.loop = loop_new("test", -1, clock_system()), .factory = zk_client_factory()};
+    snprintf(w.connect, sizeof(w.connect), "127.0.0.1:%d", server.port);
+    struct client *c = client_new(&w);
+    int64_t still_ms = c->zk->ops->session_timeout_ms(c->zk) * 2;
+    int asked = 0;
+    for (int i = 0; i < TRIES_MAX && !c->expired; i++) {
+        int64_t on_ms = clock_mono_ms(clock_system()) + still_ms, next_ms = on_ms;
+        cr_assert_eq(kill(server.pid, SIGSTOP), 0);
+        while (!time_passed(&on_ms)) { /* and the loop does not turn */
+            sched_yield();
+        }
+        cr_assert_eq(kill(server.pid, SIGCONT), 0);
+        for (int k = 0; k < ASKED_MAX / TRIES_MAX; k++) {
+            const struct zk_op steps[] = {{.kind = ZK_OP_CHECK, .path = "/brokers", .version = -1},
+                                          {.kind = ZK_OP_DELETE, .path = "/a", .version = -1},
+                                          {.kind = ZK_OP_DELETE, .path = "/b", .version = -1}};
+            c->zk->ops->multi(c->zk, steps, 3, on_reply, &replies[asked++]);
+            for (next_ms += PAUSE_MS; !time_passed(&next_ms); sched_yield()) {
+            }
+        }
+        for (int k = 0; k < asked; k++) {
+            run_until(&w, flag_set, &replies[k].done);
+        }
+    }
+    cr_assert(c->expired);
+    world_fini(&w);
+    loop_free(w.loop);
+    zk_server_stop(&server);
+}
+
+/* A server that is not there: opening does not fail or block, and closing does not either. */
+Test(zk_client, opens_and_closes_without_a_server)
+{
+    struct world w = {.loop = loop_new("test", -1, clock_system()), .factory = zk_client_factory()};
+    static const struct zk_events events = {on_session, on_watch};
+    struct client *c = &w.clients[0];
+    struct reply reply = {0};
+    c->world = &w;
+    c->zk =
+        w.factory->open(w.factory, w.loop, "127.0.0.1:1/chroot", SESSION_TIMEOUT_MS, &events, c);
+    c->zk->ops->get(c->zk, "/", false, on_reply, &reply);
+    wait_for(c, &reply);
+    cr_assert_eq(reply.err, ERR_ZK_CONNECTION_LOSS);
+    cr_assert(!c->connected);
+    c->zk->ops->close(c->zk);
+    while (loop_turn(w.loop)) {
+    }
+    loop_free(w.loop);
+}
