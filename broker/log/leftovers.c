@@ -198,6 +198,8 @@ static enum err finish_swaps(const struct leftovers *left)
     if (err == ERR_OK && any) {
         log_info(LOGGER, "finishing a compaction", "dir=%s", left->log->dir->chars);
         err = remove_replaced(left, from, to);
+        /* Durably: one of them beside the new ones would not fit, and take along what follows. */
+        err = err == ERR_OK ? fs_sync_dir(left->log->fs, left->log->dir->chars) : err;
     }
     /* Indexes first: a .log that is in place without them would be read whole. */
     for (int pass = 0; pass < 2 && any; pass++) {
