@@ -63,21 +63,25 @@ static enum err list_segs(struct plog *log, struct listing *listing)
 
 /* ---- segments ---- */
 
-/* Cut a segment's tail. R3 */
-static enum err cut_tail(struct seg *seg, int64_t position, int64_t next_offset)
+/* Cut the tail of a segment that cannot be kept. R3 */
+static enum err cut_tail(struct seg *seg)
 {
+    int64_t size;
+    enum err err = fs_size(seg->file, &size);
+    if (err != ERR_OK || size <= seg->size_bytes) {
+        return err;
+    }
     char *path = seg_path(seg, "log");
     log_warn(LOGGER, "cutting a torn or damaged tail",
-             "file=%s size=%" PRId64 " kept=%" PRId64 " next_offset=%" PRId64, path,
-             seg->size_bytes, position, next_offset);
+             "file=%s size=%" PRId64 " kept=%" PRId64 " next_offset=%" PRId64, path, size,
+             seg->size_bytes, seg->next_offset);
     mem_free(path);
-    seg_publish(seg, position, next_offset); /* the indexes know nothing behind it */
-    enum err err = fs_truncate(seg->file, position);
+    err = fs_truncate(seg->file, seg->size_bytes);
     return err == ERR_OK ? fs_sync(seg->file) : err;
 }
 
-/* Read a segment from its start, check every batch, make its indexes, and cut what cannot be kept.
- * *cut says that something was. `rewrite`: write each batch again where it is. R1, R2 */
+/* Read a segment from its start, check every batch, and make its indexes. *cut: it ends where it
+ * says now, before its file does. `rewrite`: write each batch again where it is. R1, R2 */
 static enum err recover_seg(struct plog *log, struct seg *seg, bool rewrite, bool *cut)
 {
     struct batch_reader reader;
@@ -116,10 +120,7 @@ static enum err recover_seg(struct plog *log, struct seg *seg, bool rewrite, boo
         return err;
     }
     *cut = good < seg->size_bytes;
-    if (*cut) {
-        return cut_tail(seg, good, next);
-    }
-    seg_publish(seg, good, next);
+    seg_publish(seg, good, next); /* the indexes know nothing behind it */
     return ERR_OK;
 }
 
@@ -193,27 +194,42 @@ static enum err delete_seg(struct plog *log, struct seg *seg)
     return err == ERR_OK ? fs_sync_dir(log->fs, log->dir->chars) : err; /* R3 */
 }
 
-/* Open the segments in order. Behind the first that had to be cut, the rest goes. */
+/* The log ends with the last segment that was opened, the `at`-th that is listed. What is behind it
+ * goes, the last segment first and its own tail at the end: where that is interrupted there is
+ * still a reason to go on, and no hole that could be taken for one that compaction has made. */
+static enum err end_here(struct plog *log, const struct listing *listing, int32_t at)
+{
+    enum err err = ERR_OK;
+    for (int32_t i = listing->count - 1; i > at && err == ERR_OK; i--) {
+        struct seg *seg;
+        err = seg_open(log->fs, log->dir, listing->bases[i], &seg);
+        if (err == ERR_OK) {
+            err = delete_seg(log, seg);
+        }
+    }
+    return err == ERR_OK ? cut_tail(plog_active(log)) : err;
+}
+
+/* Open the segments in order, up to the first that has to be cut. */
 static enum err load_segs(struct plog *log, const struct listing *listing,
                           const struct plog_options *options)
 {
     bool cut = false;
     enum err err = ERR_OK;
-    for (int32_t i = 0; i < listing->count && err == ERR_OK; i++) {
+    for (int32_t i = 0; i < listing->count && err == ERR_OK && !cut; i++) {
         struct seg *seg;
         err = seg_open(log->fs, log->dir, listing->bases[i], &seg);
         if (err != ERR_OK) {
             return err;
-        }
-        if (cut) {
-            err = delete_seg(log, seg);
-            continue;
         }
         plog_push_seg(log, seg);
         seg->index_interval_bytes = (int32_t)log->config->config.index_interval_bytes;
         seg->created_ms = clock_wall_ms(log->clock);
         int64_t next_base = i + 1 < listing->count ? listing->bases[i + 1] : INT64_MAX;
         err = load_seg(log, seg, next_base, options, &cut);
+        if (err == ERR_OK && cut) {
+            err = end_here(log, listing, i);
+        }
     }
     return err;
 }
