@@ -468,6 +468,7 @@ static void client_on_granted(struct budget_waiter *waiter)
     client->waiter = NULL;
     mem_free(granted);
     conn_resume(client->conn);
+    client_check_idle(client, 0); /* or a row of silent ones would pass the memory on */
 }
 
 static enum conn_verdict client_on_frame_size(struct conn *conn, int32_t size,

@@ -860,6 +860,18 @@ def test_a_connection_that_leaves_in_the_middle_harms_nobody(broker, made):
         assert end_offset(kafka, made) == 1
 
 
+def test_frames_that_do_not_come_hold_up_nobody_for_long(broker, made):
+    """They stopped all larger frames of everybody until they were idle, after ten minutes."""
+    silent = [socket.create_connection(("127.0.0.1", broker.port)) for _ in range(6)]
+    for one in silent:
+        one.sendall(struct.pack(">i", 100 << 20))
+    with wire.Connection("127.0.0.1", broker.port, timeout=60) as kafka:
+        assert error(produce_one(kafka, made, simple(1000))) == "NONE"
+    assert "W-NET-03" in broker.log_text()
+    for one in silent:
+        one.close()
+
+
 def test_pipelined_requests_are_answered_in_order(broker, kafka, made):
     kinds = [("Produce", produce_body(made, {0: simple(2), 1: simple()}, acks=-1), 9),
              ("Fetch", fetch_body(made, {0: 0}, 12, max_wait_ms=50, min_bytes=1 << 20), 12),

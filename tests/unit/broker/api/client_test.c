@@ -187,6 +187,30 @@ Test(client, that_falls_silent_in_a_frame_gives_its_memory_to_who_waits, .init =
     cr_assert(!slow->closed);
 }
 
+/* Nor do others, as silent, get it one after the other. */
+Test(client, that_waited_for_memory_and_has_sent_nothing_does_not_keep_it, .init = world_init,
+     .fini = world_fini)
+{
+    struct fake_stream *silent[3];
+    for (int i = 0; i < 3; i++) {
+        silent[i] = connection();
+        announce(silent[i], 3 << 20);
+        settle();
+    }
+    clock_manual_advance(&test_clock, (CLIENT_SILENT_FRAME_MS + 1) * INT64_C(1000000));
+    settle();
+    struct fake_stream *waits = connection();
+    announce(waits, 3 << 20);
+    settle();
+    client_check_idle(client_at(0), 0);
+    settle();
+    for (int i = 0; i < 3; i++) {
+        cr_assert(silent[i]->closed);
+    }
+    cr_assert(!waits->closed);
+    cr_assert(is_read(waits));
+}
+
 /* Who gives up while waiting makes room for those behind. */
 Test(client, a_waiting_connection_may_leave, .init = world_init, .fini = world_fini)
 {
