@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "admin/admin_service.h"
 #include "api/broker.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -233,6 +234,18 @@ static void drop_former_log(struct logs *logs, const struct task *task, struct l
     *entry = NULL;
 }
 
+/* A node that was made in ZooKeeper by hand may have any name, which need not be one for a folder:
+ * to try would look as if the directory had failed, with all that is in it. */
+static bool can_have_log(const struct task *task)
+{
+    if (topic_name_valid(task->topic) && task->index >= 0) {
+        return true;
+    }
+    log_error(LOGGER, "no log can have the name of this partition", "tp=%.*s-%d",
+              STR_ARG(task->topic), task->index);
+    return false;
+}
+
 /* The partition's log, found or made, with the right topic id. */
 static enum err find_log(struct replicas *replicas, const struct task *task,
                          const struct topic_config *config, struct logs_entry **out)
@@ -243,7 +256,7 @@ static enum err find_log(struct replicas *replicas, const struct task *task,
         return ERR_KAFKA_STORAGE_ERROR;
     }
     drop_former_log(logs, task, out);
-    if (*out == NULL && may_be_lost(logs, task)) {
+    if (*out == NULL && (may_be_lost(logs, task) || !can_have_log(task))) {
         return ERR_KAFKA_STORAGE_ERROR;
     }
     if (*out == NULL) {

@@ -1,12 +1,14 @@
 """What a broker has acknowledged is there again: after kill -9 under load, after a clean stop, in several log
 directories, and when one of them fails. The crashes at every single call are in tests/unit/broker/log."""
 import collections
+import json
 import os
 import subprocess
 import sys
 
 import confluent_kafka
 import pytest
+from znodes import Znodes
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DUMP_LOG = os.path.join(ROOT, "scripts", "dump-log")
@@ -295,6 +297,21 @@ def test_a_broker_without_any_log_dir_left_ends(small_disk, cluster, topic):
     assert one.broker(1).finish() is None
     assert one.broker(1).status == 1
     one.brokers.clear()  # looked at already: a status other than 0 is a failure elsewhere
+
+
+def test_a_node_that_was_made_by_hand_with_a_name_too_long_for_a_folder_fails_no_log_dir(cluster, topic):
+    """Each replica's only directory failed over it, so the brokers ended, and did so again at each start."""
+    one = cluster(brokers=1)
+    create(one, topic, 1)
+    with Znodes(one.zookeepers[0].address) as znodes:
+        znodes.create("/brokers/topics/" + "x" * 260, json.dumps({
+            "version": 2, "partitions": {"0": [1]}, "adding_replicas": {}, "removing_replicas": {}}).encode())
+    one.wait(lambda: "no log can have the name" in one.broker(1).log_text() or not one.broker(1).alive(),
+             "the broker to have been told to lead it")
+    create(one, topic + "-later", 1)
+    result, = one.broker(1).call("DescribeLogDirs", {"topics": None})["results"]
+    assert result["error_code"] == 0
+    assert {t["name"] for t in result["topics"]} == {topic, topic + "-later"}
 
 
 def dump(paths, *options):
