@@ -34,18 +34,15 @@ Test(ctl_driver, who_resigns_does_not_reign_again)
 
 struct wish {
     bool exists;
-    int64_t gone_ms; /* since when we know that neither it nor its mark is there; 0: one is */
+    bool gone; /* neither it nor its mark is there: it may be made, also at once */
 };
 
 static void see(struct cluster *c, struct wish *wishes)
 {
     for (int32_t t = 0; t < TOPICS_MAX; t++) {
         char name[] = {'t', (char)('0' + t), '\0'};
-        if (node_exists(c, PATH_TOPICS, name) || node_exists(c, PATH_DELETE_TOPICS, name)) {
-            wishes[t].gone_ms = 0;
-        } else if (wishes[t].gone_ms == 0) {
-            wishes[t].gone_ms = loop_now_ms(c->w.loop);
-        }
+        wishes[t].gone =
+            !node_exists(c, PATH_TOPICS, name) && !node_exists(c, PATH_DELETE_TOPICS, name);
     }
 }
 
@@ -64,10 +61,7 @@ static void disturb(struct cluster *c, struct wish *wishes)
         zk_mem_reconnect(c->w.mem, session_of(&m->client));
         break;
     default:
-        /* Not at once under the same name: the removal of a mark whose reply was lost is repeated,
-         * and would hit the next mark. */
-        if (wishes[t].gone_ms > 0 &&
-            loop_now_ms(c->w.loop) - wishes[t].gone_ms > 5 * ZK_CALLS_RETRY_MS) {
+        if (wishes[t].gone) {
             create_topic(c, name);
             wishes[t].exists = true;
         } else if (wishes[t].exists) {
@@ -93,7 +87,7 @@ Test(ctl_driver, everything_asked_for_is_so_in_the_end, .timeout = 240)
 {
     for (uint64_t seed = 1; seed <= 40; seed++) {
         struct cluster c;
-        struct wish wishes[TOPICS_MAX] = {{false, 0}};
+        struct wish wishes[TOPICS_MAX] = {{false, false}};
         cluster_init(&c, 3, seed);
         c.delay_ms = seed % 2 == 0 ? 40 : 300;
         zk_mem_set_loss_rate(c.w.mem, seed % 2 == 0 ? 12 : 4);
