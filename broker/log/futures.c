@@ -164,6 +164,12 @@ struct plog *logs_moved(struct logs *logs, struct logs_entry *entry, struct plog
     plog_abandon(entry->future); /* its files are those of `moved` */
     entry->future = NULL;
     entry->future_dir = NULL;
+    /* Now, for those of the old directory do not count for it any more: what was deleted from it
+     * would be there again after a crash. */
+    if (!logdir_offline(entry->dir) &&
+        logs_write_checkpoints(logs, entry->dir, logs->hw_of, logs->hw_arg) != ERR_OK) {
+        logdir_fail(entry->dir);
+    }
     reaper_add(logs->reaper, left_behind, 0);
     return old;
 }

@@ -338,6 +338,26 @@ Test(move, a_log_that_ends_behind_its_last_batch_is_moved)
     }
 }
 
+/* The process ends just after the move: the new directory's checkpoints must know the log already,
+ * or what had been deleted is there again. */
+Test(move, a_log_that_has_just_moved_begins_where_it_began)
+{
+    struct mover m;
+    mover_begin(&m, 1);
+    open_logs(&m);
+    struct logs_entry *entry = make_log(&m);
+    append_ok(entry->log, 0, BATCHES);
+    cr_assert_eq(plog_set_log_start(entry->log, 5), ERR_OK);
+    entry->offset_hw = 7;
+    cr_assert_eq(make_future(&m, entry), ERR_OK);
+    move_ok(&m, entry);
+    leave_logs(&m);
+    open_logs(&m);
+    cr_assert_eq(plog_log_start(entry_of(&m)->log), 5);
+    cr_assert_eq(entry_of(&m)->offset_hw, 7);
+    mover_end(&m);
+}
+
 Test(move, a_move_that_is_given_up_leaves_nothing)
 {
     struct mover m;
