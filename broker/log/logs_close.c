@@ -14,6 +14,12 @@
 
 #define LOGGER "kafka.log.LogManager"
 
+/* One that waits for the next start in its new directory (MOVE_LOST) has no name here any more. */
+static bool is_here(const struct logs_entry *entry, const struct logdir *dir)
+{
+    return entry->dir == dir && !atomic_load(&entry->log->deleted);
+}
+
 /* Flush every log. */
 bool logs_flush_dir(struct logs *logs, struct logdir *dir)
 {
@@ -21,7 +27,7 @@ bool logs_flush_dir(struct logs *logs, struct logdir *dir)
     struct logs_item *item;
     struct logs_item *next;
     HASH_ITER (hh, logs->by_name, item, next) {
-        if (item->entry.dir == dir && plog_flush(item->entry.log) != ERR_OK) {
+        if (is_here(&item->entry, dir) && plog_flush(item->entry.log) != ERR_OK) {
             good = false;
         }
     }
@@ -44,7 +50,9 @@ static bool close_dir(struct logs *logs, struct logdir *dir, struct noted *noted
             continue;
         }
         struct plog *log = plog_hold(item->entry.log);
-        if (plog_close(log) != ERR_OK) {
+        if (!is_here(&item->entry, dir)) {
+            plog_abandon(log);
+        } else if (plog_close(log) != ERR_OK) {
             good = false;
         } else if (!plog_has_leftovers(log)) { /* M5 */
             manifest_note(&noted->lines, item->name, item->entry.topic_id, log);
@@ -77,7 +85,7 @@ static enum err each_log(struct logs *logs, const struct logdir *dir, each_fn *f
     struct logs_item *next;
     enum err err = ERR_OK;
     HASH_ITER (hh, logs->by_name, item, next) {
-        if (item->entry.dir == dir && err == ERR_OK) {
+        if (is_here(&item->entry, dir) && err == ERR_OK) {
             err = fn(item->entry.log, arg);
         }
     }

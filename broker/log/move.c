@@ -268,28 +268,47 @@ static enum err rename_durably(struct fs *fs, const char *from, const char *to)
     return err;
 }
 
-/* Steps 4 and 5. */
-static enum err open_in_place(struct take_over *take, struct plog **out)
+/* After step 3: the next start finds out which of the two counts. */
+static void give_up(struct take_over *take, enum err err, const char *why)
 {
-    struct errmsg msg = {""};
-    enum err err = rename_durably(take->options.fs, take->future_path, take->final_path);
-    if (err == ERR_OK) {
-        err = plog_open(&take->options, out, &msg);
-    }
-    if (err == ERR_OK) {
-        must(plog_offset_end(*out) == plog_offset_end(take->current));
-        take_epochs(*out, take->current);
-        enum err gone = fs_unlink(take->options.fs, take->marker);
-        (void)gone; /* outside of a -future directory it says nothing */
-        return ERR_OK;
-    }
     log_error(LOGGER, "a moved log cannot be used", "dir=%s error=%s %s", take->final_path,
-              err_text(err), msg.text);
-    plog_take_offline(take->current);
+              err_text(err), why);
     if (take->options.on_failure != NULL) {
         take->options.on_failure(take->options.arg, err);
     }
-    return err;
+}
+
+/* Step 4 has failed. Where that is certain the current log takes its name back: its directory
+ * works, and a start without the other one would find no log at all. */
+static enum move_end take_back(struct take_over *take, enum err err)
+{
+    struct fs_stat stat;
+    struct plog *current = take->current;
+    bool certain = fs_stat(take->options.fs, take->final_path, &stat) == ERR_NOT_FOUND;
+    give_up(take, err, "");
+    if (certain && rename_durably(current->fs, take->left_behind, current->dir->chars) == ERR_OK) {
+        atomic_store(&current->deleted, false);
+        return MOVE_KEPT;
+    }
+    plog_take_offline(current);
+    return MOVE_LOST;
+}
+
+/* Step 5. */
+static enum move_end open_in_place(struct take_over *take, struct plog **out)
+{
+    struct errmsg msg = {""};
+    enum err err = plog_open(&take->options, out, &msg);
+    if (err != ERR_OK) {
+        give_up(take, err, msg.text);
+        plog_take_offline(take->current);
+        return MOVE_LOST;
+    }
+    must(plog_offset_end(*out) == plog_offset_end(take->current));
+    take_epochs(*out, take->current);
+    enum err gone = fs_unlink(take->options.fs, take->marker);
+    (void)gone; /* outside of a -future directory it says nothing */
+    return MOVE_DONE;
 }
 
 static enum move_end run_steps(struct take_over *take, struct plog **out)
@@ -307,7 +326,8 @@ static enum move_end run_steps(struct take_over *take, struct plog **out)
         err = plog_fail(take->current, err, "moving to another directory");
         return MOVE_LOST;
     }
-    return open_in_place(take, out) == ERR_OK ? MOVE_DONE : MOVE_LOST;
+    err = rename_durably(take->options.fs, take->future_path, take->final_path); /* step 4 */
+    return err == ERR_OK ? open_in_place(take, out) : take_back(take, err);
 }
 
 enum move_end plog_take_over(struct plog *future, struct plog *current, struct flusher *flusher,

@@ -18,8 +18,9 @@
  * step 3 nothing is appended to the old one: there are never two that differ.
  *
  * Failure: before 3 the current log goes on as it was; the target's directory is offline when it
- * was to blame. From 3 on, when it is not known which of the two the next start will find, neither
- * may be used until then; they are equal.
+ * was to blame. Where 4 fails for certain, 3 is undone, and it goes on as well. Else, from 3 on,
+ * when it is not known which of the two the next start will find, neither may be used until then;
+ * they are equal.
  *
  * Threads: plog_copy() where the future log's owner runs; the current log may be in use meanwhile.
  * plog_take_over() in the current log's actor. */

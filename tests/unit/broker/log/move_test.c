@@ -533,6 +533,79 @@ static void start_and_finish(struct mover *m, int at_least)
     cr_assert_eq(folders(m, "/a") + folders(m, "/b"), 1, "one directory for one log");
 }
 
+static int64_t no_hw(void *arg, struct logs_entry *entry)
+{
+    (void)arg;
+    return entry->offset_hw;
+}
+
+static bool move_is_complete(struct mover *m, const struct logs_entry *entry)
+{
+    char *marker = mem_printf("%s/" MOVE_COMPLETE_NAME, plog_dir(entry->future));
+    bool complete = exists(m, marker);
+    mem_free(marker);
+    return complete;
+}
+
+/* The k-th call of some kinds in the new directory fails during a move. */
+static enum move_end move_failing_at(struct mover *m, uint32_t ops, int64_t k, int *appended)
+{
+    mover_begin(m, 1);
+    open_logs(m);
+    struct logs_entry *entry = make_log(m);
+    append_ok(entry->log, 0, BATCHES);
+    struct fs_fault_plan plan = {.ops = ops, .path = "/b", .after = k, .repeat = 1, .err = ERR_IO};
+    fs_fault_set(m->fault, &plan);
+    enum move_end end = try_move(m, entry, appended);
+    cr_assert(fs_fault_hits(m->fault) > 0);
+    fs_fault_clear(m->fault);
+    return end;
+}
+
+/* It is not known whether the last rename has happened: the new directory is offline, and the log
+ * waits for the next start. The old directory did nothing wrong: it was failed, and suspect, when
+ * the broker stopped. */
+Test(move, a_directory_that_a_log_has_left_for_a_failing_one_stops_cleanly)
+{
+    enum move_end end = MOVE_KEPT;
+    for (int64_t k = 0; end != MOVE_LOST; k++) {
+        struct mover m;
+        int appended;
+        end = move_failing_at(&m, FS_OP_BIT(FS_OP_SYNC_DIR), k, &appended);
+        if (end == MOVE_LOST) {
+            cr_assert_not(logs_close(m.logs, no_hw, NULL), "the new directory has failed");
+            cr_assert_not(logdir_offline(logs_dir(m.logs, 0)));
+            cr_assert(exists(&m, "/a/.kafka_cleanshutdown"));
+            leave_logs(&m);
+            open_logs(&m);
+            check_prefix(entry_of(&m)->log, appended);
+        }
+        mover_end(&m);
+    }
+}
+
+/* The current log has lost its name already when the last rename fails, and was not given it back:
+ * a start that could not read the new directory removed what the old one had. */
+Test(move, a_log_stays_when_it_cannot_get_its_name_in_the_new_directory)
+{
+    int64_t renames = 0;
+    for (bool last = false; !last; renames++) {
+        struct mover m;
+        int appended;
+        cr_assert_eq(move_failing_at(&m, FS_OP_BIT(FS_OP_RENAME), renames, &appended), MOVE_KEPT);
+        struct logs_entry *entry = entry_of(&m);
+        last = entry->future != NULL && move_is_complete(&m, entry);
+        cr_assert_not(plog_failed(entry->log));
+        cr_assert(exists(&m, "/a/orders-0"));
+        cr_assert_eq(plog_flush(entry->log), ERR_OK);
+        leave_logs(&m);
+        fs_sim_kill(m.sim);
+        start_and_finish(&m, appended);
+        mover_end(&m);
+    }
+    cr_assert_gt(renames, 1);
+}
+
 /* One call fails: the log that counts goes on, or both wait for the next start; nothing is lost. */
 Test(move, with_every_call_to_the_disk_failing_in_turn)
 {
