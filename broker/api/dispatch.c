@@ -139,16 +139,21 @@ static bool is_unknown_api_versions(int16_t key, int16_t version)
     return key == API_API_VERSIONS && !dispatch_serves(key, version);
 }
 
+_Static_assert((int)REQUEST_DECODED_MAX_BYTES / CODEC_EXPANSION_MAX <= (int)REQUEST_PARTS_MAX,
+               "smaller requests are not looked at: a part is a byte at least");
+
 /* Few bytes can stand for very many parts (limits.h). Of the frames only large ones are looked at
  * twice for that; records are no parts. */
 static enum err check_parts(const struct req *req, struct bytes body)
 {
     size_t decoded = 0;
+    size_t parts = 0;
     if (body.size <= REQUEST_DECODED_MAX_BYTES / CODEC_EXPANSION_MAX) {
         return ERR_OK;
     }
-    enum err err = codec_measure(req->api->request, req->version, body, &decoded);
-    return err == ERR_OK && decoded > REQUEST_DECODED_MAX_BYTES ? ERR_MESSAGE_TOO_LARGE : err;
+    enum err err = codec_measure(req->api->request, req->version, body, &decoded, &parts);
+    bool fits = decoded <= REQUEST_DECODED_MAX_BYTES && parts <= REQUEST_PARTS_MAX;
+    return err == ERR_OK && !fits ? ERR_MESSAGE_TOO_LARGE : err;
 }
 
 enum err dispatch_decode(struct req *req)

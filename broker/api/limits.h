@@ -69,9 +69,10 @@ enum { PRODUCE_DETAILS_MAX = 1000 };
  * and is charged to the budget on top of the frame: others wait until it is paid back. Nothing is
  * charged for what handlers make for each of its parts, up to twenty times that, so the connection
  * is closed when it would be larger than this: a million partitions, ten times
- * FETCH_PARTITIONS_MAX.
+ * FETCH_PARTITIONS_MAX. So it is where its arrays have more elements than this: as numbers alone
+ * partitions are small, and what is made of each is not.
  */
-enum { REQUEST_DECODED_MAX_BYTES = 32 * 1024 * 1024 };
+enum { REQUEST_DECODED_MAX_BYTES = 32 * 1024 * 1024, REQUEST_PARTS_MAX = 2 * 1024 * 1024 };
 
 /* What the compressed batches of one produce request may take when they are decompressed to be
  * looked at or made anew, one after the other: each takes milliseconds of the loop for some

@@ -50,9 +50,10 @@ void codec_init(const struct msg_desc *desc, void *msg);
  * table and does not know the type. NULL when count is 0. */
 void *codec_array(const struct msg_desc *desc, struct arena *arena, int32_t count);
 
-/* Check `in` and say how much arena codec_decode() would take for it; allocates nothing. */
+/* Check `in` and say how much arena codec_decode() would take for it, and, unless `elements` is
+ * NULL, how many elements all its arrays have together; allocates nothing. */
 MUST_USE enum err codec_measure(const struct msg_desc *desc, int16_t version, struct bytes in,
-                                size_t *memory_size);
+                                size_t *memory_size, size_t *elements);
 
 /* Read a message from the start of `in`. Fields that the version lacks get their defaults; tags
  * that we do not know are skipped. *used (may be NULL) is how many bytes the message took; what

@@ -17,6 +17,7 @@ struct reader {
     const uint8_t *at;
     const uint8_t *end;
     size_t memory_size; /* checking: what arrays and nullable structs will take */
+    size_t elements;    /* checking: of all arrays */
     uint8_t *memory;    /* filling: where the next of them goes */
 };
 
@@ -239,6 +240,8 @@ SPECIALISED bool read_array(struct reader *r, const struct msg_op *op, uint8_t *
     uint8_t *elements = take_memory(r, (size_t)count * each, fill);
     if (fill) {
         store_array(out, elements, count);
+    } else {
+        r->elements += (size_t)count;
     }
     return structs ? read_structs(r, op->plan, (size_t)count, elements, fill)
                    : read_primitives(r, op, (size_t)count, elements, fill);
@@ -403,13 +406,16 @@ static struct reader reader_of(struct bytes in)
 }
 
 enum err codec_measure(const struct msg_desc *desc, int16_t version, struct bytes in,
-                       size_t *memory_size)
+                       size_t *memory_size, size_t *elements)
 {
     struct reader r = reader_of(in);
     if (!check_struct(&r, msg_plan_of(desc, version))) {
         return ERR_MALFORMED;
     }
     *memory_size = r.memory_size;
+    if (elements != NULL) {
+        *elements = r.elements;
+    }
     return ERR_OK;
 }
 
@@ -418,7 +424,7 @@ enum err codec_decode(const struct msg_desc *desc, int16_t version, struct bytes
 {
     const struct msg_plan *plan = msg_plan_of(desc, version);
     size_t memory_size;
-    enum err err = codec_measure(desc, version, in, &memory_size);
+    enum err err = codec_measure(desc, version, in, &memory_size, NULL);
     if (err != ERR_OK) {
         return err;
     }

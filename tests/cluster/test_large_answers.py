@@ -196,6 +196,20 @@ def test_a_controllers_request_about_many_topics_takes_memory_for_each_not_for_e
     assert peak_grows_by(broker, ask) < 100 * MIB
 
 
+def test_numbers_of_millions_of_partitions_in_one_request_are_not_worked_off(broker):
+    """Four bytes each in the request, and fifty times that in what is made of them, on the loop that keeps the session."""
+    partitions = struct.pack(">i", 7500000) + bytes(4 * 7500000)
+    body = struct.pack(">bi", 0, 1) + struct.pack(">h", 7) + b"nowhere" + partitions + struct.pack(">i", 1000)
+
+    def ask():
+        with wire.Connection(broker.host, broker.port, timeout=120) as kafka:
+            kafka.send_frame(wire.request_frame("ElectLeaders", body, 1))
+            with pytest.raises(wire.ConnectionClosed):
+                kafka.receive_frame(120)
+
+    assert peak_grows_by(broker, ask) < 200 * MIB
+
+
 def test_members_with_ninety_megabytes_each_are_refused_when_there_are_too_many(broker):
     """What a member says of itself is kept for minutes, and was for any number of them."""
     errors = []

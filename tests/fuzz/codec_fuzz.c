@@ -52,7 +52,7 @@ static void check_message(const struct msg_desc *desc, int16_t version, struct b
     void *msg = arena_alloc(&made, desc->size);
     size_t used = 0;
     size_t memory = 0;
-    enum err measured = codec_measure(desc, version, in, &memory);
+    enum err measured = codec_measure(desc, version, in, &memory, NULL);
     enum err err = codec_decode(desc, version, in, &arena, msg, &used);
     must(err == measured);
     if (err == ERR_OK) {

@@ -83,7 +83,9 @@ Test(codec_decode, memory_is_what_measure_said_and_in_proportion)
     memset(wire + 2, 1, 1000);
     struct bytes in = {wire, sizeof(wire)};
     size_t memory;
-    cr_assert_eq(codec_measure(&describe_groups_request_desc, 5, in, &memory), ERR_OK);
+    size_t elements;
+    cr_assert_eq(codec_measure(&describe_groups_request_desc, 5, in, &memory, &elements), ERR_OK);
+    cr_assert_eq(elements, 1000);
     cr_assert_eq(memory, 1000 * sizeof(struct str));
     cr_assert_leq(memory, CODEC_EXPANSION_MAX * sizeof(wire));
     struct describe_groups_request request;
