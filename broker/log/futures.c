@@ -305,13 +305,19 @@ static enum err on_future(void *arg, const char *name, bool is_dir)
     return err;
 }
 
+static bool all_online(const struct logs *logs)
+{
+    bool all = true;
+    for (int32_t i = 0; i < logs->dirs_count; i++) {
+        all = all && !logdir_offline(&logs->dirs[i]);
+    }
+    return all;
+}
+
 enum err logs_load_futures(struct logs *logs, logs_config_fn *config_of, void *arg,
                            struct errmsg *msg)
 {
-    struct future_start start = {logs, NULL, config_of, arg, msg, true};
-    for (int32_t i = 0; i < logs->dirs_count; i++) {
-        start.all_dirs = start.all_dirs && !logdir_offline(&logs->dirs[i]);
-    }
+    struct future_start start = {logs, NULL, config_of, arg, msg, all_online(logs)};
     for (int32_t i = 0; i < logs->dirs_count; i++) {
         struct logdir *dir = &logs->dirs[i];
         start.dir = dir;
@@ -324,4 +330,49 @@ enum err logs_load_futures(struct logs *logs, logs_config_fn *config_of, void *a
         }
     }
     return ERR_OK;
+}
+
+/* Is there a log of the partition that "topic-3.<32 digits>-delete" was of? */
+static bool has_successor(struct logs *logs, const char *name)
+{
+    struct str topic;
+    int32_t partition;
+    const char *dot = strrchr(name, '.');
+    char *log = dot != NULL ? mem_strndup(name, (size_t)(dot - name)) : mem_strdup("");
+    bool found = logdir_parse_name(log, &topic, &partition) &&
+                 logs_find_item(logs, topic, partition) != NULL;
+    mem_free(log);
+    return found;
+}
+
+/* What was deleted goes. Where a directory is offline it may also be all that is left: of a log
+ * whose successor there had everything, but not its name yet (move.h). */
+static enum err on_deleted(void *arg, const char *name, bool is_dir)
+{
+    struct future_start *start = arg;
+    size_t size = strlen(name);
+    if (!is_dir || size <= 7 || strcmp(name + size - 7, "-delete") != 0) {
+        return ERR_OK;
+    }
+    char *path = mem_printf("%s/%s", start->dir->path, name);
+    if (start->all_dirs || has_successor(start->logs, name)) {
+        reaper_add(start->logs->reaper, path, 0);
+    } else {
+        log_warn(LOGGER, "a log that was deleted or moved is left alone",
+                 "dir=%s; a log directory is offline, and might have to be done without", path);
+    }
+    mem_free(path);
+    return ERR_OK;
+}
+
+void logs_remove_deleted(struct logs *logs)
+{
+    struct future_start start = {.logs = logs, .all_dirs = all_online(logs)};
+    for (int32_t i = 0; i < logs->dirs_count; i++) {
+        struct logdir *dir = &logs->dirs[i];
+        start.dir = dir;
+        if (!logdir_offline(dir) && fs_list(dir->fs, dir->path, on_deleted, &start) != ERR_OK) {
+            logdir_fail(dir);
+        }
+    }
 }

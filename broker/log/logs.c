@@ -528,14 +528,8 @@ static enum err on_dir_entry(void *arg, const char *name, bool is_dir)
     struct str topic;
     int32_t partition;
     if (!is_dir || strcmp(name, "remote-log-index-cache") == 0 || name_ends(name, "-stray") ||
-        name_ends(name, "-future") || strncmp(name, "__cluster_metadata-", 19) == 0 ||
-        strcmp(name, "lost+found") == 0) {
-        return ERR_OK;
-    }
-    if (name_ends(name, "-delete")) {
-        char *path = mem_printf("%s/%s", loading->dir->path, name);
-        reaper_add(loading->logs->reaper, path, 0);
-        mem_free(path);
+        name_ends(name, "-future") || name_ends(name, "-delete") ||
+        strncmp(name, "__cluster_metadata-", 19) == 0 || strcmp(name, "lost+found") == 0) {
         return ERR_OK;
     }
     if (!logdir_parse_name(name, &topic, &partition)) {
@@ -631,6 +625,9 @@ enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg, stru
         if (logs->dirs[i].rewrite && !logdir_offline(&logs->dirs[i])) {
             sync_rewritten(logs, &logs->dirs[i]);
         }
+    }
+    if (err == ERR_OK) {
+        logs_remove_deleted(logs);
     }
     for (int32_t i = 0; i < logs->dirs_count; i++) {
         logdir_loaded(&logs->dirs[i]);

@@ -76,6 +76,9 @@ void logs_bury(struct logs *logs, struct logdir *dir, const char *path, struct s
 MUST_USE enum err logs_load_futures(struct logs *logs, logs_config_fn *config_of, void *arg,
                                     struct errmsg *msg);
 
+/* All logs are loaded: have removed what earlier runs deleted, or left behind after a move. */
+void logs_remove_deleted(struct logs *logs);
+
 /* Where a log that is about to be made should go; NULL: anywhere. */
 struct logdir *logs_preferred(struct logs *logs, const char *name);
 void logs_forget_preference(struct logs *logs, const char *name);

@@ -8,7 +8,7 @@
 enum {
     LOGS = 3,
     CALLS_MAX = 400,
-    ROOT_LISTS = 2, /* a start looks for logs, and for those that are on the move */
+    ROOT_LISTS = 3, /* a start looks for logs, for those on the move, for what was deleted */
 };
 
 struct world {

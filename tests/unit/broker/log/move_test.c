@@ -459,6 +459,20 @@ Test(move, a_copy_that_has_more_than_the_log_after_a_power_failure_is_cut)
 }
 
 /* The log that it was copied from may be in a directory that cannot be read now. */
+/* With a directory that cannot be read. */
+static void open_partly(struct mover *m)
+{
+    struct errmsg msg;
+    static const char *const names[] = {"/a", "/b"};
+    struct logs_options options = {.fs = fs_fault_fs(m->fault),
+                                   .clock = &m->clock.clock,
+                                   .workers = m->workers,
+                                   .dirs = names,
+                                   .dirs_count = 2};
+    cr_assert_eq(logs_open(&options, &m->logs, &msg), ERR_OK);
+    cr_assert_eq(logs_load(m->logs, config_of, NULL, &msg), ERR_OK);
+}
+
 Test(move, a_complete_copy_is_not_taken_while_a_directory_is_offline)
 {
     struct mover m;
@@ -477,15 +491,7 @@ Test(move, a_complete_copy_is_not_taken_while_a_directory_is_offline)
     leave_logs(&m);
     fs_sim_kill(m.sim);
     fs_fault_set(m.fault, &broken);
-    struct errmsg msg;
-    static const char *const names[] = {"/a", "/b"};
-    struct logs_options options = {.fs = fs_fault_fs(m.fault),
-                                   .clock = &m.clock.clock,
-                                   .workers = m.workers,
-                                   .dirs = names,
-                                   .dirs_count = 2};
-    cr_assert_eq(logs_open(&options, &m.logs, &msg), ERR_OK);
-    cr_assert_eq(logs_load(m.logs, config_of, NULL, &msg), ERR_OK);
+    open_partly(&m);
     cr_assert_null(logs_find(m.logs, STR("orders"), 0));
     leave_logs(&m);
     fs_sim_kill(m.sim);
@@ -604,6 +610,33 @@ Test(move, a_log_stays_when_it_cannot_get_its_name_in_the_new_directory)
         mover_end(&m);
     }
     cr_assert_gt(renames, 1);
+}
+
+/* The current log has lost its name, and the new one has not got it, when the new directory dies.
+ * The next start can read the old directory only, and must not take its copy for a deleted one. */
+Test(move, the_copy_that_was_left_behind_stays_while_a_directory_is_offline)
+{
+    enum move_end end = MOVE_KEPT;
+    static const struct fs_fault_plan broken = {
+        .ops = FS_OPS_ALL, .path = "/b", .repeat = FS_FAULT_FOR_EVER, .err = ERR_IO};
+    for (int64_t k = 0; end != MOVE_LOST; k++) {
+        struct mover m;
+        int appended;
+        end = move_failing_at(&m, FS_OP_BIT(FS_OP_SYNC_DIR), k, &appended);
+        leave_logs(&m);
+        fs_sim_kill(m.sim);
+        if (end == MOVE_LOST) {
+            fs_fault_set(m.fault, &broken);
+            open_partly(&m);
+            cr_assert_null(logs_find(m.logs, STR("orders"), 0));
+            leave_logs(&m);
+            cr_assert_eq(folders(&m, "/a"), 1);
+            fs_fault_clear(m.fault);
+        }
+        fs_sim_kill(m.sim);
+        start_and_finish(&m, appended);
+        mover_end(&m);
+    }
 }
 
 /* One call fails: the log that counts goes on, or both wait for the next start; nothing is lost. */
