@@ -4,6 +4,7 @@
 #include "api/broker.h"
 #include "api/control_call.h"
 #include "api/handlers.h"
+#include "api/names.h"
 #include "controller/ctl_driver.h"
 
 enum { ID_VERSION_MIN = 6, DISABLED_VERSION_MIN = 3 };
@@ -23,14 +24,26 @@ struct delete_op {
     struct meta_wait wait;
     struct delete_topics_response reply;
     struct deletion *items;
+    const int32_t *first; /* of each: where the request names its topic first; NULL: not known */
     int32_t count;
     int32_t at; /* under way */
     bool over;  /* the session ended: nobody is the controller any more */
 };
 
+/* A topic that is named again is deleted once; each time its answer is the same. */
+static bool is_again(const struct delete_op *op, int32_t index)
+{
+    return op->first[index] != index && op->items[index].result->error_code == 0;
+}
+
 static void on_back(struct control_call *call)
 {
     struct delete_op *op = container_of(call, struct delete_op, call);
+    for (int32_t i = 0; op->first != NULL && i < op->count; i++) {
+        if (is_again(op, i)) {
+            op->items[i].result->error_code = op->items[op->first[i]].result->error_code;
+        }
+    }
     req_reply(call->req, &op->reply);
 }
 
@@ -116,9 +129,10 @@ static void delete_rest(struct delete_op *op)
 {
     while (op->at < op->count) {
         struct deletion *item = &op->items[op->at];
-        if (item->result->error_code == 0 && op->over) {
+        bool due = item->result->error_code == 0 && !is_again(op, op->at);
+        if (due && op->over) {
             item->result->error_code = err_wire(ERR_NOT_CONTROLLER);
-        } else if (item->result->error_code == 0) {
+        } else if (due) {
             admin_delete_topic(admin_service_admin(op->call.req->broker->admin), item->name,
                                on_marked, op);
             return;
@@ -141,6 +155,16 @@ static void resolve(struct delete_op *op, struct deletion *item, const struct me
     }
     item->result->name = item->name;
     item->result->error_code = err_wire(err);
+}
+
+static void find_again(struct delete_op *op)
+{
+    struct arena *arena = &op->call.req->arena;
+    struct str *names = arena_array(arena, struct str, (size_t)op->count + 1);
+    for (int32_t i = 0; i < op->count; i++) {
+        names[i] = op->items[i].name;
+    }
+    op->first = names_first(arena, names, op->count);
 }
 
 static bool is_ambiguous(const struct delete_op *op)
@@ -183,6 +207,7 @@ static void on_control(struct control_call *call)
         resolve(op, &op->items[i], meta);
     }
     meta_put(meta);
+    find_again(op);
     delete_rest(op);
 }
 

@@ -210,6 +210,14 @@ def test_numbers_of_millions_of_partitions_in_one_request_are_not_worked_off(bro
     assert peak_grows_by(broker, ask) < 200 * MIB
 
 
+def test_a_topic_that_is_named_very_often_is_deleted_once(broker):
+    """Each time two questions to ZooKeeper, one after the other, and on when the client had gone: for hours."""
+    create(broker, ["deleted"])
+    answer = broker.call("DeleteTopics", {"topic_names": ["deleted", "never"] * 20000, "timeout_ms": 10000}, 5, seconds=10)
+    errors = [wire.error_name(topic["error_code"]) for topic in answer["responses"]]
+    assert errors == ["NONE", "UNKNOWN_TOPIC_OR_PARTITION"] * 20000
+
+
 def test_members_with_ninety_megabytes_each_are_refused_when_there_are_too_many(broker):
     """What a member says of itself is kept for minutes, and was for any number of them."""
     errors = []
