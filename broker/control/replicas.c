@@ -4,6 +4,7 @@
 
 #include "admin/admin_service.h"
 #include "api/broker.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -23,7 +24,9 @@ struct task {
     struct actor_msg msg;
     struct loop_msg back;
     struct batch_of_tasks *batch;
-    struct part *part; /* referenced; NULL: nothing to do in an actor */
+    struct part *part;          /* referenced; NULL: nothing to do in an actor */
+    struct logs_entry *made_of; /* the log of a partition that this request makes; the key in */
+    UT_hash_handle hh;          /* batch->made */
     struct part_state state;
     struct str topic;
     struct uuid topic_id;
@@ -42,6 +45,7 @@ struct batch_of_tasks {
     struct arena arena;
     struct task *tasks;
     int32_t count;
+    struct task *made; /* those that make a partition, by its log, while they are prepared */
     int32_t outstanding;
     replicas_done_fn *fn;
     void *arg;
@@ -271,16 +275,26 @@ static enum err find_log(struct replicas *replicas, const struct task *task,
     return ERR_OK;
 }
 
+/* The partition, if it lives here, or if the request has named it before: two on one log would
+ * both write to it. */
+static struct part *find_part(struct broker *broker, const struct task *task,
+                              const struct logs_entry *entry)
+{
+    struct task *maker;
+    HASH_FIND_PTR(task->batch->made, &entry, maker);
+    return maker != NULL ? part_get(maker->part)
+                         : parts_lookup(&broker->parts, task->topic, task->index);
+}
+
 /* The partition of a task; one that is new is added to `changes`. */
 static void task_prepare(struct replicas *replicas, struct task *task, struct parts_change *changes,
                          int32_t *changes_count)
 {
     struct broker *broker = replicas->broker;
-    struct logs_entry *entry;
+    struct logs_entry *entry = logs_find(broker->logs, task->topic, task->index);
     struct topic_config config;
-    task->part = parts_lookup(&broker->parts, task->topic, task->index);
+    task->part = find_part(broker, task, entry);
     if (task->part != NULL) {
-        entry = logs_find(broker->logs, task->topic, task->index);
         bool other = entry != NULL && !uuid_is_zero(entry->topic_id) &&
                      !uuid_is_zero(task->topic_id) && !uuid_eq(entry->topic_id, task->topic_id);
         if (other) {
@@ -298,6 +312,8 @@ static void task_prepare(struct replicas *replicas, struct task *task, struct pa
     struct part *part =
         make_part(replicas, entry, task->topic, task->topic_id, task->index, &config);
     task->part = part_get(part);
+    task->made_of = entry;
+    HASH_ADD_PTR(task->batch->made, made_of, task);
     changes[(*changes_count)++] =
         (struct parts_change){.topic = task->topic, .index = task->index, .part = part};
 }
@@ -389,6 +405,7 @@ void replicas_lead(struct replicas *replicas, const Barnabas__Control__LeaderAnd
     if (changes_count > 0) {
         parts_edit(&replicas->broker->parts, changes, changes_count);
     }
+    HASH_CLEAR(hh, batch->made);
     mem_free(changes);
     batch->finish = lead_finish;
     logs_settle(replicas->broker->logs, replicas->broker->control, lead_settled, batch);
