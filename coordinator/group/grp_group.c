@@ -244,12 +244,16 @@ struct str grp_group_vote(struct grp_group *group)
 
 /* ---- subscriptions ---- */
 
-static bool subscribe_member(struct grp_group *group, const struct grp_member *member)
+/* `left`: how many more may be named; less afterwards. */
+static bool subscribe_member(struct grp_group *group, const struct grp_member *member, size_t *left)
 {
     struct arena arena = {0};
     struct str *topics = NULL;
     size_t count = 0;
-    enum err err = grp_subscription_topics(&arena, grp_member_metadata(member), &topics, &count);
+    size_t max = *left < GRP_SUBSCRIBED_MAX ? *left : GRP_SUBSCRIBED_MAX;
+    enum err err =
+        grp_subscription_topics(&arena, grp_member_metadata(member), max, &topics, &count);
+    *left -= err == ERR_OK ? count : 0;
     for (size_t i = 0; err == ERR_OK && i < count; i++) {
         struct grp_subscribed *item = NULL;
         HASH_FIND(hh, group->subscribed, topics[i].ptr, topics[i].size, item);
@@ -260,7 +264,7 @@ static bool subscribe_member(struct grp_group *group, const struct grp_member *m
         }
     }
     arena_fini(&arena);
-    return err == ERR_OK;
+    return err == ERR_OK && HASH_COUNT(group->subscribed) <= GRP_SUBSCRIBED_MAX;
 }
 
 void grp_group_subscribe(struct grp_group *group)
@@ -273,9 +277,10 @@ void grp_group_subscribe(struct grp_group *group)
     if (group->members != NULL && group->protocol.ptr == NULL) {
         return;
     }
+    size_t left = GRP_SUBSCRIPTIONS_MAX;
     struct grp_member *member, *next;
     HASH_ITER (hh, group->members, member, next) {
-        if (!subscribe_member(group, member)) {
+        if (!subscribe_member(group, member, &left)) {
             forget_subscriptions(group);
             return;
         }

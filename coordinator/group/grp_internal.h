@@ -46,6 +46,11 @@ enum { GRP_NEW_MEMBER_TIMEOUT_MS = 5 * 60 * 1000 };
  * timeout, or this, so that a timeout of zero does not spin. */
 enum { GRP_JOIN_RETRY_MIN_MS = 1000 };
 
+/* Topics that a group's members subscribe to, different ones and all that are named (a topic as
+ * often as members name it). They are not counted as memory, and are all looked at in one step:
+ * where there are more, it is not known what the group subscribes to, and its offsets stay. */
+enum { GRP_SUBSCRIBED_MAX = 100000, GRP_SUBSCRIPTIONS_MAX = 2000000 };
+
 /* What a map entry costs beyond its own struct, roughly: for the memory count. */
 enum { GRP_GROUP_OVERHEAD = 640 };
 

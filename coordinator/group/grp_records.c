@@ -202,12 +202,16 @@ enum err grp_record_decode_group(struct arena *arena, struct bytes value,
     return ERR_OK;
 }
 
-enum err grp_subscription_topics(struct arena *arena, struct bytes metadata, struct str **topics,
-                                 size_t *count)
+enum err grp_subscription_topics(struct arena *arena, struct bytes metadata, size_t count_max,
+                                 struct str **topics, size_t *count)
 {
     int16_t version;
     struct bytes body;
     if (!split(metadata, &version, &body)) {
+        return ERR_MALFORMED;
+    }
+    /* The array comes first, with its length: looked at before memory is taken for it. */
+    if (body.size < sizeof(uint32_t) || be32_get(body.data) > count_max) {
         return ERR_MALFORMED;
     }
     struct consumer_protocol_subscription msg;

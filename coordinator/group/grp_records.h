@@ -78,6 +78,6 @@ MUST_USE enum err grp_record_decode_group(struct arena *arena, struct bytes valu
 
 /* The topics that a member subscribes to, from its metadata for a protocol of type "consumer". Read
  * by the rules of version 0, which every version starts with. ERR_MALFORMED when it is something
- * else. */
+ * else, or says that there are more than count_max. */
 MUST_USE enum err grp_subscription_topics(struct arena *arena, struct bytes metadata,
-                                          struct str **topics, size_t *count);
+                                          size_t count_max, struct str **topics, size_t *count);

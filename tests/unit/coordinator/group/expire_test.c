@@ -1,4 +1,5 @@
 /* OffsetDelete, DeleteGroups, expiry, deleted topics, ListGroups. */
+#include "group/grp_internal.h"
 #include "grp_fixture.h"
 
 /* A consumer's metadata, version 1 with owned partitions behind: subscribed to topic "t". */
@@ -95,6 +96,32 @@ Test(offset_delete, without_readable_subscriptions_spares_everything)
     delete_offset(&t, 'Z', .topic = "u");
     EXPECT(&t, "Z offset delete NON_EMPTY_GROUP\n");
     trace_end(&t);
+}
+
+Test(offset_delete, spares_everything_where_a_member_names_very_many_topics)
+{
+    /* Each name took many times what it takes in the request, which nothing counted, and the loop
+     * stood still meanwhile: a few members could take all memory. Beyond a bound nobody looks, and
+     * every topic counts as subscribed. */
+    for (int more = 0; more <= 1; more++) {
+        int count = GRP_SUBSCRIBED_MAX + more;
+        struct buf metadata = {0};
+        buf_put_be16(&metadata, 1);
+        buf_put_be32(&metadata, (uint32_t)count);
+        for (int i = 0; i < count; i++) {
+            buf_put_be16(&metadata, 6);
+            buf_printf(&metadata, "%06d", i);
+        }
+        buf_put_be32(&metadata, UINT32_MAX);
+        struct trace t = {0};
+        trace_start(&t);
+        to_subscribed(&t, "consumer", (struct bytes){metadata.data, metadata.size});
+        delete_offset(&t, 'Z', .topic = "u");
+        EXPECT(&t, more ? "Z offset delete NONE u-0:GROUP_SUBSCRIBED_TO_TOPIC\n"
+                        : "Z offset delete NONE u-0:NONE\n");
+        trace_end(&t);
+        buf_fini(&metadata);
+    }
 }
 
 Test(offset_delete, of_nothing_that_exists_leaves_the_group_alone)

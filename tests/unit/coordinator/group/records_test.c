@@ -157,11 +157,13 @@ Test(subscription, of_any_version_gives_its_topics)
     size_t count;
     static const uint8_t V3[] = {0,   3,   0, 0, 0, 2, 0, 1, 'a', 0, 2,
                                  'b', 'c', 0, 0, 0, 1, 9, 1, 2,   3};
-    cr_assert_eq(grp_subscription_topics(&arena, (struct bytes){V3, sizeof(V3)}, &topics, &count),
-                 ERR_OK);
+    cr_assert_eq(
+        grp_subscription_topics(&arena, (struct bytes){V3, sizeof(V3)}, 100, &topics, &count),
+        ERR_OK);
     cr_assert(count == 2 && str_is(topics[0], "a") && str_is(topics[1], "bc"));
     for (size_t size = 0; size < 18; size++) {
-        enum err err = grp_subscription_topics(&arena, (struct bytes){V3, size}, &topics, &count);
+        enum err err =
+            grp_subscription_topics(&arena, (struct bytes){V3, size}, 100, &topics, &count);
         cr_assert_eq(err, ERR_MALFORMED, "size %zu", size);
     }
     arena_fini(&arena);
