@@ -1,11 +1,13 @@
 /* DeleteRecords: move the start of logs forward, each in its partition's actor, then wait until the
- * replicas in sync have moved theirs, which they do when they next fetch. Source: Kafka 3.9 in
- * ZooKeeper mode. */
+ * replicas in sync have moved theirs, which they do when they next fetch. A partition that is named
+ * more than once is answered once, with what came last, and a topic likewise: as Kafka does, which
+ * gathers them in a map. Source: Kafka 3.9 in ZooKeeper mode. */
+#include <stdlib.h>
+
 #include "api/broker.h"
 #include "api/handlers.h"
 #include "api/locate.h"
 
-typedef struct delete_records_request_delete_records_topic topic_t;
 typedef struct delete_records_response_delete_records_topic_result topic_result_t;
 typedef struct delete_records_response_delete_records_partition_result result_t;
 
@@ -145,6 +147,32 @@ static void find(struct req *req, struct str topic, int32_t index, struct trim *
     }
 }
 
+/* ---- what is asked for ---- */
+
+/* A partition as the request names it. */
+struct named {
+    struct str topic;
+    int32_t index;
+    int32_t place; /* in the request */
+    int64_t offset;
+};
+
+static bool same(const struct named *a, const struct named *b)
+{
+    return a->index == b->index && str_eq(a->topic, b->topic);
+}
+
+static int by_partition(const void *left, const void *right)
+{
+    const struct named *a = left;
+    const struct named *b = right;
+    int order = str_cmp(a->topic, b->topic);
+    if (order != 0) {
+        return order;
+    }
+    return a->index != b->index ? (a->index < b->index ? -1 : 1) : (a->place < b->place ? -1 : 1);
+}
+
 static int32_t count_partitions(const struct delete_records_request *request)
 {
     int32_t count = 0;
@@ -154,33 +182,63 @@ static int32_t count_partitions(const struct delete_records_request *request)
     return count;
 }
 
-static void prepare_topic(struct delete_op *op, const topic_t *topic, topic_result_t *out)
+/* Sorted by topic, each once. A client may name one very often, so not by comparing each with each.
+ */
+static struct named *distinct(struct req *req, int32_t *count)
 {
-    out->name = topic->name;
-    out->partitions = req_array(op->req, result_t, topic->partitions_count);
-    out->partitions_count = topic->partitions_count;
-    for (int32_t i = 0; i < topic->partitions_count; i++) {
-        struct trim *item = &op->items[op->count++];
+    const struct delete_records_request *request = req->body;
+    struct named *all = req_array(req, struct named, count_partitions(request));
+    int32_t place = 0;
+    for (int32_t i = 0; i < request->topics_count; i++) {
+        for (int32_t j = 0; j < request->topics[i].partitions_count; j++) {
+            all[place] = (struct named){.topic = request->topics[i].name,
+                                        .index = request->topics[i].partitions[j].partition_index,
+                                        .place = place,
+                                        .offset = request->topics[i].partitions[j].offset};
+            place++;
+        }
+    }
+    qsort(all, (size_t)place, sizeof(*all), by_partition);
+    *count = 0;
+    for (int32_t i = 0; i < place; i++) {
+        if (*count > 0 && same(&all[*count - 1], &all[i])) {
+            all[*count - 1] = all[i];
+        } else {
+            all[(*count)++] = all[i];
+        }
+    }
+    return all;
+}
+
+/* Make the items, and the answer's places for them. */
+static void prepare(struct delete_op *op)
+{
+    struct req *req = op->req;
+    struct named *named = distinct(req, &op->count);
+    op->items = req_array(req, struct trim, op->count);
+    result_t *results = req_array(req, result_t, op->count);
+    codec_init(&delete_records_response_desc, &op->reply);
+    op->reply.topics = req_array(req, topic_result_t, op->count);
+    for (int32_t i = 0; i < op->count; i++) {
+        if (i == 0 || !str_eq(named[i - 1].topic, named[i].topic)) {
+            op->reply.topics[op->reply.topics_count++] =
+                (topic_result_t){.name = named[i].topic, .partitions = &results[i]};
+        }
+        op->reply.topics[op->reply.topics_count - 1].partitions_count++;
+        results[i].partition_index = named[i].index;
+        struct trim *item = &op->items[i];
         item->op = op;
-        item->offset = topic->partitions[i].offset;
-        item->result = &out->partitions[i];
-        item->result->partition_index = topic->partitions[i].partition_index;
-        find(op->req, topic->name, topic->partitions[i].partition_index, item);
+        item->offset = named[i].offset;
+        item->result = &results[i];
+        find(req, named[i].topic, named[i].index, item);
     }
 }
 
 void api_delete_records(struct req *req)
 {
-    const struct delete_records_request *request = req->body;
     struct delete_op *op = req_new(req, struct delete_op);
     op->req = req;
-    op->items = req_array(req, struct trim, count_partitions(request));
-    codec_init(&delete_records_response_desc, &op->reply);
-    op->reply.topics = req_array(req, topic_result_t, request->topics_count);
-    op->reply.topics_count = request->topics_count;
-    for (int32_t i = 0; i < request->topics_count; i++) {
-        prepare_topic(op, &request->topics[i], &op->reply.topics[i]);
-    }
+    prepare(op);
     op->in_actors = op->count + 1;
     for (int32_t i = 0; i < op->count; i++) {
         struct trim *item = &op->items[i];

@@ -415,6 +415,21 @@ def test_delete_records_in_every_version(shared_cluster, topic, version):
     assert delete_records(leader, topic, 0, 11, version) == ("OFFSET_OUT_OF_RANGE", -1)
 
 
+def test_a_partition_whose_records_are_deleted_twice_is_answered_once(shared_cluster, topic):
+    """With what came last, as by Kafka. Each name of it waited by itself: a million took seconds of a loop."""
+    created(shared_cluster, topic)
+    write(shared_cluster, topic, 0, 10)
+    topics = [{"name": name, "partitions": [{"partition_index": index, "offset": offset} for index, offset in asked]}
+              for name, asked in ((topic, [(0, 9), (1, 0), (0, 3)]), (topic + "-none", [(0, 1)]), (topic, []),
+                                  (topic, [(0, 7), (1, 5), (0, 4)] * 10000))]
+    answer = leader_of(shared_cluster, topic, 0).call("DeleteRecords", {"topics": topics, "timeout_ms": 10000})
+    assert [(entry["name"], p["partition_index"], name_of(p["error_code"]), p["low_watermark"])
+            for entry in answer["topics"] for p in entry["partitions"]] == [
+        (topic, 0, "NONE", 4), (topic, 1, "UNKNOWN_TOPIC_OR_PARTITION", -1),
+        (topic + "-none", 0, "UNKNOWN_TOPIC_OR_PARTITION", -1)]
+    assert len(answer["topics"]) == 2
+
+
 def test_records_that_cannot_be_deleted(shared_cluster, topic):
     created(shared_cluster, topic, configs=[{"name": "cleanup.policy", "value": "compact"}])
     leader = leader_of(shared_cluster, topic, 0)
