@@ -47,7 +47,7 @@ def consume(given, stop):
         for messages in consumer.poll(timeout_ms=POLL_MS, max_records=wanted).values():
             for message in messages:
                 say(f"consumed partition {message.partition} offset {message.offset}: "
-                    f"{message.value.decode(errors='replace')}")
+                    + ("null" if message.value is None else message.value.decode(errors="replace")))
                 left = left if left is None else left - 1
     if consumer is not None:
         consumer.close()  # tells the broker how far it was, and that the group has one member less

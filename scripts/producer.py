@@ -20,7 +20,7 @@ import time
 sys.path.insert(1, os.path.join(os.path.dirname(os.path.realpath(__file__)), "lib"))
 
 import data  # noqa: E402
-from demo import import_kafka, options, partition_number, say, wait_for_broker  # noqa: E402
+from demo import import_kafka, options, partition_number, say, seconds, wait_for_broker  # noqa: E402
 
 kafka = import_kafka()
 ANSWER_S = 30
@@ -98,7 +98,7 @@ def produce(given):
 
 
 def main():
-    given = options(__doc__, ("--interval", {"type": float, "default": 3.0, "metavar": "SECONDS",
+    given = options(__doc__, ("--interval", {"type": seconds, "default": 3.0, "metavar": "SECONDS",
                                              "help": "pause between messages (3)"}),
                     ("--partition", {"type": partition_number, "metavar": "N", "help": "all into this one; any without"}),
                     ("--idempotent", {"action": "store_true", "help": "each message is there exactly once"}))

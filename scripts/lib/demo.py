@@ -13,7 +13,9 @@ import time
 DEBIAN_PYTHON = "/usr/bin/python3"
 TRIED = "BARNABAS_PYTHON_TRIED"  # in the environment once this program was started again with another Python
 PAUSE_S = 0.5
+PORT_MAX = 65535
 CONNECT_S = 2.0
+SECONDS_MAX = 24 * 60 * 60
 
 
 def import_kafka():
@@ -48,13 +50,26 @@ def partition_number(text):
     return int(text)
 
 
+def messages_number(text):
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of messages")
+    return int(text)
+
+
+def seconds(text):
+    value = float(text)
+    if not 0 <= value <= SECONDS_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time to wait: 0 or more seconds, a day at most")
+    return value
+
+
 def options(text, *more):
     """The command line. `more` are (name, keywords) for argparse."""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bootstrap-server", default="localhost:9092", metavar="HOST:PORT",
                         help="brokers to ask first, several with commas (localhost:9092)")
     parser.add_argument("--topic", default="registred_user", type=topic_name, help="(registred_user)")
-    parser.add_argument("--count", type=int, metavar="N", help="end after so many messages; for ever without")
+    parser.add_argument("--count", type=messages_number, metavar="N", help="end after so many messages; for ever without")
     for name, keywords in more:
         parser.add_argument(name, **keywords)
     return parser.parse_args()
@@ -64,13 +79,18 @@ def say(*words):
     print(*words, flush=True)
 
 
+def is_address(server):
+    host, _, port = server.rpartition(":")
+    return host != "" and port.isdecimal() and 0 < int(port) <= PORT_MAX
+
+
 def someone_listens(servers):
     for server in servers:
         host, _, port = server.rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
             return True
-        except OSError:
+        except (OSError, UnicodeError):
             continue
     return False
 
@@ -78,7 +98,7 @@ def someone_listens(servers):
 def wait_for_broker(kafka, bootstrap, make, stop=None):
     """make(servers), once a broker serves. Says once that it waits, and why. None when stop.signal is set before."""
     servers = [server.strip() for server in bootstrap.split(",")]
-    if not all(server.rpartition(":")[2].isdigit() for server in servers):
+    if not all(is_address(server) for server in servers):
         sys.exit(f"error: --bootstrap-server {bootstrap}: not HOST:PORT, for example localhost:9092")
     said = None
     while stop is None or stop.signal is None:

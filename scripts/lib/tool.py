@@ -47,7 +47,7 @@ class CommandError(Exception):
 
 def take_seconds(properties, key, default_ms):
     value = properties.pop(key, str(default_ms))
-    if not value.isdigit() or int(value) == 0:
+    if not value.isdecimal() or int(value) == 0:
         raise CommandError(f"{key}={value} is no number of milliseconds above 0")
     return int(value) / 1000
 
@@ -59,6 +59,8 @@ def make_admin(given, client_id="adminclient-1"):
             properties = load_properties(given["command-config"])
         except OSError as problem:
             raise CommandError(f"{given['command-config']}: {problem.strerror}") from None
+        except UnicodeDecodeError:
+            raise CommandError(f"{given['command-config']}: not a text in UTF-8") from None
     if properties.pop("security.protocol", "PLAINTEXT").upper() != "PLAINTEXT":
         raise CommandError(f"{given['command-config']}: this tool speaks security.protocol=PLAINTEXT only")
     bootstrap = given.get("bootstrap-server", properties.pop("bootstrap.servers", DEFAULT_BOOTSTRAP))

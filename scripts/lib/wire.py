@@ -626,6 +626,8 @@ class Connection:
             self.socket = socket.create_connection((host, port), connect_timeout)
         except OSError as problem:
             raise ConnectError(f"{host}:{port}: {problem.strerror or problem}") from problem
+        except UnicodeError:  # so Python says that a part of it is empty or very long
+            raise ConnectError(f"{host}:{port}: no name of a host") from None
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def __enter__(self):

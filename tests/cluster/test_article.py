@@ -11,6 +11,7 @@ import time
 
 import cluster as clusters
 import pytest
+import records
 import wire
 from traffic import create
 
@@ -106,6 +107,20 @@ def test_the_scripts_produce_and_consume_and_a_group_goes_on_where_it_was(shared
     assert consume(3) == second
 
 
+def test_the_consumer_prints_messages_without_a_value(shared_cluster, topic):
+    create(shared_cluster, topic)
+    with wire.Connection("127.0.0.1", shared_cluster.brokers[0].port) as any_broker:
+        leader = any_broker.call("Metadata", {"topics": [{"name": topic}]})["topics"][0]["partitions"][0]["leader_id"]
+    batch = records.make_batch([(b"gone", None), (b"there", b"yes")])
+    answer = shared_cluster.broker(leader).call("Produce", {"acks": -1, "timeout_ms": 10000, "topic_data": [
+        {"name": topic, "partition_data": [{"index": 0, "records": batch}]}]}, 7)
+    assert answer["responses"][0]["partition_responses"][0]["error_code"] == 0
+    done = subprocess.run(script("consumer.py", shared_cluster, "--topic", topic, "--group", topic, "--count", "2",
+                                 "--from-beginning"), capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout.splitlines(), done.returncode) == (
+        ["consumed partition 0 offset 0: null", "consumed partition 0 offset 1: yes"], 0), done.stderr
+
+
 def test_the_idempotent_producer_keeps_to_its_partition(shared_cluster, topic):
     create(shared_cluster, topic, partitions=3)
     done = subprocess.run(script("producer.py", shared_cluster, "--topic", topic, "--count", "5", "--interval", "0",
@@ -122,6 +137,11 @@ def test_the_idempotent_producer_keeps_to_its_partition(shared_cluster, topic):
     ("producer.py", ["--partition", "7"], "error: not delivered to registred_user: Unrecognized partition"),
     ("producer.py", ["--partition", "7", "--idempotent"],
      "error: not delivered to registred_user, as far as can be told: Local: Unknown partition"),
+    ("producer.py", ["--interval", "-1"], "'-1' is no time to wait"),
+    ("producer.py", ["--interval", "nan"], "'nan' is no time to wait"),
+    ("producer.py", ["--count", "-1"], "'-1' is no number of messages"),
+    ("consumer.py", ["--count", "-1"], "'-1' is no number of messages"),
+    ("consumer.py", ["--bootstrap-server", "localhost:70000"], "localhost:70000: not HOST:PORT"),
 ])
 def test_what_cannot_be_produced_or_consumed_is_told_in_a_line(shared_cluster, name, words, told):
     done = subprocess.run(script(name, shared_cluster, *words), capture_output=True, text=True, timeout=120, check=False)

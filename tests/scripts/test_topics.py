@@ -456,6 +456,7 @@ def test_client_configuration(kafka, tmp_path):
 @pytest.mark.parametrize("text, told", [
     ("security.protocol=SASL_SSL\n", "this tool speaks security.protocol=PLAINTEXT only"),
     ("request.timeout.ms=soon\n", "request.timeout.ms=soon is no number of milliseconds above 0"),
+    ("request.timeout.ms=\u00b2\n", "request.timeout.ms=\u00b2 is no number of milliseconds above 0"),
 ])
 def test_client_configuration_that_cannot_be_used(tmp_path, text, told):
     status, out, err = run("--list", *client_config(tmp_path, text))
@@ -467,7 +468,13 @@ def test_a_missing_client_configuration(tmp_path):
     assert run("--list", "--command-config", path) == (1, f"{ERROR}{path}: No such file or directory\n", "")
 
 
-@pytest.mark.parametrize("address", ["host:port", "a:1:2", ",", "h:70000"])
+def test_a_client_configuration_that_is_no_text(tmp_path):
+    path = tmp_path / "latin"
+    path.write_bytes(b"client.id=\xfc\n")
+    assert run("--list", "--command-config", str(path)) == (1, f"{ERROR}{path}: not a text in UTF-8\n", "")
+
+
+@pytest.mark.parametrize("address", ["host:port", "a:1:2", ",", "h:70000", "a..b:9092", "a" * 64 + ":9092"])
 def test_an_address_that_is_none(address):
     status, out, err = run("--list", "--bootstrap-server", address)
     assert (status, err) == (1, "") and out.startswith(ERROR) and address in out
