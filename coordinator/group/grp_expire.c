@@ -9,6 +9,11 @@
 /* A tombstone's record, and a batch's header, are not larger than the key and this. */
 enum { RECORD_OVERHEAD = 32, BATCH_OVERHEAD = 100 };
 
+/* Tombstones of a step share batches, whatever group they are of: a hundred thousand groups that
+ * expire together are not as many appends. The batches are well below what the topic allows, which
+ * may be made less while we lead: one that is refused would let what it deletes come back. */
+enum { BATCH_MAX = 64 * 1024 };
+
 struct tombstones {
     struct grp_coord *coord;
     struct grp_out_record *records; /* of the batch being gathered */
@@ -29,7 +34,8 @@ static void tombstones_add(struct tombstones *tombs, struct bytes key)
 {
     struct arena *arena = &tombs->coord->out->arena;
     size_t size = key.size + RECORD_OVERHEAD;
-    if (tombs->size_bytes + size + BATCH_OVERHEAD > (size_t)tombs->coord->config.batch_bytes_max) {
+    size_t max = (size_t)tombs->coord->config.batch_bytes_max;
+    if (tombs->size_bytes + size + BATCH_OVERHEAD > (max < BATCH_MAX ? max : BATCH_MAX)) {
         tombstones_flush(tombs);
     }
     if (tombs->count == tombs->capacity) {
@@ -52,12 +58,11 @@ static void remove_offset(struct grp_group *group, struct grp_offset *slot,
     grp_offset_delete(group, slot);
 }
 
-/* Write what was gathered. A group that is empty and holds nothing any more goes with it; one that
- * never had a generation has no record to delete. */
-static void finish(struct grp_group *group, struct tombstones *tombs)
+/* A group that is empty and holds nothing any more goes, too; one that never had a generation has
+ * no record to delete. */
+static void release(struct grp_group *group, struct tombstones *tombs)
 {
     if (group->state != GRP_EMPTY || grp_group_has_offsets(group)) {
-        tombstones_flush(tombs);
         return;
     }
     struct grp_coord *coord = group->coord;
@@ -67,7 +72,6 @@ static void finish(struct grp_group *group, struct tombstones *tombs)
     if (group->generation > 0) {
         tombstones_add(tombs, grp_record_group_key(&coord->out->arena, group->id));
     }
-    tombstones_flush(tombs);
     grp_group_free(group);
 }
 
@@ -108,8 +112,9 @@ static struct grp_reply_offsets delete_offsets(struct grp_group *group,
                                              from->partition_count};
     }
     if (deletable > 0) { /* else this was a question only */
-        finish(group, &tombs);
+        release(group, &tombs);
     }
+    tombstones_flush(&tombs);
     return (struct grp_reply_offsets){
         .err = ERR_OK, .topics = topics, .topic_count = request->topic_count};
 }
@@ -165,13 +170,15 @@ void grp_on_delete(struct grp_coord *coord, const struct grp_event *event)
     } else {
         struct tombstones tombs = {.coord = coord};
         remove_where(group, &tombs, any);
-        finish(group, &tombs);
+        release(group, &tombs);
+        tombstones_flush(&tombs);
     }
     grp_reply_add(coord, event->token, GRP_EV_DELETE)->deleted = err;
 }
 
 void grp_on_topic_deleted(struct grp_coord *coord, struct str name)
 {
+    struct tombstones tombs = {.coord = coord};
     struct grp_group *group, *group_next;
     HASH_ITER (hh, coord->groups, group, group_next) {
         struct grp_topic *topic = NULL;
@@ -179,13 +186,13 @@ void grp_on_topic_deleted(struct grp_coord *coord, struct str name)
         if (topic == NULL) {
             continue;
         }
-        struct tombstones tombs = {.coord = coord};
         size_t left = topic->slot_count;
         while (left-- > 0) {
             remove_offset(group, topic->slots[left], &tombs);
         }
-        finish(group, &tombs);
+        release(group, &tombs);
     }
+    tombstones_flush(&tombs);
 }
 
 /* ---- expiry ---- */
@@ -221,22 +228,23 @@ static bool expired_unread(struct grp_group *group, const struct grp_offset *slo
     return !grp_group_subscribed(group, slot->topic->name) && expired(group, slot);
 }
 
-static void expire_group(struct grp_group *group)
+static void expire_group(struct grp_group *group, struct tombstones *tombs)
 {
-    struct tombstones tombs = {.coord = group->coord};
     if (group->protocol_type.ptr == NULL || group->state == GRP_EMPTY) {
-        remove_where(group, &tombs, expired);
+        remove_where(group, tombs, expired);
     } else if (group->state == GRP_STABLE && str_is(group->protocol_type, "consumer") &&
                group->subscribed_known) {
-        remove_where(group, &tombs, expired_unread);
+        remove_where(group, tombs, expired_unread);
     }
-    finish(group, &tombs);
+    release(group, tombs);
 }
 
 void grp_on_expire(struct grp_coord *coord)
 {
+    struct tombstones tombs = {.coord = coord};
     struct grp_group *group, *next;
     HASH_ITER (hh, coord->groups, group, next) {
-        expire_group(group);
+        expire_group(group, &tombs);
     }
+    tombstones_flush(&tombs);
 }

@@ -353,6 +353,44 @@ Test(expiry, removes_empty_groups_that_hold_nothing)
     trace_end(&t);
 }
 
+/* Appends of a step that ends what many groups have committed. */
+static size_t appends_that_end(enum grp_event_kind kind, int groups)
+{
+    struct trace t = {0};
+    start_short_retention(&t, 10000);
+    t.quiet = true;
+    for (int i = 0; i < groups; i++) {
+        char group[32];
+        snprintf(group, sizeof(group), "group-%04d", i);
+        commit(&t, 'A', .group = group, .offset = 1);
+    }
+    ack(&t);
+    t.now_ms += 20000; /* past the sweeps: the event itself is the one that expires */
+    struct grp_out out;
+    grp_out_init(&out);
+    struct grp_event event = {.kind = kind, .now_ms = t.now_ms, .wall_ms = t.wall_ms + 20000};
+    event.topic = kind == GRP_EV_TOPIC_DELETED ? STR("t") : STR_NULL;
+    grp_step(t.coord, &event, &out);
+    size_t records = 0;
+    size_t appends = 0;
+    for (const struct grp_append *append = out.appends; append != NULL; append = append->next) {
+        records += append->record_count;
+        appends++;
+    }
+    grp_out_fini(&out);
+    cr_assert_eq(records, (size_t)groups);
+    cr_assert_eq(grp_group_count(t.coord), 0);
+    trace_end(&t);
+    return appends;
+}
+
+Test(expiry, of_very_many_groups_takes_few_appends)
+{
+    /* It was one for each group, all in one step. A batch ends at 64 KiB. */
+    cr_assert_eq(appends_that_end(GRP_EV_EXPIRE, 3000), 3);
+    cr_assert_eq(appends_that_end(GRP_EV_TOPIC_DELETED, 3000), 3);
+}
+
 Test(topics, that_are_deleted_take_their_offsets_along)
 {
     /* In every group; a group that is left with nothing goes. */
@@ -366,8 +404,7 @@ Test(topics, that_are_deleted_take_their_offsets_along)
     t.text.size = 0;
     step(&t, &(struct grp_event){.kind = GRP_EV_TOPIC_DELETED, .topic = STR("t")});
     list(&t, 'L', NULL, NULL);
-    EXPECT(&t, "append acks=0 offset one t-1 tombstone\n"
-               "append acks=0 offset two t-2 tombstone\n"
+    EXPECT(&t, "append acks=0 offset one t-1 tombstone offset two t-2 tombstone\n"
                "L list NONE two::Empty:classic three::Empty:classic\n");
     trace_end(&t);
 }
