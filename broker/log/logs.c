@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "log/manifest.h"
+#include "log/plog_internal.h"
 #include "log/reaper.h"
 #include "log/settle.h"
 #include "log/shelf.h"
@@ -783,7 +784,8 @@ static uint64_t checkpoints_digest(struct logs *logs, struct logdir *dir, logs_h
     HASH_ITER (hh, logs->by_name, item, next) {
         if (item->entry.dir == dir) {
             int64_t numbers[] = {item->hh.hashv, plog_recovery_point(item->entry.log),
-                                 plog_log_start(item->entry.log), hw_of(arg, &item->entry)};
+                                 plog_log_start(item->entry.log), hw_of(arg, &item->entry),
+                                 atomic_load(&item->entry.log->start_lowered)};
             digest = bytes_hash(numbers, sizeof(numbers), digest);
         }
     }
@@ -803,6 +805,7 @@ static void gather_checkpoints(struct logs *logs, struct logdir *dir, logs_hw_fn
         struct str topic = plog_topic(log);
         int32_t partition = plog_partition(log);
         checkpoint_add(&all->recovery_points, topic, partition, plog_recovery_point(log));
+        item->start_lowered = atomic_load(&log->start_lowered); /* before the start */
         /* Kafka leaves out starts that are a segment's anyway. With them here, segments that a
          * power failure brings back are not served. */
         if (plog_log_start(log) > 0) {
@@ -813,6 +816,20 @@ static void gather_checkpoints(struct logs *logs, struct logdir *dir, logs_hw_fn
             checkpoint_add(&all->high_watermarks, topic, partition, offset_hw);
         }
     }
+}
+
+/* Checkpoints that know of starts which went down are on the disk. */
+static enum err tell_lowered(struct logs *logs, const struct logdir *dir)
+{
+    struct logs_item *item;
+    struct logs_item *next;
+    enum err err = ERR_OK;
+    HASH_ITER (hh, logs->by_name, item, next) {
+        if (item->entry.dir == dir && err == ERR_OK) {
+            err = plog_lowered_told(item->entry.log, item->start_lowered);
+        }
+    }
+    return err;
 }
 
 enum err logs_write_checkpoints(struct logs *logs, struct logdir *dir, logs_hw_fn *hw_of, void *arg)
@@ -830,6 +847,9 @@ enum err logs_write_checkpoints(struct logs *logs, struct logdir *dir, logs_hw_f
     }
     if (err == ERR_OK) {
         err = logdir_write_checkpoint(dir, LOGDIR_HIGH_WATERMARKS, &all.high_watermarks);
+    }
+    if (err == ERR_OK) {
+        err = tell_lowered(logs, dir);
     }
     dir->checkpoints_digest = err == ERR_OK ? digest : 0;
     dir->checkpoints_stale = dir->checkpoints_stale && err != ERR_OK;

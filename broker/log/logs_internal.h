@@ -10,7 +10,8 @@ enum { TOPIC_NAME_MAX = 249, METADATA_FILE_MAX = 4096 };
 struct logs_item {
     UT_hash_handle hh;
     struct logs_entry entry;
-    char name[]; /* "topic-3", also the directory's */
+    uint32_t start_lowered; /* as the checkpoints that are being written know it */
+    char name[];            /* "topic-3", also the directory's */
 };
 
 /* Where a replica is to be made that is not here yet. */

@@ -249,6 +249,8 @@ static enum err complete(struct take_over *take)
     err = err == ERR_OK ? plog_flush(to) : err;
     if (err == ERR_OK) {
         err = save_state(to, take->current);
+        /* Its start is the current one's, and the next checkpoint tells it. */
+        err = err == ERR_OK ? plog_lowered_told(to, atomic_load(&to->start_lowered)) : err;
         char *marker = mem_printf("%s/" MOVE_COMPLETE_NAME, take->future_path);
         err = err == ERR_OK ? fs_replace(to->fs, marker, "", 0) : err;
         mem_free(marker);

@@ -37,8 +37,9 @@ struct plog {
     _Atomic int64_t log_start;
     _Atomic int64_t recovery_point;
     _Atomic bool failed;
-    _Atomic uint32_t names_made;   /* files that were made in the directory; */
-    _Atomic uint32_t names_synced; /* how many of them a sync of it has seen */
+    _Atomic uint32_t start_lowered; /* how often, and no checkpoint tells of it yet: shorten.c */
+    _Atomic uint32_t names_made;    /* files that were made in the directory; */
+    _Atomic uint32_t names_synced;  /* how many of them a sync of it has seen */
     /* A leaf: guards `view` against its replacement while it is counted, and what flush.c says. */
     pthread_mutex_t lock;
     struct view *view;
@@ -129,6 +130,14 @@ MUST_USE enum err plog_sync_finished(struct plog *log, struct seg *seg);
 
 /* The log is about to be cut at `offset`. */
 void plog_lower_recovery_point(struct plog *log, int64_t offset);
+
+/* ---- shorten.c: a log start that goes down ---- */
+
+/* At a start: does a checkpoint not tell of it yet (start_lowered)? */
+MUST_USE enum err plog_find_lowered(struct plog *log);
+
+/* A checkpoint that is on the disk was made after start_lowered had been seen to be `times`. */
+MUST_USE enum err plog_lowered_told(struct plog *log, uint32_t times);
 
 /* ---- snapshots.c ---- */
 

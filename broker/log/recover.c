@@ -258,7 +258,8 @@ static enum err settle_bounds(struct plog *log, const struct plog_options *optio
 {
     int64_t end = plog_active(log)->next_offset;
     int64_t start = log->segs[0]->base_offset;
-    start = options->log_start_offset > start ? options->log_start_offset : start;
+    bool counts = atomic_load(&log->start_lowered) == 0;
+    start = counts && options->log_start_offset > start ? options->log_start_offset : start;
     atomic_store(&log->offset_end, end);
     atomic_store(&log->log_start, start);
     int64_t point = options->clean                  ? end
@@ -304,6 +305,7 @@ enum err plog_load(struct plog *log, const struct plog_options *options, struct 
     if (err == ERR_NOT_FOUND) {
         known = false;
         err = load_files(log, options);
+        err = err == ERR_OK ? plog_find_lowered(log) : err;
     }
     if (err == ERR_OK && log->segs_count == 0) {
         int64_t base = options->log_start_offset > 0 ? options->log_start_offset : 0;

@@ -44,6 +44,61 @@ static enum err drop_seg(struct plog *log, int32_t at)
     return fs_sync_dir(log->fs, log->dir->chars);
 }
 
+/* ---- a start that goes down ----
+ *
+ * A follower whose log begins behind the end of its leader's (an unclean election) begins again
+ * there. The checkpoint goes on to name the old start until it is written the next time: after a
+ * crash in between, what had come below it would be taken for deleted. So a file in the log's
+ * directory says that the checkpoint does not count, durably, from before the cut until it does. */
+
+static char *lowered_path(const struct plog *log)
+{
+    return mem_printf("%s/log-start-lowered", log->dir->chars);
+}
+
+static enum err write_lowered(struct plog *log)
+{
+    char *path = lowered_path(log);
+    enum err err = fs_replace(log->fs, path, "", 0);
+    mem_free(path);
+    return err;
+}
+
+static enum err lower_start(struct plog *log)
+{
+    atomic_fetch_add(&log->start_lowered, 1); /* first: see plog_lowered_told() */
+    return write_lowered(log);
+}
+
+enum err plog_find_lowered(struct plog *log)
+{
+    struct fs_stat stat;
+    char *path = lowered_path(log);
+    enum err err = fs_stat(log->fs, path, &stat);
+    mem_free(path);
+    atomic_store(&log->start_lowered, err == ERR_OK ? 1 : 0);
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
+enum err plog_lowered_told(struct plog *log, uint32_t times)
+{
+    if (times == 0) {
+        return ERR_OK;
+    }
+    char *path = lowered_path(log);
+    enum err err = fs_unlink(log->fs, path);
+    mem_free(path);
+    if (err == ERR_OK) {
+        err = fs_sync_dir(log->fs, log->dir->chars);
+    }
+    if (err != ERR_OK && err != ERR_NOT_FOUND) {
+        return err;
+    }
+    /* Lowered once more, maybe before the file went. */
+    return atomic_compare_exchange_strong(&log->start_lowered, &times, 0) ? ERR_OK
+                                                                          : write_lowered(log);
+}
+
 /* ---- the end ---- */
 
 /* The last segment that begins at or before `offset`; there is one. */
@@ -118,8 +173,8 @@ enum err plog_truncate_to(struct plog *log, int64_t offset)
         enum err saved = plog_save_epochs(log);
         return saved == ERR_OK ? ERR_OK : plog_fail(log, saved, "leader epochs");
     }
-    if (offset < log->segs[0]->base_offset) {
-        return plog_restart_at(log, offset);
+    if (offset < plog_log_start(log)) {
+        return plog_restart_at(log, offset); /* nothing that is left may be served */
     }
     int64_t position;
     int32_t at = seg_of(log, offset);
@@ -177,7 +232,10 @@ enum err plog_restart_at(struct plog *log, int64_t offset)
         return ERR_KAFKA_STORAGE_ERROR;
     }
     plog_lower_recovery_point(log, 0);
-    enum err err = replace_segs(log, offset);
+    enum err err = offset < plog_log_start(log) ? lower_start(log) : ERR_OK;
+    if (err == ERR_OK) {
+        err = replace_segs(log, offset);
+    }
     if (err != ERR_OK) {
         return plog_fail(log, err, "restart");
     }

@@ -226,6 +226,37 @@ Test(logs, a_high_watermark_of_what_was_lost_does_not_come_back)
     }
 }
 
+/* A follower whose log began at 7 was cut at 5, where its leader's ended, and took what came next;
+ * after a crash the checkpoint made it begin at 7 again, without those that were below. */
+Test(logs, what_comes_below_a_start_that_was_checkpointed_is_there_after_a_crash)
+{
+    for (int records = 1; records <= 10; records += 9) {
+        struct dirs d;
+        begin(&d);
+        open_ok(&d);
+        struct logs_entry *entry = create(&d, "orders", 0);
+        cr_assert_eq(append(entry, 9), ERR_OK);
+        cr_assert_eq(plog_set_log_start(entry->log, 7), ERR_OK);
+        logs_checkpoint(d.logs, hw_of, NULL);
+        cr_assert_eq(plog_truncate_to(entry->log, 5), ERR_OK);
+        cr_assert_eq(append(entry, records), ERR_OK);
+        for (int crash = 0; crash < 2; crash++) {
+            kill_dirs(&d);
+            open_ok(&d);
+            entry = logs_find(d.logs, STR("orders"), 0);
+            cr_assert_eq(plog_log_start(entry->log), 5);
+            cr_assert_eq(plog_offset_end(entry->log), 5 + records);
+        }
+        logs_checkpoint(d.logs, hw_of, NULL);
+        cr_assert_eq(plog_set_log_start(entry->log, 6), ERR_OK);
+        logs_checkpoint(d.logs, hw_of, NULL);
+        kill_dirs(&d);
+        open_ok(&d);
+        cr_assert_eq(plog_log_start(logs_find(d.logs, STR("orders"), 0)->log), 6, "counts again");
+        end(&d);
+    }
+}
+
 /* A client may name partitions that nobody will ever make: each was remembered for ever. */
 Test(logs, remember_so_many_wishes_of_where_to_be_made)
 {
