@@ -25,7 +25,7 @@ Test(hash, is_siphash_1_3)
 Test(hash, names_that_collide_by_one_key_do_not_by_another)
 {
     enum { PLACES = 256, FOUND = 64 };
-    char names[FOUND][16];
+    char names[FOUND][32];
     int found = 0;
     for (int i = 0; found < FOUND; i++) {
         snprintf(names[found], sizeof(names[found]), "topic-%d", i);
