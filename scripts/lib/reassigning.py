@@ -3,6 +3,7 @@
 Partitions, replicas and assignments are those of reassignment.py. Errors are raised as tool.CommandError.
 """
 import collections
+import time
 
 import wire
 from reassignment import brokers_of, name_of, throttled_replicas
@@ -14,6 +15,7 @@ LEADER_RATE, FOLLOWER_RATE = "leader.replication.throttled.rate", "follower.repl
 LOG_DIR_RATE = "replica.alter.log.dirs.io.max.bytes.per.second"
 LEADER_REPLICAS, FOLLOWER_REPLICAS = "leader.replication.throttled.replicas", "follower.replication.throttled.replicas"
 PREFERRED = 0
+HEARD_S, PAUSE_S = 10.0, 0.02
 
 
 def by_topic(partitions):
@@ -172,11 +174,24 @@ class Reassigning:
     # ---- throttles
 
     def throttle_moves(self, moving, rate):
-        """moving: of reassignment.moves(). Set before anything moves; bytes a second."""
+        """moving: of reassignment.moves(). Set, and heard of, before anything moves; bytes a second."""
         self.alter_topics({topic: [(LEADER_REPLICAS, leaders), (FOLLOWER_REPLICAS, followers)]
                            for topic, (leaders, followers) in throttled_replicas(moving).items()})
-        self.alter_brokers({broker: [(LEADER_RATE, str(rate)), (FOLLOWER_RATE, str(rate))]
-                            for broker in brokers_of(moving)})
+        brokers = brokers_of(moving)
+        self.alter_brokers({broker: [(LEADER_RATE, str(rate)), (FOLLOWER_RATE, str(rate))] for broker in brokers})
+        for broker in brokers:
+            self.await_value(broker, FOLLOWER_RATE, str(rate))
+
+    def await_value(self, broker, key, value):
+        """Changes are notified of in their order: a broker that goes by this one has heard of all before it. Without
+        that, megabytes would move before a throttle begins. A broker that is slow to hear is not waited for for ever."""
+        end = time.monotonic() + HEARD_S
+        asked = {"resources": [{"resource_type": BROKER, "resource_name": str(broker), "configuration_keys": [key]}]}
+        while time.monotonic() < end:
+            result, = self.at_broker(broker, "DescribeConfigs", asked)["results"]
+            if any(one["name"] == key and one["value"] == value for one in result["configs"] or []):
+                return
+            time.sleep(PAUSE_S)
 
     def throttle_log_dirs(self, brokers, rate):
         self.alter_brokers({broker: [(LOG_DIR_RATE, str(rate))] for broker in brokers})

@@ -24,6 +24,7 @@ REASSIGNING = {"ListPartitionReassignments": (0, 0), "AlterPartitionReassignment
 ALREADY_EXISTS, UNKNOWN_TOPIC, INVALID_CONFIG, NO_REASSIGNMENT = 36, 3, 40, 85
 REPLICA_NOT_AVAILABLE = 9
 DELETE = 1
+BROKER, DYNAMIC_BROKER = 4, 2
 
 
 def topic_id_of(name):
@@ -40,6 +41,7 @@ class FakeKafka:
         self.moving = {}  # (topic, index) -> [replicas before, replicas asked for, how often it is listed before it is done]
         self.listed_before_done = 0  # of the moves that begin from now on
         self.settings = {}  # (4 for a broker or 2 for a topic, its name) -> {key: value}, as set with IncrementalAlterConfigs
+        self.heard = {}  # a broker's name -> what of its settings it goes by
         self.log_dirs = {}  # (topic, index, broker) -> [directory, directory that it moves to or None]
         self.versions = dict(VERSIONS)
         self.controller_id = 1
@@ -180,11 +182,20 @@ class FakeKafka:
 
     def _DescribeConfigs(self, body, code, message):
         return {"results": [{
-            "error_code": code or 0, "error_message": message, "resource_type": 2,
+            "error_code": code or 0, "error_message": message, "resource_type": resource["resource_type"],
             "resource_name": resource["resource_name"], "configs": [
                 {"name": name, "value": value, "config_source": source}
-                for name, value, source in self.topics[resource["resource_name"]]["configs"]]}
+                for name, value, source in self._described(resource)]}
             for resource in body["resources"]]}
+
+    def _described(self, resource):
+        """A broker goes by what was set from the second time on that it is asked: it hears of it a little later."""
+        name = resource["resource_name"]
+        if resource["resource_type"] == BROKER:
+            settings, heard = self.settings.get((BROKER, name), {}), self.heard.get(name, {})
+            self.heard[name] = dict(settings)
+            return [(key, value, DYNAMIC_BROKER) for key, value in heard.items()]
+        return self.topics[name]["configs"]
 
     def _ListPartitionReassignments(self, body, code, message):
         topics = list(self.reassignments)

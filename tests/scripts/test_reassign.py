@@ -158,6 +158,9 @@ def test_execute_with_throttles_sets_them_before_anything_moves(kafka, file):
         (BROKER, "3"): {**rates, "replica.alter.log.dirs.io.max.bytes.per.second": "7000"}}
     names = [name for _, name, _, _ in kafka.requests if name in CHANGES]
     assert names.index("AlterPartitionReassignments") == len(names) - 2
+    begun = [name for _, name, _, _ in kafka.requests].index("AlterPartitionReassignments")
+    asked = [node for node, name, _, _ in kafka.requests[:begun] if name == "DescribeConfigs"]
+    assert asked == [1, 1, 2, 2, 3, 3]  # until they went by it: what moved before was not throttled
     told = [(node, body["resources"][0]["resource_name"]) for node, name, _, body in kafka.requests
             if name == "IncrementalAlterConfigs" and body["resources"][0]["resource_type"] == BROKER]
     assert told and all(str(node) == name for node, name in told)  # a broker's configurations are told to that broker
