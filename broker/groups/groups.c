@@ -267,10 +267,22 @@ static size_t load_bytes(const struct groups *groups)
                                                             : GROUPS_LOAD_CHUNK_BYTES;
 }
 
+static void load_finish(struct group_part *gp);
+
 static void load_next(struct group_part *gp)
 {
     if (gp->load_busy) {
         gp->load_restart = true;
+        return;
+    }
+    /* Retention may have deleted what would have come next. The view is taken in this turn of the
+     * actor, in which nothing is deleted. */
+    int64_t log_start = plog_log_start(gp->part->log);
+    if (gp->load_offset < log_start) {
+        gp->load_offset = log_start;
+    }
+    if (gp->load_offset >= gp->load_end) {
+        load_finish(gp);
         return;
     }
     gp->load_busy = true;
@@ -367,11 +379,7 @@ static void load_feed(struct group_part *gp)
         return;
     }
     gp->load_offset = end;
-    if (gp->load_offset >= gp->load_end) {
-        load_finish(gp);
-    } else {
-        load_next(gp);
-    }
+    load_next(gp);
 }
 
 static void on_load_chunk(struct actor *actor, struct actor_msg *msg)
@@ -408,7 +416,7 @@ static void on_leader(void *arg, int32_t leader_epoch)
     gp->load_offset = plog_log_start(gp->part->log);
     gp->load_end = plog_offset_end(gp->part->log);
     if (gp->load_offset >= gp->load_end) {
-        load_finish(gp);
+        load_finish(gp); /* also while a chunk of before is with the worker */
     } else {
         load_next(gp);
     }

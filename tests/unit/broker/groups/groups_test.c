@@ -496,6 +496,38 @@ Test(groups, loads_no_more_at_once_than_it_is_told)
     stop(&f);
 }
 
+Test(groups, loading_goes_on_behind_what_retention_deletes_meanwhile)
+{
+    /* With cleanup.policy=compact,delete. The next chunk began before the log's start, which was
+     * taken for a disk that does not give what is there: the log failed, and its directory. */
+    struct fixture f;
+    load_bytes = 1;
+    start(&f);
+    lead(&f, 1);
+    for (int i = 1; i <= 20; i++) {
+        commit(&f, 'A', i <= 10 ? "t" : "u", i, STR("m"));
+        if (i == 10) {
+            cr_assert_eq(plog_roll(f.log, 0), ERR_OK);
+        }
+    }
+    f.said.size = 0;
+    follow(&f, 2);
+    lead(&f, 3);
+    cr_assert(worker_pool_step(f.workers)); /* one of ten that are to go */
+    cr_assert_eq(plog_set_log_start(f.log, 10), ERR_OK);
+    cr_assert_eq(plog_delete_old_segments(f.log, 20, 0), ERR_OK);
+    cr_assert_eq(plog_log_start(f.log), 10);
+    run(&f);
+    fetch(&f, 'B');
+    expect(&f, "B fetch NONE t-0=1 u-0=20\n");
+    follow(&f, 4);
+    lead(&f, 5);
+    run(&f);
+    fetch(&f, 'C');
+    expect(&f, "C fetch NONE u-0=20\n");
+    stop(&f);
+}
+
 Test(groups, does_not_go_on_with_half_of_its_offsets_when_the_disk_cannot_be_read)
 {
     /* The coordinator said that nothing was committed, because a read had failed. */
