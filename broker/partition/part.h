@@ -298,11 +298,11 @@ enum part_step {
 struct part_replicate {
     struct part_call call;
     enum part_step step;
-    int32_t leader_epoch; /* of the fetch; refused when it is not the one in force */
-    int64_t fetch_offset; /* where the fetch began; refused when that is not our end */
-    struct bytes records; /* the last batch may be cut short */
-    int64_t leader_hw;    /* -1: not told */
-    int64_t leader_log_start;
+    int32_t leader_epoch;     /* of the fetch; refused when it is not the one in force */
+    int64_t fetch_offset;     /* where the fetch began; refused when that is not our end */
+    struct bytes records;     /* the last batch may be cut short */
+    int64_t leader_hw;        /* -1: not told */
+    int64_t leader_log_start; /* likewise */
     int32_t epoch;
     int64_t offset;
     /* Out. */

@@ -195,16 +195,25 @@ static int64_t agreed_end(struct part *part, const struct part_replicate *step)
     return agreed < end ? agreed : end;
 }
 
-static enum err step_diverged(struct part *part, const struct part_replicate *step)
+static enum err restart_at(struct part *part, int64_t offset)
 {
-    return step->offset >= 0 ? truncate_to(part, agreed_end(part, step)) : ERR_OK;
-}
-
-static enum err step_restart(struct part *part, const struct part_replicate *step)
-{
-    enum err err = plog_restart_at(part->log, step->offset);
+    enum err err = plog_restart_at(part->log, offset);
     clamp_hw(part);
     return err;
+}
+
+/* Nothing of a log that is cut below its start may be served (its leader was elected uncleanly). It
+ * begins anew where the leader's does: with a later start it would, as the next leader, have the
+ * others delete what is below. */
+static enum err step_diverged(struct part *part, const struct part_replicate *step)
+{
+    if (step->offset < 0) {
+        return ERR_OK;
+    }
+    int64_t cut = agreed_end(part, step);
+    bool anew = cut < plog_log_start(part->log) && step->leader_log_start >= 0 &&
+                step->leader_log_start < cut;
+    return anew ? restart_at(part, step->leader_log_start) : truncate_to(part, cut);
 }
 
 static enum err take_step(struct part *part, const struct part_replicate *step)
@@ -225,7 +234,7 @@ static enum err take_step(struct part *part, const struct part_replicate *step)
     case PART_STEP_TRUNCATE:
         return truncate_to(part, step->offset);
     case PART_STEP_RESTART:
-        return step_restart(part, step);
+        return restart_at(part, step->offset);
     }
     must(false);
     return ERR_INVALID;

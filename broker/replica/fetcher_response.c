@@ -119,6 +119,7 @@ static void take_partition(struct fetcher *fetcher, struct follow *follow,
         replicate = step_new(fetcher, follow, PART_STEP_DIVERGED);
         replicate->epoch = data->diverging_epoch.epoch;
         replicate->offset = data->diverging_epoch.end_offset;
+        replicate->leader_log_start = data->log_start_offset;
         step_start(fetcher, follow, replicate);
         return;
     }
