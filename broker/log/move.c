@@ -296,6 +296,14 @@ static enum move_end take_back(struct take_over *take, enum err err)
     return MOVE_LOST;
 }
 
+/* The file has the last batch of each producer only; one before it may be under way once more. */
+static void take_producers(struct plog *to, struct plog *from)
+{
+    struct producers own = to->producers;
+    to->producers = from->producers;
+    from->producers = own;
+}
+
 /* Step 5. */
 static enum move_end open_in_place(struct take_over *take, struct plog **out)
 {
@@ -308,6 +316,7 @@ static enum move_end open_in_place(struct take_over *take, struct plog **out)
     }
     must(plog_offset_end(*out) == plog_offset_end(take->current));
     take_epochs(*out, take->current);
+    take_producers(*out, take->current);
     enum err gone = fs_unlink(take->options.fs, take->marker);
     (void)gone; /* outside of a -future directory it says nothing */
     return MOVE_DONE;
