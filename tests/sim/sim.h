@@ -56,6 +56,9 @@ struct sim_options {
     int admin_cycles;     /* topics made and deleted meanwhile */
     int lives;            /* of a topic that is made anew under its name, with records in it */
     int moves;            /* of partitions to other brokers, and cancellations of them */
+    int trims;            /* so often records of a partition are deleted */
+    int retention_ms;     /* log.retention.ms; 0: for ever */
+    bool relapses;        /* who has crashed may lose its power while, or soon after, it starts */
     int64_t faults_ns;    /* length of the safety phase */
     uint32_t faults;      /* of enum sim_fault, one bit each */
     int64_t fault_gap_ns; /* on average between two faults */
@@ -100,6 +103,7 @@ struct sim_node {
     bool disk_is_bad; /* now: it may fail to start */
     bool gave_up;     /* its server says that it cannot go on */
     char start_text[512];
+    bool crashed;        /* the life before ended so */
     bool power_was_lost; /* since the last start that got through */
     int boots;           /* of the machine: its power was lost so often */
     char boot_id[32];

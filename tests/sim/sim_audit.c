@@ -200,6 +200,8 @@ bool sim_audit_read(struct fs *fs, const char *topic, int index, struct audit_lo
     *out = (struct audit_log){0};
     struct segments *segments = list_segments(fs, topic, index, dir, problem);
     bool valid = segments != NULL;
+    out->begin = valid && segments->count > 0 ? segments->bases[0] : 0;
+    out->end = out->begin;
     for (int i = 0; valid && i < segments->count; i++) {
         valid = read_segment(fs, dir, segments->bases[i], out, &epoch, problem);
     }

@@ -14,6 +14,7 @@ enum { SIM_PROBLEM_MAX = 400 };
 
 struct audit_log {
     uint64_t *ids; /* by offset; 0: no record of a simulated producer */
+    int64_t begin; /* of the first segment */
     int64_t end;
     int64_t capacity;
 };

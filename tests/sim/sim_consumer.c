@@ -130,11 +130,13 @@ static void fetched(struct consumer *consumer, const struct fetch_response_parti
     struct sim_client *client = &consumer->client;
     enum err err = err_from_wire(part->error_code);
     if (err == ERR_OFFSET_OUT_OF_RANGE) {
-        if (!sim_model_may_forget(client->sim->model, consumer->part)) {
+        struct sim_model *model = client->sim->model;
+        if (!sim_model_may_forget(model, consumer->part) &&
+            consumer->offset >= sim_model_trimmed_end(model, consumer->part)) {
             sim_fail(client->sim, "%s is told that offset %" PRId64 " of broker %d is out of range",
                      client->name, consumer->offset, consumer->disk);
         }
-        consumer->offset = 0;
+        consumer->offset = sim_model_log_start(model, consumer->part, consumer->disk);
     }
     if (err != ERR_OK) {
         start_over(consumer);

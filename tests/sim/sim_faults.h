@@ -37,9 +37,9 @@ enum sim_fault {
                             session, or cannot reach those any more that it has not told */
     SIM_FAULT_LATE,      /* messages of the controller arrive once more, later */
     SIM_FAULT_DIRS,      /* no fault at all: brokers have two log directories, and a replica is sent
-                            to the other one; never drawn, only asked for (--fault dirs) */
-    SIM_FAULT_RELAY, /* never drawn either: a broker loses power, another one fails to sync and is
-                        restarted; the first one is back while the second is away */
+                            to the other one */
+    SIM_FAULT_RELAY, /* never drawn, only asked for: a broker loses power, another one fails to sync
+                        and is restarted; the first one is back while the second is away */
     SIM_FAULT_COUNT,
 };
 

@@ -177,12 +177,13 @@ static void describe(const struct sim_options *options)
     printf(
         "seed %" PRIu64
         ": %d brokers, %d x %d partitions%s%s%s, %d producers of %d records, %d topics made and deleted, "
-        "%d lives of another, %d moves, "
+        "%d lives of another, %d moves, records deleted %d times, retention %d ms%s, "
         "%d members, %d network loops, hops one in %" PRIu64 ", faults",
         options->seed, options->nodes_count, options->topics_count, options->partitions_count,
         options->grows ? " that grow" : "", options->replicated ? " with replicas" : "",
         options->flush ? " in flush mode" : "", options->producers_count,
         options->records_per_producer, options->admin_cycles, options->lives, options->moves,
+        options->trims, options->retention_ms, options->relapses ? ", relapses" : "",
         options->members_count, options->loops_count, options->hop_one_in);
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if ((options->faults & (1u << i)) != 0) {
@@ -206,6 +207,8 @@ static void run_seed(const struct arguments *arguments, uint64_t seed, struct si
     options.faults |= arguments->faults;
     options.grows = options.grows && !arguments->plain;
     options.lives = arguments->plain ? 0 : options.lives;
+    options.trims = arguments->plain ? 0 : options.trims;
+    options.retention_ms = arguments->plain ? 0 : options.retention_ms;
     options.admin_cycles = arguments->plain ? 0 : options.admin_cycles;
     options.moves = arguments->plain ? 0 : options.moves;
     options.members_count = arguments->plain ? 0 : options.members_count;

@@ -37,6 +37,7 @@ struct hw_known {
     const struct plog *log;
     uint64_t generation;
     int64_t offset_hw;
+    int64_t log_start;
 };
 
 struct model_part {
@@ -44,6 +45,7 @@ struct model_part {
     int64_t hw_seen[SIM_NODES_MAX];      /* by broker */
     int8_t leaders[EPOCHS_MAX];        /* broker id by leader epoch, as brokers say; 0: none yet */
     int32_t state_epoch;               /* highest in ZooKeeper */
+    int64_t trimmed_end;               /* records before that may have been deleted */
     bool forgot;                       /* a disk lost what it had not synced */
     int32_t led_epoch[SIM_NODES_MAX];  /* in which this broker led last */
     int32_t told_epoch[SIM_NODES_MAX]; /* of the leader that it names to clients, in this life */
@@ -222,6 +224,33 @@ int64_t sim_model_acked_count(const struct sim_model *model)
 int64_t sim_model_read_count(const struct sim_model *model)
 {
     return model->read_count;
+}
+
+/* ---- what is deleted in order ---- */
+
+void sim_model_trimmed(struct sim_model *model, int part, int64_t offset)
+{
+    int64_t *end = &model->parts[part].trimmed_end;
+    *end = offset > *end ? offset : *end;
+}
+
+int64_t sim_model_trimmed_end(const struct sim_model *model, int part)
+{
+    return model->sim->options.retention_ms > 0 ? INT64_MAX : model->parts[part].trimmed_end;
+}
+
+int64_t sim_model_log_start(struct sim_model *model, int part, int node)
+{
+    struct sim_node *at = sim_node_by_id(model->sim, node);
+    char topic[16];
+    int index;
+    sim_part_name(model->sim, part, topic, &index);
+    struct part *found = at->server != NULL
+                             ? parts_lookup(&server_broker(at->server)->parts, str_of(topic), index)
+                             : NULL;
+    int64_t start = found != NULL ? plog_log_start(found->log) : 0;
+    part_put(found);
+    return start;
 }
 
 /* ---- consumers ---- */
@@ -575,7 +604,7 @@ struct looking {
     uint32_t seen; /* one bit for each partition */
 };
 
-/* M9 */
+/* M9, M11 */
 static void check_hw(struct sim_model *model, struct sim_node *node, int number, struct part *part)
 {
     struct hw_known *known = &model->parts[number].hw_known[node->id - 1];
@@ -588,7 +617,16 @@ static void check_hw(struct sim_model *model, struct sim_node *node, int number,
                  ", after %" PRId64,
                  node->id, part_text(model, number), hw, known->offset_hw);
     }
-    *known = (struct hw_known){node->lives, part->log, part->log->generation, hw};
+    int64_t start = plog_log_start(part->log);
+    if ((same && start < known->log_start) ||
+        start > sim_model_trimmed_end(model, number)) { /* M11 */
+        sim_fail(model->sim,
+                 "M11: the log of %s on broker %d begins at %" PRId64 ", after %" PRId64
+                 ", and %" PRId64 " was asked for",
+                 part_text(model, number), node->id, start, same ? known->log_start : 0,
+                 sim_model_trimmed_end(model, number));
+    }
+    *known = (struct hw_known){node->lives, part->log, part->log->generation, hw, start};
 }
 
 static void look_at_part(void *arg, struct part *part)
@@ -770,7 +808,7 @@ static bool was_abandoned(const struct producer_record *record, int64_t from, in
 
 /* M6 */
 static void audit_order(struct sim_model *model, int number, int node, int64_t *last, uint64_t id,
-                        int64_t offset)
+                        int64_t offset, bool begins_later)
 {
     int producer = (int)(id >> 40);
     int64_t record = (int64_t)(id & 0xffffffffffu);
@@ -780,7 +818,8 @@ static void audit_order(struct sim_model *model, int number, int node, int64_t *
                  " behind %d:%" PRId64,
                  part_text(model, number), node, producer, record, offset, producer,
                  last[producer]);
-    } else if (record > last[producer] + 1 && !sim_model_may_forget(model, number) &&
+    } else if (record > last[producer] + 1 && !(begins_later && last[producer] < 0) &&
+               !sim_model_may_forget(model, number) &&
                !was_abandoned(&model->producers[producer], last[producer] + 1, record)) {
         sim_fail(model->sim,
                  "M6: %s on broker %d lacks records of producer %d between %" PRId64
@@ -804,12 +843,16 @@ static void audit_log(struct sim_model *model, struct sim_node *node, int number
                  node->id, part_text(model, number), found->end,
                  sim_model_acked_end(model, number, node->id));
     }
-    for (int64_t i = 0; i < found->end && !model->sim->failed; i++) {
+    if (found->begin > sim_model_trimmed_end(model, number)) {
+        sim_fail(model->sim, "M11: the disk of broker %d begins %s at %" PRId64, node->id,
+                 part_text(model, number), found->begin);
+    }
+    for (int64_t i = found->begin; i < found->end && !model->sim->failed; i++) {
         if (found->ids[i] == 0) {
             continue;
         }
         set_record(model, number, node->id, i, found->ids[i], "the disk");
-        audit_order(model, number, node->id, last, found->ids[i], i);
+        audit_order(model, number, node->id, last, found->ids[i], i, found->begin > 0);
     }
 }
 
@@ -852,8 +895,14 @@ static void compare_replicas(struct sim *sim, const char *topic, int index, bool
                      id);
         }
         size_t common = log.size < first.size ? log.size : first.size;
-        bool differ = first_id != 0 && ((!prefix && log.size != first.size) ||
-                                        (common > 0 && memcmp(log.data, first.data, common) != 0));
+        /* Segments that are deleted go from each disk at its own time: what is left has one end. */
+        bool trimmed = !prefix && (sim->options.trims > 0 || sim->options.retention_ms > 0);
+        size_t skip_log = trimmed ? log.size - common : 0;
+        size_t skip_first = trimmed ? first.size - common : 0;
+        bool differ =
+            first_id != 0 &&
+            ((!prefix && !trimmed && log.size != first.size) ||
+             (common > 0 && memcmp(log.data + skip_log, first.data + skip_first, common) != 0));
         if (differ) {
             sim_fail(sim, "the logs of %s-%d on brokers %d (%zu bytes) and %d (%zu bytes) differ",
                      topic, index, first_id, first.size, id, log.size);

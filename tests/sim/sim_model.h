@@ -21,6 +21,8 @@
  *       long as the broker lives
  *   M9  a broker's high watermark does not go back while it lives and its log is not cut
  *   M10 when nobody is complete any more (sim_complete.h), the longest log leads
+ *   M11 nothing is deleted that nobody has asked to delete, and is not too old; in one life of a
+ *       broker a log's start does not go back
  *
  * Threads: one. */
 #pragma once
@@ -69,6 +71,17 @@ int64_t sim_model_acked_end(struct sim_model *model, int part, int node);
 /* How many records were acknowledged, in all. */
 int64_t sim_model_acked_count(const struct sim_model *model);
 int64_t sim_model_read_count(const struct sim_model *model);
+
+/* ---- what is deleted in order */
+
+/* Somebody asks to delete the records of a partition before `offset`. */
+void sim_model_trimmed(struct sim_model *model, int part, int64_t offset);
+
+/* May records before that be gone? INT64_MAX: any. */
+int64_t sim_model_trimmed_end(const struct sim_model *model, int part);
+
+/* Where the log of this broker begins; 0 when it has none. */
+int64_t sim_model_log_start(struct sim_model *model, int part, int node);
 
 /* ---- what happens to brokers */
 

@@ -78,6 +78,7 @@ static struct config *make_config(struct sim_node *node)
     char offsets_parts[16];
     char loops[16];
     char idle_max_ms[16];
+    char retention_ms[16];
     snprintf(id, sizeof(id), "%d", node->id);
     snprintf(listeners, sizeof(listeners), "PLAINTEXT://%s:9092", node->name);
     snprintf(partitions, sizeof(partitions), "%d", options->grows ? 1 : options->partitions_count);
@@ -86,6 +87,8 @@ static struct config *make_config(struct sim_node *node)
     snprintf(lag_ms, sizeof(lag_ms), "%d", options->lag_ms);
     snprintf(offsets_parts, sizeof(offsets_parts), "%d", SIM_OFFSETS_PARTS);
     snprintf(loops, sizeof(loops), "%d", options->loops_count);
+    snprintf(retention_ms, sizeof(retention_ms), "%d",
+             options->retention_ms > 0 ? options->retention_ms : -1);
     snprintf(idle_max_ms, sizeof(idle_max_ms), "%d", options->idle_max_ms);
     const struct config_pair pairs[] = {
         {"broker.id", id},
@@ -109,7 +112,10 @@ static struct config *make_config(struct sim_node *node)
         {"log.flush.interval.messages", options->flush ? "1" : "1000000000"},
         {"replica.high.watermark.checkpoint.interval.ms", "1000"},
         {"controller.socket.timeout.ms", "3000"},
-        {"log.retention.ms", "-1"},
+        {"log.flush.start.offset.checkpoint.interval.ms", "3000"},
+        {"log.retention.ms", retention_ms},
+        {"log.retention.check.interval.ms", "700"},
+        {"log.initial.task.delay.ms", "300"},
         {"unclean.leader.election.enable", sim_bug_on(SIM_BUG_UNCLEAN) ? "TRUE" : "False"},
     };
     struct config *config;
@@ -157,6 +163,20 @@ static void on_disk_end(void *arg)
     sim_zk_end(&node->zk);
 }
 
+/* Whoever has crashed may do so again, before what it found in the page cache is on its disk. */
+static void plan_relapse(struct sim_node *node)
+{
+    struct sim *sim = node->sim;
+    if (!sim->options.relapses || !node->crashed || sim->calm_since_ns > 0 ||
+        !rng_one_in(&sim->rng, 2)) {
+        return;
+    }
+    bool power = (sim->options.faults & (1u << SIM_FAULT_POWER)) != 0;
+    int64_t after = (int64_t)rng_below(&sim->rng, rng_one_in(&sim->rng, 2) ? 40 : 400);
+    sim_trace_line(&sim->trace, node->name, "is to die again after %lld changes", (long long)after);
+    sim_node_crash_later(node, power, after);
+}
+
 void sim_node_start(struct sim_node *node)
 {
     struct sim *sim = node->sim;
@@ -195,6 +215,8 @@ void sim_node_start(struct sim_node *node)
         .balance = &node->hop.policy,
     };
     sim_trace_line(&sim->trace, node->name, "starts");
+    plan_relapse(node);
+    node->crashed = false;
     node->server = server_new(&env, config);
     config_put(config);
     server_on_fatal(node->server, on_fatal, node);
@@ -279,6 +301,7 @@ void sim_node_crash(struct sim_node *node, bool power)
         return;
     }
     sim_model_before_end(node->sim->model, node);
+    node->crashed = true;
     sim_disk_end(&node->disk, power);
     node->power_was_lost = node->power_was_lost || node->disk.power_lost;
     if (node->disk.power_lost) {

@@ -15,6 +15,7 @@ enum {
     BATCHES_MAX = 6,
     RECORDS_MAX = 4, /* of a batch */
     PAUSE_MS = 100,
+    CHECKPOINT_MS = 6000,
     TIMEOUT_MS = 3000,
     OFFSETS_MAX = 512,
     INFLATED_MAX = 1 << 20,
@@ -26,6 +27,7 @@ enum renew_step {
     RENEW_MAKE,
     RENEW_WRITE,
     RENEW_READ,
+    RENEW_TRIM, /* where records are deleted: all of them, before the topic is */
     RENEW_DELETE,
 };
 
@@ -284,7 +286,8 @@ static void on_fetched(struct sim_client *client, void *arg, enum err err, const
                      renew->read_offset, renew->life, renew->acked_end);
         }
     }
-    renew->step = renew->read_offset >= renew->acked_end ? RENEW_DELETE : RENEW_READ;
+    enum renew_step then = client->sim->options.trims > 0 ? RENEW_TRIM : RENEW_DELETE;
+    renew->step = renew->read_offset >= renew->acked_end ? then : RENEW_READ;
     wait_ms(renew, PAUSE_MS);
 }
 
@@ -311,6 +314,40 @@ static void fetch(struct renew *renew)
     request.rack_id = STR("");
     sim_client_call(client, renew->leader, API_FETCH, sim_client_version(client, 13, 17), &request,
                     on_fetched, NULL);
+}
+
+/* ---- deleting records ---- */
+
+/* Whether it happened or not; the checkpoints get some time to say so. */
+static void on_trimmed(struct sim_client *client, void *arg, enum err err, const void *body)
+{
+    struct renew *renew = of_client(client);
+    (void)arg;
+    (void)body;
+    sim_trace_line(&client->sim->trace, client->name, "records of life %d are deleted: %s",
+                   renew->life, err_name(err));
+    renew->step = RENEW_DELETE;
+    wait_ms(renew, rng_one_in(&client->rng, 2) ? PAUSE_MS : CHECKPOINT_MS);
+}
+
+static void trim(struct renew *renew)
+{
+    struct sim_client *client = &renew->client;
+    struct delete_records_request request;
+    struct delete_records_request_delete_records_topic topic;
+    struct delete_records_request_delete_records_partition part;
+    codec_init(&delete_records_request_desc, &request);
+    codec_init(&delete_records_request_delete_records_topic_desc, &topic);
+    codec_init(&delete_records_request_delete_records_partition_desc, &part);
+    part.offset = -1;
+    topic.name = STR(TOPIC);
+    topic.partitions = &part;
+    topic.partitions_count = 1;
+    request.topics = &topic;
+    request.topics_count = 1;
+    request.timeout_ms = TIMEOUT_MS;
+    sim_client_call(client, renew->leader, API_DELETE_RECORDS, sim_client_version(client, 0, 2),
+                    &request, on_trimmed, NULL);
 }
 
 /* ---- what is next ---- */
@@ -358,12 +395,15 @@ static void next(struct renew *renew, const struct seen *seen)
         return;
     case RENEW_WRITE:
     case RENEW_READ:
+    case RENEW_TRIM:
         break;
     }
     if (!led) {
         wait_ms(renew, PAUSE_MS);
     } else if (renew->step == RENEW_WRITE) {
         write_batch(renew);
+    } else if (renew->step == RENEW_TRIM) {
+        trim(renew);
     } else {
         fetch(renew);
     }

@@ -28,6 +28,7 @@
 #include "sim_mover.h"
 #include "sim_producer.h"
 #include "sim_renew.h"
+#include "sim_trim.h"
 
 enum {
     LIVENESS_MS = 90000,
@@ -77,6 +78,9 @@ void sim_options_settle(struct sim_options *options)
         options->members_count = 0;
         options->lives = 0;
     }
+    if (options->members_count > 0 || options->lives > 0) {
+        options->retention_ms = 0; /* what they have written is there for ever */
+    }
 }
 
 void sim_options_group(struct sim_options *options)
@@ -105,6 +109,18 @@ void sim_options_pair(struct sim_options *options)
     options->replicas_count = 2;
     options->min_insync = 2;
     options->flush = false;
+}
+
+/* What logs lose in order, disks of several directories, and crashes that follow each other: in a
+ * third of all runs each. From a generator of its own: other runs are as they were without it. */
+static void draw_storage(struct sim_options *options, uint64_t seed)
+{
+    struct rng rng;
+    rng_seed(&rng, seed ^ 0xd15c);
+    options->trims = rng_one_in(&rng, 3) ? between(&rng, 3, 40) : 0;
+    options->retention_ms = rng_one_in(&rng, 6) ? between(&rng, 200, 5000) : 0;
+    options->faults |= rng_one_in(&rng, 3) ? 1u << SIM_FAULT_DIRS : 0;
+    options->relapses = rng_one_in(&rng, 3);
 }
 
 void sim_options_draw(struct sim_options *options, uint64_t seed)
@@ -137,6 +153,7 @@ void sim_options_draw(struct sim_options *options, uint64_t seed)
     static const uint8_t hops[] = {0, 1, 4, 30};
     options->hop_one_in = hops[rng_below(&rng, 4)];
     options->idle_max_ms = rng_one_in(&rng, 3) ? between(&rng, 200, 5000) : IDLE_MAX_MS;
+    draw_storage(options, seed);
     sim_options_settle(options);
 }
 
@@ -201,6 +218,9 @@ static void add_clients(struct sim *sim)
     }
     if (sim->options.lives > 0) {
         sim_renew_new(sim, sim->options.lives);
+    }
+    if (sim->options.trims > 0) {
+        sim_trim_new(sim, sim->options.trims);
     }
     if (sim->options.moves > 0) {
         sim_mover_new(sim, sim->options.moves);
