@@ -22,6 +22,7 @@ struct session {
     struct loop_task reopen; /* outside of the session's own callback */
     bool started; /* in this session, once connected; a reconnection starts nothing again */
     bool identified;
+    bool withdrawn; /* no session registers any more */
     bool closed;
     /* Under way in this session, before session_join(); NULL: nothing. */
     struct registration_step *step;
@@ -105,7 +106,7 @@ static void session_connected(struct session *session)
     }
     session->started = true;
     admin_set_session(session->admin, session->zk);
-    if (session->registration != NULL) {
+    if (session->registration != NULL && !session->withdrawn) {
         registration_start(session->registration, session->zk);
     } else if (!session->identified) {
         session->step = registration_setup(session->loop, session->zk,
@@ -270,6 +271,7 @@ int32_t session_timeout_granted_ms(const struct session *session)
 
 void session_withdraw(struct session *session)
 {
+    session->withdrawn = true;
     registration_withdraw(session->registration);
 }
 

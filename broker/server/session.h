@@ -63,8 +63,8 @@ struct admin *session_admin(struct session *session);
 /* What ZooKeeper granted; 0 before the first connection. */
 int32_t session_timeout_granted_ms(const struct session *session);
 
-/* Leave the cluster, for a stop: the registration goes, the session goes on. After session_join().
- */
+/* Leave the cluster, for a stop: the registration goes, or does not come, in this session and in
+ * every later one; the session goes on. After session_join(). */
 void session_withdraw(struct session *session);
 
 /* End the session: the registration goes at once. Before session_free(). */

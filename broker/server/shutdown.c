@@ -146,8 +146,10 @@ static void on_resign_timeout(struct loop_timer *timer)
 static void on_replication_stopped(void *arg)
 {
     struct server *server = arg;
-    if (server->driver != NULL && server->registered) {
+    if (server->driver != NULL) {
         session_withdraw(server->session);
+    }
+    if (server->driver != NULL && server->registered) {
         loop_timer_init(&server->resign_timer, on_resign_timeout);
         loop_timer_set(server->broker.control, &server->resign_timer,
                        loop_now_ms(server->broker.control) + RESIGN_WAIT_MS);

@@ -621,6 +621,8 @@ void registration_withdraw(struct registration *reg)
 {
     if (reg->state == REG_REGISTERED) {
         remove_node(reg, on_withdrawn);
+    } else {
+        registration_session_lost(reg); /* what is being made goes with the session */
     }
 }
 

@@ -74,7 +74,7 @@ void registration_start(struct registration *reg, struct zk *zk);
 void registration_session_lost(struct registration *reg);
 
 /* Leave the cluster while the session goes on: the node is removed, before anything that is asked
- * of ZooKeeper in this session afterwards. Nothing, where we are not registered. */
+ * of ZooKeeper in this session afterwards. Where we are not registered yet, that is given up. */
 void registration_withdraw(struct registration *reg);
 
 /* Every watch event of the session goes here; true when it was for this module. */

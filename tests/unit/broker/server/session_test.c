@@ -188,3 +188,45 @@ Test(session, joins_in_the_next_one_when_the_present_one_is_over)
     cr_assert_eq(w.registered, 1);
     end(&w);
 }
+
+/* The session of a broker that was stopping expired, and it registered once more: it was given
+ * partitions to lead, or the controller's office, and refused all for as long as it closed its
+ * logs. */
+Test(session, who_has_left_does_not_come_back_with_the_next_session)
+{
+    struct world w;
+    begin(&w);
+    run(&w);
+    join(&w);
+    run(&w);
+    session_withdraw(w.session);
+    run(&w);
+    expire(&w);
+    cr_assert_eq(w.lost, 1);
+    cr_assert_eq(w.registered, 1);
+    end(&w);
+}
+
+/* Nor was it stopped where it was about to register, for the first time or again. */
+Test(session, who_leaves_before_it_is_registered_does_not_come)
+{
+    for (int again = 0; again < 2; again++) {
+        struct world w;
+        begin(&w);
+        run(&w);
+        join(&w);
+        if (again == 1) {
+            run(&w);
+            for (int64_t id = 0x1000; id < 0x1010; id++) {
+                zk_mem_expire(w.mem, id);
+            }
+            while (w.lost == 0) {
+                cr_assert(loop_turn(w.loop));
+            }
+        }
+        session_withdraw(w.session);
+        run(&w);
+        cr_assert_eq(w.registered, again);
+        end(&w);
+    }
+}

@@ -476,7 +476,7 @@ Test(registration, a_broker_that_withdraws_leaves_before_its_session_ends)
     struct member m;
     world_with_setup(&w);
     member_init(&m, &w, 1, 9092);
-    registration_withdraw(m.reg); /* not registered yet: nothing */
+    registration_withdraw(m.reg); /* not in a session yet: nothing */
     start(&w, &m);
     registration_withdraw(m.reg);
     run(&w);
