@@ -1,8 +1,8 @@
 /* client.h: one client's connection: frames in, requests in order, replies in order.
  *
  * Kafka answers a connection's requests strictly in order and works on one at a time. We keep the
- * order of replies, and let two-stage requests (dispatch.c says which: produce, offset commit, join
- * and sync) start while others of these before them only wait. Any other request begins when all
+ * order of replies, and let two-stage requests (dispatch.c says which: produce, offset commit and
+ * sync) start while others of these before them only wait. Any other request begins when all
  * before it have been answered, for it tells how things are, and holds its connection until it has
  * been answered itself. What a client has written it then reads: while an append is under way only
  * further produces begin.

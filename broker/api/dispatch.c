@@ -37,7 +37,7 @@ static const struct dispatch_entry entries[] = {
     {API_OFFSET_COMMIT, 0, 9, TWO_STAGE, api_offset_commit},
     {API_OFFSET_FETCH, 0, 9, 0, api_offset_fetch},
     {API_FIND_COORDINATOR, 0, 6, 0, api_find_coordinator},
-    {API_JOIN_GROUP, 0, 9, TWO_STAGE, api_join_group},
+    {API_JOIN_GROUP, 0, 9, 0, api_join_group},
     {API_HEARTBEAT, 0, 4, 0, api_heartbeat},
     {API_LEAVE_GROUP, 0, 5, 0, api_leave_group},
     {API_SYNC_GROUP, 0, 5, TWO_STAGE, api_sync_group},

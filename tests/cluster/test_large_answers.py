@@ -6,7 +6,7 @@ import cluster as clusters
 import pytest
 import records
 import wire
-from test_groups_wire import Group
+from test_groups_wire import REBALANCE_IN_PROGRESS, Group
 
 MIB = 1 << 20
 CONTROL_KEY = 1000  # of messages between brokers
@@ -216,6 +216,33 @@ def test_a_topic_that_is_named_very_often_is_deleted_once(broker):
     answer = broker.call("DeleteTopics", {"topic_names": ["deleted", "never"] * 20000, "timeout_ms": 10000}, 5, seconds=10)
     errors = [wire.error_name(topic["error_code"]) for topic in answer["responses"]]
     assert errors == ["NONE", "UNKNOWN_TOPIC_OR_PARTITION"] * 20000
+
+
+def test_a_leader_that_joins_again_and_again_is_told_of_large_members_once_at_a_time(broker):
+    """Kafka reads the next request of a connection when it has answered this one. Here dozens were in work together:
+    each answer had what the members say of themselves, twice, and one connection took gigabytes."""
+    large = bytes(40 * MIB)
+    leader, other = Group(broker.cluster, "joined"), Group(broker.cluster, "joined")
+    patient = {"session_timeout_ms": 60000, "rebalance_timeout_ms": 60000}
+    assert leader.join(3, **patient)["error_code"] == 0
+    body = other.join_body(protocols=[{"name": "range", "metadata": large}], **patient)
+    other.kafka.send_frame(wire.request_frame("JoinGroup", {"group_id": "joined", **body}, 3, 1))
+    broker.cluster.wait(lambda: leader.heartbeat() == REBALANCE_IN_PROGRESS, "the other member's JoinGroup")
+    answer = leader.join(3, **patient)
+    assert {len(member["metadata"]) for member in answer["members"]} >= {len(large)}
+    again = wire.request_frame("JoinGroup", {"group_id": "joined", **leader.join_body(**patient)}, 3, 1)
+
+    def ask():
+        leader.kafka.socket.sendall(again * 12)
+        for _ in range(12):
+            assert len(leader.kafka.receive_frame(60)) > len(large)
+
+    assert peak_grows_by(broker, ask) < 12 * len(large)  # a sanitizer keeps 256 MiB of what is freed
+    other.kafka.receive_frame(60)
+    for member in answer["members"]:
+        leader.call("LeaveGroup", 1, member_id=member["member_id"])
+    leader.close()
+    other.close()
 
 
 def test_members_with_ninety_megabytes_each_are_refused_when_there_are_too_many(broker):
