@@ -52,7 +52,7 @@ static size_t check_member(const struct grp_member *member)
     }
     size_t bytes = sizeof(*member) + member->id.size + member->instance_id.size +
                    member->client_id.size + member->client_host.size + member->assignment.size +
-                   grp_protocols_bytes(member->protocols, member->protocol_count);
+                   grp_protocols_charge(member->protocols, member->protocol_count);
     must(member->charged_bytes == bytes);
     return bytes;
 }

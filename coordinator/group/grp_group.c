@@ -42,6 +42,15 @@ size_t grp_protocols_bytes(const struct grp_protocol *protocols, size_t count)
     return size;
 }
 
+size_t grp_protocols_charge(const struct grp_protocol *protocols, size_t count)
+{
+    size_t size = grp_protocols_bytes(protocols, count) + count * sizeof(struct grp_support);
+    for (size_t i = 0; i < count; i++) {
+        size += protocols[i].name.size;
+    }
+    return size;
+}
+
 struct grp_protocol *grp_protocols_own(const struct grp_protocol *protocols, size_t count)
 {
     struct grp_protocol *copy = mem_alloc(grp_protocols_bytes(protocols, count) + 1);
@@ -68,7 +77,7 @@ static void charge_member(struct grp_member *member)
     grp_charge(member->group->coord, &member->charged_bytes,
                sizeof(*member) + member->id.size + member->instance_id.size +
                    member->client_id.size + member->client_host.size + member->assignment.size +
-                   grp_protocols_bytes(member->protocols, member->protocol_count));
+                   grp_protocols_charge(member->protocols, member->protocol_count));
 }
 
 /* ---- groups ---- */

@@ -269,6 +269,9 @@ struct str grp_leader_id(const struct grp_group *group); /* null if none */
 bool grp_memory_full(const struct grp_coord *coord, size_t more);
 void grp_charge(struct grp_coord *coord, size_t *charged, size_t now);
 size_t grp_protocols_bytes(const struct grp_protocol *protocols, size_t count);
+/* With what the group notes of each name (struct grp_support), as if nobody else had it: what
+ * counts as memory. */
+size_t grp_protocols_charge(const struct grp_protocol *protocols, size_t count);
 struct grp_protocol *grp_protocols_own(const struct grp_protocol *protocols, size_t count);
 
 /* ---- grp_join.c, grp_sync.c ---- */

@@ -410,7 +410,7 @@ static enum err check_join(struct grp_coord *coord, const struct grp_join *join)
         return ERR_UNKNOWN_MEMBER_ID;
     }
     size_t need =
-        sizeof(struct grp_member) + grp_protocols_bytes(join->protocols, join->protocol_count);
+        sizeof(struct grp_member) + grp_protocols_charge(join->protocols, join->protocol_count);
     if (grp_memory_full(coord, need)) {
         return ERR_COORDINATOR_NOT_AVAILABLE;
     }

@@ -394,3 +394,34 @@ Test(join, very_long_client_ids_still_make_member_ids)
     cr_assert_eq(strlen(trace_id(&t, 'A')), 32767);
     trace_end(&t);
 }
+
+Test(join, counts_what_the_group_notes_of_each_protocol)
+{
+    /* A name of five bytes took 150 and more, of which forty were counted: a member could name a
+     * million. */
+    enum { COUNT = 8000 };
+    static struct grp_protocol protocols[COUNT];
+    static char names[COUNT][16];
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(names[i], sizeof(names[i]), "%05d", i);
+        protocols[i] = (struct grp_protocol){{names[i], 5}, {(const uint8_t *)"m", 1}};
+    }
+    struct trace t = {0};
+    grp_config_default(&t.config);
+    t.config.memory_bytes_max = 1000000;
+    trace_start(&t);
+    struct grp_event event = {.kind = GRP_EV_JOIN, .token = token_of('A')};
+    event.join = (struct grp_join){.version = 3,
+                                   .group_id = STR("g"),
+                                   .member_id = STR(""),
+                                   .client_id = STR("c"),
+                                   .client_host = STR("/10.0.0.1"),
+                                   .session_timeout_ms = 10000,
+                                   .rebalance_timeout_ms = 10000,
+                                   .protocol_type = STR("consumer"),
+                                   .protocols = protocols,
+                                   .protocol_count = COUNT};
+    step(&t, &event);
+    EXPECT(&t, "A join COORDINATOR_NOT_AVAILABLE gen=-1 type=null proto= leader= id=\n");
+    trace_end(&t);
+}
