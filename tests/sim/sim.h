@@ -51,14 +51,15 @@ struct sim_options {
     bool grows;           /* topics have one partition at first */
     int producers_count;
     int records_per_producer;
-    int members_count;    /* of a consumer group */
-    bool restless;        /* they join again and again */
-    int admin_cycles;     /* topics made and deleted meanwhile */
-    int lives;            /* of a topic that is made anew under its name, with records in it */
-    int moves;            /* of partitions to other brokers, and cancellations of them */
-    int trims;            /* so often records of a partition are deleted */
-    int retention_ms;     /* log.retention.ms; 0: for ever */
-    bool relapses;        /* who has crashed may lose its power while, or soon after, it starts */
+    int members_count; /* of a consumer group */
+    bool restless;     /* they join again and again */
+    int admin_cycles;  /* topics made and deleted meanwhile */
+    int lives;         /* of a topic that is made anew under its name, with records in it */
+    int moves;         /* of partitions to other brokers, and cancellations of them */
+    int trims;         /* so often records of a partition are deleted */
+    int retention_ms;  /* log.retention.ms; 0: for ever */
+    bool relapses; /* crashes at delicate moments: when names change, or when it has just started
+                      again */
     int64_t faults_ns;    /* length of the safety phase */
     uint32_t faults;      /* of enum sim_fault, one bit each */
     int64_t fault_gap_ns; /* on average between two faults */
@@ -212,6 +213,10 @@ void sim_options_group(struct sim_options *options);
 
 /* Two brokers that need each other: what is acknowledged is on both, and on no disk yet. */
 void sim_options_pair(struct sim_options *options);
+
+/* Disks that must bear it alone: nothing has a replica, everything is deleted soon, and machines
+ * fail when names change. */
+void sim_options_disks(struct sim_options *options);
 
 /* After changes by hand: leave out what does not go together. */
 void sim_options_settle(struct sim_options *options);

@@ -52,12 +52,14 @@ static const char *const names[SIM_BUG_COUNT] = {
     [SIM_BUG_EARLY_DURABLE] = "early-durable",
     [SIM_BUG_EARLY_MOVE] = "early-move",
     [SIM_BUG_LEFT_SESSION] = "left-session",
+    [SIM_BUG_EARLY_DELETE] = "early-delete",
 };
 
 static enum sim_bug current;
 static int releases;
 static int32_t controller_epochs[SIM_NODES_MAX]; /* the highest that each broker has heard of */
 static const struct seg *recovering;
+static bool deleting; /* old segments */
 
 const char *sim_bug_name(enum sim_bug bug)
 {
@@ -79,6 +81,7 @@ void sim_bug_set(enum sim_bug bug)
     releases = 0;
     memset(controller_epochs, 0, sizeof(controller_epochs));
     recovering = NULL;
+    deleting = false;
 }
 
 bool sim_bug_on(enum sim_bug bug)
@@ -290,6 +293,25 @@ void __wrap_seg_publish(struct seg *seg, int64_t size_bytes, int64_t next_offset
     bool off = sim_bug_on(SIM_BUG_OFF_BY_ONE) && seg == recovering && size_bytes > 0;
     recovering = NULL;
     __real_seg_publish(seg, size_bytes, off ? next_offset + 1 : next_offset);
+}
+
+enum err __real_plog_delete_old_segments(struct plog *log, int64_t offset_hw, int64_t now_ms);
+enum err __wrap_plog_delete_old_segments(struct plog *log, int64_t offset_hw, int64_t now_ms);
+
+enum err __wrap_plog_delete_old_segments(struct plog *log, int64_t offset_hw, int64_t now_ms)
+{
+    deleting = true;
+    enum err err = __real_plog_delete_old_segments(log, offset_hw, now_ms);
+    deleting = false;
+    return err;
+}
+
+enum err __real_plog_sync_names(struct plog *log);
+enum err __wrap_plog_sync_names(struct plog *log);
+
+enum err __wrap_plog_sync_names(struct plog *log)
+{
+    return deleting && sim_bug_on(SIM_BUG_EARLY_DELETE) ? ERR_OK : __real_plog_sync_names(log);
 }
 
 /* ---- control messages, groups */

@@ -40,6 +40,7 @@ enum sim_bug {
     SIM_BUG_EARLY_DURABLE,    /* in flush mode, what is not on the leader's disk yet counts */
     SIM_BUG_EARLY_MOVE,       /* connections go to another loop with a file's bytes left to send */
     SIM_BUG_LEFT_SESSION,     /* connections that go to another loop leave their fetch session */
+    SIM_BUG_EARLY_DELETE, /* the last segment is deleted before its successor's name is durable */
     SIM_BUG_COUNT,
 };
 

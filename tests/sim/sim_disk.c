@@ -106,6 +106,17 @@ static bool change(struct sim_disk *disk)
     return !disk->dead;
 }
 
+/* Checkpoints are renamed all the time; what else is, is delicate. */
+static void name_changes(struct sim_disk *disk, const char *to)
+{
+    bool delicate = disk->fragile_one_in > 0 && disk->dies_in < 0 && !disk->dead &&
+                    strstr(to, "-checkpoint") == NULL;
+    if (delicate && rng_one_in(&disk->rng, disk->fragile_one_in)) {
+        disk->dies_in = (int64_t)rng_below(&disk->rng, 5);
+        disk->dies_with_power = disk->fragile_power && rng_one_in(&disk->rng, 2);
+    }
+}
+
 static enum err disk_open(struct fs *fs, const char *path, int flags, struct fs_file **out)
 {
     struct sim_disk *disk = disk_of(fs);
@@ -223,6 +234,7 @@ static enum err disk_set_mtime(struct fs *fs, const char *path, int64_t mtime_ms
 
 static enum err disk_rename(struct fs *fs, const char *from, const char *to)
 {
+    name_changes(disk_of(fs), to);
     return change(disk_of(fs)) ? fs_rename(under_of(fs), from, to) : ERR_IO;
 }
 
@@ -233,6 +245,7 @@ static enum err disk_unlink(struct fs *fs, const char *path)
 
 static enum err disk_mkdir(struct fs *fs, const char *path)
 {
+    name_changes(disk_of(fs), path);
     return change(disk_of(fs)) ? fs_mkdir(under_of(fs), path) : ERR_IO;
 }
 

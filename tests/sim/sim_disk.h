@@ -22,6 +22,9 @@ struct sim_disk {
     bool power_lost; /* how: with the page cache */
     int64_t dies_in; /* operations that change something, until the end; -1: none is planned */
     bool dies_with_power;
+    /* A life may end soon after a name was made or changed; so often, 0: never. */
+    uint64_t fragile_one_in;
+    bool fragile_power;        /* half of these take the power, too */
     void (*on_end)(void *arg); /* at once, from inside the operation */
     void *arg;
     uint64_t changes; /* operations that changed something */

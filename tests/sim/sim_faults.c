@@ -792,6 +792,7 @@ void sim_faults_stop(struct sim_faults *faults)
     sim_resume_all(sim);
     for (int i = 0; i < sim->options.nodes_count; i++) {
         sim->nodes[i].disk.dies_in = -1;
+        sim->nodes[i].disk.fragile_one_in = 0;
         sim->nodes[i].disk.hangs_until_ns = 0;
         sim->nodes[i].zk.stumble = NULL;
     }

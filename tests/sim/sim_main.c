@@ -35,6 +35,7 @@ struct arguments {
     uint32_t faults;   /* in every run, besides those that it draws */
     bool plain;        /* producers and consumers only */
     bool groups;       /* a restless group, and little else */
+    bool disks;        /* see sim_options_disks() */
     bool pair;         /* two brokers that need each other */
     bool until_caught; /* a broken broker: end with the first failing seed, which is what we want */
 };
@@ -57,16 +58,17 @@ static int usage(FILE *to)
         to,
         "Example:  scripts/sim --seeds 100\n\n"
         "usage: scripts/sim --seeds N [--from S] [--twice] [--fault NAME]...\n"
-        "                           [--plain | --groups | --pair] [--bug NAME [--until-caught]]\n"
+        "                           [--plain | --groups | --pair | --disks] [--bug NAME [--until-caught]]\n"
         "       scripts/sim --seed S [--trace [--zookeeper] [--ghosts]]\n"
-        "                       [--plain | --groups | --pair] [--bug NAME]\n"
+        "                       [--plain | --groups | --pair | --disks] [--bug NAME]\n"
         "       scripts/sim --bugs\n\n"
         "Each seed is one simulated cluster with its own faults. A seed that fails is\n"
         "printed with the last lines of its trace; --seed S --trace shows all of them,\n"
         "and --seed S names its faults; --zookeeper adds what brokers ask ZooKeeper,\n"
         "--ghosts what is left of them after their end. --fault adds one to every run,\n"
         "--plain leaves groups and operators out, --groups has a group that rebalances\n"
-        "all the time and little else, --pair has two brokers that need each other.\n"
+        "all the time and little else, --pair has two brokers that need each other,\n"
+        "--disks has no replicas, deletes everything soon, and fails when names change.\n"
         "--twice runs every seed twice and compares.\n"
         "--bug runs a broken broker, to see that it is found; --bugs lists them.\n"
         "PRESET=release runs without sanitizers, which is faster.\n");
@@ -113,6 +115,8 @@ static int parse(int argc, char **argv, struct arguments *out)
             out->groups = true;
         } else if (strcmp(arg, "--twice") == 0) {
             out->twice = true;
+        } else if (strcmp(arg, "--disks") == 0) {
+            out->disks = true;
         } else if (strcmp(arg, "--pair") == 0) {
             out->pair = true;
         } else if (strcmp(arg, "--until-caught") == 0) {
@@ -204,6 +208,9 @@ static void run_seed(const struct arguments *arguments, uint64_t seed, struct si
     if (arguments->pair) {
         sim_options_pair(&options);
     }
+    if (arguments->disks) {
+        sim_options_disks(&options);
+    }
     options.faults |= arguments->faults;
     options.grows = options.grows && !arguments->plain;
     options.lives = arguments->plain ? 0 : options.lives;
@@ -289,7 +296,7 @@ static void print_command(const struct arguments *arguments, uint64_t seed)
             printf(" --fault %s", sim_fault_name((enum sim_fault)i));
         }
     }
-    printf("%s", arguments->pair ? " --pair" : "");
+    printf("%s%s", arguments->pair ? " --pair" : "", arguments->disks ? " --disks" : "");
     if (arguments->bug != SIM_BUG_NONE) {
         printf(" --bug %s", sim_bug_name(arguments->bug));
     }

@@ -17,7 +17,7 @@
 #include "sim_faults.h"
 #include "sim_model.h"
 
-enum { GHOST_TURNS_MAX = 200000, GHOST_SECONDS_MAX = 600 };
+enum { GHOST_TURNS_MAX = 200000, GHOST_SECONDS_MAX = 600, FRAGILE_ONE_IN = 4 };
 
 struct sim_node *sim_node_by_id(struct sim *sim, int id)
 {
@@ -163,15 +163,20 @@ static void on_disk_end(void *arg)
     sim_zk_end(&node->zk);
 }
 
-/* Whoever has crashed may do so again, before what it found in the page cache is on its disk. */
+/* Whoever has crashed may do so again, before what it found in the page cache is on its disk; and
+ * anybody may when names change. */
 static void plan_relapse(struct sim_node *node)
 {
     struct sim *sim = node->sim;
-    if (!sim->options.relapses || !node->crashed || sim->calm_since_ns > 0 ||
-        !rng_one_in(&sim->rng, 2)) {
+    bool power = (sim->options.faults & (1u << SIM_FAULT_POWER)) != 0;
+    if (!sim->options.relapses || sim->calm_since_ns > 0) {
         return;
     }
-    bool power = (sim->options.faults & (1u << SIM_FAULT_POWER)) != 0;
+    node->disk.fragile_one_in = FRAGILE_ONE_IN;
+    node->disk.fragile_power = power;
+    if (!node->crashed || !rng_one_in(&sim->rng, 2)) {
+        return;
+    }
     int64_t after = (int64_t)rng_below(&sim->rng, rng_one_in(&sim->rng, 2) ? 40 : 400);
     sim_trace_line(&sim->trace, node->name, "is to die again after %lld changes", (long long)after);
     sim_node_crash_later(node, power, after);

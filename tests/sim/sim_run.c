@@ -36,6 +36,8 @@ enum {
     STOP_MS = 60000,
     ZK_TICK_MS = 100,
     GROUP_FAULT_GAP_MS = 500,
+    DISKS_TRIMS = 20,
+    DISKS_RETENTION_MS = 300,
     IDLE_MAX_MS = 600000, /* Kafka's default */
 };
 
@@ -100,6 +102,20 @@ void sim_options_group(struct sim_options *options)
     options->fault_gap_ns = options->fault_gap_ns < GROUP_FAULT_GAP_MS * SIM_MS
                                 ? options->fault_gap_ns
                                 : GROUP_FAULT_GAP_MS * SIM_MS;
+}
+
+void sim_options_disks(struct sim_options *options)
+{
+    options->replicated = false;
+    options->replicas_count = 1;
+    options->min_insync = 1;
+    options->members_count = 0;
+    options->lives = 0;
+    options->trims = DISKS_TRIMS;
+    options->retention_ms = DISKS_RETENTION_MS;
+    options->relapses = true;
+    options->relapses = true;
+    options->faults |= 1u << SIM_FAULT_POWER;
 }
 
 void sim_options_pair(struct sim_options *options)
