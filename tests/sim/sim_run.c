@@ -88,7 +88,9 @@ void sim_options_settle(struct sim_options *options)
 void sim_options_group(struct sim_options *options)
 {
     /* See sim_options_settle(). */
-    options->faults &= ~(1u << SIM_FAULT_POWER | 1u << SIM_FAULT_RELAY);
+    options->faults &= ~(1u << SIM_FAULT_POWER | 1u << SIM_FAULT_RELAY | 1u << SIM_FAULT_DIRS);
+    options->trims = 0;
+    options->relapses = false;
     /* Three, so that leaders can follow each other faster than the third one fetches. */
     options->nodes_count = options->nodes_count > 3 ? options->nodes_count : 3;
     options->replicated = true;
