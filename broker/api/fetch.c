@@ -245,7 +245,6 @@ static bool is_waited_for(const struct fetch_op *op)
 static void fetch_reply(struct fetch_op *op)
 {
     struct req *req = op->req;
-    struct fetch_sessions *sessions = req->netloop->fetch_sessions;
     struct fetch_context context = op->context; /* with the reply the request may go */
     struct fetch_response reply;
     codec_init(&fetch_response_desc, &reply);
@@ -261,7 +260,7 @@ static void fetch_reply(struct fetch_op *op)
     }
     req_reply_spliced(req, &reply, files, files_count);
     /* Now, for the reply's names are the session's: it goes here if somebody ended it meanwhile. */
-    fetch_context_end(sessions, &context);
+    fetch_context_end(&context);
 }
 
 static void on_warm(struct fetch_warm *warm)
@@ -394,7 +393,7 @@ static void fetch_cancel(struct req *req)
 {
     struct fetch_op *op = req->state;
     wait_op_cancel(&op->wait);
-    fetch_context_end(req->netloop->fetch_sessions, &op->context);
+    fetch_context_end(&op->context);
 }
 
 /* Has a partition that tells us (again, from here on) already come to something? */

@@ -484,9 +484,8 @@ void fetch_context_wait(struct fetch_context *context, fetch_woken_fn *fn, void 
     context->session->woken_arg = arg;
 }
 
-void fetch_context_end(struct fetch_sessions *cache, struct fetch_context *context)
+void fetch_context_end(struct fetch_context *context)
 {
-    (void)cache;
     struct fetch_session *session = context->session;
     if (session == NULL) {
         return;

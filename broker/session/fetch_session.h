@@ -150,7 +150,7 @@ typedef void fetch_woken_fn(void *arg, struct fetch_item *item, struct wait_sour
 void fetch_context_wait(struct fetch_context *context, fetch_woken_fn *fn, void *arg);
 
 /* The reply has been made, or never will be: unpin. */
-void fetch_context_end(struct fetch_sessions *cache, struct fetch_context *context);
+void fetch_context_end(struct fetch_context *context);
 
 /* A consumer's connection goes to another loop, and the session that it last used with it: out of
  * one cache, and into the other. NULL: it has none, or a request uses it, or it is a follower's,

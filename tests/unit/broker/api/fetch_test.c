@@ -1,69 +1,31 @@
 /* A consumer's fetch that waits, behind real connections' code: what of its session goes meanwhile
  * must not be what its answer is made of. The sanitizers see when it is. */
-#include "../log/log_fixture.h"
-#include "client_fixture.h"
-#include "partition/parts.h"
+#include "part_fixture.h"
 
-enum { ME = 1, EPOCH = 5, VERSION = 11, PRODUCE_VERSION = 8, HEAD_BYTES = 8, WAIT_MS = 10000 };
-
-static struct log_world w;
-static struct part *part;
+enum { EPOCH = 5, VERSION = 11, PRODUCE_VERSION = 8, HEAD_BYTES = 8, WAIT_MS = 10000 };
 
 static void on_lead(struct actor *actor, struct actor_msg *msg)
 {
     (void)actor, (void)msg;
     static const int32_t me[] = {ME};
-    struct topic_config topic_config = log_config();
     struct part_state state = {.leader = ME,
                                .leader_epoch = EPOCH,
                                .replicas = me,
                                .isr = me,
                                .replicas_count = 1,
                                .isr_count = 1};
-    topic_config.message_timestamp_before_max_ms = INT64_MAX;
-    topic_config.message_timestamp_after_max_ms = INT64_MAX;
-    part_configure(part, &topic_config);
     cr_assert_eq(part_apply(part, &state), ERR_OK);
 }
 
 static void begin(void)
 {
     struct actor_msg msg = {.fn = on_lead};
-    world_init();
-    world_begin(&w, 1);
-    cr_assert_eq(world_open(&w), ERR_OK);
-    struct part_options options = {.topic = STR("orders"),
-                                   .loop_count = 1,
-                                   .clock = &test_clock.clock,
-                                   .home = netloop.loop,
-                                   .my_id = ME,
-                                   .lag_ms = 30000};
-    part = part_new(&options, w.log, -1);
-    struct parts_change change = {.topic = STR("orders"), .part = part};
-    parts_init(&broker.parts);
-    parts_edit(&broker.parts, &change, 1);
-    parts_reader_init(&netloop.parts, &broker.parts);
-    meta_cell_init(&broker.meta);
-    meta_reader_init(&netloop.meta, &broker.meta);
+    begin_part();
     part_post(part, &msg);
     settle();
 }
 
-static void end(void)
-{
-    while (client_at(0) != NULL) {
-        client_close(client_at(0));
-    }
-    parts_reader_fini(&netloop.parts);
-    parts_fini(&broker.parts);
-    settle();
-    world_end(&w);
-    meta_reader_fini(&netloop.meta);
-    meta_cell_fini(&broker.meta);
-    world_fini();
-}
-
-TestSuite(fetch, .init = begin, .fini = end);
+TestSuite(fetch, .init = begin, .fini = end_part);
 
 /* ---- requests ---- */
 

@@ -1,13 +1,8 @@
 /* What a produce with acks=all is told, and when: a partition of two replicas, of which this broker
  * leads, behind real connections' code. */
-#include "../log/log_fixture.h"
-#include "client_fixture.h"
-#include "partition/parts.h"
+#include "part_fixture.h"
 
-enum { ME = 1, FOLLOWER = 2, EPOCH = 5, VERSION = 9, HEAD_BYTES = 9 };
-
-static struct log_world w;
-static struct part *part;
+enum { FOLLOWER = 2, EPOCH = 5, VERSION = 9, HEAD_BYTES = 9 };
 
 /* ---- the partition ---- */
 
@@ -38,15 +33,6 @@ static void decide(int32_t leader, int32_t epoch)
     settle();
 }
 
-static void on_configure(struct actor *actor, struct actor_msg *msg)
-{
-    (void)actor, (void)msg;
-    struct topic_config topic_config = log_config();
-    topic_config.message_timestamp_before_max_ms = INT64_MAX;
-    topic_config.message_timestamp_after_max_ms = INT64_MAX;
-    part_configure(part, &topic_config);
-}
-
 static void on_followed(struct part_call *call)
 {
     cr_assert_eq(container_of(call, struct part_follow, call)->err, ERR_OK);
@@ -67,42 +53,11 @@ static void follower_has(int64_t offset)
 
 static void begin(void)
 {
-    struct actor_msg msg = {.fn = on_configure};
-    world_init();
-    world_begin(&w, 1);
-    cr_assert_eq(world_open(&w), ERR_OK);
-    struct part_options options = {.topic = STR("orders"),
-                                   .loop_count = 1,
-                                   .clock = &test_clock.clock,
-                                   .home = netloop.loop,
-                                   .my_id = ME,
-                                   .lag_ms = 30000};
-    part = part_new(&options, w.log, -1);
-    struct parts_change change = {.topic = STR("orders"), .part = part};
-    parts_init(&broker.parts);
-    parts_edit(&broker.parts, &change, 1);
-    parts_reader_init(&netloop.parts, &broker.parts);
-    meta_cell_init(&broker.meta);
-    meta_reader_init(&netloop.meta, &broker.meta);
-    part_post(part, &msg);
+    begin_part();
     decide(ME, EPOCH);
 }
 
-static void end(void)
-{
-    while (client_at(0) != NULL) {
-        client_close(client_at(0));
-    }
-    parts_reader_fini(&netloop.parts);
-    parts_fini(&broker.parts);
-    settle();
-    world_end(&w);
-    meta_reader_fini(&netloop.meta);
-    meta_cell_fini(&broker.meta);
-    world_fini();
-}
-
-TestSuite(produce, .init = begin, .fini = end);
+TestSuite(produce, .init = begin, .fini = end_part);
 
 /* ---- requests ---- */
 

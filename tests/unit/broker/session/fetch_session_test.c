@@ -42,7 +42,7 @@ static int32_t open_session(struct fixture *f, const struct fetch_want *wants, i
 {
     cr_assert_eq(begin(f, 0, FETCH_EPOCH_INITIAL, wants, count, now_ms), ERR_OK);
     int32_t id = f->context.session_id;
-    fetch_context_end(f->cache, &f->context);
+    fetch_context_end(&f->context);
     return id;
 }
 
@@ -56,7 +56,7 @@ Test(fetch_session, a_final_epoch_makes_no_session)
     cr_expect_eq(f.context.session_id, 0);
     cr_expect_eq(f.context.items_count, 1);
     cr_expect_not(f.context.incremental);
-    fetch_context_end(f.cache, &f.context);
+    fetch_context_end(&f.context);
     cr_expect_eq(fetch_sessions_count(f.cache), 0);
     fetch_sessions_free(f.cache);
 }
@@ -84,7 +84,7 @@ Test(fetch_session, an_incremental_fetch_updates_adds_and_forgets)
     cr_expect(str_is(a->want.topic, "a"));
     cr_expect_eq(a->want.fetch_offset, 7);
     cr_expect(str_is(c->want.topic, "c"));
-    fetch_context_end(f.cache, &f.context);
+    fetch_context_end(&f.context);
     fetch_sessions_free(f.cache);
 }
 
@@ -103,11 +103,11 @@ Test(fetch_session, has_no_more_partitions_than_one_request_may_have)
         }
         cr_assert_eq(begin(&f, id, step, wants, STEP, 0), ERR_OK);
         id = f.context.session_id;
-        fetch_context_end(f.cache, &f.context);
+        fetch_context_end(&f.context);
     }
     cr_assert_eq(begin(&f, id, 2, wants, STEP, 0), ERR_OK, "they are all there already");
     cr_assert_eq(f.context.items_count, 2 * STEP);
-    fetch_context_end(f.cache, &f.context);
+    fetch_context_end(&f.context);
     wants[0] = want("t", 2 * STEP, 0);
     cr_assert_eq(begin(&f, id, 3, wants, STEP, 0), ERR_INVALID_REQUEST);
     cr_assert_eq(fetch_sessions_count(f.cache), 0);
@@ -125,10 +125,10 @@ Test(fetch_session, the_epoch_must_be_the_next_one)
     int32_t id = open_session(&f, wants, 1, 0);
     cr_expect_eq(begin(&f, id, 2, NULL, 0, 0), ERR_INVALID_FETCH_SESSION_EPOCH);
     cr_assert_eq(begin(&f, id, 1, NULL, 0, 0), ERR_OK);
-    fetch_context_end(f.cache, &f.context);
+    fetch_context_end(&f.context);
     cr_expect_eq(begin(&f, id, 1, NULL, 0, 0), ERR_INVALID_FETCH_SESSION_EPOCH);
     cr_assert_eq(begin(&f, id, 2, NULL, 0, 0), ERR_OK);
-    fetch_context_end(f.cache, &f.context);
+    fetch_context_end(&f.context);
     cr_expect_eq(begin(&f, id + 1, 1, NULL, 0, 0), ERR_FETCH_SESSION_ID_NOT_FOUND);
     fetch_sessions_free(f.cache);
 }
@@ -144,13 +144,13 @@ Test(fetch_session, of_a_follower_is_not_for_consumers)
         .session_epoch = FETCH_EPOCH_INITIAL, .follower = true, .wants = wants, .wants_count = 1};
     cr_assert_eq(fetch_context_begin(f.cache, &request, f.items, 0, &f.context), ERR_OK);
     request.session_id = f.context.session_id;
-    fetch_context_end(f.cache, &f.context);
+    fetch_context_end(&f.context);
     cr_expect_eq(begin(&f, request.session_id, 1, NULL, 0, 0), ERR_FETCH_SESSION_ID_NOT_FOUND);
     cr_assert_eq(begin(&f, request.session_id, FETCH_EPOCH_FINAL, wants, 1, 0), ERR_OK);
-    fetch_context_end(f.cache, &f.context);
+    fetch_context_end(&f.context);
     request.session_epoch = 1;
     cr_expect_eq(fetch_context_begin(f.cache, &request, f.items, 0, &f.context), ERR_OK);
-    fetch_context_end(f.cache, &f.context);
+    fetch_context_end(&f.context);
     fetch_sessions_free(f.cache);
 }
 
@@ -169,10 +169,10 @@ Test(fetch_session, a_followers_sessions_end_with_its_connection)
                                             .wants_count = 1,
                                             .owner = &connection};
     cr_assert_eq(fetch_context_begin(f.cache, &request, f.items, 0, &f.context), ERR_OK);
-    fetch_context_end(f.cache, &f.context);
+    fetch_context_end(&f.context);
     request.follower = false; /* consumers may come back */
     cr_assert_eq(fetch_context_begin(f.cache, &request, f.items, 0, &f.context), ERR_OK);
-    fetch_context_end(f.cache, &f.context);
+    fetch_context_end(&f.context);
     cr_expect_eq(fetch_sessions_count(f.cache), 2);
     fetch_sessions_drop(f.cache, &other);
     cr_expect_eq(fetch_sessions_count(f.cache), 2);
@@ -208,7 +208,7 @@ Test(fetch_session, forgetting_everything_ends_the_session)
     cr_expect_eq(f.context.session_id, 0);
     cr_expect_eq(f.context.items_count, 0);
     cr_expect_eq(fetch_sessions_count(f.cache), 0);
-    fetch_context_end(f.cache, &f.context);
+    fetch_context_end(&f.context);
     fetch_sessions_free(f.cache);
 }
 
@@ -223,7 +223,7 @@ Test(fetch_session, an_incremental_reply_holds_only_news)
     int32_t id = f.context.session_id;
     struct fetch_item *item = container_of(f.context.items->next, struct fetch_item, link);
     cr_expect(fetch_context_include(&f.context, item, false, false, false, 10, 0));
-    fetch_context_end(f.cache, &f.context);
+    fetch_context_end(&f.context);
     cr_assert_eq(begin(&f, id, 1, NULL, 0, 0), ERR_OK);
     cr_expect_not(fetch_context_include(&f.context, item, false, false, false, 10, 0));
     cr_expect(fetch_context_include(&f.context, item, false, false, false, 11, 0), "hw moved");
@@ -233,7 +233,7 @@ Test(fetch_session, an_incremental_reply_holds_only_news)
     cr_expect(fetch_context_include(&f.context, item, true, false, false, 11, 5), "an error");
     cr_expect(fetch_context_include(&f.context, item, false, false, false, 11, 5),
               "after an error");
-    fetch_context_end(f.cache, &f.context);
+    fetch_context_end(&f.context);
     fetch_sessions_free(f.cache);
 }
 
@@ -248,7 +248,7 @@ Test(fetch_session, a_partition_with_data_goes_to_the_end)
     (void)fetch_context_include(&f.context, a, false, true, false, 10, 0);
     struct fetch_item *head = container_of(f.context.items->next, struct fetch_item, link);
     cr_expect(str_is(head->want.topic, "b"));
-    fetch_context_end(f.cache, &f.context);
+    fetch_context_end(&f.context);
     fetch_sessions_free(f.cache);
 }
 
@@ -271,7 +271,7 @@ Test(fetch_session, a_full_cache_evicts_only_the_idle_or_the_lesser)
                                      &f.context),
                  ERR_OK);
     cr_expect_neq(f.context.session_id, 0);
-    fetch_context_end(f.cache, &f.context);
+    fetch_context_end(&f.context);
     fetch_sessions_free(f.cache);
 }
 
@@ -309,7 +309,7 @@ Test(fetch_session, slots_are_those_of_all_caches)
     for (int i = 0; i < 2; i++) {
         cr_assert_eq(fetch_context_begin(f.cache, &follower, f.items, 0, &f.context), ERR_OK);
         cr_expect_eq(f.context.session_id != 0, i == 0, "its part is one");
-        fetch_context_end(f.cache, &f.context);
+        fetch_context_end(&f.context);
     }
     fetch_sessions_free(first);
     cr_expect_eq(atomic_load(&f.slots.used), 1);
@@ -333,8 +333,8 @@ Test(fetch_session, a_session_in_use_is_freed_when_released)
     cr_expect_eq(fetch_sessions_count(f.cache), 0);
     struct fetch_item *item = container_of(waiting.items->next, struct fetch_item, link);
     cr_expect_eq(item->want.partition, 0);
-    fetch_context_end(f.cache, &waiting);
-    fetch_context_end(f.cache, &f.context);
+    fetch_context_end(&waiting);
+    fetch_context_end(&f.context);
     fetch_sessions_free(f.cache);
 }
 
@@ -352,7 +352,7 @@ Test(fetch_session, only_partitions_with_news_are_looked_at)
     cr_assert_eq(fetch_context_dirty(&f.context, true, items), 3);
     fetch_item_clean(items[0]);
     fetch_item_clean(items[1]);
-    fetch_context_end(f.cache, &f.context);
+    fetch_context_end(&f.context);
 
     cr_assert_eq(begin(&f, id, 1, wants, 1, 1), ERR_OK);
     cr_assert_not(fetch_context_look(&f.context, 1));
@@ -361,14 +361,14 @@ Test(fetch_session, only_partitions_with_news_are_looked_at)
     cr_assert_eq(items[1]->want.partition, 0);
     fetch_item_clean(items[0]);
     fetch_item_clean(items[1]);
-    fetch_context_end(f.cache, &f.context);
+    fetch_context_end(&f.context);
 
     cr_assert_eq(begin(&f, id, 2, NULL, 0, FETCH_LOOK_MS), ERR_OK);
     cr_assert_eq(fetch_context_dirty(&f.context, false, items), 0);
     cr_assert(fetch_context_look(&f.context, FETCH_LOOK_MS));
     cr_assert_not(fetch_context_look(&f.context, FETCH_LOOK_MS + 1));
     cr_assert_eq(fetch_context_dirty(&f.context, true, items), 3);
-    fetch_context_end(f.cache, &f.context);
+    fetch_context_end(&f.context);
     fetch_sessions_free(f.cache);
 }
 
@@ -420,7 +420,7 @@ Test(fetch_session, a_partition_that_tells_is_dirty_and_wakes_who_waits)
         cr_assert_eq(source_refs, 0);
     }
     wait_mark_arm(&item->mark, &source, loop);
-    fetch_context_end(f.cache, &f.context);
+    fetch_context_end(&f.context);
     fetch_sessions_free(f.cache);
     cr_assert_eq(source_refs, 0);
     wait_source_fini(&source);
@@ -441,7 +441,7 @@ Test(fetch_session, moves_to_another_cache)
     cr_assert_eq(fetch_context_begin(f.cache, &request, f.items, 0, &f.context), ERR_OK);
     cr_expect_null(fetch_sessions_take(f.cache, &me), "a request uses it");
     int32_t id = f.context.session_id;
-    fetch_context_end(f.cache, &f.context);
+    fetch_context_end(&f.context);
     struct fetch_session *session = fetch_sessions_take(f.cache, &me);
     cr_assert_not_null(session);
     cr_expect_eq(begin(&f, id, 1, NULL, 0, 0), ERR_FETCH_SESSION_ID_NOT_FOUND);
@@ -449,7 +449,7 @@ Test(fetch_session, moves_to_another_cache)
     request = (struct fetch_session_request){.session_id = id, .session_epoch = 1, .owner = &me};
     cr_assert_eq(fetch_context_begin(other, &request, f.items, 0, &f.context), ERR_OK);
     cr_expect_eq(f.context.items_count, 2);
-    fetch_context_end(other, &f.context);
+    fetch_context_end(&f.context);
     cr_expect_eq(fetch_sessions_count(other), 1);
     cr_expect_eq(atomic_load(&f.slots.used), 2);
     /* One that has its id is there already: it is gone, as any may be. */
@@ -461,7 +461,7 @@ Test(fetch_session, moves_to_another_cache)
                      f.items, 0, &f.context),
                  ERR_OK);
     cr_assert_eq(f.context.session_id, not_mine);
-    fetch_context_end(other, &f.context);
+    fetch_context_end(&f.context);
     fetch_sessions_give(other, session);
     cr_expect_eq(fetch_sessions_count(other), 2);
     cr_expect_eq(atomic_load(&f.slots.used), 2);
