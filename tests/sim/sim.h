@@ -5,8 +5,8 @@
  *   - sim_sched.c: picks the next of all loops, worker pools and events
  *   - sim_node.c: a broker: start, crash, restart, stop
  *   - sim_client.c: connections and requests of a simulated client; sim_producer.c, sim_consumer.c
- *   - sim_model.c: what clients were told, and the checks against it; sim_commit.c: what is
- *     committed; sim_audit.c: disks at the end
+ *   - sim_model.c: what clients were told, and the checks against it; sim_watch.c: what brokers
+ *     show of themselves; sim_commit.c: what is committed; sim_audit.c: disks at the end
  *   - sim_faults.c: what goes wrong, and when
  *
  * A simulation owns everything below it and touches nothing outside; several may exist, but only
@@ -35,6 +35,7 @@ enum {
 struct server;
 struct config;
 struct sim_model;
+struct sim_watch;
 struct sim_commit;
 struct sim_control;
 struct sim_faults;
@@ -131,6 +132,7 @@ struct sim {
     struct sim_client *clients[SIM_CLIENTS_MAX];
     int clients_count;
     struct sim_model *model;
+    struct sim_watch *watch;
     struct sim_commit *commit;
     struct sim_group *group;
     struct sim_faults *faults;

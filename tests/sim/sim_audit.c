@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "record/batch.h"
 #include "record/crc32c.h"
+#include "sim.h"
+#include "sim_parts.h"
 #include "sim_record.h"
 
 enum {
@@ -212,4 +214,54 @@ bool sim_audit_read(struct fs *fs, const char *topic, int index, struct audit_lo
 void sim_audit_free(struct audit_log *log)
 {
     mem_free(log->ids);
+}
+
+static void compare_replicas(struct sim *sim, const char *topic, int index, bool prefix)
+{
+    struct buf first = {0};
+    int first_id = 0;
+    for (int id = 1; id <= sim->options.nodes_count && !sim->failed; id++) {
+        struct buf log = {0};
+        if (!sim_part_is_replica(sim, topic, index, id)) {
+            continue;
+        }
+        if (!sim_audit_bytes(fs_sim_fs(sim->nodes[id - 1].image), topic, index, &log)) {
+            sim_fail(sim, "the log of %s-%d on the disk of broker %d cannot be read", topic, index,
+                     id);
+        }
+        size_t common = log.size < first.size ? log.size : first.size;
+        /* Segments that are deleted go from each disk at its own time: what is left has one end. */
+        bool trimmed = !prefix && (sim->options.trims > 0 || sim->options.retention_ms > 0);
+        size_t skip_log = trimmed ? log.size - common : 0;
+        size_t skip_first = trimmed ? first.size - common : 0;
+        bool differ =
+            first_id != 0 &&
+            ((!prefix && !trimmed && log.size != first.size) ||
+             (common > 0 && memcmp(log.data + skip_log, first.data + skip_first, common) != 0));
+        if (differ) {
+            sim_fail(sim, "the logs of %s-%d on brokers %d (%zu bytes) and %d (%zu bytes) differ",
+                     topic, index, first_id, first.size, id, log.size);
+        }
+        if (first_id == 0 || log.size > first.size) {
+            struct buf before = first;
+            first = log;
+            log = before;
+            first_id = id;
+        }
+        buf_fini(&log);
+    }
+    buf_fini(&first);
+}
+
+void sim_audit_replicas(struct sim *sim)
+{
+    for (int i = 0; i < sim_parts_count(sim); i++) {
+        char topic[16];
+        int index;
+        sim_part_name(sim, i, topic, &index);
+        compare_replicas(sim, topic, index, false);
+    }
+    for (int i = 0; i < SIM_OFFSETS_PARTS; i++) {
+        compare_replicas(sim, "__consumer_offsets", i, true);
+    }
 }

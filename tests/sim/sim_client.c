@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 #include "base/must.h"
-#include "sim_model.h"
+#include "sim_parts.h"
 
 enum { PORT = 9092, FRAME_MAX = 8 << 20, TIMEOUT_MS = 4000, WATCH_MS = 500 };
 

@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 #include "sim.h"
-#include "sim_model.h"
+#include "sim_parts.h"
 #include "znode/znode.h"
 
 /* Sets of brokers: bit i is broker i + 1. */
@@ -123,8 +123,11 @@ static int size_of(uint32_t set)
 static uint32_t replicas_of(const struct sim_complete *complete, int number)
 {
     uint32_t set = 0;
+    char topic[16];
+    int index;
+    sim_part_name(complete->sim, number, topic, &index);
     for (int id = 1; id <= complete->sim->options.nodes_count; id++) {
-        set |= sim_model_is_replica(complete->sim->model, number, id) ? bit(id) : 0;
+        set |= sim_part_is_replica(complete->sim, topic, index, id) ? bit(id) : 0;
     }
     return set;
 }

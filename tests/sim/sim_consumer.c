@@ -14,6 +14,7 @@
 #include "record/batch.h"
 #include "record/record.h"
 #include "sim_model.h"
+#include "sim_parts.h"
 #include "sim_record.h"
 
 enum { BACKOFF_MS = 60, WAIT_MS = 400, INFLATED_MAX = 1 << 20 };
@@ -136,7 +137,7 @@ static void fetched(struct consumer *consumer, const struct fetch_response_parti
             sim_fail(client->sim, "%s is told that offset %" PRId64 " of broker %d is out of range",
                      client->name, consumer->offset, consumer->disk);
         }
-        consumer->offset = sim_model_log_start(model, consumer->part, consumer->disk);
+        consumer->offset = sim_part_log_start(client->sim, consumer->part, consumer->disk);
     }
     if (err != ERR_OK) {
         start_over(consumer);

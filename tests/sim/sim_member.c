@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 #include "base/must.h"
-#include "sim_model.h"
+#include "sim_parts.h"
 
 #define GROUP_ID "g0"
 
@@ -207,7 +207,7 @@ static void check_offset(struct member *member, int part, int64_t offset)
     struct sim *sim = member->client.sim;
     int64_t found = offset < 0 ? 0 : offset;
     bool late = found < member->acked_before[part] &&
-                sim_model_coordinator(sim->model, STR(GROUP_ID)) == member->coordinator;
+                sim_part_coordinator(sim, STR(GROUP_ID)) == member->coordinator;
     if (late || found > sim->group->attempted[part]) {
         sim_fail(sim,
                  "G2: %s finds %" PRId64 " committed for partition %d, but %" PRId64

@@ -1,4 +1,4 @@
-/* sim_model.h: what the clients were told, per partition, and the checks against it.
+/* sim_model.h: what clients were told of each partition, and whether it is so.
  *
  * The model keeps for each partition what is known of every offset: which record, and whether it
  * was acknowledged. A record is named by its producer (1, 2, ...) and its number in that producer's
@@ -23,6 +23,9 @@
  *   M10 when nobody is complete any more (sim_complete.h), the longest log leads
  *   M11 nothing is deleted that nobody has asked to delete, and is not too old; in one life of a
  *       broker a log's start does not go back
+ *
+ * Here are M3 to M6, and M11 of disks: what takes a client to know. The others are watched by
+ * sim_watch.h, which says here what may be gone.
  *
  * Threads: one. */
 #pragma once
@@ -56,19 +59,20 @@ void sim_model_acked(struct sim_model *model, int part, int node, int64_t offset
 /* The producer gave these up: they may be in the log or not. */
 void sim_model_abandoned(struct sim_model *model, int producer, int64_t first, int64_t count);
 
-/* May the disk of this partition have forgotten something? Then a producer may be told that its
- * sequence has a gap. */
-bool sim_model_may_forget(const struct sim_model *model, int part);
-
 /* ---- what consumers say */
 
 void sim_model_read(struct sim_model *model, int part, int node, int64_t offset, uint64_t id);
 void sim_model_high_watermark(struct sim_model *model, int part, int node, int64_t offset_hw);
 
-/* Where the acknowledged records end. */
+/* From now on the high watermark of this broker may be any (M5). */
+void sim_model_high_watermark_anew(struct sim_model *model, int part, int node);
+
+/* ---- how far they are */
+
+/* Where the acknowledged records of this log end. */
 int64_t sim_model_acked_end(struct sim_model *model, int part, int node);
 
-/* How many records were acknowledged, in all. */
+/* Of all logs. */
 int64_t sim_model_acked_count(const struct sim_model *model);
 int64_t sim_model_read_count(const struct sim_model *model);
 
@@ -80,51 +84,18 @@ void sim_model_trimmed(struct sim_model *model, int part, int64_t offset);
 /* May records before that be gone? INT64_MAX: any. */
 int64_t sim_model_trimmed_end(const struct sim_model *model, int part);
 
-/* Where the log of this broker begins; 0 when it has none. */
-int64_t sim_model_log_start(struct sim_model *model, int part, int node);
+/* ---- what is lost and may be */
 
-/* ---- what happens to brokers */
+/* What is known of this log's offsets from `end` on is not so any more; with the page cache of its
+ * disk, or because nobody was complete. */
+void sim_model_forget(struct sim_model *model, int part, int node, int64_t end);
 
-/* A state node was written (M1, M2). `old` is empty when there was none. */
-void sim_model_state_written(struct sim_model *model, struct sim_node *node, const char *path,
-                             struct bytes old, struct bytes new_);
-
-/* Is this broker one of the partition's replicas, as ZooKeeper has them? */
-bool sim_model_is_replica(struct sim_model *model, int part, int node);
-
-/* Who leads, as ZooKeeper has it; -1: nobody. */
-int sim_model_leader(struct sim_model *model, int part);
-
-/* Who is to coordinate this group; likewise. */
-int sim_model_coordinator(struct sim_model *model, struct str group);
-
-/* Members of the partition's ISR, as ZooKeeper has it; 0 when it has no leader. */
-int sim_model_in_sync(struct sim_model *model, int part);
-
-/* Is the partition where it was last moved to: its replicas in sync, on the disks of these brokers,
- * and of no others? All brokers run. */
-bool sim_model_at_rest(struct sim_model *model, int part);
-
-/* After a step of this broker: M1, M7; and after its start what its logs hold (M4). */
-void sim_model_look(struct sim_model *model, struct sim_node *node);
-
-/* Its machine has lost its power. */
-void sim_model_power_lost(struct sim_model *model, struct sim_node *node);
-
-/* It is about to end: what it has synced must come back. */
-void sim_model_before_end(struct sim_model *model, struct sim_node *node);
+/* May the disk of this partition have forgotten something? Then a producer may be told that its
+ * sequence has a gap. */
+bool sim_model_may_forget(const struct sim_model *model, int part);
 
 /* ---- at the end */
 
 /* The disk of a broker that is down: every batch of every log is whole, and what the model says of
  * its offsets is what is there; M6. */
 void sim_model_audit_disk(struct sim_model *model, struct sim_node *node);
-
-/* All brokers are down, and every replica was in sync: their logs are the same, byte by byte. Those
- * of groups may lack an end that was written while the others had stopped already. */
-void sim_model_audit_replicas(struct sim_model *model);
-
-/* Partitions are numbered; topics are "t0", "t1", ... */
-void sim_part_name(const struct sim *sim, int part, char topic[16], int *index);
-int sim_part_number(const struct sim *sim, struct str topic, int index);
-int sim_parts_count(const struct sim *sim);

@@ -4,7 +4,7 @@
 
 #include "base/mem.h"
 #include "base/must.h"
-#include "sim_model.h"
+#include "sim_parts.h"
 #include "znode/path.h"
 #include "znode/znode.h"
 

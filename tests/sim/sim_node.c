@@ -15,7 +15,7 @@
 #include "server/server.h"
 #include "sim.h"
 #include "sim_faults.h"
-#include "sim_model.h"
+#include "sim_watch.h"
 
 enum { GHOST_TURNS_MAX = 200000, GHOST_SECONDS_MAX = 600, FRAGILE_ONE_IN = 4 };
 
@@ -305,13 +305,13 @@ void sim_node_crash(struct sim_node *node, bool power)
     if (node->server == NULL) {
         return;
     }
-    sim_model_before_end(node->sim->model, node);
+    sim_watch_before_end(node->sim->watch, node);
     node->crashed = true;
     sim_disk_end(&node->disk, power);
     node->power_was_lost = node->power_was_lost || node->disk.power_lost;
     if (node->disk.power_lost) {
         node->boots++;
-        sim_model_power_lost(node->sim->model, node);
+        sim_watch_power_lost(node->sim->watch, node);
     }
     lay_ghost(node);
 }

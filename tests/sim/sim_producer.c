@@ -6,6 +6,7 @@
 #include "base/must.h"
 #include "record/batch_builder.h"
 #include "sim_model.h"
+#include "sim_parts.h"
 #include "sim_record.h"
 
 enum {
@@ -199,7 +200,7 @@ static void refused(struct producer *producer, enum err err, int broker)
     bool forgot = err == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER || err == ERR_UNKNOWN_PRODUCER_ID;
     sim_trace_line(&client->sim->trace, client->name, "is refused by broker %d: %s", broker,
                    err_name(err));
-    if (forgot && sim_model_leader(client->sim->model, producer->part) != broker) {
+    if (forgot && sim_part_leader(client->sim, producer->part) != broker) {
         /* It was deposed and has not heard of that: it lacks what others have acknowledged since.
          * Clients that remember the newest leader epoch would not have asked it. */
         start_over(producer);

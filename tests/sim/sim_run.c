@@ -17,6 +17,7 @@
 #include "server/server.h"
 #include "sim.h"
 #include "sim_admin.h"
+#include "sim_audit.h"
 #include "sim_client.h"
 #include "sim_commit.h"
 #include "sim_consumer.h"
@@ -26,9 +27,11 @@
 #include "sim_member.h"
 #include "sim_model.h"
 #include "sim_mover.h"
+#include "sim_parts.h"
 #include "sim_producer.h"
 #include "sim_renew.h"
 #include "sim_trim.h"
+#include "sim_watch.h"
 
 enum {
     LIVENESS_MS = 90000,
@@ -264,6 +267,7 @@ struct sim *sim_new(const struct sim_options *options)
     sim->zk_tick.fn = on_zk_tick;
     sim_time_after(&sim->time, &sim->zk_tick, 0);
     sim->model = sim_model_new(sim);
+    sim->watch = sim_watch_new(sim);
     sim->commit = sim_commit_new(sim);
     sim->group = sim_group_new();
     sim->control = sim_control_new(sim);
@@ -304,8 +308,7 @@ static bool all_in_sync(struct sim *sim)
     int wanted = sim->options.replicas_count;
     for (int i = 0; i < sim_parts_count(sim); i++) {
         bool moved = sim->options.moves > 0;
-        if (moved ? !sim_model_at_rest(sim->model, i)
-                  : sim_model_in_sync(sim->model, i) != wanted) {
+        if (moved ? !sim_part_at_rest(sim, i) : sim_part_in_sync(sim, i) != wanted) {
             return false;
         }
     }
@@ -361,10 +364,9 @@ static void explain_liveness(struct sim *sim)
         }
     }
     for (int i = 0; i < sim_parts_count(sim) && used < 500; i++) {
-        used +=
-            (size_t)snprintf(missing + used, sizeof(missing) - used,
-                             " partition %d has %d in sync%s;", i, sim_model_in_sync(sim->model, i),
-                             sim_model_at_rest(sim->model, i) ? "" : ", is not where it should be");
+        used += (size_t)snprintf(missing + used, sizeof(missing) - used,
+                                 " partition %d has %d in sync%s;", i, sim_part_in_sync(sim, i),
+                                 sim_part_at_rest(sim, i) ? "" : ", is not where it should be");
     }
     if (sim_admin_topics_left(sim)) {
         used +=
@@ -438,7 +440,7 @@ static void audit(struct sim *sim)
         sim_model_audit_disk(sim->model, &sim->nodes[i]);
     }
     if (!sim->failed) {
-        sim_model_audit_replicas(sim->model);
+        sim_audit_replicas(sim);
     }
 }
 
@@ -479,6 +481,7 @@ void sim_free(struct sim *sim)
     mem_free(sim->zk_clock);
     sim_net_free(sim->net);
     sim_model_free(sim->model);
+    sim_watch_free(sim->watch);
     sim_commit_free(sim->commit);
     sim_group_free(sim->group);
     sim_control_free(sim->control);

@@ -11,7 +11,7 @@
 #include "server/server.h"
 #include "sim.h"
 #include "sim_client.h"
-#include "sim_model.h"
+#include "sim_watch.h"
 
 enum {
     ACTORS_MAX = 160,
@@ -167,7 +167,7 @@ void sim_step(struct sim *sim)
     run(sim, &actor);
     sim_time_advance(&sim->time, sim->time.now_ns + 1 + (int64_t)rng_below(&sim->rng, STEP_NS_MAX));
     if (actor.node != NULL) {
-        sim_model_look(sim->model, actor.node);
+        sim_watch_look(sim->watch, actor.node);
     }
     for (int i = 0; i < sim->options.nodes_count; i++) {
         sim_node_settle(&sim->nodes[i]);

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "sim_model.h"
+#include "sim_parts.h"
 
 enum { TIMEOUT_MS = 3000 };
 

@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "sim.h"
-#include "sim_model.h"
+#include "sim_watch.h"
 
 enum { OPS_MAX = 4096 };
 
@@ -121,7 +121,7 @@ static void look_after(struct sim_session *session, const struct zk_op *op, stru
 {
     if (before->watched && accepted) {
         struct sim_node *node = session->owner->node;
-        sim_model_state_written(node->sim->model, node, op->path,
+        sim_watch_state_written(node->sim->watch, node, op->path,
                                 (struct bytes){before->old.data, before->old.size}, op->data);
     }
     buf_fini(&before->old);

@@ -1,7 +1,7 @@
 /* sim_zk.h: ZooKeeper as one broker's machine sees it.
  *
  * Passes everything to the ensemble in memory (zk_mem), and looks at what goes by: every write of a
- * partition's state is held against the rules of fencing (sim_model.h). When the machine dies its
+ * partition's state is held against the rules of fencing (sim_watch.h). When the machine dies its
  * session loses its connection, so that the ensemble ends it after its timeout.
  *
  * Threads: one. */
