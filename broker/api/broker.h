@@ -13,6 +13,7 @@
 #include "admin/meta_wait.h"
 #include "api/balance.h"
 #include "api/limits.h"
+#include "api/pulse.h"
 #include "base/bytes.h"
 #include "base/rng.h"
 #include "base/uuid.h"
@@ -146,5 +147,6 @@ struct broker {
     struct broker_throttles throttles;
     _Atomic int64_t epoch;         /* of our registration; -1: none yet */
     _Atomic bool ready;            /* clients are served; before, their requests are held */
+    struct pulse pulse;            /* nor are they when it is missed */
     _Atomic int64_t feature_epoch; /* version of /feature, -1: none */
 };

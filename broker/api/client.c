@@ -512,15 +512,23 @@ static bool client_is_next(const struct client *client, const struct req *req)
     return link == &req->link;
 }
 
-/* A broker that has just started does not know the cluster yet. Answered now, a client would be
- * told that topics do not exist; only the controller's messages, which say what there is, are let
- * through. What a client has written it must be able to read: only more produces overtake appends.
+/* A broker that has just started does not know the cluster yet, and one that stood still does not
+ * know what it still leads. Answered now, a client would be told what is not so; only the
+ * controller's messages, which say what there is, are let through. */
+static bool broker_serves(const struct req *req)
+{
+    struct broker *broker = req->broker;
+    bool ready = !pulse_missed(&broker->pulse, loop_now_ms(req->netloop->loop)) &&
+                 atomic_load_explicit(&broker->ready, memory_order_acquire);
+    return ready || dispatch_is_control(req);
+}
+
+/* What a client has written it must be able to read: only more produces overtake appends.
  * And what is asked behind a request that waits is answered when that is, so it begins then: a
  * producer that got metadata three seconds old went back to a leader that had been one. */
 static bool client_must_hold(const struct client *client, const struct req *req)
 {
-    if (!atomic_load_explicit(&req->broker->ready, memory_order_acquire) &&
-        !dispatch_is_control(req)) {
+    if (!broker_serves(req)) {
         return true;
     }
     if (client->appending > 0 && req->api->key != API_PRODUCE) {

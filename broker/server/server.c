@@ -142,6 +142,7 @@ struct server *server_new(const struct env *env, const struct config *config)
     atomic_init(&broker->feature_epoch, -1);
     server->metadata_epoch = -1;
     loop_timer_init(&server->metadata_timer, NULL);
+    gate_init(server);
     atomic_init(&broker->epoch, -1);
     struct groups_options groups = {.workers = broker->workers,
                                     .loop = broker->control,

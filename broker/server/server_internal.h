@@ -11,6 +11,7 @@
 #include "moves/moves.h"
 #include "peer/peer.h"
 #include "replica/replicator.h"
+#include "server/gate.h"
 #include "server/server.h"
 #include "server/session.h"
 #include "topics/topic_configs.h"
@@ -39,6 +40,7 @@ struct server {
     int64_t metadata_epoch; /* the last registration in which the controller has told us all */
     struct loop_timer metadata_timer;
     bool serving; /* has been ready once */
+    struct gate gate;
     bool stopping;
     bool no_threads; /* a loop's could not be started: nothing has begun */
     bool session_open;

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "znode/path.h"
 
 #define LOGGER "kafka.zookeeper.ZooKeeperClient"
 
@@ -29,6 +30,8 @@ struct session {
     registration_id_fn *id_fn; /* a broker id is wanted; begun anew in every session */
     void *id_arg;
     int32_t id_reserved_max;
+    session_answer_fn *answer_fn; /* the session was asked for; NULL: not now */
+    void *answer_arg;
     /* From session_join() on. */
     struct registration_host registration_host;
     struct registration *registration;
@@ -267,6 +270,25 @@ struct admin *session_admin(struct session *session)
 int32_t session_timeout_granted_ms(const struct session *session)
 {
     return session->zk != NULL ? session->zk->ops->session_timeout_ms(session->zk) : 0;
+}
+
+/* Any answer of the server's was given in the session. */
+static void on_answer(void *arg, const struct zk_result *result)
+{
+    struct session *session = arg;
+    session_answer_fn *fn = session->answer_fn;
+    bool none = result->err == ERR_ZK_CONNECTION_LOSS || result->err == ERR_ZK_SESSION_EXPIRED ||
+                result->err == ERR_CLOSED;
+    session->answer_fn = NULL;
+    fn(session->answer_arg, none ? result->err : ERR_OK);
+}
+
+void session_ask(struct session *session, session_answer_fn *fn, void *arg)
+{
+    must(session->answer_fn == NULL);
+    session->answer_fn = fn;
+    session->answer_arg = arg;
+    session->zk->ops->exists(session->zk, PATH_CONTROLLER, false, on_answer, session);
 }
 
 void session_withdraw(struct session *session)

@@ -63,6 +63,11 @@ struct admin *session_admin(struct session *session);
 /* What ZooKeeper granted; 0 before the first connection. */
 int32_t session_timeout_granted_ms(const struct session *session);
 
+/* Is the session still there? One question to ZooKeeper: ERR_OK, or ERR_ZK_CONNECTION_LOSS (ask
+ * again), ERR_ZK_SESSION_EXPIRED, ERR_CLOSED. One at a time; after session_join(). */
+typedef void session_answer_fn(void *arg, enum err err);
+void session_ask(struct session *session, session_answer_fn *fn, void *arg);
+
 /* Leave the cluster, for a stop: the registration goes, or does not come, in this session and in
  * every later one; the session goes on. After session_join(). */
 void session_withdraw(struct session *session);

@@ -250,6 +250,7 @@ void shutdown_begin(struct server *server)
         return;
     }
     server->stopping = true;
+    gate_rest(server);
     if (server->read_timer.fn != NULL) {
         loop_timer_cancel(&server->read_timer);
     }

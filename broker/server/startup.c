@@ -551,7 +551,7 @@ static void on_lost(struct session_host *host)
 {
     struct server *server = container_of(host, struct server, session_host);
     if (!server->stopping) {
-        atomic_store(&server->broker.ready, false);
+        gate_close(server);
     }
     server->registered = false;
 }
@@ -623,28 +623,6 @@ static void log_start(struct server *server)
     arena_fini(&arena);
 }
 
-static void on_ready(struct loop_msg *msg)
-{
-    struct netloop *netloop = container_of(msg, struct netloop, ready_msg);
-    atomic_store(&netloop->ready_posted, false);
-    list_for_each_safe (link, &netloop->clients) {
-        client_release(container_of(link, struct client, link));
-    }
-}
-
-/* A loop that saw `ready` false has held the request before it gets the message. */
-static void open_to_clients(struct broker *broker)
-{
-    atomic_store(&broker->ready, true);
-    for (int i = 0; i < broker->netloops_count; i++) {
-        struct netloop *netloop = &broker->netloops[i];
-        if (!atomic_exchange(&netloop->ready_posted, true)) {
-            netloop->ready_msg.fn = on_ready;
-            loop_post(netloop->loop, &netloop->ready_msg);
-        }
-    }
-}
-
 static void maybe_ready(struct server *server)
 {
     bool known = server->registered && server->configs_loaded && knows_cluster(server);
@@ -652,7 +630,7 @@ static void maybe_ready(struct server *server)
     if (!known || server->stopping || atomic_load(&broker->ready)) {
         return;
     }
-    open_to_clients(broker);
+    gate_open(server);
     if (server->serving) {
         return; /* after a session that was lost */
     }

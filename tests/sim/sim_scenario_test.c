@@ -5,6 +5,9 @@
 
 #include "api/broker.h"
 #include "base/mem.h"
+#include "codec/api.h"
+#include "codec/codec.h"
+#include "codec/messages.h"
 #include "control/control.h"
 #include "control/control_apply.h"
 #include "peer/peer.h"
@@ -303,6 +306,132 @@ Test(sim_scenario, what_a_controller_was_asked_is_asked_of_the_next_one)
         sim_free(sim);
     }
     cr_assert_gt(others, 0);
+}
+
+/* A client of the first broker's, without a machine behind it: asks for nothing but an answer. */
+struct asker {
+    struct sim *sim;
+    struct loop *loop;
+    struct net_stream *stream;
+};
+
+static void asker_init(struct asker *asker, struct sim *sim)
+{
+    struct net *net = sim_net_host(sim->net, "asker");
+    struct net_address to = {.host = "broker-1", .port = 9092};
+    sim_net_set_partial(sim->net, 0);
+    asker->sim = sim;
+    asker->loop = loop_new("asker", -1, &sim->zk_clock->clock);
+    asker->stream = net->ops->connect(net, asker->loop, &to);
+    (void)sim_until(sim, 1000 * SIM_MS, NULL);
+}
+
+static void ask(struct asker *asker)
+{
+    struct buf frame = {0};
+    struct api_versions_request request;
+    size_t size;
+    buf_put_be32(&frame, 0);
+    codec_encode_request_header(API_API_VERSIONS, 0, 1, STR("asker"), &frame);
+    codec_init(&api_versions_request_desc, &request);
+    cr_assert_eq(codec_encode(&api_versions_request_desc, 0, &request, &frame), ERR_OK);
+    be32_put(frame.data, (uint32_t)frame.size - 4);
+    struct iovec part = {frame.data, frame.size};
+    cr_assert_eq(asker->stream->ops->send(asker->stream, &part, 1, false, &size), ERR_OK);
+    cr_assert_eq(size, frame.size);
+    buf_fini(&frame);
+}
+
+static bool is_answered(struct asker *asker, int64_t within_ms)
+{
+    uint8_t bytes[4096];
+    struct iovec part = {bytes, sizeof(bytes)};
+    size_t size;
+    (void)sim_until(asker->sim, within_ms * SIM_MS, NULL);
+    return asker->stream->ops->recv(asker->stream, &part, 1, &size) == ERR_OK;
+}
+
+static void asker_fini(struct asker *asker)
+{
+    asker->stream->ops->close(asker->stream);
+    loop_free(asker->loop);
+    cr_assert(!asker->sim->failed, "%s", asker->sim->failure);
+    sim_free(asker->sim);
+}
+
+/* The first broker is stopped for so long, asked meanwhile, and wakes up without a connection to
+ * ZooKeeper. */
+static int64_t stop_and_ask(struct asker *asker, int64_t for_ms)
+{
+    static struct sim_options options;
+    options = quiet(1);
+    struct sim *sim = sim_new(&options);
+    cr_assert(sim_until(sim, 10000 * SIM_MS, first_is_up));
+    asker_init(asker, sim);
+    ask(asker);
+    cr_assert(is_answered(asker, 1000), "as it works");
+    int64_t session_id = sim_zk_session_id(&sim->nodes[0].zk);
+    zk_mem_disconnect(sim->zk, session_id);
+    sim_pause_node(sim, &sim->nodes[0], sim->time.now_ns + for_ms * SIM_MS);
+    ask(asker);
+    (void)sim_until(sim, for_ms * SIM_MS, NULL);
+    return session_id;
+}
+
+/* For 50 ms, until it heard that its session is over, a broker that had been stopped told clients
+ * that it leads, and that what they had read is not there. (sim_zk's sessions last 6 s.) */
+Test(sim_scenario, a_broker_that_stood_still_too_long_serves_nobody_before_its_next_session)
+{
+    struct asker asker;
+    int64_t session_id = stop_and_ask(&asker, 8000);
+    struct sim *sim = asker.sim;
+    cr_assert(!is_answered(&asker, 500));
+    int64_t before = atomic_load(&server_broker(sim->nodes[0].server)->epoch);
+    zk_mem_reconnect(sim->zk, session_id);
+    cr_assert(is_answered(&asker, 3000));
+    cr_assert_gt(atomic_load(&server_broker(sim->nodes[0].server)->epoch), before);
+    asker_fini(&asker);
+}
+
+Test(sim_scenario, a_broker_that_stood_still_serves_when_its_session_lasts)
+{
+    struct asker asker;
+    int64_t session_id = stop_and_ask(&asker, 4500);
+    cr_assert(!is_answered(&asker, 500));
+    zk_mem_reconnect(asker.sim->zk, session_id);
+    cr_assert(is_answered(&asker, 300));
+    asker_fini(&asker);
+}
+
+/* As Kafka's do from the start. */
+Test(sim_scenario, a_broker_that_stood_still_serves_on_when_zookeeper_stays_away)
+{
+    struct asker asker;
+    (void)stop_and_ask(&asker, 4500);
+    cr_assert(!is_answered(&asker, 5500));
+    cr_assert(is_answered(&asker, 1000));
+    asker_fini(&asker);
+}
+
+Test(sim_scenario, a_broker_that_stood_still_for_a_moment_serves_at_once)
+{
+    struct asker asker;
+    (void)stop_and_ask(&asker, 1500);
+    cr_assert(is_answered(&asker, 100));
+    asker_fini(&asker);
+}
+
+/* SIGTERM waits for a process that is stopped, and is what it sees first. */
+Test(sim_scenario, a_broker_that_stood_still_may_be_stopped)
+{
+    struct asker asker;
+    int64_t session_id = stop_and_ask(&asker, 4500);
+    asker.sim->ending = true;
+    sim_node_stop(&asker.sim->nodes[0]);
+    cr_assert(!is_answered(&asker, 100));
+    zk_mem_reconnect(asker.sim->zk, session_id);
+    cr_assert(sim_until(asker.sim, 5000 * SIM_MS, first_is_down));
+    asker_fini(&asker);
 }
 
 /* The state of partition 0 is written, after `old`. */

@@ -545,6 +545,24 @@ Test(client, that_goes_on_asking_does_not_keep_a_broker_from_stopping, .init = w
     cr_assert(drained);
 }
 
+/* A leader that had been stopped for longer than its session told clients, for 50 ms, that it
+ * leads, and consumers that what they had read is not there. */
+Test(client, that_asks_a_broker_that_stood_still_waits, .init = world_init, .fini = world_fini)
+{
+    struct fake_stream *fake = connection();
+    pulse_beat(&broker.pulse, 0, 3000);
+    clock_manual_advance(&test_clock, 3001 * INT64_C(1000000));
+    put_api_versions(fake, 1);
+    settle();
+    expect_replies(fake, "");
+    cr_assert(pulse_was_missed(&broker.pulse, 0));
+    pulse_beat(&broker.pulse, 3001, 3000);
+    client_release(client_at(0));
+    settle();
+    expect_replies(fake, "1 ");
+    pulse_end(&broker.pulse);
+}
+
 /* The broker stops before it was ready: what is held is never answered. */
 Test(client, that_is_held_is_not_waited_for_in_a_stop, .init = world_init, .fini = drain_fini)
 {
