@@ -151,6 +151,7 @@ struct config_cell {
 /* Takes the snapshot. */
 void config_cell_init(struct config_cell *cell, struct config *config);
 void config_cell_fini(struct config_cell *cell);
+/* config_put(). */
 const struct config *config_cell_get(struct config_cell *cell);
 void config_cell_set(struct config_cell *cell, struct config *config);
 

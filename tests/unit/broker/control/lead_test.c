@@ -1,128 +1,66 @@
 /* LeaderAndIsr as it is carried out: partitions and their logs. */
 #include <criterion/criterion.h>
 
-#include "../log/log_fixture.h"
-#include "api/broker.h"
-#include "base/log.h"
-#include "control/control.h"
-#include "control/control_apply.h"
-#include "groups/groups.h"
-#include "log/logs.h"
+#include "control_fixture.h"
 #include "moves/moves.h"
 #include "replica/replicator.h"
-#include "rt/worker.h"
-#include "topics/topic_configs.h"
-
-enum { ME = 1 };
 
 struct fixture {
-    struct clock_manual clock;
-    struct loop *loop;
-    struct fs_sim *sim;
-    struct config_cell config;
-    struct broker broker;
-    struct control_apply *apply;
+    struct side side;
     int32_t errors[4]; /* of the last response, in its order */
     int32_t errors_count;
 };
 
-static void run(struct fixture *f)
+/* The log of t-0, as an earlier life left it. */
+static void make_log(struct logs *logs)
 {
-    while (loop_turn(f->loop) || worker_pool_step(f->broker.workers)) {
-    }
-}
-
-static void on_metadata(void *arg, int64_t broker_epoch)
-{
-    (void)arg, (void)broker_epoch;
-}
-
-/* With the log of t-0, as an earlier life left it. */
-static void open_logs(struct fixture *f)
-{
-    static const char *const names[] = {"/a"};
-    struct errmsg msg;
     struct topic_config config = log_config();
     struct logs_entry *entry;
     struct uuid id = {{7}};
-    struct logs_options options = {.fs = fs_sim_fs(f->sim),
-                                   .clock = &f->clock.clock,
-                                   .workers = f->broker.workers,
-                                   .dirs = names,
-                                   .dirs_count = 1,
-                                   .producer_expiration_ms = 1000};
-    cr_assert_eq(logs_open(&options, &f->broker.logs, &msg), ERR_OK);
-    cr_assert_eq(logs_load(f->broker.logs, NULL, NULL, &msg), ERR_OK);
-    cr_assert_eq(logs_create(f->broker.logs, STR("t"), 0, id, &config, &entry), ERR_OK);
-    logs_settle(f->broker.logs, NULL, NULL, NULL);
+    cr_assert_eq(logs_create(logs, STR("t"), 0, id, &config, &entry), ERR_OK);
+    logs_settle(logs, NULL, NULL, NULL);
 }
 
-static void begin_replication(struct fixture *f, const struct config *config)
+static void begin_replication(struct side *side)
 {
-    struct replicator_options options = {.control = f->loop,
-                                         .loops = &f->loop,
+    struct broker *broker = &side->broker;
+    struct replicator_options options = {.control = side->loop,
+                                         .loops = &side->loop,
                                          .loops_count = 1,
-                                         .meta = &f->broker.meta,
-                                         .parts = &f->broker.parts,
+                                         .meta = &broker->meta,
+                                         .parts = &broker->parts,
                                          .listener = "PLAINTEXT",
-                                         .epoch = &f->broker.epoch,
+                                         .epoch = &broker->epoch,
                                          .my_id = ME};
-    struct moves_options moves = {.control = f->loop,
-                                  .loops = &f->loop,
+    struct moves_options moves = {.control = side->loop,
+                                  .loops = &side->loop,
                                   .loops_count = 1,
-                                  .workers = f->broker.workers,
-                                  .logs = f->broker.logs,
-                                  .parts = &f->broker.parts,
-                                  .topic_configs = f->broker.topic_configs,
+                                  .workers = broker->workers,
+                                  .logs = broker->logs,
+                                  .parts = &broker->parts,
+                                  .topic_configs = broker->topic_configs,
                                   .at_once = 1};
-    f->broker.replicator = replicator_new(&options, config);
-    f->broker.moves = moves_new(&moves);
+    const struct config *config = config_cell_get(&side->config);
+    broker->replicator = replicator_new(&options, config);
+    broker->moves = moves_new(&moves);
+    config_put(config);
 }
 
 static void begin(struct fixture *f)
 {
-    struct config_pair pair = {"zookeeper.connect", "z:1"};
-    struct config *config;
-    struct errmsg msg;
-    *f = (struct fixture){.sim = fs_sim_new(1)};
-    cr_assert_eq(log_set_level("root", LOG_OFF), ERR_OK);
-    clock_manual_init(&f->clock, LOG_EPOCH_MS);
-    f->loop = loop_new("control", -1, &f->clock.clock);
-    cr_assert_eq(config_from_pairs(&pair, 1, &config, &msg), ERR_OK);
-    config_cell_init(&f->config, config);
-    f->broker.id = ME;
-    f->broker.env.clock = &f->clock.clock;
-    f->broker.control = f->loop;
-    f->broker.netloops_count = 1;
-    f->broker.config = &f->config;
-    f->broker.topic_configs = topic_configs_new(&f->config);
-    f->broker.workers = worker_pool_new("test", 0);
-    struct groups_options groups = {.loop = f->loop};
-    grp_config_default(&groups.config);
-    f->broker.groups = groups_new(&groups);
-    meta_cell_init(&f->broker.meta);
-    parts_init(&f->broker.parts);
-    open_logs(f);
-    begin_replication(f, config);
-    f->apply = control_apply_new(&f->broker, on_metadata, NULL);
-    control_apply_set_broker_epoch(f->apply, 1);
+    *f = (struct fixture){0};
+    side_begin(&f->side);
+    make_log(f->side.broker.logs);
+    begin_replication(&f->side);
+    side_listen(&f->side);
 }
 
 static void end(struct fixture *f)
 {
-    control_apply_free(f->apply);
-    moves_free(f->broker.moves);
-    replicator_free(f->broker.replicator);
-    parts_fini(&f->broker.parts);
-    run(f);
-    logs_free(f->broker.logs);
-    meta_cell_fini(&f->broker.meta);
-    groups_free(f->broker.groups);
-    worker_pool_free(f->broker.workers);
-    topic_configs_free(f->broker.topic_configs);
-    config_cell_fini(&f->config);
-    loop_free(f->loop);
-    fs_sim_free(f->sim);
+    side_stop(&f->side);
+    moves_free(f->side.broker.moves);
+    replicator_free(f->side.broker.replicator);
+    side_end(&f->side);
 }
 
 static void on_reply(void *arg, struct bytes bytes)
@@ -145,7 +83,6 @@ static void on_reply(void *arg, struct bytes bytes)
  * its only replica. */
 static void lead_twice(struct fixture *f, const uint8_t ids[2], const int32_t epochs[2])
 {
-    struct buf bytes = {0};
     int32_t me = ME;
     struct uuid uuids[2];
     Barnabas__Control__LeaderAndIsrPartition partitions[2];
@@ -173,13 +110,9 @@ static void lead_twice(struct fixture *f, const uint8_t ids[2], const int32_t ep
     body.topics = list;
     body.n_topics = 2;
     control_set(&request, kind, BARNABAS__CONTROL__KIND__LEADER_AND_ISR);
-    control_set(&request, controller_epoch, 1);
-    control_set(&request, broker_epoch, 1);
     request.leader_and_isr = &body;
-    control_request_pack(&request, &bytes);
-    control_apply_request(f->apply, (struct bytes){bytes.data, bytes.size}, on_reply, f);
-    buf_fini(&bytes);
-    run(f);
+    side_tell(&f->side, &request, on_reply, f);
+    side_run(&f->side);
 }
 
 /* There were two partitions on one log, of which the first was in no table any more: nobody would
@@ -192,7 +125,7 @@ Test(lead, a_partition_that_is_named_twice_is_made_once)
     cr_assert_eq(f.errors_count, 2);
     cr_assert_eq(f.errors[0], 0);
     cr_assert_eq(f.errors[1], err_wire(ERR_STALE_CONTROLLER_EPOCH));
-    struct part *part = parts_lookup(&f.broker.parts, STR("t"), 0);
+    struct part *part = parts_lookup(&f.side.broker.parts, STR("t"), 0);
     cr_assert_eq(part_now(part).role, PART_LEADER);
     part_put(part);
     end(&f);
@@ -205,7 +138,7 @@ Test(lead, of_a_partition_that_is_named_twice_the_later_epoch_stays)
     lead_twice(&f, (uint8_t[]){7, 7}, (int32_t[]){5, 6});
     cr_assert_eq(f.errors[0], 0);
     cr_assert_eq(f.errors[1], 0);
-    struct part *part = parts_lookup(&f.broker.parts, STR("t"), 0);
+    struct part *part = parts_lookup(&f.side.broker.parts, STR("t"), 0);
     cr_assert_eq(part_now(part).leader_epoch, 6);
     part_put(part);
     end(&f);
@@ -219,6 +152,6 @@ Test(lead, a_partition_that_is_named_with_two_topic_ids_keeps_its_log)
     lead_twice(&f, (uint8_t[]){7, 8}, (int32_t[]){5, 6});
     cr_assert_eq(f.errors[0], 0);
     cr_assert_eq(f.errors[1], err_wire(ERR_INCONSISTENT_TOPIC_ID));
-    cr_assert_eq(logs_find(f.broker.logs, STR("t"), 0)->topic_id.raw[0], 7);
+    cr_assert_eq(logs_find(f.side.broker.logs, STR("t"), 0)->topic_id.raw[0], 7);
     end(&f);
 }
