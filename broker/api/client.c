@@ -60,13 +60,23 @@ static void req_end(struct req *req)
     mem_free(req);
 }
 
+/* What has been answered is not asked again, nor is what was decoded of it: that counts no more. */
+static void req_forget_frame(struct req *req)
+{
+    if (req->charged_bytes > 0) {
+        budget_release(client_lease(req->client), req->charged_bytes);
+        req->charged_bytes = 0;
+    }
+    if (req->frame != NULL) {
+        spare_frame_give(req->frame, req->frame_bytes);
+        req->frame = NULL;
+    }
+}
+
 static void req_free(struct req *req)
 {
     struct netloop *netloop = req->netloop;
-    if (req->charged_bytes > 0) {
-        budget_release(client_lease(req->client), req->charged_bytes);
-    }
-    spare_frame_give(req->frame, req->frame_bytes);
+    req_forget_frame(req);
     bool small = arena_size(&req->arena) <= CLIENT_SPARE_ARENA_BYTES &&
                  req->out.capacity <= CLIENT_SPARE_REPLY_BYTES;
     if (!small || netloop->spare_requests_count == CLIENT_SPARE_REQUESTS_MAX) {
@@ -195,42 +205,65 @@ static bool client_idle(const struct client *client, int64_t idle_max_ms)
     return idle_max_ms > 0 && client->requests_count == 0 && client_silent_ms(client) > idle_max_ms;
 }
 
+/* Is its frame behind the pace at which it comes whole in CLIENT_SLOW_FRAME_MS? */
+static bool client_trickles(const struct client *client)
+{
+    struct conn_arriving frame = conn_arriving(client->conn);
+    return frame.age_ms > CLIENT_SILENT_FRAME_MS &&
+           (uint64_t)frame.got_bytes * CLIENT_SLOW_FRAME_MS <
+               (uint64_t)frame.size_bytes * frame.age_ms;
+}
+
 /* Does it keep memory, which others wait for, for a frame that does not come? */
 static bool client_hoards(struct client *client)
 {
     return client->granted_bytes > 0 && !client->moving &&
-           client_silent_ms(client) > CLIENT_SILENT_FRAME_MS &&
-           budget_wanted(client_lease(client)->budget);
+           budget_wanted(client_lease(client)->budget) &&
+           (client_silent_ms(client) > CLIENT_SILENT_FRAME_MS || client_trickles(client));
 }
 
 static void report_hoarder(struct client *client)
 {
     static struct log_limit limit;
     struct net_name name;
+    struct conn_arriving frame = conn_arriving(client->conn);
     log_limited(&limit, LOG_WARN, LOGGER, "a frame does not come",
                 "[W-NET-03] %s announced a request of %" PRId32
-                " bytes on listener %s, and nothing of it has come for %" PRId64
-                " ms, while others wait for memory (queued.max.request.bytes); connection closed.",
+                " bytes on listener %s, and %" PRIu32 " of them have come in %" PRIu32
+                " ms, none in the last %" PRId64
+                ", while others wait for memory (queued.max.request.bytes); connection closed.",
                 conn_peer(client->conn, &name), client->granted_bytes, client->listener->name,
-                client_silent_ms(client));
+                frame.got_bytes, frame.age_ms, client_silent_ms(client));
 }
 
-void client_check_idle(struct client *client, int64_t idle_max_ms)
+/* Of its frame at least `got_min` bytes must have come, if others wait for the memory. */
+static void client_check(struct client *client, int64_t idle_max_ms, uint32_t got_min)
 {
     if (client->conn == NULL || (!client_idle(client, idle_max_ms) && !client_hoards(client))) {
         return;
     }
-    client->requests_count++; /* keeps the client: its peer may have gone */
+    int16_t requests = client->requests_count++; /* keeps the client: its peer may have gone */
     conn_look(client->conn);
     client->requests_count--;
     if (client->conn == NULL) {
         client_maybe_free(client);
-    } else if (client_hoards(client)) {
+        return;
+    }
+    /* Or the frame has come, and the next has begun. */
+    bool same = client->requests_count == requests;
+    bool late = same && client->granted_bytes > 0 && budget_wanted(client_lease(client)->budget) &&
+                conn_arriving(client->conn).got_bytes < got_min;
+    if (late || client_hoards(client)) {
         report_hoarder(client);
         client_close(client);
     } else if (client_idle(client, idle_max_ms)) {
         client_close(client);
     }
+}
+
+void client_check_idle(struct client *client, int64_t idle_max_ms)
+{
+    client_check(client, idle_max_ms, 0);
 }
 
 static void release_reply(void *arg)
@@ -244,6 +277,13 @@ static void client_send(struct client *client, struct req *req)
 {
     struct outq *outq = conn_outq(client->conn);
     size_t from = 0;
+    if (req->splices_count == 0) {
+        /* The peer may take very long to read the answer, or never do. */
+        if (arena_size(&req->arena) > CLIENT_SPARE_ARENA_BYTES) {
+            arena_fini(&req->arena);
+        }
+        req_forget_frame(req);
+    }
     for (int32_t i = 0; i < req->splices_count; i++) {
         struct req_splice *splice = &req->splices[i];
         if (splice->out_offset > from) {
@@ -468,7 +508,8 @@ static void client_on_granted(struct budget_waiter *waiter)
     client->waiter = NULL;
     mem_free(granted);
     conn_resume(client->conn);
-    client_check_idle(client, 0); /* or a row of silent ones would pass the memory on */
+    /* Or a row of such connections would pass the memory on. */
+    client_check(client, 0, CLIENT_FREE_FRAME_BYTES);
 }
 
 static enum conn_verdict client_on_frame_size(struct conn *conn, int32_t size,

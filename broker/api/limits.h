@@ -23,9 +23,14 @@ enum {
     CLIENT_FREE_FRAME_BYTES = 4096,
     /* The memory of a larger frame is reserved before its bytes come. If none come for so long, and
      * others wait for memory, the connection is closed: it is looked at every
-     * NETLOOP_IDLE_CHECK_MS, and when it gets the memory after it has waited itself. A frame that
-     * comes slowly keeps its memory. */
+     * NETLOOP_IDLE_CHECK_MS, and when it gets the memory after it has waited itself: then what has
+     * come must be more than CLIENT_FREE_FRAME_BYTES. */
     CLIENT_SILENT_FRAME_MS = 5000,
+    /* So it is if, after that time, the frame is behind a pace at which it comes whole in this:
+     * else a byte now and then would keep the memory for ever. Clients give up sooner by
+     * themselves (request.timeout.ms, 30 s). While nobody waits a frame may come as slowly as it
+     * does. */
+    CLIENT_SLOW_FRAME_MS = 60000,
     /* Requests that a loop keeps for the next ones, each with a block of its arena and room
      * for a small reply: making them anew costs five allocations a request. Larger ones are freed.
      */

@@ -47,15 +47,16 @@ struct conn {
 
     struct leftover *left;
 
-    bool client; /* we connect: not connected yet */
-    bool paused;
-    bool reading; /* the stream tells us when it is readable; may be set while paused: see
-                     conn_pause */
-    bool blocked; /* the stream took less than it was offered */
-    bool asking;  /* on_frame_size said CONN_WAIT */
-    bool finishing;
-    bool failed; /* on_closed was called: nothing more comes from us */
-    bool dead;   /* freed inside a callback: the outermost frame of ours frees the memory */
+    uint32_t frame_since_ms; /* when its size was accepted, on the loop's clock; it wraps around */
+    bool client : 1;         /* we connect: not connected yet */
+    bool paused : 1;
+    bool reading : 1; /* the stream tells us when it is readable; may be set while paused: see
+                         conn_pause */
+    bool blocked : 1; /* the stream took less than it was offered */
+    bool asking : 1;  /* on_frame_size said CONN_WAIT */
+    bool finishing : 1;
+    bool failed : 1; /* on_closed was called: nothing more comes from us */
+    bool dead : 1;   /* freed inside a callback: the outermost frame of ours frees the memory */
     struct loop_task resume; /* reads what is left, or goes on sending */
 };
 
@@ -167,6 +168,7 @@ static bool conn_ask(struct conn *conn)
         conn->large = size >= LARGE_FRAME_BYTES;
         conn->frame = spare_frame_take((size_t)size);
         conn->frame_bytes = 0;
+        conn->frame_since_ms = (uint32_t)loop_now_ms(loop_of(conn));
         return true;
     case CONN_WAIT:
         conn->asking = true;
@@ -554,6 +556,18 @@ void conn_long_turns(struct conn *conn, bool on)
 bool conn_paused(const struct conn *conn)
 {
     return conn->paused;
+}
+
+struct conn_arriving conn_arriving(const struct conn *conn)
+{
+    if (conn->frame == NULL) {
+        return (struct conn_arriving){0};
+    }
+    return (struct conn_arriving){
+        .size_bytes = conn->frame_size,
+        .got_bytes = conn->frame_bytes,
+        .age_ms = (uint32_t)loop_now_ms(loop_of(conn)) - conn->frame_since_ms,
+    };
 }
 
 int64_t conn_last_active_ms(const struct conn *conn)

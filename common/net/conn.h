@@ -67,6 +67,15 @@ void conn_pause(struct conn *conn);
 void conn_resume(struct conn *conn);
 bool conn_paused(const struct conn *conn);
 
+/* The frame that is arriving: of how many bytes how many are there, and for how long they have been
+ * taken. All zero when none is. */
+struct conn_arriving {
+    uint32_t size_bytes;
+    uint32_t got_bytes;
+    uint32_t age_ms;
+};
+struct conn_arriving conn_arriving(const struct conn *conn);
+
 /* Send what is queued, now as far as possible, the rest when the socket takes it. on_closed may be
  * called before this returns: the connection may be gone then. */
 void conn_flush(struct conn *conn);

@@ -175,7 +175,7 @@ Test(client, that_falls_silent_in_a_frame_gives_its_memory_to_who_waits, .init =
     announce(waits, 2 << 20);
     settle();
     cr_assert(!is_read(waits));
-    memset(buf_extend(&slow->in, 100), 0, 100); /* fewer than are told of */
+    memset(buf_extend(&slow->in, 200000), 0, 200000);
     client_check_idle(client_at(1), IDLE_MS);
     cr_assert(!slow->closed);
     cr_assert_eq(logged("W-NET-03"), 0);
@@ -209,6 +209,109 @@ Test(client, that_waited_for_memory_and_has_sent_nothing_does_not_keep_it, .init
     }
     cr_assert(!waits->closed);
     cr_assert(is_read(waits));
+}
+
+/* A byte every few seconds is not silence, and a row of such frames kept the memory for ever: all
+ * of a frame is to come within CLIENT_SLOW_FRAME_MS while others wait, each moment its share. */
+Test(client, whose_frame_trickles_gives_its_memory_to_who_waits, .init = world_init,
+     .fini = world_fini)
+{
+    enum { FRAME_BYTES = 3 << 20, STEP_MS = CLIENT_SILENT_FRAME_MS - 1000 };
+    struct fake_stream *trickles = connection();
+    announce(trickles, FRAME_BYTES);
+    settle();
+    for (int i = 0; i < 100; i++) {
+        clock_manual_advance(&test_clock, STEP_MS * INT64_C(1000000));
+        cr_assert(is_read(trickles));
+        client_check_idle(client_at(0), 0);
+        cr_assert(!trickles->closed, "nobody needs it");
+    }
+    struct fake_stream *waits = connection();
+    announce(waits, 2 << 20);
+    settle();
+    buf_put_byte(&trickles->in, 0);
+    client_check_idle(client_at(0), 0);
+    cr_assert(trickles->closed);
+    cr_assert_eq(logged("101 of them have come in 400000 ms"), 1);
+    settle();
+    cr_assert(is_read(waits));
+}
+
+/* Who is as fast as that may go on, to the end of its frame. */
+Test(client, whose_frame_comes_slowly_but_in_time_keeps_its_memory, .init = world_init,
+     .fini = world_fini)
+{
+    enum { FRAME_BYTES = 3 << 20, STEPS = 11, STEP_MS = CLIENT_SLOW_FRAME_MS / (STEPS + 1) };
+    struct fake_stream *slow = connection();
+    announce(slow, FRAME_BYTES);
+    settle();
+    struct fake_stream *waits = connection();
+    announce(waits, 2 << 20);
+    settle();
+    for (int i = 0; i < STEPS; i++) {
+        clock_manual_advance(&test_clock, STEP_MS * INT64_C(1000000));
+        memset(buf_extend(&slow->in, FRAME_BYTES / STEPS), 0, FRAME_BYTES / STEPS);
+        settle();
+        client_check_idle(client_at(0), 0);
+        cr_assert(!slow->closed);
+        cr_assert(!is_read(waits));
+    }
+}
+
+/* Nor do others that trickle get the memory one after the other: what had come of the frame when
+ * its turn came says who they are. */
+Test(client, that_waited_for_memory_and_has_trickled_does_not_keep_it, .init = world_init,
+     .fini = world_fini)
+{
+    struct fake_stream *trickle[3];
+    for (int i = 0; i < 3; i++) {
+        trickle[i] = connection();
+        announce(trickle[i], 3 << 20);
+        settle();
+    }
+    clock_manual_advance(&test_clock, (CLIENT_SILENT_FRAME_MS + 1) * INT64_C(1000000));
+    for (int i = 0; i < 3; i++) {
+        memset(buf_extend(&trickle[i]->in, 10), 0, 10);
+    }
+    settle();
+    struct fake_stream *waits = connection();
+    announce(waits, 3 << 20);
+    settle();
+    client_check_idle(client_at(0), 0);
+    settle();
+    for (int i = 0; i < 3; i++) {
+        cr_assert(trickle[i]->closed);
+    }
+    cr_assert(!waits->closed);
+    cr_assert(is_read(waits));
+}
+
+/* Requests have been answered, and their client does not read the answers: it kept the memory of
+ * the questions, and with three large ones that of everybody. */
+Test(client, that_reads_no_answers_keeps_no_memory_of_its_requests, .init = world_init,
+     .fini = world_fini)
+{
+    enum { ID_BYTES = 30000 };
+    static char id[ID_BYTES];
+    struct api_versions_request body;
+    struct buf frame = {0};
+    codec_init(&api_versions_request_desc, &body);
+    memset(id, 'i', sizeof(id));
+    codec_encode_request_header(API_API_VERSIONS, 0, 1, (struct str){id, ID_BYTES}, &frame);
+    cr_assert_eq(codec_encode(&api_versions_request_desc, 0, &body, &frame), ERR_OK);
+    struct fake_stream *fake = connection();
+    fake->send_room = 0;
+    for (int i = 0; i < BUDGET_BYTES / ID_BYTES; i++) {
+        buf_put_be32(&fake->in, (uint32_t)frame.size);
+        buf_put(&fake->in, frame.data, frame.size);
+    }
+    buf_fini(&frame);
+    settle();
+    cr_assert(conn_queued(client_at(0)->conn));
+    struct fake_stream *other_client = connection();
+    announce(other_client, BUDGET_BYTES - BUDGET_CHUNK_BYTES);
+    settle();
+    cr_assert(is_read(other_client));
 }
 
 /* Who gives up while waiting makes room for those behind. */
