@@ -317,6 +317,28 @@ static void read_node(struct session *session, const struct request *request, co
     }
 }
 
+static bool is_forbidden(const struct zk_mem *mem, const char *path)
+{
+    return mem->forbidden != NULL && strcmp(mem->forbidden, path) == 0;
+}
+
+/* As the tree does it, but for the step that nobody may take: the steps before it are undone. */
+static enum err apply(struct session *session, const struct zk_op *ops, int32_t count,
+                      struct zk_op_result *results, struct zk_changes *changes)
+{
+    struct zk_mem *mem = session->mem;
+    for (int32_t i = 0; i < count; i++) {
+        if (is_forbidden(mem, ops[i].path)) {
+            for (int32_t j = 0; j < count; j++) {
+                results[j] = (struct zk_op_result){.err = j < i ? ERR_OK : ERR_ZK_OTHER};
+            }
+            return ERR_ZK_OTHER;
+        }
+    }
+    return zk_tree_apply(mem->tree, ops, count, session->id, clock_wall_ms(mem->clock), results,
+                         changes);
+}
+
 static void change_tree(struct session *session, const struct request *request,
                         struct delivery *delivery)
 {
@@ -329,8 +351,7 @@ static void change_tree(struct session *session, const struct request *request,
         ops[i] = request->ops[i];
         ops[i].path = absolute(&delivery->arena, session, request->ops[i].path);
     }
-    delivery->result.err = zk_tree_apply(mem->tree, ops, request->ops_count, session->id,
-                                         clock_wall_ms(mem->clock), results, &changes);
+    delivery->result.err = apply(session, ops, request->ops_count, results, &changes);
     publish(mem, &changes);
     for (size_t i = 0; i < count; i++) {
         char *made = (char *)results[i].path.ptr;
@@ -372,7 +393,7 @@ static void execute(struct session *session, const struct request *request,
         return;
     }
     const char *path = absolute(&delivery->arena, session, request->path);
-    if (session->mem->forbidden != NULL && strcmp(session->mem->forbidden, path) == 0) {
+    if (is_forbidden(session->mem, path)) {
         delivery->result.err = ERR_ZK_OTHER;
     } else {
         read_node(session, request, path, delivery);

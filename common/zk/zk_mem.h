@@ -58,7 +58,8 @@ void zk_mem_lose(struct zk_mem *mem, int64_t session_id, enum zk_mem_loss loss, 
 /* From now on one operation in `one_in` is lost, one way or the other; 0: none. */
 void zk_mem_set_loss_rate(struct zk_mem *mem, uint64_t one_in);
 
-/* From now on nobody may read this node (a permission is missing): ERR_ZK_OTHER. NULL: all may. */
+/* From now on nobody may read, make or change this node (a permission is missing): ERR_ZK_OTHER.
+ * NULL: all may. */
 void zk_mem_forbid(struct zk_mem *mem, const char *path);
 
 /* ---- Looking. */

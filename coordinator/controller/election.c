@@ -8,6 +8,26 @@
 
 static const char logger[] = "kafka.controller.KafkaController";
 
+static void on_again(struct loop_timer *timer)
+{
+    election_check(container_of(timer, struct election, again));
+}
+
+/* What failed may pass: somebody mends a node, or its permissions, and no watch tells of that. Once
+ * the session is over there is nothing to look at. */
+static void look_later(struct election *election, const char *what, enum err err)
+{
+    if (err == ERR_ZK_SESSION_EXPIRED || err == ERR_CLOSED) {
+        return;
+    }
+    log_limited(&election->failed_limit, LOG_ERROR, logger,
+                "ZooKeeper does not let this broker find out who the controller is, or stand for "
+                "it; trying again every second",
+                "path=%s error=\"%s\"", what, err_text(err));
+    loop_timer_set(election->loop, &election->again,
+                   loop_now_ms(election->loop) + ELECTION_AGAIN_MS);
+}
+
 void election_init(struct election *election, struct loop *loop, int32_t broker_id,
                    void (*decided)(struct election *election, int32_t controller_id, int32_t epoch,
                                    int32_t epoch_version))
@@ -20,6 +40,7 @@ void election_init(struct election *election, struct loop *loop, int32_t broker_
         .won_version = -1,
     };
     zk_calls_init(&election->calls, loop);
+    loop_timer_init(&election->again, on_again);
 }
 
 static void retirement_done(struct election *election)
@@ -58,7 +79,13 @@ static void on_elected(void *arg, const struct zk_result *result, bool repeated)
         /* Somebody was faster; or we were, and the reply was lost: on_somebody() finds out. */
         election->won_epoch = election->standing_epoch;
     }
-    election_check(election);
+    bool overtaken = result->err == ERR_EXISTS || result->err == ERR_ZK_BAD_VERSION ||
+                     result->err == ERR_NOT_FOUND;
+    if (result->err != ERR_OK && !overtaken && !election->retired) {
+        look_later(election, PATH_CONTROLLER, result->err);
+    } else {
+        election_check(election);
+    }
 }
 
 static void stand(struct election *election, int32_t epoch, int32_t version)
@@ -82,15 +109,19 @@ static void stand(struct election *election, int32_t epoch, int32_t version)
 static void on_epoch_created(void *arg, const struct zk_result *result, bool repeated)
 {
     struct election *election = arg;
-    (void)result, (void)repeated; /* whoever made it, it is there now */
-    read_epoch(election);
+    (void)repeated;
+    if (result->err == ERR_OK || result->err == ERR_EXISTS) { /* whoever made it, it is there */
+        read_epoch(election);
+    } else {
+        look_later(election, PATH_CONTROLLER_EPOCH, result->err);
+        stop_standing(election);
+    }
 }
 
 static void on_epoch(void *arg, const struct zk_result *result, bool repeated)
 {
     struct election *election = arg;
-    struct errmsg msg;
-    int32_t epoch;
+    int32_t epoch = -1;
     (void)repeated;
     if (result->err == ERR_NOT_FOUND) {
         zk_calls_create(&election->calls, PATH_CONTROLLER_EPOCH,
@@ -98,13 +129,14 @@ static void on_epoch(void *arg, const struct zk_result *result, bool repeated)
                         election);
         return;
     }
-    if (result->err != ERR_OK || election->retired) { /* the session is over, or our wish */
-        stop_standing(election);
-        return;
+    enum err err = result->err;
+    if (err == ERR_OK && !election->retired) {
+        err = znode_controller_epoch_decode(result->data, &epoch, NULL);
     }
-    if (znode_controller_epoch_decode(result->data, &epoch, &msg) != ERR_OK) {
-        log_error(logger, "cannot stand for controller", "path=%s reason=\"%s\"",
-                  PATH_CONTROLLER_EPOCH, msg.text);
+    if (err != ERR_OK) {
+        look_later(election, PATH_CONTROLLER_EPOCH, err);
+    }
+    if (err != ERR_OK || election->retired) { /* our wish is over */
         stop_standing(election);
         return;
     }
@@ -172,6 +204,8 @@ static void on_removed(void *arg, const struct zk_result *result, bool repeated)
     if (result->err == ERR_ZK_BAD_VERSION && !election->retired) {
         election_check(
             election); /* the epoch has changed: perhaps by hand, and ours is there yet */
+    } else if (result->err != ERR_OK && result->err != ERR_NOT_FOUND && !election->retired) {
+        look_later(election, PATH_CONTROLLER, result->err);
     }
     retirement_done(election); /* if that was why */
 }
@@ -240,6 +274,14 @@ static void on_somebody(struct election *election, const struct zk_result *resul
 
 static void on_controller(void *arg, const struct zk_result *result, bool repeated);
 
+/* Whatever somebody else has learned meanwhile, we have not. */
+static void cannot_look(struct election *election, enum err err)
+{
+    election->reading = false;
+    election->read_again = false;
+    look_later(election, PATH_CONTROLLER, err);
+}
+
 static void on_controller_exists(void *arg, const struct zk_result *result, bool repeated)
 {
     struct election *election = arg;
@@ -249,7 +291,7 @@ static void on_controller_exists(void *arg, const struct zk_result *result, bool
     } else if (result->err == ERR_NOT_FOUND) {
         on_nobody(election);
     } else {
-        election->reading = false;
+        cannot_look(election, result->err);
     }
 }
 
@@ -263,7 +305,7 @@ static void on_controller(void *arg, const struct zk_result *result, bool repeat
         /* Gone in between; only exists() arms a watch on a node that is not there. */
         zk_calls_exists(&election->calls, PATH_CONTROLLER, true, on_controller_exists, election);
     } else {
-        election->reading = false;
+        cannot_look(election, result->err);
     }
 }
 
@@ -319,6 +361,7 @@ void election_retire(struct election *election, void (*fn)(void *arg), void *arg
 void election_stop(struct election *election)
 {
     zk_calls_set_session(&election->calls, NULL);
+    loop_timer_cancel(&election->again);
     election->reading = false;
     election->read_again = false;
     election->standing = false;

@@ -9,8 +9,12 @@
  * KafkaZkClient.registerControllerAndIncrement- ControllerEpoch. */
 #pragma once
 
+#include "base/log.h"
 #include "rt/loop.h"
 #include "zk/zk_calls.h"
+
+/* What ZooKeeper does not let us do is tried again after so long. */
+enum { ELECTION_AGAIN_MS = 1000 };
 
 struct election {
     struct zk_calls calls;
@@ -20,13 +24,15 @@ struct election {
      * session, else -1. controller_id -1: nobody, for the moment. */
     void (*decided)(struct election *election, int32_t controller_id, int32_t epoch,
                     int32_t epoch_version);
-    bool reading;                  /* /controller */
-    bool read_again;               /* it changed meanwhile */
-    bool standing;                 /* from reading the epoch to the end of the multi */
-    int32_t standing_epoch;        /* that it would win */
-    bool removing;                 /* an office of ours that we do not hold */
-    int32_t won_epoch;             /* of this session's office; -1 */
-    int32_t won_version;           /* -1: not known yet */
+    bool reading;            /* /controller */
+    bool read_again;         /* it changed meanwhile */
+    bool standing;           /* from reading the epoch to the end of the multi */
+    int32_t standing_epoch;  /* that it would win */
+    bool removing;           /* an office of ours that we do not hold */
+    int32_t won_epoch;       /* of this session's office; -1 */
+    int32_t won_version;     /* -1: not known yet */
+    struct loop_timer again; /* ZooKeeper did not let us: look again */
+    struct log_limit failed_limit;
     bool retired;                  /* do not stand */
     void (*retired_fn)(void *arg); /* while /controller is being removed */
     void *retired_arg;

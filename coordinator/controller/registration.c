@@ -228,7 +228,7 @@ static void move(struct registration *reg, enum reg_state state)
     static const unsigned allowed[] = {
         [REG_IDLE] = 1 << REG_READING,
         [REG_READING] = 1 << REG_CREATING | 1 << REG_REFUSED,
-        [REG_CREATING] = 1 << REG_REGISTERED | 1 << REG_LOOKING,
+        [REG_CREATING] = 1 << REG_REGISTERED | 1 << REG_LOOKING | 1 << REG_REFUSED,
         [REG_LOOKING] =
             1 << REG_REGISTERED | 1 << REG_WAITING | 1 << REG_CREATING | 1 << REG_REFUSED,
         [REG_WAITING] = 1 << REG_LOOKING,
@@ -254,6 +254,27 @@ static void refuse(struct registration *reg, enum err err, const char *text)
     move(reg, REG_REFUSED);
     loop_timer_cancel(&reg->deadline);
     reg->host->refused(reg->host, err, text);
+}
+
+static bool session_over(enum err err)
+{
+    return err == ERR_ZK_SESSION_EXPIRED || err == ERR_CLOSED;
+}
+
+/* ZooKeeper does not let us, and will not as long as nobody changes that. Nothing is said when the
+ * session is over: the next one begins anew. */
+static void refuse_forbidden(struct registration *reg, enum err err, const char *what,
+                             const char *path)
+{
+    char text[300];
+    if (session_over(err)) {
+        return;
+    }
+    snprintf(text, sizeof(text),
+             "error[E-ZK-06]: this broker cannot register: ZooKeeper does not let it %s %s (%s).\n"
+             "  Look at the permissions of that node (getAcl in zkCli).",
+             what, path, err_text(err));
+    refuse(reg, err, text);
 }
 
 /* ---- Registered as unclean: until the controller says otherwise, in our node. */
@@ -288,7 +309,7 @@ static void on_ids_made(void *arg, const struct zk_result *result, bool repeated
     (void)repeated;
     if (result->err == ERR_OK || result->err == ERR_EXISTS) {
         look(reg);
-    } else if (result->err != ERR_ZK_SESSION_EXPIRED && result->err != ERR_CLOSED) {
+    } else if (!session_over(result->err)) {
         refuse(reg, result->err,
                "error[E-ZK-05]: " PATH_BROKER_IDS " is missing in ZooKeeper and cannot be made.");
     }
@@ -319,9 +340,11 @@ static void on_created(void *arg, const struct zk_result *result, bool repeated)
         registered(reg, result->results[1].stat.czxid);
     } else if (result->err == ERR_NOT_FOUND) {
         make_parents(reg);
-    } else if (result->err != ERR_ZK_SESSION_EXPIRED && result->err != ERR_CLOSED) {
+    } else if (result->err == ERR_EXISTS) {
         move(reg, REG_LOOKING); /* somebody holds it, perhaps we ourselves after a lost reply */
         look(reg);
+    } else {
+        refuse_forbidden(reg, result->err, "make", reg->path);
     }
 }
 
@@ -411,8 +434,10 @@ static void on_old_removed(void *arg, const struct zk_result *result, bool repea
     (void)repeated;
     if (result->err == ERR_ZK_CONNECTION_LOSS) {
         look(reg); /* it may be another's by now */
-    } else {
+    } else if (result->err == ERR_OK || result->err == ERR_NOT_FOUND) {
         create(reg);
+    } else {
+        refuse_forbidden(reg, result->err, "remove", reg->path);
     }
 }
 
@@ -424,7 +449,7 @@ static void on_holder(void *arg, const struct zk_result *result, bool repeated)
     if (result->err == ERR_NOT_FOUND) {
         create(reg);
     } else if (result->err != ERR_OK) {
-        return; /* the session is over */
+        refuse_forbidden(reg, result->err, "read", reg->path);
     } else if (result->stat.ephemeral_owner == ours) {
         registered(reg, result->stat.czxid);
     } else if (result->stat.ephemeral_owner == reg->previous_session) {
@@ -519,7 +544,8 @@ static void on_ids(void *arg, const struct zk_result *result, bool repeated)
     struct arena arena = {0};
     (void)repeated;
     if (result->err != ERR_OK && result->err != ERR_NOT_FOUND) {
-        return; /* the session is over */
+        refuse_forbidden(reg, result->err, "read", PATH_BROKER_IDS);
+        return;
     }
     for (int32_t i = 0; i < result->children_count; i++) {
         long id = strtol(arena_cstr(&arena, result->children[i]), NULL, 10);

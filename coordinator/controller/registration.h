@@ -57,7 +57,8 @@ struct registration_host {
     /* One line for people: why it takes longer. Called once per wait. */
     void (*waiting)(struct registration_host *host, const char *line);
     /* For good. ERR_DUPLICATE_BROKER_REGISTRATION: the id is another live broker's. ERR_INVALID: an
-     * advertised address is another broker's. `text` is complete, ready to print. */
+     * advertised address is another broker's. Others: ZooKeeper does not let us. `text` is
+     * complete, ready to print. */
     void (*refused)(struct registration_host *host, enum err err, const char *text);
 };
 

@@ -246,6 +246,99 @@ Test(election, who_retires_holds_no_office_whenever_it_does)
     }
 }
 
+/* What cannot be read or made at present was taken for the end of the session, and nobody stood for
+ * the office ever again; or the candidate asked as fast as ZooKeeper answered. */
+Test(election, stands_again_when_what_was_in_its_way_is_gone)
+{
+    static const char *const paths[] = {PATH_CONTROLLER, PATH_CONTROLLER_EPOCH};
+    for (int how = 0; how < 3; how++) {
+        struct world w;
+        struct candidate c;
+        world_init(&w, 1);
+        candidate_init(&c, &w, 1);
+        if (how < 2) {
+            zk_mem_forbid(w.mem, paths[how]);
+        } else {
+            zk_mem_poke(w.mem, PATH_CONTROLLER_EPOCH, "seven");
+        }
+        election_start(&c.election, c.client.zk);
+        run(&w);
+        pass(&w, 3 * ELECTION_AGAIN_MS);
+        cr_assert_eq(c.offices, 0, "%d", how);
+        zk_mem_forbid(w.mem, NULL);
+        if (how == 2) {
+            zk_mem_poke(w.mem, PATH_CONTROLLER_EPOCH, "0");
+        }
+        pass(&w, ELECTION_AGAIN_MS);
+        expect_office(&w, &c, 1);
+        candidate_fini(&c);
+        world_fini(&w);
+    }
+}
+
+/* Nor does it lose sight of an office that it may not look at for a while. */
+Test(election, looks_again_at_who_is_in_office)
+{
+    struct world w;
+    struct candidate a, b;
+    world_init(&w, 1);
+    candidate_init(&a, &w, 1);
+    candidate_init(&b, &w, 2);
+    election_start(&a.election, a.client.zk);
+    run(&w);
+    zk_mem_forbid(w.mem, PATH_CONTROLLER);
+    election_start(&b.election, b.client.zk);
+    run(&w);
+    cr_assert_eq(b.controller_id, -1);
+    zk_mem_forbid(w.mem, NULL);
+    pass(&w, ELECTION_AGAIN_MS);
+    cr_assert_eq(b.controller_id, 1);
+    candidate_fini(&a);
+    candidate_fini(&b);
+    world_fini(&w);
+}
+
+/* An office that we abandoned, and could not remove at once, is removed later: as long as it is
+ * there, nobody else can be elected. */
+Test(election, removes_an_abandoned_office_as_soon_as_it_may)
+{
+    struct world w;
+    struct candidate c;
+    world_init(&w, 1);
+    candidate_init(&c, &w, 1);
+    election_start(&c.election, c.client.zk);
+    run(&w);
+    expect_office(&w, &c, 1);
+    zk_mem_forbid(w.mem, PATH_CONTROLLER_EPOCH);
+    election_abandon(&c.election);
+    pass(&w, 2 * ELECTION_AGAIN_MS);
+    zk_mem_forbid(w.mem, NULL);
+    pass(&w, ELECTION_AGAIN_MS);
+    expect_office(&w, &c, 2);
+    candidate_fini(&c);
+    world_fini(&w);
+}
+
+/* Who retires while it waits for that does not wait. */
+Test(election, retires_at_once_while_it_waits_to_stand_again)
+{
+    struct world w;
+    struct candidate c;
+    world_init(&w, 1);
+    candidate_init(&c, &w, 1);
+    zk_mem_forbid(w.mem, PATH_CONTROLLER_EPOCH);
+    election_start(&c.election, c.client.zk);
+    run(&w);
+    election_retire(&c.election, on_retired, &c);
+    run(&w);
+    cr_assert(c.retired);
+    zk_mem_forbid(w.mem, NULL);
+    pass(&w, 2 * ELECTION_AGAIN_MS);
+    cr_assert_eq(c.offices, 0);
+    candidate_fini(&c);
+    world_fini(&w);
+}
+
 static int32_t in_office(struct world *w, struct candidate *all)
 {
     int32_t found = -1;

@@ -401,6 +401,59 @@ Test(registration, a_missing_parent_is_made_again)
     world_fini(&w);
 }
 
+/* A node that ZooKeeper does not let us read, or make, was taken for the end of the session: the
+ * broker waited for ever, or asked as fast as ZooKeeper answered, and said nothing. */
+Test(registration, what_zookeeper_forbids_is_refused_and_named)
+{
+    static const char *const paths[] = {"/brokers/ids", "/brokers/ids/1"};
+    for (size_t i = 0; i < 2; i++) {
+        for (int held = 0; held < 2; held++) {
+            struct world w;
+            struct member m, old;
+            world_with_setup(&w);
+            member_init(&old, &w, 1, 9092);
+            if (held != 0) {
+                start(&w, &old);
+            }
+            zk_mem_forbid(w.mem, paths[i]);
+            member_init(&m, &w, 1, 9092);
+            start(&w, &m);
+            cr_assert_eq(m.refusals, 1, "%s", paths[i]);
+            cr_assert_eq(m.refused_err, ERR_ZK_OTHER);
+            cr_assert(strstr(m.refused, "error[E-ZK-06]: "), "%s", m.refused);
+            cr_assert(strstr(m.refused, paths[i]), "%s", m.refused);
+            cr_assert_eq(m.registered + m.waits, 0);
+            member_fini(&m);
+            member_fini(&old);
+            world_fini(&w);
+        }
+    }
+}
+
+/* The end of a session is none of that: the next one begins anew. */
+Test(registration, a_session_that_ends_meanwhile_refuses_nothing)
+{
+    for (int turns = 0; turns < 10; turns++) {
+        struct world w;
+        struct member m;
+        world_with_setup(&w);
+        member_init(&m, &w, 1, 9092);
+        registration_start(m.reg, m.client.zk);
+        for (int i = 0; i < turns; i++) {
+            loop_turn(w.loop);
+        }
+        zk_mem_expire(w.mem, session_of(&m.client));
+        run(&w);
+        cr_assert_eq(m.refusals, 0, "%d turns: %s", turns, m.refused);
+        client_close(&m.client);
+        client_open(&m.client, &w);
+        start(&w, &m);
+        cr_assert_eq(registration_epoch(m.reg), node_stat(&w, "/brokers/ids/1").czxid);
+        member_fini(&m);
+        world_fini(&w);
+    }
+}
+
 /* The mark of an unclean start stays, over sessions, until somebody takes it out of the node. */
 Test(registration, is_unclean_until_the_controller_says_otherwise)
 {
