@@ -149,7 +149,8 @@ static void connect_to_leader(struct fetcher *fetcher)
     struct net *net = fetcher->options.net;
     struct net_stream *stream = net->ops->connect(net, fetcher->options.loop, &address);
     fetcher->conn = conn_new(stream, &events, fetcher);
-    loop_timer_set(fetcher->options.loop, &fetcher->timer, now + fetcher->options.timeout_ms);
+    fetcher->connect_until_ms = now + fetcher->options.timeout_ms;
+    loop_timer_set(fetcher->options.loop, &fetcher->timer, fetcher->connect_until_ms);
 }
 
 /* ---- the partitions ---- */
@@ -319,8 +320,7 @@ static void fetcher_run(struct fetcher *fetcher)
         return;
     }
     if (!fetcher->connected) {
-        loop_timer_set(fetcher->options.loop, &fetcher->timer,
-                       now_of(fetcher) + fetcher->options.timeout_ms);
+        loop_timer_set(fetcher->options.loop, &fetcher->timer, fetcher->connect_until_ms);
         return;
     }
     int64_t next_ms;

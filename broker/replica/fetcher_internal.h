@@ -69,7 +69,8 @@ struct fetcher {
     struct list quiet; /* those about which the session knows all: idle ones cost nothing */
     struct conn *conn;
     bool connected;
-    int64_t connect_ms; /* not before */
+    int64_t connect_ms;       /* not before */
+    int64_t connect_until_ms; /* while there is a connection that is not made yet */
     int32_t connect_backoff_ms;
     int32_t correlation_id;
     char client_id[48];
