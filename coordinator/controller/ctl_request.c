@@ -185,7 +185,7 @@ static enum err judge_alter(const struct ctl *ctl, const struct ctl_part *part, 
                             const Barnabas__Control__AlterPartitionPartition *ask)
 {
     if (!part->exists) {
-        return ERR_UNKNOWN_TOPIC_OR_PARTITION;
+        return part->broken ? ERR_REQUEST_TIMED_OUT : ERR_UNKNOWN_TOPIC_OR_PARTITION;
     }
     if (ask->partition_epoch > part->version || ask->leader_epoch > part->now.leader_epoch) {
         return ERR_NOT_CONTROLLER; /* it knows more than we do */
@@ -235,14 +235,23 @@ static struct ctl_topic *alter_topic(const struct ctl *ctl,
     return ctl_find_topic(ctl, control_str(ask->name));
 }
 
+/* Its node cannot be read at present. It is not gone: "there is no such topic" a leader would
+ * believe for good. */
+static bool is_unread(const struct ctl *ctl, const Barnabas__Control__AlterPartitionTopic *ask)
+{
+    const struct ctl_topic *topic = ctl_find_topic(ctl, control_str(ask->name));
+    return topic != NULL && !topic->loaded;
+}
+
 static void alter_one(struct ctl *ctl, struct ctl_alter_item *item, struct ctl_topic *topic,
-                      int32_t leader, bool by_id,
+                      int32_t leader, const Barnabas__Control__AlterPartitionTopic *of,
                       const Barnabas__Control__AlterPartitionPartition *ask)
 {
     struct ctl_part *part = topic != NULL ? ctl_find_part(topic, ask->partition) : NULL;
-    enum err err = topic == NULL && by_id            ? ERR_UNKNOWN_TOPIC_ID
-                   : part == NULL || topic->deleting ? ERR_UNKNOWN_TOPIC_OR_PARTITION
-                                                     : judge_alter(ctl, part, leader, ask);
+    enum err err = is_unread(ctl, of)                      ? ERR_REQUEST_TIMED_OUT
+                   : topic == NULL && of->topic_id.len > 0 ? ERR_UNKNOWN_TOPIC_ID
+                   : part == NULL || topic->deleting       ? ERR_UNKNOWN_TOPIC_OR_PARTITION
+                                                           : judge_alter(ctl, part, leader, ask);
     if (err == ERR_AGAIN) {
         start_alter(ctl, part, item, ask);
     } else {
@@ -282,8 +291,7 @@ static void alter_all(struct ctl *ctl, struct ctl_alter *alter,
                 arena_str(&alter->arena, topic != NULL ? topic->name : control_str(ask->name));
             item->topic_id = control_topic_id_get(ask->topic_id);
             item->partition = ask->partitions[j]->partition;
-            alter_one(ctl, item, topic, request->broker_id, ask->topic_id.len > 0,
-                      ask->partitions[j]);
+            alter_one(ctl, item, topic, request->broker_id, ask, ask->partitions[j]);
         }
     }
 }

@@ -120,3 +120,47 @@ Test(ctl_failover, a_topic_that_cannot_be_read_is_named_to_those_who_are_told_ev
     cr_assert(strstr((char *)b.text.data, "SEND to=1 UPDATE_METADATA live=[1,2]\n"));
     bench_fini(&b);
 }
+
+/* A topic that the new controller could not read, and one whose state it could not, did not exist
+ * for it; a leader believes that for good: its ISR stayed as it was, and with a dead member in it
+ * nothing was acknowledged any more, also after the node had been mended. */
+Test(ctl_failover, a_leader_asks_again_while_its_topic_cannot_be_read)
+{
+    for (int by_id = 0; by_id < 2; by_id++) {
+        struct bench b;
+        const char *names[] = {"t"};
+        struct state_spec state = {1, 5, 7, {1, 2}};
+        struct ctl_event node = {.kind = CTL_EV_TOPIC};
+        struct ctl_event damaged = {.kind = CTL_EV_TOPIC};
+        struct znode_partition part = {.replicas = {three, 3}};
+        struct ctl_state_info info = {.err = ERR_MALFORMED};
+        node.u.topic.name = STR("t");
+        node.u.topic.err = ERR_MALFORMED;
+        damaged.u.topic.name = STR("t");
+        damaged.u.topic.topic = (struct znode_topic){{{'t'}}, &part, 1};
+        damaged.u.topic.states = &info;
+        bench_init(&b);
+        b.ask_id = by_id != 0 ? 't' : 0;
+        elect(&b, 1);
+        brokers_alive(&b, three, NULL, 3);
+        topics_are(&b, names, 1);
+        marks_are(&b, NULL, 0);
+        step(&b, (struct ctl_event){.kind = CTL_EV_PREFERRED});
+        step(&b, node);
+        ask_isr(&b, 5, 7, (const int[]){1}, 1);
+        expect(&b, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=7\n"); /* REQUEST_TIMED_OUT */
+        step(&b, damaged);
+        ask_isr(&b, 5, 7, (const int[]){1}, 1);
+        expect(&b, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=7\n");
+        topic_is(&b, "t", three, 3, &state, 1);
+        ask_isr(&b, 5, 7, (const int[]){1}, 1);
+        wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_OK, 8);
+        cr_assert_not_null(strstr((char *)b.text.data, "t-0:error=0,isr=[1],v=8\n"), "%s",
+                           (char *)b.text.data);
+        topics_are(&b, NULL, 0); /* and now it does not exist */
+        ask_isr(&b, 5, 8, (const int[]){1, 2}, 2);
+        cr_assert_not_null(strstr((char *)b.text.data, by_id != 0 ? "error=100" : "error=3"), "%s",
+                           (char *)b.text.data);
+        bench_fini(&b);
+    }
+}

@@ -20,6 +20,7 @@ struct bench {
     struct buf text;
     int64_t now_ms;
     int64_t mzxid; /* of the states that topic_is() gives */
+    char ask_id;   /* ask_isr() names the topic by this id as well; 0: by its name only */
     struct arena arena;
 };
 
@@ -324,6 +325,10 @@ static UNUSED_OK void ask_isr_of(struct bench *b, int leader_epoch, int partitio
     partition.isr_epochs = epochs;
     partition.n_isr_epochs = epochs != NULL ? (size_t)count : 0;
     topic.name = "t";
+    if (b->ask_id != 0) {
+        struct uuid id = {{(uint8_t)b->ask_id}};
+        control_set(&topic, topic_id, control_topic_id(&b->arena, id));
+    }
     topic.partitions = partitions;
     topic.n_partitions = 1;
     body.topics = topics;
