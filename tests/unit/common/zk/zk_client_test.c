@@ -5,6 +5,25 @@
 #include "support/zk_server.h"
 #include "zk_suite_fixture.h"
 
+/* Skips the test where no server can be started. */
+static void server_world_init(struct world *w, struct zk_server *server)
+{
+    if (zk_server_missing() != NULL) {
+        cr_skip_test("zk_client against a server: %s", zk_server_missing());
+    }
+    cr_assert(zk_server_start(server));
+    *w = (struct world){.loop = loop_new("test", -1, clock_system()),
+                        .factory = zk_client_factory()};
+    snprintf(w->connect, sizeof(w->connect), "127.0.0.1:%d", server->port);
+}
+
+static void server_world_fini(struct world *w, struct zk_server *server)
+{
+    world_fini(w);
+    loop_free(w->loop);
+    zk_server_stop(server);
+}
+
 /* A request that ZooKeeper does not take, a topic of 50,000 partitions with three replicas each for
  * one: it ends the connection instead of answering. The call was repeated for ever, and each time
  * whatever else was under way was lost with it. */
@@ -12,12 +31,8 @@ Test(zk_client, a_call_that_is_too_large_for_the_server_is_given_up)
 {
     enum { HUGE_BYTES = 1250 * 1000 };
     struct zk_server server;
-    if (zk_server_missing() != NULL) {
-        cr_skip_test("zk_client against a server: %s", zk_server_missing());
-    }
-    cr_assert(zk_server_start(&server));
-    struct world w = {.loop = loop_new("test", -1, clock_system()), .factory = zk_client_factory()};
-    snprintf(w.connect, sizeof(w.connect), "127.0.0.1:%d", server.port);
+    struct world w;
+    server_world_init(&w, &server);
     struct client *c = client_new(&w);
     struct zk_calls calls;
     uint8_t *bytes = mem_zalloc(HUGE_BYTES, 1);
@@ -34,9 +49,7 @@ Test(zk_client, a_call_that_is_too_large_for_the_server_is_given_up)
     cr_assert_eq(after.err, ERR_NOT_FOUND);
     zk_calls_fini(&calls);
     mem_free(bytes);
-    world_fini(&w);
-    loop_free(w.loop);
-    zk_server_stop(&server);
+    server_world_fini(&w, &server);
 }
 
 /* A server that goes away and comes back: operations fail meanwhile, the session, its ephemerals
@@ -44,12 +57,8 @@ Test(zk_client, a_call_that_is_too_large_for_the_server_is_given_up)
 Test(zk_client, session_survives_a_restart_of_the_server)
 {
     struct zk_server server;
-    if (zk_server_missing() != NULL) {
-        cr_skip_test("zk_client against a server: %s", zk_server_missing());
-    }
-    cr_assert(zk_server_start(&server));
-    struct world w = {.loop = loop_new("test", -1, clock_system()), .factory = zk_client_factory()};
-    snprintf(w.connect, sizeof(w.connect), "127.0.0.1:%d", server.port);
+    struct world w;
+    server_world_init(&w, &server);
     struct client *c = client_new(&w);
     int64_t id = c->zk->ops->session_id(c->zk);
     create(c, "/e", NULL, ZK_EPHEMERAL);
@@ -64,9 +73,7 @@ Test(zk_client, session_survives_a_restart_of_the_server)
     create(c, "/later", NULL, 0);
     get(c, "/later", false);
     expect_events(c, "created /later;");
-    world_fini(&w);
-    loop_free(w.loop);
-    zk_server_stop(&server);
+    server_world_fini(&w, &server);
 }
 
 static bool time_passed(void *arg)
@@ -87,12 +94,8 @@ Test(zk_client, hears_of_expiry)
 {
     enum { TRIES_MAX = 5, STILL_MAX_MS = 10000 };
     struct zk_server server;
-    if (zk_server_missing() != NULL) {
-        cr_skip_test("zk_client against a server: %s", zk_server_missing());
-    }
-    cr_assert(zk_server_start(&server));
-    struct world w = {.loop = loop_new("test", -1, clock_system()), .factory = zk_client_factory()};
-    snprintf(w.connect, sizeof(w.connect), "127.0.0.1:%d", server.port);
+    struct world w;
+    server_world_init(&w, &server);
     struct client *c = client_new(&w);
     int64_t still_ms = c->zk->ops->session_timeout_ms(c->zk) * 2;
     cr_assert_lt(still_ms, STILL_MAX_MS);
@@ -106,9 +109,7 @@ Test(zk_client, hears_of_expiry)
     }
     cr_assert(c->expired);
     cr_assert_eq(get(c, "/e", false).err, ERR_ZK_SESSION_EXPIRED);
-    world_fini(&w);
-    loop_free(w.loop);
-    zk_server_stop(&server);
+    server_world_fini(&w, &server);
 }
 
 /* Several steps at once are asked for when the library knows that the session is over and we have
@@ -119,12 +120,8 @@ Test(zk_client, asks_for_nothing_in_a_session_that_is_over)
     enum { ASKED_MAX = 1000, PAUSE_MS = 10, TRIES_MAX = 5 };
     static struct reply replies[ASKED_MAX];
     struct zk_server server;
-    if (zk_server_missing() != NULL) {
-        cr_skip_test("zk_client against a server: %s", zk_server_missing());
-    }
-    cr_assert(zk_server_start(&server));
-    struct world w = {.loop = loop_new("test", -1, clock_system()), .factory = zk_client_factory()};
-    snprintf(w.connect, sizeof(w.connect), "127.0.0.1:%d", server.port);
+    struct world w;
+    server_world_init(&w, &server);
     struct client *c = client_new(&w);
     int64_t still_ms = c->zk->ops->session_timeout_ms(c->zk) * 2;
     int asked = 0;
@@ -148,9 +145,7 @@ Test(zk_client, asks_for_nothing_in_a_session_that_is_over)
         }
     }
     cr_assert(c->expired);
-    world_fini(&w);
-    loop_free(w.loop);
-    zk_server_stop(&server);
+    server_world_fini(&w, &server);
 }
 
 /* A server that is not there: opening does not fail or block, and closing does not either. */

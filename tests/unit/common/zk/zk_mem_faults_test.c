@@ -1,29 +1,24 @@
 /* Faults, which only the ZooKeeper in memory can have, and what zk_calls makes of them. */
 #include "zk_suite_fixture.h"
 
-static void mem_world(struct world *w, struct clock_manual *clock)
+/* So long that what zk_calls repeats is asked for again. */
+static void pass_retry(struct world *w)
 {
-    clock_manual_init(clock, 1000);
-    *w = (struct world){.loop = loop_new("test", -1, &clock->clock), .connect = "mem"};
-    w->mem = zk_mem_new(&clock->clock, 1);
-    w->factory = zk_mem_factory(w->mem);
+    mem_world_pass(w, ZK_CALLS_RETRY_MS + 20);
 }
 
-static void mem_world_fini(struct world *w)
+static void turn(struct world *w)
 {
-    world_fini(w);
-    zk_mem_tick(w->mem);
-    loop_free(w->loop);
-    zk_mem_free(w->mem);
+    while (loop_turn(w->loop)) {
+    }
 }
 
 /* A lost reply leaves the operation done, a lost request leaves it undone; the caller cannot tell.
  */
 Test(zk_mem_faults, lost_replies_and_lost_requests)
 {
-    struct clock_manual clock;
     struct world w;
-    mem_world(&w, &clock);
+    mem_world_init(&w, "mem");
     struct client *c = client_new(&w);
     int64_t id = c->zk->ops->session_id(c->zk);
     zk_mem_lose(w.mem, id, ZK_MEM_LOSE_REPLY, 0);
@@ -39,9 +34,8 @@ Test(zk_mem_faults, lost_replies_and_lost_requests)
 /* zk_calls repeats what was lost, and says so. */
 Test(zk_mem_faults, calls_are_repeated_until_the_answer_is_known)
 {
-    struct clock_manual clock;
     struct world w;
-    mem_world(&w, &clock);
+    mem_world_init(&w, "mem");
     struct client *c = client_new(&w);
     struct zk_calls calls;
     struct reply made = {0};
@@ -49,10 +43,9 @@ Test(zk_mem_faults, calls_are_repeated_until_the_answer_is_known)
     zk_calls_set_session(&calls, c->zk);
     zk_mem_lose(w.mem, c->zk->ops->session_id(c->zk), ZK_MEM_LOSE_REPLY, 0);
     zk_calls_create(&calls, "/a", text("v"), 0, on_call, &made);
-    while (loop_turn(w.loop)) {
-    }
+    turn(&w);
     cr_assert(!made.done);
-    clock_manual_advance(&clock, (int64_t)(ZK_CALLS_RETRY_MS + 20) * 1000000);
+    pass_retry(&w);
     wait_for(c, &made);
     cr_assert_eq(made.err, ERR_EXISTS);
     cr_assert_eq(made.mark, 'r');
@@ -65,9 +58,8 @@ Test(zk_mem_faults, calls_are_repeated_until_the_answer_is_known)
 Test(zk_mem_faults, only_a_large_call_is_given_up)
 {
     enum { LARGE_BYTES = ZK_CALLS_LARGE_BYTES + 1 };
-    struct clock_manual clock;
     struct world w;
-    mem_world(&w, &clock);
+    mem_world_init(&w, "mem");
     struct client *c = client_new(&w);
     struct zk_calls calls;
     struct reply small = {0}, large = {0};
@@ -79,9 +71,8 @@ Test(zk_mem_faults, only_a_large_call_is_given_up)
     zk_calls_create(&calls, "/large", (struct bytes){bytes, LARGE_BYTES}, 0, on_call, &large);
     for (int i = 0; i < 2 * ZK_CALLS_LARGE_TRIES; i++) {
         cr_assert_eq(large.done, i >= ZK_CALLS_LARGE_TRIES);
-        while (loop_turn(w.loop)) {
-        }
-        clock_manual_advance(&clock, (int64_t)(ZK_CALLS_RETRY_MS + 20) * 1000000);
+        turn(&w);
+        pass_retry(&w);
     }
     cr_assert_eq(large.err, ERR_ZK_OTHER);
     cr_assert(!small.done);
@@ -94,9 +85,8 @@ Test(zk_mem_faults, only_a_large_call_is_given_up)
  * hears of its end only when it is back. */
 Test(zk_mem_faults, disconnection_and_expiry)
 {
-    struct clock_manual clock;
     struct world w;
-    mem_world(&w, &clock);
+    mem_world_init(&w, "mem");
     struct client *a = client_new(&w);
     struct client *b = client_new(&w);
     int64_t id = a->zk->ops->session_id(a->zk);
@@ -117,7 +107,7 @@ Test(zk_mem_faults, disconnection_and_expiry)
     exists(a, "/w", false);
     expect_events(a, "created /w;");
     zk_mem_disconnect(w.mem, id);
-    clock_manual_advance(&clock, (int64_t)SESSION_TIMEOUT_MS * 1000000);
+    mem_world_pass(&w, SESSION_TIMEOUT_MS);
     zk_mem_tick(w.mem);
     cr_assert_eq(exists(b, "/e", false).err, ERR_NOT_FOUND);
     expect_events(b, "deleted /e;");
@@ -132,9 +122,8 @@ Test(zk_mem_faults, disconnection_and_expiry)
 /* The dump is sorted text, for assertions. */
 Test(zk_mem_faults, dump_and_poke)
 {
-    struct clock_manual clock;
     struct world w;
-    mem_world(&w, &clock);
+    mem_world_init(&w, "mem");
     struct client *c = client_new(&w);
     struct buf out = {0};
     children(c, "/", true);
@@ -155,9 +144,8 @@ Test(zk_mem_faults, dump_and_poke)
 Test(zk_mem_faults, a_change_that_is_asked_for_once_is_not_repeated)
 {
     for (int loss = ZK_MEM_LOSE_REPLY; loss <= ZK_MEM_LOSE_REQUEST; loss++) {
-        struct clock_manual clock;
         struct world w;
-        mem_world(&w, &clock);
+        mem_world_init(&w, "mem");
         struct client *c = client_new(&w);
         struct zk_calls calls;
         struct zk_op step = {ZK_OP_CREATE, "/a", text("v"), 0, ZK_PERSISTENT};
@@ -168,9 +156,8 @@ Test(zk_mem_faults, a_change_that_is_asked_for_once_is_not_repeated)
         zk_calls_once(&calls, &step, on_call, &made);
         wait_for(c, &made);
         cr_assert_eq(made.err, ERR_ZK_CONNECTION_LOSS);
-        clock_manual_advance(&clock, (int64_t)(ZK_CALLS_RETRY_MS + 20) * 1000000);
-        while (loop_turn(w.loop)) {
-        }
+        pass_retry(&w);
+        turn(&w);
         cr_assert_eq(exists(c, "/a", false).err,
                      loss == ZK_MEM_LOSE_REPLY ? ERR_OK : ERR_NOT_FOUND);
         zk_calls_fini(&calls);

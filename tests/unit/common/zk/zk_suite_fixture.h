@@ -26,7 +26,8 @@ struct client {
 
 struct world {
     struct zk_factory *factory;
-    struct zk_mem *mem; /* NULL: a real one */
+    struct zk_mem *mem;        /* NULL: a real one */
+    struct clock_manual clock; /* of the one in memory */
     char connect[128];
     struct loop *loop;
     struct client clients[SESSIONS_MAX];
@@ -92,6 +93,32 @@ static inline void world_fini(struct world *w)
     }
     while (loop_turn(w->loop)) {
     }
+}
+
+/* ---- ZooKeeper in memory. */
+
+static inline void mem_world_init(struct world *w, const char *connect)
+{
+    *w = (struct world){0};
+    clock_manual_init(&w->clock, 1000);
+    w->loop = loop_new("test", -1, &w->clock.clock);
+    w->mem = zk_mem_new(&w->clock.clock, 1);
+    w->factory = zk_mem_factory(w->mem);
+    snprintf(w->connect, sizeof(w->connect), "%s", connect);
+}
+
+static inline void mem_world_pass(struct world *w, int64_t ms)
+{
+    clock_manual_advance(&w->clock, ms * 1000000);
+}
+
+static inline void mem_world_fini(struct world *w)
+{
+    world_fini(w);
+    zk_mem_tick(w->mem);
+    cr_assert_eq(zk_mem_sessions(w->mem), 0);
+    loop_free(w->loop);
+    zk_mem_free(w->mem);
 }
 
 /* ---- Synchronous calls for tests: the result is copied. */

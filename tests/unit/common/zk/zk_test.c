@@ -382,17 +382,10 @@ enum { CASES_COUNT = sizeof(cases) / sizeof(cases[0]) };
 Test(zk_mem, behaves_like_zookeeper)
 {
     for (int i = 0; i < 2 * CASES_COUNT; i++) {
-        struct clock_manual clock;
-        clock_manual_init(&clock, 1000);
-        struct world w = {.loop = loop_new("test", -1, &clock.clock)};
-        w.mem = zk_mem_new(&clock.clock, 1);
-        w.factory = zk_mem_factory(w.mem);
-        snprintf(w.connect, sizeof(w.connect), "mem%s", i % 2 == 0 ? "" : "/ch/root");
+        struct world w;
+        mem_world_init(&w, i % 2 == 0 ? "mem" : "mem/ch/root");
         cases[i / 2].fn(&w);
-        world_fini(&w);
-        cr_assert_eq(zk_mem_sessions(w.mem), 0);
-        loop_free(w.loop);
-        zk_mem_free(w.mem);
+        mem_world_fini(&w);
     }
 }
 
