@@ -29,6 +29,9 @@ enum err plog_save_all(struct plog *log)
     if (err == ERR_OK) {
         err = plog_save_epochs(log);
     }
+    if (err == ERR_OK) {
+        err = plog_forget_gapless(log);
+    }
     return err == ERR_OK ? plog_sync_names(log) : err; /* the others have synced theirs */
 }
 
@@ -105,6 +108,7 @@ enum err plog_write_closing(struct plog *log, struct plog_closing *closing)
         mem_free(path);
     }
     buf_fini(&content);
+    closing->beside = closing->beside || log->gapless_from != INT64_MAX;
     closing->sync = closing->sync || has_unsynced(log);
     return err;
 }
@@ -130,5 +134,5 @@ enum err plog_place_closing(struct plog *log)
         mem_free(path);
     }
     buf_fini(&content);
-    return err;
+    return err == ERR_OK ? plog_forget_gapless(log) : err;
 }

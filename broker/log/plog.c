@@ -256,11 +256,15 @@ static enum err roll_to(struct plog *log, int64_t base_offset, int64_t now_ms)
         err = plog_save_epochs(log); /* F5 */
     }
     if (err == ERR_OK) {
+        err = plog_begin_behind(log, base_offset);
+    }
+    if (err == ERR_OK) {
         err = plog_new_seg(log, base_offset, now_ms);
     }
     if (err != ERR_OK) {
         return plog_fail(log, err, "roll");
     }
+    log->ends_in_gap = false;
     plog_flush_finished(log);
     plog_publish_view(log);
     log_info(LOGGER, "rolled", "dir=%s base_offset=%" PRId64, log->dir->chars, base_offset);
@@ -418,6 +422,7 @@ static enum err enter(struct plog *log, struct gather *gather, const struct batc
         }
         position = 0;
     }
+    log->ends_in_gap = false;
     seg_note(plog_active(log), header, position);
     producers_update(&log->producers, header);
     gather->parts[gather->count++] = (struct iovec){(void *)(uintptr_t)data, size};

@@ -62,7 +62,7 @@ MUST_USE enum err plog_close(struct plog *log);
 /* What is left to do before many logs can be closed together. */
 struct plog_closing {
     bool sync;   /* something is not on the disk */
-    bool beside; /* something was written beside what it is to replace */
+    bool beside; /* something was written beside what it is to replace, or is to go after a sync */
 };
 
 /* Before many logs are closed, and while nobody writes: write what closing writes, without a sync;

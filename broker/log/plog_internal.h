@@ -59,6 +59,8 @@ struct plog {
     int64_t unflushed_records;  /* appended since a flush was last asked for */
     int64_t snapshot_newest;    /* offset of the newest producer snapshot on disk; -1: none */
     int64_t roll_jitter_ms;
+    int64_t gapless_from; /* gapless.c: what its file says; INT64_MAX: there is none */
+    bool ends_in_gap;     /* cut where compaction had left nothing: the last batch ends before */
     bool put_aside; /* segments were, in this life: their files may still be there, as *.deleted */
 };
 
@@ -130,6 +132,18 @@ MUST_USE enum err plog_sync_finished(struct plog *log, struct seg *seg);
 
 /* The log is about to be cut at `offset`. */
 void plog_lower_recovery_point(struct plog *log, int64_t offset);
+
+/* ---- gapless.c: gaps between the segments of a compacted log ---- */
+
+/* A segment is about to begin at `base_offset`, at the log's end or behind it. */
+MUST_USE enum err plog_begin_behind(struct plog *log, int64_t base_offset);
+
+/* Was something lost where the segment before does not reach up to the one at `base_offset`? */
+bool plog_gap_is_loss(const struct plog *log, int64_t base_offset);
+
+/* At a start; and at a clean stop, when all is synced (the directory is to be, once more). */
+MUST_USE enum err plog_read_gapless(struct plog *log, bool clean);
+MUST_USE enum err plog_forget_gapless(struct plog *log);
 
 /* ---- shorten.c: a log start that goes down ---- */
 

@@ -6,8 +6,8 @@
  * the recovery point are not read.
  *
  * Invariants of what is left:
- *   R1  Batches are whole, their CRCs agree, offsets grow. Where records are never compacted away,
- *       segments behind the recovery point follow each other without a gap.
+ *   R1  Batches are whole, their CRCs agree, offsets grow. Segments behind the recovery point
+ *       follow each other without a gap, but for those that compaction may have made (gapless.c).
  *   R2  Epochs and producers are those of the batches.
  *   R3  What was cut or deleted is so durably before anything is appended: it cannot come back
  *       behind newer records after another crash.
@@ -175,10 +175,9 @@ static enum err load_seg(struct plog *log, struct seg *seg, int64_t next_base,
     if (err == ERR_OK && !last) {
         err = save_recovered(log, seg, durable);
     }
-    bool gaps_allowed =
-        durable || (log->config->config.cleanup_policy & TOPIC_CLEANUP_COMPACT) != 0;
+    bool whole = durable || !plog_gap_is_loss(log, next_base);
     if (err == ERR_OK && !last &&
-        (seg->next_offset > next_base || (seg->next_offset < next_base && !gaps_allowed))) {
+        (seg->next_offset > next_base || (seg->next_offset < next_base && !whole))) {
         *cut = true; /* R1 */
     }
     return err;
@@ -288,6 +287,9 @@ static enum err load_files(struct plog *log, const struct plog_options *options)
         err = load_epochs(log);
     }
     if (err == ERR_OK) {
+        err = plog_read_gapless(log, options->clean);
+    }
+    if (err == ERR_OK) {
         err = list_segs(log, &listing);
     }
     if (err == ERR_OK) {
@@ -300,6 +302,7 @@ static enum err load_files(struct plog *log, const struct plog_options *options)
 enum err plog_load(struct plog *log, const struct plog_options *options, struct errmsg *msg)
 {
     log->snapshot_newest = -1;
+    log->gapless_from = INT64_MAX;
     bool known = options->known != NULL && options->clean;
     enum err err = known ? manifest_load(options->known, log) : ERR_NOT_FOUND;
     if (err == ERR_NOT_FOUND) {

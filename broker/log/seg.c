@@ -320,7 +320,7 @@ static void index_cut(struct seg *seg, int64_t position, int64_t next_offset)
     seg->bytes_since_index = 0;
 }
 
-enum err seg_truncate(struct seg *seg, int64_t position, int64_t next_offset)
+enum err seg_truncate(struct seg *seg, int64_t position, int64_t next_offset, bool *gap)
 {
     pthread_mutex_lock(&seg->lock);
     index_cut(seg, position, next_offset);
@@ -342,6 +342,7 @@ enum err seg_truncate(struct seg *seg, int64_t position, int64_t next_offset)
         err = seg_find_end(seg);
     }
     if (err == ERR_OK) {
+        *gap = seg->next_offset < next_offset;
         seg_publish(seg, position, next_offset);
     }
     return err;

@@ -170,8 +170,8 @@ int64_t seg_look_back(struct seg *seg, int64_t offset, uint32_t entries);
 MUST_USE enum err seg_header_at(struct seg *seg, int64_t position, struct batch_header *header);
 
 /* Cut the file: everything from `position` on goes, and with it the index entries that lead there.
- * Not durable before seg_sync(). */
-MUST_USE enum err seg_truncate(struct seg *seg, int64_t position, int64_t next_offset);
+ * *gap: what is left ends before `next_offset`. Not durable before seg_sync(). */
+MUST_USE enum err seg_truncate(struct seg *seg, int64_t position, int64_t next_offset, bool *gap);
 
 /* Find the end of a segment whose indexes can be trusted: walk the batches from the last index
  * entry on, to the end of the file. ERR_CORRUPT: they do not fit, or the end is torn. */

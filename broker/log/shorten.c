@@ -139,8 +139,9 @@ static enum err cut_files(struct plog *log, int32_t at, int64_t position, int64_
     while (err == ERR_OK && log->segs_count - 1 > at) {
         err = drop_seg(log, log->segs_count - 1);
     }
+    log->ends_in_gap = position < 0;
     if (err == ERR_OK && position >= 0) {
-        err = seg_truncate(log->segs[at], position, offset);
+        err = seg_truncate(log->segs[at], position, offset, &log->ends_in_gap);
         if (err == ERR_OK) {
             err = fs_sync(log->segs[at]->file);
         }
@@ -239,6 +240,7 @@ enum err plog_restart_at(struct plog *log, int64_t offset)
     if (err != ERR_OK) {
         return plog_fail(log, err, "restart");
     }
+    log->ends_in_gap = false;
     producers_clear(&log->producers);
     epochs_truncate_end(&log->epochs, 0);
     atomic_store_explicit(&log->offset_end, offset, memory_order_release);
