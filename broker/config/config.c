@@ -179,6 +179,14 @@ void config_set_layer(struct config *config, int layer, enum config_key key, con
     atomic_store_explicit(&config->numbers[key].known, false, memory_order_relaxed);
 }
 
+/* Whoever writes to ZooKeeper by hand can put anything there. Kafka ignores what may not change
+ * while a broker runs, and for all brokers what each must have of its own. */
+static bool may_be_dynamic(int layer, enum config_key key)
+{
+    enum config_mode mode = infos[key].mode;
+    return mode == CONFIG_CLUSTER || (mode == CONFIG_PER_BROKER && layer == LAYER_MINE);
+}
+
 static void set_dynamic(struct config *config, int layer, const struct config_pair *pairs,
                         int count)
 {
@@ -187,6 +195,9 @@ static void set_dynamic(struct config *config, int layer, const struct config_pa
         struct errmsg msg;
         if (key == KEY_COUNT) {
             config_set_extra(config, layer, pairs[i].name, pairs[i].value);
+        } else if (!may_be_dynamic(layer, key)) {
+            log_warn(LOGGER, "ignoring a dynamic value", "%s cannot be set dynamically%s",
+                     pairs[i].name, layer == LAYER_ALL ? " for all brokers" : "");
         } else if (config_check_value(infos[key].name, infos[key].type, infos[key].minimum,
                                       pairs[i].value, &msg) == ERR_OK) {
             config_set_layer(config, layer, key, pairs[i].value);

@@ -98,7 +98,7 @@ void config_put(const struct config *config);
 void config_log_warnings(const struct config *config);
 
 /* The snapshot with another dynamic layer (SOURCE_DYNAMIC_DEFAULT or SOURCE_DYNAMIC_BROKER); values
- * that do not check are left out, with a warning. */
+ * that do not check, or cannot be set so, are left out, with a warning. */
 struct config *config_with_layer(const struct config *config, enum config_source source,
                                  const struct config_pair *pairs, int count);
 

@@ -51,6 +51,29 @@ Test(layers, a_dynamic_value_that_does_not_check_is_left_out)
     config_put(config);
 }
 
+/* Somebody had written them to ZooKeeper by hand, and a running broker took them. Kafka does not.
+ */
+Test(layers, a_key_that_may_not_change_at_run_time_is_no_dynamic_value)
+{
+    struct config *config = config_of("socket.request.max.bytes", "5000", NULL, NULL);
+    config = with(config, SOURCE_DYNAMIC_BROKER, "socket.request.max.bytes", "6000");
+    cr_expect_eq(config_int(config, KEY_socket_request_max_bytes), 5000);
+    cr_expect_eq(config_source(config, KEY_socket_request_max_bytes), SOURCE_STATIC);
+    config = with(config, SOURCE_DYNAMIC_DEFAULT, "socket.request.max.bytes", "6000");
+    cr_expect_eq(config_int(config, KEY_socket_request_max_bytes), 5000);
+    config_put(config);
+}
+
+Test(layers, what_each_broker_has_of_its_own_is_not_set_for_all)
+{
+    struct config *config = config_of("advertised.listeners", "PLAINTEXT://a:1", NULL, NULL);
+    config = with(config, SOURCE_DYNAMIC_DEFAULT, "advertised.listeners", "PLAINTEXT://b:2");
+    cr_expect_str_eq(config_str(config, KEY_advertised_listeners), "PLAINTEXT://a:1");
+    config = with(config, SOURCE_DYNAMIC_BROKER, "advertised.listeners", "PLAINTEXT://c:3");
+    cr_expect_str_eq(config_str(config, KEY_advertised_listeners), "PLAINTEXT://c:3");
+    config_put(config);
+}
+
 Test(layers, a_key_of_a_listener_that_was_set_dynamically_goes_with_its_layer)
 {
     struct config *config = config_of("listener.name.x.max.connections", "5", NULL, NULL);
