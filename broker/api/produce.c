@@ -238,8 +238,8 @@ static void produce_wait(struct produce_op *op)
         struct produce_item *item = &op->items[i];
         if (needs_wait(item)) {
             item->err = ERR_REQUEST_TIMED_OUT; /* unless the poll says better */
-            enum wait_order order = item->append.acks == -1 ? WAIT_ORDERED : WAIT_ANY;
-            wait_add(&op->wait, &item->wait, &item->part->wait, order, produce_poll);
+            int64_t rank = item->append.acks == -1 ? item->append.offset_end : WAIT_ANY;
+            wait_add(&op->wait, &item->wait, &item->part->wait, rank, produce_poll);
         }
     }
     op->waiting = true;

@@ -9,7 +9,7 @@ struct wait_watch {
     _Atomic bool in_flight;
     struct wait_source *source;
     struct loop *loop;
-    struct list ordered; /* of struct wait, WAIT_ORDERED */
+    struct list ordered; /* of struct wait, by rank */
     struct list any;     /* of struct wait, WAIT_ANY */
     struct list marks;   /* of struct wait_mark: armed */
 };
@@ -190,14 +190,29 @@ void wait_op_init(struct wait_op *op, struct loop *loop,
     loop_timer_init(&op->timer, op_on_timer);
 }
 
-void wait_add(struct wait_op *op, struct wait *wait, struct wait_source *source,
-              enum wait_order order, wait_poll_fn *poll)
+/* Nearly always that is the end. But of two requests the one that also waited for a slower
+ * partition comes later, with the lower offset; so does what is sent again. */
+static void insert_by_rank(struct list *ordered, struct wait *wait)
+{
+    struct list *before = ordered->prev;
+    while (before != ordered && container_of(before, struct wait, watch_link)->rank > wait->rank) {
+        before = before->prev;
+    }
+    list_push_front(before, &wait->watch_link);
+}
+
+void wait_add(struct wait_op *op, struct wait *wait, struct wait_source *source, int64_t rank,
+              wait_poll_fn *poll)
 {
     struct wait_watch *watch = watch_of(source, op->loop);
     source->get(source);
-    *wait = (struct wait){.op = op, .source = source, .poll = poll};
+    *wait = (struct wait){.op = op, .source = source, .poll = poll, .rank = rank};
     list_push_back(&op->waits, &wait->op_link);
-    list_push_back(order == WAIT_ORDERED ? &watch->ordered : &watch->any, &wait->watch_link);
+    if (rank == WAIT_ANY) {
+        list_push_back(&watch->any, &wait->watch_link);
+    } else {
+        insert_by_rank(&watch->ordered, wait);
+    }
     op->pending_count++;
     uint64_t bit = (uint64_t)1 << loop_index(op->loop);
     atomic_fetch_or_explicit(&source->mask, bit, memory_order_acq_rel);

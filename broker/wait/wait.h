@@ -49,11 +49,8 @@ enum wait_result {
 struct wait;
 typedef enum wait_result wait_poll_fn(struct wait *wait);
 
-enum wait_order {
-    WAIT_ORDERED, /* satisfied in the order of adding (offsets): polling stops at the first pending
-                     one */
-    WAIT_ANY,
-};
+/* The rank of a wait that has none. */
+#define WAIT_ANY INT64_MIN
 
 struct wait_op;
 
@@ -64,6 +61,7 @@ struct wait {
     struct wait_op *op;
     struct wait_source *source;
     wait_poll_fn *poll;
+    int64_t rank;
 };
 
 /* An interest that outlives operations, once: of whoever remembers what it has seen of a source and
@@ -101,9 +99,10 @@ void wait_wake(struct wait_source *source);
 void wait_op_init(struct wait_op *op, struct loop *loop,
                   void (*done)(struct wait_op *, bool timed_out));
 
-/* Add all waits, then start. */
-void wait_add(struct wait_op *op, struct wait *wait, struct wait_source *source,
-              enum wait_order order, wait_poll_fn *poll);
+/* Add all waits, then start. Those with a rank (an offset) are satisfied in that order, whichever
+ * was added first: polling stops at the first pending one. */
+void wait_add(struct wait_op *op, struct wait *wait, struct wait_source *source, int64_t rank,
+              wait_poll_fn *poll);
 
 /* Poll everything once; done() is called before this returns when the operation is complete already
  * or `deadline_ms` (monotonic) has passed. */

@@ -438,7 +438,7 @@ static void watch(struct watcher *watcher, int64_t wanted)
 {
     watcher->wanted = wanted;
     wait_op_init(&watcher->op, loop, on_woken);
-    wait_add(&watcher->op, &watcher->wait, &part->wait, WAIT_ORDERED, on_poll);
+    wait_add(&watcher->op, &watcher->wait, &part->wait, wanted, on_poll);
     wait_op_start(&watcher->op, INT64_MAX);
 }
 
