@@ -228,6 +228,7 @@ void fetch_read_release(struct fetch_read *read)
         view_put(read->view);
         read->view = NULL;
     }
+    read->cold = false; /* what was said of it stays said */
 }
 
 void fetch_read_end(struct fetch_read *read)

@@ -62,12 +62,12 @@ void fetch_read_partition(struct req *req, const struct fetch_limits *limits,
                           struct fetch_item *item, int64_t room, bool first,
                           struct fetch_read *out);
 
-/* What was read is not sent after all. */
 /* @in any: look for what is cold, waiting for the disk. Only `range` and `cold_err` change. Then,
  * on the loop, it is as if it had been found at once. */
 void fetch_read_cold(struct fetch_read *read);
 void fetch_read_settle(struct fetch_read *read);
 
+/* What was read is not sent after all, nor looked for. */
 void fetch_read_release(struct fetch_read *read);
 
 /* Nobody looks at it any more. */

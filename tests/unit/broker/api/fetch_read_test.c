@@ -139,6 +139,21 @@ Test(fetch_read, a_partition_that_was_read_is_there_after_the_table_has_lost_it)
     cr_assert_null(reads[0].part);
 }
 
+/* A follower's read of what was not in memory, and then this broker did not lead any more: that was
+ * lost, and the follower told that all was well, when the reader had looked for what another
+ * partition had. */
+Test(fetch_read, what_is_not_sent_after_all_keeps_its_error)
+{
+    add_part("a");
+    struct fetch_read read = {.part = part_get(part),
+                              .view = plog_view_get(w.log),
+                              .cold = true,
+                              .err = ERR_NOT_LEADER_OR_FOLLOWER};
+    fetch_read_release(&read);
+    cr_assert_not(read.cold, "a reader's work is settled for those that are");
+    fetch_read_end(&read);
+}
+
 /* Whatever client and configuration say, up to two gigabytes each: with all that is around the
  * records the size must be an int32. */
 Test(fetch_read, an_answer_stays_below_a_gigabyte)
