@@ -30,7 +30,6 @@ enum {
 struct list_item {
     struct str topic;
     const struct list_offsets_request_list_offsets_partition *want;
-    struct part *part;
     struct plog *log; /* held while a worker searches; NULL */
     struct list_offsets_response_list_offsets_partition_response *out;
     int64_t bound;        /* exclusive: up to where a record counts */
@@ -103,12 +102,9 @@ static enum err check_available(struct req *req, const struct list_offsets_reque
                                                             : ERR_LEADER_NOT_AVAILABLE;
 }
 
-static void answer(struct req *req, const struct list_offsets_request *request,
-                   struct list_item *item)
+static void answer(struct part *part, struct list_item *item)
 {
-    struct part *part = item->part;
     struct part_now now = part_now(part);
-    item->unavailable = check_available(req, request, part);
     switch (item->want->timestamp) {
     case TIMESTAMP_LATEST:
         if (item->unavailable != ERR_OK) {
@@ -149,11 +145,11 @@ static void look(struct req *req, const struct list_offsets_request *request,
         set_error(item, err);
         return;
     }
-    item->part = part;
+    /* In this order: a bound from before it became current may lie below what clients have seen. */
+    item->unavailable = check_available(req, request, part);
     item->bound = list_bound(request, part);
-    answer(req, request, item);
+    answer(part, item);
     item->log = item->search ? plog_hold(part->log) : NULL;
-    item->part = NULL;
 }
 
 /* On a worker. */
