@@ -18,8 +18,7 @@
  *   - I13 What we write to a state names replicas only, unless the state that was there named
  *     nobody else who could lead.
  *   - I14 Who is eligible is not in the ISR.
- *   - I15 `making` counts the partitions whose first state is being written, and each of them is
- *     fresh. */
+ *   - I15 A partition whose first state is being written is fresh. */
 #include "base/must.h"
 #include "controller/ctl_state.h"
 
@@ -168,16 +167,12 @@ static void check_marked(const struct ctl *ctl, const struct ctl_part *part)
 /* I15 */
 static void check_making(const struct ctl_topic *topic)
 {
-    int32_t making = 0;
     for (int32_t i = 0; i < topic->parts_count; i++) {
         const struct ctl_part *part = topic->parts[i];
-        bool made = part->busy != CTL_PART_IDLE && part->creating;
-        making += made ? 1 : 0;
-        if (made && !topic->deleting) {
+        if (part->busy != CTL_PART_IDLE && part->creating && !topic->deleting) {
             must(part->fresh);
         }
     }
-    must(making == topic->making);
 }
 
 static void check_topics(const struct ctl *ctl)

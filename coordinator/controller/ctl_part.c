@@ -425,21 +425,9 @@ static void settle_returning(struct ctl_part *part, bool written)
     }
 }
 
-/* Metadata of a topic's new partitions goes out when all of them are there (ctl_send.c): until then
- * they stay fresh, also one that must be made in a second attempt. */
-static void making_begin(struct ctl_part *part)
-{
-    if (part->creating) {
-        part->fresh = true;
-        part->topic->making++;
-    }
-}
-
 void ctl_part_idle(struct ctl_part *part)
 {
-    bool made = part->busy != CTL_PART_IDLE && part->creating;
     part->busy = CTL_PART_IDLE;
-    part->topic->making -= made ? 1 : 0;
 }
 
 void ctl_part_write(struct ctl *ctl, struct ctl_part *part, struct ctl_leadership next,
@@ -455,7 +443,9 @@ void ctl_part_write(struct ctl *ctl, struct ctl_part *part, struct ctl_leadershi
         part->crowned_epoch = ctl_find_broker(ctl, next.leader)->epoch;
     }
     part->creating = !part->exists;
-    making_begin(part);
+    /* Metadata of a topic's new partitions goes out when all of them are there (ctl_send.c): until
+     * then they stay fresh, also one that must be made in a second attempt. */
+    part->fresh = part->fresh || part->creating;
     part->alter = alter;
     if (alter == NULL) {
         note_returning(part, &next);

@@ -4,8 +4,9 @@
  * brokers (a follower must know its leader's address), LeaderAndIsr, UpdateMetadata, StopReplica. A
  * partition whose state is being written is held back, so that brokers hear of the result only. A
  * request that failed is due again after CTL_RETRY_MS, as long as the broker is registered.
- * Metadata of partitions that are made together waits until the last of them is there: a client
- * that heard of some would take a topic to have so few.
+ * Metadata of partitions that are made together waits until the last of them is there, and what a
+ * broker must be told of a topic goes in one request: a client that heard of some partitions would
+ * take a topic to have so few.
  *
  * So others may hear of a new leader before that one has heard of it, as with Kafka; who asks it
  * then is told to ask again. Metadata does not wait for the leader's answer: that comes when it has
@@ -22,8 +23,8 @@ typedef Barnabas__Control__UpdateMetadataPartition meta_part_type;
 typedef Barnabas__Control__StopReplicaTopic stop_topic_type;
 typedef Barnabas__Control__StopReplicaPartition stop_part_type;
 
-/* The partitions of one request, in the order of their slots; `ends[i]` is one past the last
- * partition of the run of one topic that starts at partition ends[i-1]. */
+/* The partitions of one request; `ends[i]` is one past the last partition of the run of one topic
+ * that starts at partition ends[i-1]. */
 struct picked {
     struct ctl_part **parts;
     int32_t count;
@@ -36,38 +37,100 @@ static bool held(const struct ctl_part *part)
     return part->busy != CTL_PART_IDLE && !part->topic->deleting;
 }
 
-static bool half_made(const struct ctl_part *part)
-{
-    return part->fresh && part->topic->making > 0 && !part->topic->deleting;
-}
-
 static bool pickable(const struct ctl_broker *broker, const struct ctl_part *part, int mark,
                      bool tombstones)
 {
-    return part != NULL && (broker->marks[part->slot] & mark) != 0 && !held(part) &&
-           part->tombstone == tombstones && !(mark == CTL_MARK_META && half_made(part));
+    return part != NULL && (ctl_marks_of(broker, part) & mark) != 0 && !held(part) &&
+           part->tombstone == tombstones;
 }
 
-/* Slots with the mark; for metadata those of topics that are gone come first and alone, lest they
- * undo what is said of a topic that was made again under the same name. */
+static struct picked picked_new(struct ctl *ctl, int32_t room)
+{
+    struct arena *arena = &ctl->out->arena;
+    struct picked picked = {0};
+    if (room > 0) {
+        picked.parts = arena_array(arena, struct ctl_part *, (size_t)room);
+        picked.ends = arena_array(arena, int32_t, (size_t)room);
+    }
+    return picked;
+}
+
+static void picked_add(struct picked *picked, struct ctl_part *part)
+{
+    bool same = picked->count > 0 && picked->parts[picked->count - 1]->topic == part->topic;
+    picked->parts[picked->count++] = part;
+    picked->runs += same ? 0 : 1;
+    picked->ends[picked->runs - 1] = picked->count;
+}
+
+/* Slots with the mark, in their order. */
 static struct picked pick(struct ctl *ctl, struct ctl_broker *broker, int mark, int32_t due,
                           bool tombstones)
 {
-    struct arena *arena = &ctl->out->arena;
     int32_t room = due < CTL_SEND_PARTITIONS_MAX ? due : CTL_SEND_PARTITIONS_MAX;
-    struct picked picked = {0};
-    if (room == 0) {
-        return picked;
-    }
-    picked.parts = arena_array(arena, struct ctl_part *, (size_t)room);
-    picked.ends = arena_array(arena, int32_t, (size_t)room);
+    struct picked picked = picked_new(ctl, room);
     for (int32_t s = 0; s < broker->marks_capacity && picked.count < room; s++) {
         struct ctl_part *part = s < ctl->slots_count ? ctl->slots[s] : NULL;
         if (pickable(broker, part, mark, tombstones)) {
-            bool same = picked.count > 0 && picked.parts[picked.count - 1]->topic == part->topic;
-            picked.parts[picked.count++] = part;
-            picked.runs += same ? 0 : 1;
-            picked.ends[picked.runs - 1] = picked.count;
+            picked_add(&picked, part);
+        }
+    }
+    return picked;
+}
+
+/* ---- Metadata, by whole topics. */
+
+/* Of its new partitions some are not there yet, or are being changed. */
+static bool half_made(const struct ctl_topic *topic)
+{
+    for (int32_t i = 0; i < topic->parts_count; i++) {
+        if (topic->parts[i]->fresh && held(topic->parts[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* All that the broker must be told of a topic. False: it is to be in another request. */
+static bool pick_topic(struct ctl_broker *broker, struct ctl_topic *topic, struct picked *picked)
+{
+    bool unmade = half_made(topic);
+    int32_t before = picked->count;
+    int32_t runs = picked->runs;
+    for (int32_t i = 0; i < topic->parts_count; i++) {
+        struct ctl_part *part = topic->parts[i];
+        if (pickable(broker, part, CTL_MARK_META, false) && !(unmade && part->fresh)) {
+            if (picked->count == CTL_SEND_TOPIC_MAX) {
+                break;
+            }
+            picked_add(picked, part);
+        }
+    }
+    if (before > 0 && picked->count > CTL_SEND_PARTITIONS_MAX) {
+        picked->count = before;
+        picked->runs = runs;
+        return false;
+    }
+    return true;
+}
+
+/* Those of topics that are gone come first and alone, lest they undo what is said of a topic that
+ * was made again under the same name. */
+static struct picked pick_metadata(struct ctl *ctl, struct ctl_broker *broker)
+{
+    struct picked picked = pick(ctl, broker, CTL_MARK_META, broker->due_meta, true);
+    if (picked.count > 0 || broker->due_meta == 0) {
+        return picked;
+    }
+    picked = picked_new(ctl, broker->due_meta);
+    ctl->picks++;
+    for (int32_t s = 0; s < broker->marks_capacity && s < ctl->slots_count; s++) {
+        struct ctl_part *part = ctl->slots[s];
+        if (pickable(broker, part, CTL_MARK_META, false) && part->topic->picked != ctl->picks) {
+            part->topic->picked = ctl->picks;
+            if (!pick_topic(broker, part->topic, &picked)) {
+                break;
+            }
         }
     }
     return picked;
@@ -341,7 +404,27 @@ static void mark_picked(struct ctl_broker *broker, const struct picked *picked, 
 {
     for (int32_t i = 0; i < picked->count; i++) {
         ctl_mark_sent(broker, picked->parts[i], marks);
-        picked->parts[i]->fresh = picked->parts[i]->fresh && (marks & CTL_MARK_META) == 0;
+    }
+}
+
+/* Must another broker be told of it still, or once more? */
+static bool still_due(const struct ctl *ctl, const struct ctl_part *part)
+{
+    for (int32_t i = 0; i < ctl->brokers_count; i++) {
+        if ((ctl_marks_of(ctl->brokers[i], part) & CTL_MARK_META) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void metadata_picked(const struct ctl *ctl, struct ctl_broker *broker,
+                            const struct picked *picked)
+{
+    mark_picked(broker, picked, CTL_MARK_META);
+    for (int32_t i = 0; i < picked->count; i++) {
+        struct ctl_part *part = picked->parts[i];
+        part->fresh = part->fresh && still_due(ctl, part);
     }
 }
 
@@ -370,15 +453,12 @@ static void send_meta(struct ctl *ctl, struct ctl_broker *broker, const struct p
     request->update_metadata = body;
     send(ctl, broker, request);
     broker->sending_all = complete;
-    mark_picked(broker, picked, CTL_MARK_META);
+    metadata_picked(ctl, broker, picked);
 }
 
 static bool send_metadata(struct ctl *ctl, struct ctl_broker *broker)
 {
-    struct picked picked = pick(ctl, broker, CTL_MARK_META, broker->due_meta, true);
-    if (picked.count == 0) {
-        picked = pick(ctl, broker, CTL_MARK_META, broker->due_meta, false);
-    }
+    struct picked picked = pick_metadata(ctl, broker);
     if (picked.count == 0 && broker->told_generation == ctl->generation) {
         return false;
     }

@@ -120,7 +120,7 @@ struct ctl_part {
     bool broken;    /* left alone until its topic is read again */
     bool tombstone; /* its topic is gone; stays until all brokers know */
     bool creating;  /* what is being written, or was written last, is its first state */
-    bool fresh;     /* being made, or made, and no broker has been sent its metadata */
+    bool fresh;     /* being made, or made, and not all brokers have been sent its metadata */
     bool want_preferred;
     bool want_unclean;
     bool bump; /* the leader epoch must rise: the replicas are to hear of another assignment */
@@ -152,10 +152,10 @@ struct ctl_topic {
     struct ctl_part **parts; /* by ascending index; after the topic is gone: NULL */
     int32_t parts_count;
     int32_t slots_held; /* parts that still exist, tombstones too; the last one frees the topic */
-    int32_t making;     /* parts whose first state is being written; fresh ones wait for them */
     bool loaded;        /* its node has been read */
     bool counted;       /* in ctl.loading_topics */
     bool gone;
+    uint64_t picked; /* the last of ctl.picks that has looked at it */
     uint64_t id_cmd; /* WRITE_TOPIC under way */
     bool deleting;   /* marked for deletion, and that is allowed */
     struct list deleting_link;
@@ -297,6 +297,7 @@ struct ctl {
     bool resigning; /* CTL_RESIGN was commanded in this step */
     bool outdated;  /* it was commanded in this reign: there is another controller */
 
+    uint64_t picks; /* of metadata for a request */
     struct list alters;
     struct list shutdowns;
     bool preferred_node;  /* to be removed once `wants` is 0 */
