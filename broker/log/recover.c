@@ -121,7 +121,7 @@ static enum err recover_seg(struct plog *log, struct seg *seg, bool rewrite, boo
     }
     *cut = good < seg->size_bytes;
     seg_publish(seg, good, next); /* the indexes know nothing behind it */
-    return ERR_OK;
+    return seg_cut_aborted(seg, next);
 }
 
 static bool is_missing(struct plog *log, const struct seg *seg, const char *extension)

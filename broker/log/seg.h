@@ -13,7 +13,8 @@
  *       0    8  largest timestamp so far
  *       8    4  last offset of the batch that has it, minus the base offset
  *
- *                      .txnindex   aborted transactions: kept as found, deleted with the segment
+ *                      .txnindex   aborted transactions (seg_aborted.c): kept as found, cut and deleted
+ *                                  with the segment
  *
  * Both indexes get an entry for a batch when more than index.interval.bytes were written since the
  * last one, never for the first batch; the time index gets a last one when the segment is finished.
@@ -172,6 +173,9 @@ MUST_USE enum err seg_header_at(struct seg *seg, int64_t position, struct batch_
 /* Cut the file: everything from `position` on goes, and with it the index entries that lead there.
  * *gap: what is left ends before `next_offset`. Not durable before seg_sync(). */
 MUST_USE enum err seg_truncate(struct seg *seg, int64_t position, int64_t next_offset, bool *gap);
+
+/* Forget, durably, the aborted transactions that end at `offset` or behind it. */
+MUST_USE enum err seg_cut_aborted(struct seg *seg, int64_t offset);
 
 /* Find the end of a segment whose indexes can be trusted: walk the batches from the last index
  * entry on, to the end of the file. ERR_CORRUPT: they do not fit, or the end is torn. */

@@ -146,7 +146,7 @@ static enum err cut_files(struct plog *log, int32_t at, int64_t position, int64_
             err = fs_sync(log->segs[at]->file);
         }
     }
-    return err;
+    return err == ERR_OK ? seg_cut_aborted(log->segs[at], offset) : err;
 }
 
 enum err plog_cut_again(struct plog *log)
@@ -155,6 +155,9 @@ enum err plog_cut_again(struct plog *log)
     enum err err = fs_truncate(active->file, active->size_bytes);
     if (err == ERR_OK) {
         err = fs_sync(active->file);
+    }
+    if (err == ERR_OK) {
+        err = seg_cut_aborted(active, plog_offset_end(log));
     }
     if (err == ERR_OK) {
         err = fs_sync_dir(log->fs, log->dir->chars);

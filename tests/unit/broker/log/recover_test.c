@@ -178,6 +178,77 @@ Test(recover, only_from_its_own_first_roll_on_a_gap_is_a_loss)
     world_end(&w);
 }
 
+/* As Kafka writes them: each has two records, the second is the marker. */
+static void write_aborted(struct log_world *w, int64_t count)
+{
+    struct buf out = {0};
+    for (int64_t i = 0; i < count; i++) {
+        buf_put_be16(&out, 0);
+        buf_put_be64(&out, 7);
+        buf_put_be64(&out, (uint64_t)(2 * i));
+        buf_put_be64(&out, (uint64_t)(2 * i + 1));
+        buf_put_be64(&out, (uint64_t)(2 * i));
+    }
+    file_write(w, SEG0 ".txnindex", out.data, out.size);
+    buf_fini(&out);
+}
+
+static size_t aborted_count(const struct log_world *w)
+{
+    struct buf content = file_read(w, SEG0 ".txnindex");
+    size_t size = content.size;
+    buf_fini(&content);
+    cr_assert_eq(size % 34, 0);
+    return size / 34;
+}
+
+/* Aborted transactions in front of a cut stayed known behind it, and would have hidden what was
+ * written there later. */
+Test(recover, a_cut_takes_aborted_transactions_along)
+{
+    struct log_world w;
+    begin_policy(&w, 1, TOPIC_CLEANUP_DELETE);
+    w.options.config.segment_bytes = 1 << 20;
+    plog_configure(w.log, &w.options.config);
+    log_fill(&w, 1100, 10);
+    write_aborted(&w, 550);
+    cr_assert_eq(plog_truncate_to(w.log, 1099), ERR_OK);
+    cr_assert_eq(aborted_count(&w), 549);
+    cr_assert_eq(plog_truncate_to(w.log, 6), ERR_OK);
+    cr_assert_eq(aborted_count(&w), 3);
+    cr_assert_eq(plog_truncate_to(w.log, 5), ERR_OK);
+    cr_assert_eq(aborted_count(&w), 2);
+    world_abandon(&w);
+    fs_sim_crash(w.sim);
+    w.options.clean = false;
+    cr_assert_eq(world_open(&w), ERR_OK);
+    cr_assert_leq(aborted_count(&w), 2, "durably");
+    write_aborted(&w, 9);
+    cr_assert_eq(plog_cut_again(w.log), ERR_OK);
+    cr_assert_eq(aborted_count(&w), (size_t)plog_offset_end(w.log) / 2);
+    world_end(&w);
+}
+
+Test(recover, a_recovery_keeps_aborted_transactions_up_to_the_end_it_finds)
+{
+    struct log_world w;
+    begin(&w, 1);
+    int64_t size = w.log->segs[0]->size_bytes;
+    write_aborted(&w, 50);
+    struct buf index = file_read(&w, SEG0 ".txnindex");
+    stop(&w);
+    file_resize(&w, SEG0 ".log", size - 1);
+    (void)open_and_check(&w);
+    cr_assert_eq(aborted_count(&w), (size_t)plog_offset_end(w.log) / 2);
+    stop(&w);
+    index.data[34] = 1; /* of another version */
+    file_write(&w, SEG0 ".txnindex", index.data, index.size);
+    (void)open_and_check(&w);
+    cr_assert_eq(aborted_count(&w), 1);
+    buf_fini(&index);
+    world_end(&w);
+}
+
 static void follow(struct log_world *w, int64_t offset)
 {
     struct buf data = make_batch((struct batch_want){.first_ms = LOG_EPOCH_MS, .value_bytes = 100});
