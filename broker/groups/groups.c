@@ -343,6 +343,8 @@ static void load_fail(struct group_part *gp, enum err err)
     log_error(LOGGER, "loading groups ended early", "tp=%s-%d offset=%lld end=%lld error=%s",
               gp->part->topic.ptr, gp->part->index, (long long)gp->load_offset,
               (long long)gp->load_end, err_text(err));
+    /* Damaged bytes: what stands before them is served, as by Kafka. They may have come with the
+     * log: each replica would fail in its turn, until no coordinator were left. */
     if (err == ERR_CORRUPT) {
         load_finish(gp);
         return;

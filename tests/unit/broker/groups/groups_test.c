@@ -608,6 +608,57 @@ Test(groups, what_stands_before_a_batch_that_is_wrong_is_loaded)
     expect_loading_to_end(-256);
 }
 
+static void note_error(void *arg, enum log_level level, const char *logger, const char *event,
+                       const char *detail)
+{
+    struct buf *lines = arg;
+    (void)logger;
+    if (level >= LOG_ERROR) {
+        buf_printf(lines, "%s: %s\n", event, detail);
+    }
+}
+
+/* The format of the batch at `offset`, one of one record each. */
+static void spoil_magic(const struct fixture *f, int64_t offset)
+{
+    struct view *view = plog_view_get(f->log);
+    struct batch_header header;
+    int64_t position;
+    uint8_t magic = 77;
+    cr_assert_eq(seg_find(view->segs[0], offset, &position, &header), ERR_OK);
+    cr_assert_eq(fs_pwrite(view->segs[0]->file, &magic, 1, position + BATCH_AT_MAGIC), ERR_OK);
+    view_put(view);
+}
+
+Test(groups, what_stands_before_a_damage_is_served_and_one_line_tells_of_it)
+{
+    /* In the middle of the log, which all replicas may have. */
+    struct fixture f;
+    struct buf lines = {0};
+    start(&f);
+    lead(&f, 1);
+    commit(&f, 'A', "t", 10, STR("m"));
+    commit(&f, 'A', "t", 11, STR("m"));
+    commit(&f, 'A', "t", 12, STR("m"));
+    f.said.size = 0;
+    follow(&f, 2);
+    spoil_magic(&f, 1);
+    cr_assert_eq(log_set_level("kafka", LOG_ERROR), ERR_OK);
+    log_set_sink(note_error, &lines);
+    lead(&f, 3);
+    run(&f);
+    log_set_sink(NULL, NULL);
+    buf_put(&lines, "", 1);
+    cr_assert_str_eq((char *)lines.data,
+                     "loading groups ended early: tp=__consumer_offsets-0 offset=1 end=3 "
+                     "error=corrupt data\n");
+    fetch(&f, 'B');
+    expect(&f, "B fetch NONE t-0=10\n");
+    cr_assert(!plog_failed(f.log));
+    buf_fini(&lines);
+    stop(&f);
+}
+
 Test(groups, begins_again_when_the_leadership_changed_while_a_chunk_was_read)
 {
     /* The chunk that the worker has belongs to the earlier leadership. It must not end the new
