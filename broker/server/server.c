@@ -132,6 +132,7 @@ struct server *server_new(const struct env *env, const struct config *config)
     broker->fetch_slots = (struct fetch_session_slots){
         .max = config_int(config, KEY_max_incremental_fetch_session_cache_slots),
         .caches_count = broker->netloops_count,
+        .partitions_max = FETCH_SESSIONS_PARTITIONS_MAX,
     };
     broker->netloops = mem_zalloc((size_t)broker->netloops_count, sizeof(*broker->netloops));
     for (int i = 0; i < broker->netloops_count; i++) {

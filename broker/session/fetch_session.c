@@ -17,6 +17,7 @@ struct session_entry {
 
 struct fetch_session {
     UT_hash_handle hh;
+    struct fetch_session_slots *slots;
     int32_t id;
     int32_t epoch; /* expected in the next request */
     bool uses_ids;
@@ -52,9 +53,17 @@ struct fetch_sessions *fetch_sessions_new(struct fetch_session_slots *slots, str
     return cache;
 }
 
-/* Two that are refused at the same time, where one could have been let in, do no harm. */
-static bool slot_take(struct fetch_session_slots *slots)
+static bool partitions_full(struct fetch_session_slots *slots)
 {
+    return atomic_load_explicit(&slots->partitions, memory_order_relaxed) >= slots->partitions_max;
+}
+
+/* Two that are refused at the same time, where one could have been let in, do no harm. */
+static bool slot_take(struct fetch_session_slots *slots, bool follower)
+{
+    if (!follower && partitions_full(slots)) {
+        return false;
+    }
     bool free = atomic_fetch_add_explicit(&slots->used, 1, memory_order_relaxed) < slots->max;
     if (!free) {
         atomic_fetch_sub_explicit(&slots->used, 1, memory_order_relaxed);
@@ -68,13 +77,22 @@ static void slot_give(struct fetch_session_slots *slots)
     must(before > 0);
 }
 
+/* Followers' are as many as there are partitions; nobody else makes them. */
+static void count_partitions(struct fetch_session *session, int32_t more)
+{
+    session->items_count += more;
+    if (!session->follower) {
+        atomic_fetch_add_explicit(&session->slots->partitions, more, memory_order_relaxed);
+    }
+}
+
 static void entry_free(struct fetch_session *session, struct session_entry *entry)
 {
     HASH_DEL(session->entries, entry);
     list_remove(&entry->item.link);
     list_remove(&entry->item.dirty_link);
     wait_mark_disarm(&entry->item.mark);
-    session->items_count--;
+    count_partitions(session, -1);
     mem_free(entry->topic);
     mem_free(entry);
 }
@@ -235,7 +253,7 @@ static void session_put(struct fetch_session *session, const struct fetch_want *
         wait_mark_init(&entry->item.mark, on_mark);
         HASH_ADD_KEYPTR(hh, session->entries, entry->key, entry->key_size, entry);
         list_push_back(&session->items, &entry->item.link);
-        session->items_count++;
+        count_partitions(session, 1);
     }
     entry->item.want = *want;
     entry->item.want.topic = (struct str){entry->topic, want->topic.size};
@@ -293,16 +311,18 @@ static bool slot_take_follower(struct fetch_sessions *cache)
 static bool cache_make_room(struct fetch_sessions *cache, bool follower, int32_t count,
                             int64_t now_ms)
 {
-    if (slot_take(cache->slots)) {
+    if (slot_take(cache->slots, follower)) {
         return true;
     }
     if (!follower && now_ms < cache->search_ms) {
         return false;
     }
-    struct fetch_session *victim = find_victim(cache, follower, count, now_ms);
+    /* Where there are too many partitions, one with fewer would not help. */
+    int32_t worth = !follower && partitions_full(cache->slots) ? 0 : count;
+    struct fetch_session *victim = find_victim(cache, follower, worth, now_ms);
     if (victim != NULL) {
         session_close(cache, victim);
-        if (slot_take(cache->slots)) {
+        if (slot_take(cache->slots, follower)) {
             return true;
         }
     }
@@ -320,6 +340,7 @@ static struct fetch_session *session_new(struct fetch_sessions *cache,
     do {
         session->id = (int32_t)(rng_below(cache->rng, INT32_MAX) + 1);
     } while (session_find(cache, session->id) != NULL);
+    session->slots = cache->slots;
     session->epoch = 1;
     session->uses_ids = request->uses_ids;
     session->follower = request->follower;
@@ -359,17 +380,79 @@ static void context_use(struct fetch_context *out, struct fetch_session *session
     out->items_count = session->items_count;
 }
 
-/* The request's own list of partitions, remembered by nobody. */
+/* Which partitions a request has named so far: open addressing, at most half full. */
+struct named {
+    const struct fetch_session_request *request;
+    struct fetch_item *items;
+    int32_t *places; /* one more than where it stands in `items`; 0: free */
+    uint32_t mask;
+    const char *topic; /* whose hash is known: neighbours have the same, mostly */
+    uint64_t topic_hash;
+};
+
+static void named_init(struct named *named, const struct fetch_session_request *request,
+                       struct fetch_item *items)
+{
+    uint32_t size = 2;
+    while (size < (uint32_t)request->wants_count * 2) {
+        size *= 2;
+    }
+    *named = (struct named){.request = request, .items = items, .mask = size - 1};
+    named->places = mem_zalloc(size, sizeof(*named->places));
+}
+
+static uint64_t named_hash(struct named *named, const struct fetch_want *want)
+{
+    if (named->request->uses_ids) {
+        named->topic_hash = hash_bytes(want->topic_id.raw, sizeof(want->topic_id.raw));
+    } else if (named->topic == NULL || named->topic != want->topic.ptr) {
+        named->topic_hash = hash_bytes(want->topic.ptr, want->topic.size);
+        named->topic = want->topic.ptr;
+    }
+    uint64_t key[] = {named->topic_hash, (uint64_t)want->partition};
+    return hash_bytes(key, sizeof(key));
+}
+
+static bool named_same(const struct named *named, const struct fetch_want *a,
+                       const struct fetch_want *b)
+{
+    bool topic = named->request->uses_ids
+                     ? uuid_eq(a->topic_id, b->topic_id)
+                     : a->topic.ptr == b->topic.ptr || str_eq(a->topic, b->topic);
+    return topic && a->partition == b->partition;
+}
+
+/* Its place: that of the one that is the same, or a free one. */
+static int32_t *named_place(struct named *named, const struct fetch_want *want)
+{
+    uint32_t at = (uint32_t)named_hash(named, want) & named->mask;
+    while (named->places[at] != 0 &&
+           !named_same(named, &named->items[named->places[at] - 1].want, want)) {
+        at = (at + 1) & named->mask;
+    }
+    return &named->places[at];
+}
+
+/* The request's own list of partitions, remembered by nobody; each once. */
 static void context_own(struct fetch_context *out, const struct fetch_session_request *request,
                         struct fetch_item *items)
 {
+    struct named named;
+    named_init(&named, request, items);
     out->items = &out->own;
-    out->items_count = request->wants_count;
     for (int32_t i = 0; i < request->wants_count; i++) {
-        items[i] =
-            (struct fetch_item){.want = request->wants[i], .sent_hw = -1, .sent_log_start = -1};
-        list_push_back(&out->own, &items[i].link);
+        const struct fetch_want *want = &request->wants[i];
+        int32_t *place = named_place(&named, want);
+        if (*place != 0) {
+            items[*place - 1].want = *want;
+            continue;
+        }
+        struct fetch_item *item = &items[out->items_count++];
+        *item = (struct fetch_item){.want = *want, .sent_hw = -1, .sent_log_start = -1};
+        list_push_back(&out->own, &item->link);
+        *place = out->items_count;
     }
+    mem_free(named.places);
 }
 
 static enum err context_incremental(struct fetch_sessions *cache,
@@ -387,10 +470,17 @@ static enum err context_incremental(struct fetch_sessions *cache,
     if (session->uses_ids != request->uses_ids) {
         return ERR_FETCH_SESSION_TOPIC_ID_ERROR;
     }
+    int32_t count_before = session->items_count;
     session_update(session, request);
     if (session->items_count > FETCH_SESSION_PARTITIONS_MAX) {
         session_close(cache, session);
         return ERR_INVALID_REQUEST;
+    }
+    if (!session->follower && session->items_count > count_before &&
+        atomic_load_explicit(&session->slots->partitions, memory_order_relaxed) >
+            session->slots->partitions_max) {
+        session_close(cache, session);
+        return ERR_FETCH_SESSION_ID_NOT_FOUND;
     }
     if (session->items_count == 0) {
         session_close(cache, session);

@@ -21,6 +21,9 @@
  * follower is let in beyond the limit, while its cache has fewer followers than an equal part of
  * it: without a session each of its fetches would be about all of its partitions. A session that a
  * fetch makes larger than FETCH_SESSION_PARTITIONS_MAX goes, and the fetch gets INVALID_REQUEST.
+ * All sessions together have about FETCH_SESSIONS_PARTITIONS_MAX partitions, of 350 bytes each, but
+ * for those of followers: at the limit a consumer's fetch is answered without a session, and one
+ * that adds partitions to its session loses it.
  *
  * Threads: the loop's. Source: FetchSession.scala of Kafka 3.9; rules in the table of KIP-227. */
 #pragma once
@@ -49,15 +52,18 @@ enum {
     FETCH_SESSION_EVICTION_MS = 120000,
     FETCH_SESSION_SEARCH_MS = 1000,
     FETCH_SESSION_PARTITIONS_MAX = 100000,
+    FETCH_SESSIONS_PARTITIONS_MAX = 1000000,
     FETCH_EPOCH_FINAL = -1,
     FETCH_EPOCH_INITIAL = 0,
 };
 
-/* How many sessions there may be, shared by the caches. */
+/* How many sessions there may be, and partitions in them, shared by the caches. */
 struct fetch_session_slots {
     int32_t max;
     int32_t caches_count;
+    int64_t partitions_max;
     _Atomic int32_t used;
+    _Atomic int64_t partitions;
 };
 
 /* One partition that a request asks for. */
@@ -121,7 +127,8 @@ struct fetch_session_request {
 struct fetch_sessions *fetch_sessions_new(struct fetch_session_slots *slots, struct rng *rng);
 void fetch_sessions_free(struct fetch_sessions *cache);
 
-/* Find or make what the request refers to. `items_memory` has room for wants_count items and lives
+/* Find or make what the request refers to. A partition that it names again counts once, as it was
+ * named last. `items_memory` has room for wants_count items and lives
  * as long as the context: it is used for a request without a session. Errors:
  * FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH, FETCH_SESSION_TOPIC_ID_ERROR. */
 MUST_USE enum err fetch_context_begin(struct fetch_sessions *cache,

@@ -62,7 +62,8 @@ static inline void world_init(void)
     list_init(&netloop.clients);
     config_reader_init(&netloop.config, &config);
     rng_seed(&netloop.rng, 1);
-    broker.fetch_slots = (struct fetch_session_slots){.max = 8, .caches_count = 2};
+    broker.fetch_slots =
+        (struct fetch_session_slots){.max = 8, .caches_count = 2, .partitions_max = 1000};
     netloop.fetch_sessions = fetch_sessions_new(&broker.fetch_slots, &netloop.rng);
     budget_init(&broker.client_memory, BUDGET_BYTES);
     budget_lease_init(&netloop.client_memory, &broker.client_memory, netloop.loop);

@@ -18,7 +18,8 @@ static void fixture_init(struct fixture *f, int32_t slots)
 {
     *f = (struct fixture){0};
     rng_seed(&f->rng, 1);
-    f->slots = (struct fetch_session_slots){.max = slots, .caches_count = 2};
+    f->slots = (struct fetch_session_slots){
+        .max = slots, .caches_count = 2, .partitions_max = FETCH_SESSIONS_PARTITIONS_MAX};
     f->cache = fetch_sessions_new(&f->slots, &f->rng);
 }
 
@@ -114,6 +115,71 @@ Test(fetch_session, has_no_more_partitions_than_one_request_may_have)
     cr_assert_eq(atomic_load(&f.slots.used), 0);
     fetch_sessions_free(f.cache);
     mem_free(wants);
+}
+
+/* Any client may open as many sessions as there are slots, with as many partitions as a request may
+ * have, whether these exist or not: that would have been 35 GB. */
+Test(fetch_session, all_together_have_so_many_partitions_at_most)
+{
+    struct fixture f;
+    fixture_init(&f, 100);
+    f.slots.partitions_max = 4;
+    struct fetch_want wants[] = {want("t", 0, 0), want("t", 1, 0), want("t", 2, 0)};
+    int32_t first = open_session(&f, wants, 2, 0);
+    int32_t second = open_session(&f, wants, 2, 0);
+    cr_expect_eq(atomic_load(&f.slots.partitions), 4);
+    cr_expect_eq(open_session(&f, wants, 1, 0), 0, "answered without a session");
+    cr_expect_eq(begin(&f, first, 1, wants, 2, 0), ERR_OK, "it does not grow");
+    fetch_context_end(&f.context);
+    cr_expect_eq(begin(&f, second, 1, wants, 3, 0), ERR_FETCH_SESSION_ID_NOT_FOUND);
+    cr_expect_eq(atomic_load(&f.slots.partitions), 2);
+    cr_expect_neq(open_session(&f, wants, 3, 0), 0);
+    struct fetch_session_request follower = {
+        .session_epoch = FETCH_EPOCH_INITIAL, .follower = true, .wants = wants, .wants_count = 3};
+    cr_assert_eq(fetch_context_begin(f.cache, &follower, f.items, 0, &f.context), ERR_OK);
+    cr_expect_neq(f.context.session_id, 0, "replication does not depend on clients");
+    fetch_context_end(&f.context);
+    /* What has been idle for long makes room; what has not, does not. */
+    cr_expect_eq(begin(&f, first, 2, NULL, 0, FETCH_SESSION_EVICTION_MS), ERR_OK);
+    fetch_context_end(&f.context);
+    cr_expect_neq(open_session(&f, wants, 1, 1 + FETCH_SESSION_EVICTION_MS), 0);
+    cr_expect_eq(begin(&f, first, 3, NULL, 0, 1 + FETCH_SESSION_EVICTION_MS), ERR_OK);
+    fetch_context_end(&f.context);
+    fetch_sessions_free(f.cache);
+    cr_expect_eq(atomic_load(&f.slots.partitions), 0);
+}
+
+/* Kafka keeps what is asked for in a map. Here a fetch of a hundred thousand times one partition
+ * waited that often for it, and each record that came was looked at for each. */
+Test(fetch_session, a_partition_that_is_named_again_counts_once_as_it_was_named_last)
+{
+    struct fixture f;
+    fixture_init(&f, 0);
+    struct fetch_want wants[] = {want("t", 0, 1), want("t", 1, 2), want("u", 0, 3),
+                                 want("t", 0, 4), want("t", 1, 5), want("t", 0, 6)};
+    cr_assert_eq(begin(&f, 0, FETCH_EPOCH_FINAL, wants, 6, 0), ERR_OK);
+    cr_assert_eq(f.context.items_count, 3);
+    struct fetch_item *items[6];
+    cr_assert_eq(fetch_context_dirty(&f.context, true, items), 3);
+    static const int64_t offsets[] = {6, 5, 3};
+    static const char *const topics[] = {"t", "t", "u"};
+    for (int i = 0; i < 3; i++) {
+        cr_expect_eq(items[i]->want.fetch_offset, offsets[i]);
+        cr_expect(str_is(items[i]->want.topic, topics[i]));
+    }
+    fetch_context_end(&f.context);
+    /* By ids the names are empty. */
+    struct fetch_want ids[] = {{.topic_id = {{1}}, .fetch_offset = 1},
+                               {.topic_id = {{2}}, .fetch_offset = 2},
+                               {.topic_id = {{1}}, .fetch_offset = 3}};
+    struct fetch_session_request request = {
+        .session_epoch = FETCH_EPOCH_FINAL, .uses_ids = true, .wants = ids, .wants_count = 3};
+    cr_assert_eq(fetch_context_begin(f.cache, &request, f.items, 0, &f.context), ERR_OK);
+    cr_assert_eq(fetch_context_dirty(&f.context, true, items), 2);
+    cr_expect_eq(items[0]->want.fetch_offset, 3);
+    cr_expect_eq(items[1]->want.fetch_offset, 2);
+    fetch_context_end(&f.context);
+    fetch_sessions_free(f.cache);
 }
 
 /* Each request must carry the epoch after the one before; the wrong one changes nothing. */
