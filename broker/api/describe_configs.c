@@ -90,7 +90,7 @@ static int find_broker_key(const char *name)
     return (int)config_find(name);
 }
 
-/* For names that are no keys of Kafka: few. */
+/* For names of loggers: few. */
 static bool is_wanted(const struct describing *d, const char *name)
 {
     const resource_t *wanted = d->wanted;
@@ -225,16 +225,81 @@ static void describe_broker_key(struct describing *d, enum config_key key, bool 
     set_synonyms(d, entry, &synonyms);
 }
 
-/* A key that is no broker key itself: of one listener, of a plug-in, or misspelt. What it holds may
- * be a secret, so the value is not shown, unless it is a listener's form of a known key. */
-static void describe_extra(struct describing *d, const char *name)
+/* A key that is no broker key itself: of one listener, of a plug-in, or misspelt; as one layer sets
+ * it. */
+struct extra {
+    struct str name;
+    const char *value;
+    enum config_source source;
+};
+
+/* By name, then the source that counts most. */
+static int by_name_and_source(const void *a, const void *b)
 {
-    struct config_synonyms synonyms = {.count = 0};
-    const char *top = config_extra(d->config, name);
-    enum config_key base = config_listener_base(name);
-    entry_t *entry = add_entry(d, name);
+    const struct extra *x = a;
+    const struct extra *y = b;
+    int order = str_cmp(x->name, y->name);
+    return order != 0 ? order : (int)x->source - (int)y->source;
+}
+
+static int by_name(const void *name, const void *extra)
+{
+    return str_cmp(*(const struct str *)name, ((const struct extra *)extra)->name);
+}
+
+static struct extra *sorted_extras(struct describing *d, bool cluster, int *count)
+{
+    int all = config_extras_count(d->config);
+    struct extra *extras = req_array(d->req, struct extra, all + 1);
+    *count = 0;
+    for (int i = 0; i < all; i++) {
+        enum config_source source;
+        struct config_pair pair = config_extra_at(d->config, i, &source);
+        if (!cluster || source == SOURCE_DYNAMIC_DEFAULT) {
+            extras[(*count)++] = (struct extra){str_of(pair.name), pair.value, source};
+        }
+    }
+    qsort(extras, (size_t)*count, sizeof(*extras), by_name_and_source);
+    return extras;
+}
+
+/* How many from this one on have its name. */
+static int run_of(const struct extra *first, int left)
+{
+    int count = 1;
+    while (count < left && str_eq(first[count].name, first->name)) {
+        count++;
+    }
+    return count;
+}
+
+/* Which are wanted, told at any of a name's: as in mark_keys() there may be a great many names. */
+static bool *mark_extras(struct describing *d, const struct extra *extras, int count)
+{
+    const resource_t *wanted = d->wanted;
+    bool *marks = req_array(d->req, bool, count + 1);
+    for (int i = 0; i < count && wanted->configuration_keys_count <= 0; i++) {
+        marks[i] = true;
+    }
+    for (int32_t i = 0; i < wanted->configuration_keys_count && count > 0; i++) {
+        const struct extra *found = bsearch(&wanted->configuration_keys[i], extras, (size_t)count,
+                                            sizeof(*extras), by_name);
+        if (found != NULL) {
+            marks[found - extras] = true;
+        }
+    }
+    return marks;
+}
+
+/* `count` layers set it. What it holds may be a secret, so the value is not shown, unless it is a
+ * listener's form of a known key. */
+static void describe_extra(struct describing *d, const struct extra *layers, int count)
+{
+    struct config_synonyms synonyms = {.source = layers->source};
+    enum config_key base = config_listener_base(layers->name.ptr);
+    entry_t *entry = add_entry(d, layers->name.ptr);
     if (base < KEY_COUNT) {
-        set_value(d, entry, config_info(base)->type, top);
+        set_value(d, entry, config_info(base)->type, layers->value);
     } else {
         entry->config_type = TYPE_UNKNOWN;
         entry->is_sensitive = true;
@@ -242,37 +307,35 @@ static void describe_extra(struct describing *d, const char *name)
         entry->documentation = STR_NULL;
     }
     entry->read_only = true;
-    for (int source = SOURCE_DYNAMIC_BROKER; source <= SOURCE_STATIC; source++) {
-        for (int i = 0; i < config_extras_count(d->config); i++) {
-            enum config_source at;
-            struct config_pair pair = config_extra_at(d->config, i, &at);
-            if ((int)at == source && strcmp(pair.name, name) == 0) {
-                synonyms.items[synonyms.count++] =
-                    (struct config_synonym){pair.name, pair.value, at};
-            }
-        }
+    for (int i = 0; i < count; i++) {
+        synonyms.items[synonyms.count++] =
+            (struct config_synonym){layers[i].name.ptr, layers[i].value, layers[i].source};
     }
-    synonyms.source = synonyms.count > 0 ? synonyms.items[0].source : SOURCE_DEFAULT;
     set_synonyms(d, entry, &synonyms);
 }
 
-/* Is the extra at `index` the first of its name? Others are other layers' values. */
-static bool is_first(const struct config *config, int index, const char *name)
+static void describe_extras(struct describing *d, bool cluster)
 {
-    for (int i = 0; i < index; i++) {
-        enum config_source source;
-        if (strcmp(config_extra_at(config, i, &source).name, name) == 0) {
-            return false;
+    int count;
+    const struct extra *extras = sorted_extras(d, cluster, &count);
+    const bool *marks = mark_extras(d, extras, count);
+    for (int i = 0; i < count;) {
+        int run = run_of(&extras[i], count - i);
+        bool wanted = false;
+        for (int j = i; j < i + run; j++) {
+            wanted = wanted || marks[j];
         }
+        if (wanted) {
+            describe_extra(d, &extras[i], run);
+        }
+        i += run;
     }
-    return true;
 }
 
 /* `cluster`: the values for all brokers, which are those that were set dynamically. */
 static void describe_broker(struct describing *d, bool cluster)
 {
-    int extras = config_extras_count(d->config);
-    d->result->configs = req_array(d->req, entry_t, KEY_COUNT + extras);
+    d->result->configs = req_array(d->req, entry_t, KEY_COUNT + config_extras_count(d->config));
     mark_keys(d, KEY_COUNT, find_broker_key);
     for (int i = 0; i < KEY_COUNT; i++) {
         enum config_key key = (enum config_key)i;
@@ -281,14 +344,7 @@ static void describe_broker(struct describing *d, bool cluster)
             describe_broker_key(d, key, cluster);
         }
     }
-    for (int i = 0; i < extras; i++) {
-        enum config_source source;
-        struct config_pair pair = config_extra_at(d->config, i, &source);
-        bool shown = cluster ? source == SOURCE_DYNAMIC_DEFAULT : is_first(d->config, i, pair.name);
-        if (shown && is_wanted(d, pair.name)) {
-            describe_extra(d, pair.name);
-        }
-    }
+    describe_extras(d, cluster);
 }
 
 static void describe_loggers(struct describing *d)

@@ -165,6 +165,65 @@ Test(describe_configs, of_a_topic_that_is_not_there_nothing_is_read)
     arena_fini(&arena);
 }
 
+static const struct describe_configs_response_describe_configs_resource_result *
+entry_of(const struct describe_configs_response_describe_configs_result *result, const char *name)
+{
+    const struct describe_configs_response_describe_configs_resource_result *found = NULL;
+    for (int32_t i = 0; i < result->configs_count; i++) {
+        if (str_is(result->configs[i].name, name)) {
+            cr_assert_null(found, "%s is there twice", name);
+            found = &result->configs[i];
+        }
+    }
+    return found;
+}
+
+static void set_dynamic(enum config_source source, const char *value)
+{
+    struct config_pair pair = {"listener.name.x.max.connections", value};
+    const struct config *now = config_cell_get(&config);
+    config_cell_set(&config, config_with_layer(now, source, &pair, 1));
+    config_put(now);
+}
+
+/* What is set for all brokers was told with this broker's own value, where it has one. */
+Test(describe_configs, what_a_broker_sets_for_itself_is_not_set_for_all)
+{
+    struct arena arena = {0};
+    set_dynamic(SOURCE_DYNAMIC_DEFAULT, "5");
+    set_dynamic(SOURCE_DYNAMIC_BROKER, "6");
+    struct fake_stream *fake = connection();
+    put_describe(fake, BROKER, "", 1);
+    settle();
+    struct describe_configs_response *reply = answer(&arena, fake);
+    const struct describe_configs_response_describe_configs_resource_result *entry =
+        entry_of(&reply->results[0], "listener.name.x.max.connections");
+    cr_assert_not_null(entry);
+    cr_expect(str_is(entry->value, "5"));
+    cr_expect_eq(entry->config_source, SOURCE_DYNAMIC_DEFAULT);
+    cr_expect_eq(entry->synonyms_count, 1);
+    arena_fini(&arena);
+}
+
+Test(describe_configs, a_key_of_a_listener_has_its_value_of_each_layer)
+{
+    struct arena arena = {0};
+    set_dynamic(SOURCE_DYNAMIC_DEFAULT, "5");
+    set_dynamic(SOURCE_DYNAMIC_BROKER, "6");
+    struct fake_stream *fake = connection();
+    put_describe(fake, BROKER, "1", 1);
+    settle();
+    struct describe_configs_response *reply = answer(&arena, fake);
+    const struct describe_configs_response_describe_configs_resource_result *entry =
+        entry_of(&reply->results[0], "listener.name.x.max.connections");
+    cr_assert_not_null(entry);
+    cr_expect(str_is(entry->value, "6"));
+    cr_expect_eq(entry->config_source, SOURCE_DYNAMIC_BROKER);
+    cr_assert_eq(entry->synonyms_count, 2);
+    cr_expect(str_is(entry->synonyms[1].value, "5"));
+    arena_fini(&arena);
+}
+
 /* Ten bytes ask for 50,000; with another spelling of the broker's id ("01", " 1") so they did even
  * where what was named twice was answered once. */
 Test(describe_configs, an_answer_that_would_take_all_memory_is_not_made, .timeout = 100)
