@@ -55,10 +55,20 @@ enum {
      * four times that: a few bytes ask for all keys of a broker with their documentation, 50,000
      * bytes, and may do so very often. Above it the connection is closed. */
     DESCRIBE_ANSWER_MAX_BYTES = 128 * 1024 * 1024,
-    /* What one partition of __consumer_offsets keeps of groups and offsets; above it joins and
-     * commits are answered with COORDINATOR_NOT_AVAILABLE. A member may send metadata as large as a
-     * frame, and a group is one record, which must stay below 2 GiB. */
-    GROUP_MEMORY_MAX_BYTES = 256 * 1024 * 1024,
+    /* What a broker keeps of groups and offsets, in all partitions of __consumer_offsets that it
+     * leads; above it new members, and commits for partitions without an offset, are answered with
+     * COORDINATOR_NOT_AVAILABLE, above twice of it all joins, syncs and commits are
+     * (grp_config.memory_bytes_max). What comes with a partition whose leader has failed is loaded
+     * in any case, or commits would be lost. */
+    GROUP_MEMORY_MAX_BYTES = 512 * 1024 * 1024,
+    /* Of that one partition may have so much, with the same consequences: a member may send
+     * metadata as large as a frame, and whoever fills a partition does not stop all others. */
+    GROUP_MEMORY_PART_MAX_BYTES = 256 * 1024 * 1024,
+    /* The members of one group with their metadata: the leader's JoinGroup is answered with all of
+     * it. Above it a join is answered with GROUP_MAX_SIZE_REACHED. A group is also one record,
+     * which must stay below max.message.bytes of its topic, and does not become stable otherwise.
+     */
+    GROUP_MAX_BYTES = 128 * 1024 * 1024,
 };
 
 /* What one request to create topics, or partitions of topics, may take in memory for where the

@@ -18,6 +18,7 @@ struct groups {
     void (*stop_fn)(void *arg);
     void *stop_arg;
     _Atomic int32_t partitions_count;
+    struct grp_memory memory; /* of all coordinators */
 };
 
 /* A piece of the log. The worker's from load_next() until it comes back. */
@@ -65,6 +66,8 @@ struct groups *groups_new(const struct groups_options *options)
     struct groups *groups = mem_new(struct groups);
     groups->options = *options;
     atomic_init(&groups->reads, 1);
+    atomic_init(&groups->memory.used_bytes, 0);
+    groups->memory.max_bytes = options->memory_bytes_max;
     rng_seed(&groups->rng, options->seed);
     return groups;
 }
@@ -87,6 +90,7 @@ void groups_stop(struct groups *groups, void (*fn)(void *arg), void *arg)
 
 void groups_free(struct groups *groups)
 {
+    must(atomic_load(&groups->memory.used_bytes) == 0);
     mem_free(groups);
 }
 
@@ -470,6 +474,7 @@ void groups_attach(struct groups *groups, struct part *part)
     gp->load_msg.fn = on_load_chunk;
     struct grp_config config = groups->options.config;
     config.batch_bytes_max = atomic_load(&part->rules.max_message_bytes);
+    config.memory = &groups->memory;
     gp->driver = grp_driver_new(&gp->host, &config, name, rng_next(&groups->rng));
     part_hook(part, &group_hooks, gp);
 }

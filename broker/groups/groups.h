@@ -21,8 +21,10 @@ enum { GROUPS_LOAD_CHUNK_BYTES = 1 << 20 };
 struct groups_options {
     struct grp_config config;
     struct worker_pool *workers;
-    struct loop *loop;  /* where timers and completions of loading run */
-    int32_t load_bytes; /* offsets.load.buffer.size */
+    struct loop *loop;       /* where timers and completions of loading run */
+    int32_t load_bytes;      /* offsets.load.buffer.size */
+    size_t memory_bytes_max; /* of all coordinators together, as grp_config.memory_bytes_max of one;
+                                0: none */
     uint64_t seed;
 };
 

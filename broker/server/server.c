@@ -93,7 +93,8 @@ static void grp_config_from(const struct config *config, struct grp_config *out)
     out->commit_acks = config_int(config, KEY_offsets_commit_required_acks) == -1 ? -1 : 0;
     out->commit_timeout_ms = config_int(config, KEY_offsets_commit_timeout_ms);
     out->compression = (int8_t)config_int(config, KEY_offsets_topic_compression_codec);
-    out->memory_bytes_max = GROUP_MEMORY_MAX_BYTES;
+    out->memory_bytes_max = GROUP_MEMORY_PART_MAX_BYTES;
+    out->group_bytes_max = GROUP_MAX_BYTES;
 }
 
 static void budgets_init(struct broker *broker, const struct config *config)
@@ -148,6 +149,7 @@ struct server *server_new(const struct env *env, const struct config *config)
     struct groups_options groups = {.workers = broker->workers,
                                     .loop = broker->control,
                                     .load_bytes = config_int(config, KEY_offsets_load_buffer_size),
+                                    .memory_bytes_max = GROUP_MEMORY_MAX_BYTES,
                                     .seed = broker->env.seed ^ 0x67};
     grp_config_from(config, &groups.config);
     broker->groups = groups_new(&groups);

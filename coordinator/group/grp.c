@@ -122,8 +122,18 @@ struct grp_op *grp_op_new(struct grp_group *group, enum grp_op_kind kind, uint64
     return op;
 }
 
+/* It lives for as long as the append is not committed, which may be long after its client has been
+ * answered that it timed out. */
+void grp_op_charge(struct grp_coord *coord, struct grp_op *op)
+{
+    grp_charge(coord, &op->charged_bytes,
+               sizeof(*op) + arena_size(&op->arena) +
+                   grp_protocols_bytes(op->protocols, op->protocol_count));
+}
+
 void grp_op_free(struct grp_coord *coord, struct grp_op *op)
 {
+    grp_charge(coord, &op->charged_bytes, 0);
     for (size_t i = 0; i < op->pending_count; i++) {
         if (op->pending[i].slot != NULL) {
             grp_pending_end(op->group, &op->pending[i], false);

@@ -33,6 +33,7 @@
  *            GroupMetadataManager) and the message definitions of its requests and records. */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -43,6 +44,12 @@
 #include "base/rng.h"
 
 struct grp_coord;
+
+/* What several coordinators hold together: all of a broker's share one. Any thread changes it. */
+struct grp_memory {
+    _Atomic size_t used_bytes;
+    size_t max_bytes; /* 0 is no limit; see memory_bytes_max */
+};
 
 struct grp_config {
     int32_t
@@ -55,13 +62,19 @@ struct grp_config {
     int64_t offsets_retention_ms; /* offsets.retention.minutes * 60000 */
     int64_t retention_check_interval_ms; /* offsets.retention.check.interval.ms; 0: only
                                             GRP_EV_EXPIRE */
-    int32_t batch_bytes_max; /* max.message.bytes of the topic: tombstones are split into batches
-                                below it; a larger commit or assignment is refused by the log, see
-                                GRP_EV_APPENDED */
-    size_t memory_bytes_max; /* members, assignments and offsets together; 0 is no limit. Above it a
-                                join, a sync or a commit that needs more gets
-                                COORDINATOR_NOT_AVAILABLE */
-    int16_t commit_acks;     /* offsets.commit.required.acks: -1, or 0 for "written is enough" */
+    int32_t batch_bytes_max;   /* max.message.bytes of the topic: tombstones are split into batches
+                                  below it; a larger commit or assignment is refused by the log, see
+                                  GRP_EV_APPENDED */
+    size_t memory_bytes_max;   /* members, assignments and offsets together; 0 is no limit. Above it
+                                  new members, and commits for partitions that have no offset yet,
+                                  get COORDINATOR_NOT_AVAILABLE; above twice of it all joins, syncs
+                                  and commits do. So the groups that are there go on when others have
+                                  filled it. Loading knows no limit: what is in the log counts */
+    struct grp_memory *memory; /* the same, of all coordinators that share it; NULL: none */
+    size_t group_bytes_max;    /* a group's members with their metadata; 0 is no limit. Above it a
+                                  join gets GROUP_MAX_SIZE_REACHED: the leader's answer is made of
+                                  all that */
+    int16_t commit_acks;       /* offsets.commit.required.acks: -1, or 0 for "written is enough" */
     int32_t commit_timeout_ms; /* offsets.commit.timeout.ms: the driver's; see group_driver.h */
     int8_t compression; /* offsets.topic.compression.codec: 0 none ... 4 zstd; the driver's */
 };

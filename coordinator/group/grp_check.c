@@ -54,6 +54,7 @@ static size_t check_member(const struct grp_member *member)
                    member->client_id.size + member->client_host.size + member->assignment.size +
                    grp_protocols_charge(member->protocols, member->protocol_count);
     must(member->charged_bytes == bytes);
+    must(member->own_bytes == bytes - member->assignment.size);
     return bytes;
 }
 
@@ -61,6 +62,7 @@ static size_t check_member(const struct grp_member *member)
 static size_t check_members(const struct grp_group *group)
 {
     size_t bytes = 0;
+    size_t own_bytes = 0;
     size_t awaiting = 0;
     size_t missing = 0;
     size_t instances = 0;
@@ -68,11 +70,13 @@ static size_t check_members(const struct grp_group *group)
     for (const struct grp_member *member = group->members; member != NULL;
          member = member->hh.next) {
         bytes += check_member(member);
+        own_bytes += member->own_bytes;
         awaiting += member->awaiting_join;
         missing += member->sync_missing;
         instances += member->instance_id.ptr != NULL;
         leads = leads || group->leader == member;
     }
+    must(group->members_bytes == own_bytes); /* I8 */
     must(group->awaiting_count == awaiting); /* I1 */
     must(group->sync_missing == missing);
     must(HASH_CNT(hh_static, group->static_members) == instances);
@@ -143,7 +147,7 @@ static size_t check_group(const struct grp_group *group)
     }
     size_t own = sizeof(*group) + group->id.size + GRP_GROUP_OVERHEAD + candidates;
     must(group->charged_bytes == own + check_offsets(group)); /* I8 */
-    return group->charged_bytes + check_members(group);
+    return group->charged_bytes + group->subscribed_bytes + check_members(group);
 }
 
 void grp_check(const struct grp_coord *coord)
@@ -153,11 +157,12 @@ void grp_check(const struct grp_coord *coord)
         must(group->coord == coord);
         bytes += check_group(group);
     }
-    must(coord->memory_bytes == bytes); /* I8 */
     for (const struct grp_op *op = coord->ops; op != NULL; op = op->hh.next) {
+        bytes += op->charged_bytes;
         must(list_linked(&op->in_group) == (op->group != NULL));
         must(op->kind == GRP_OP_COMMIT || op->pending_count == 0);
     }
+    must(coord->memory_bytes == bytes); /* I8 */
     for (const struct grp_producer *producer = coord->producers; producer != NULL;
          producer = producer->hh.next) {
         must(!list_empty(&producer->pending));

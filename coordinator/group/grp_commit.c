@@ -168,6 +168,31 @@ static void store_offsets(struct grp_group *group, const struct grp_event *event
     op->pending = arena_array(&op->arena, struct grp_pending, count);
     stage(op, &event->commit, records);
     must(op->pending_count == count);
+    grp_op_charge(coord, op);
+}
+
+/* Does the commit only change offsets that are there? */
+static bool known_only(struct grp_group *group, const struct grp_commit *commit)
+{
+    for (size_t i = 0; i < commit->topic_count; i++) {
+        const struct grp_commit_topic *topic = &commit->topics[i];
+        for (size_t j = 0; j < topic->partition_count; j++) {
+            if (grp_offset_find(group, topic->topic, topic->partitions[j].partition) == NULL) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool memory_full(struct grp_coord *coord, struct grp_group *group,
+                        const struct grp_commit *commit, size_t more)
+{
+    if (!grp_memory_full(coord, more, GRP_NEED_NEW)) {
+        return false;
+    }
+    return group == NULL || grp_memory_full(coord, more, GRP_NEED_KNOWN) ||
+           !known_only(group, commit);
 }
 
 void grp_on_commit(struct grp_coord *coord, const struct grp_event *event)
@@ -176,7 +201,7 @@ void grp_on_commit(struct grp_coord *coord, const struct grp_event *event)
     struct grp_group *group = grp_group_find(coord, commit->group_id);
     struct commit_size size = measure(coord, commit);
     enum err err = ERR_OK;
-    if (grp_memory_full(coord, size.memory_bytes)) {
+    if (memory_full(coord, group, commit, size.memory_bytes)) {
         err = ERR_COORDINATOR_NOT_AVAILABLE;
     } else if (group != NULL) {
         err = validate_commit(group, commit);

@@ -22,15 +22,27 @@ void grp_str_drop(struct str *s)
 
 void grp_charge(struct grp_coord *coord, size_t *charged, size_t now)
 {
+    struct grp_memory *shared = coord->config.memory;
     must(coord->memory_bytes >= *charged);
     coord->memory_bytes = coord->memory_bytes - *charged + now;
+    if (shared != NULL) {
+        atomic_fetch_add(&shared->used_bytes, now - *charged); /* less is added by wrapping */
+    }
     *charged = now;
 }
 
-bool grp_memory_full(const struct grp_coord *coord, size_t more)
+static bool exceeds(size_t max, size_t used, size_t more, enum grp_need need)
 {
-    size_t max = coord->config.memory_bytes_max;
-    return max > 0 && (more > max || coord->memory_bytes > max - more);
+    size_t limit = need == GRP_NEED_NEW ? max : 2 * max;
+    return max > 0 && (more > limit || used > limit - more);
+}
+
+bool grp_memory_full(const struct grp_coord *coord, size_t more, enum grp_need need)
+{
+    const struct grp_memory *shared = coord->config.memory;
+    return exceeds(coord->config.memory_bytes_max, coord->memory_bytes, more, need) ||
+           (shared != NULL &&
+            exceeds(shared->max_bytes, atomic_load(&shared->used_bytes), more, need));
 }
 
 size_t grp_protocols_bytes(const struct grp_protocol *protocols, size_t count)
@@ -74,10 +86,13 @@ struct grp_protocol *grp_protocols_own(const struct grp_protocol *protocols, siz
 
 static void charge_member(struct grp_member *member)
 {
-    grp_charge(member->group->coord, &member->charged_bytes,
-               sizeof(*member) + member->id.size + member->instance_id.size +
-                   member->client_id.size + member->client_host.size + member->assignment.size +
-                   grp_protocols_charge(member->protocols, member->protocol_count));
+    struct grp_group *group = member->group;
+    group->members_bytes -= member->own_bytes;
+    member->own_bytes = sizeof(*member) + member->id.size + member->instance_id.size +
+                        member->client_id.size + member->client_host.size +
+                        grp_protocols_charge(member->protocols, member->protocol_count);
+    group->members_bytes += member->own_bytes;
+    grp_charge(group->coord, &member->charged_bytes, member->own_bytes + member->assignment.size);
 }
 
 /* ---- groups ---- */
@@ -113,6 +128,7 @@ static void forget_subscriptions(struct grp_group *group)
         grp_str_drop(&item->topic);
         mem_free(item);
     }
+    grp_charge(group->coord, &group->subscribed_bytes, 0);
 }
 
 void grp_group_free(struct grp_group *group)
@@ -270,6 +286,8 @@ static bool subscribe_member(struct grp_group *group, const struct grp_member *m
             item = mem_new(struct grp_subscribed);
             item->topic = grp_str_own(topics[i]);
             HASH_ADD_KEYPTR(hh, group->subscribed, item->topic.ptr, item->topic.size, item);
+            grp_charge(group->coord, &group->subscribed_bytes,
+                       group->subscribed_bytes + sizeof(*item) + item->topic.size);
         }
     }
     arena_fini(&arena);
@@ -387,6 +405,7 @@ void grp_member_free(struct grp_member *member)
     if (group->leader == member) {
         group->leader = group->members; /* the oldest, or none (I4) */
     }
+    group->members_bytes -= member->own_bytes;
     grp_charge(group->coord, &member->charged_bytes, 0);
     grp_str_drop(&member->id);
     grp_str_drop(&member->instance_id);

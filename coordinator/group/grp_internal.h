@@ -26,7 +26,7 @@
  *     while it has slots.
  *   - I7 A member's session timer is set and not later than its deadline, unless it waits for a
  *     join or a sync and is not new: then it cannot expire.
- *   - I8 Memory counted is the sum over what is held. */
+ *   - I8 Memory counted is the sum over what is held, in all and for each group's members. */
 #pragma once
 
 #include "base/hash.h"
@@ -47,7 +47,7 @@ enum { GRP_NEW_MEMBER_TIMEOUT_MS = 5 * 60 * 1000 };
 enum { GRP_JOIN_RETRY_MIN_MS = 1000 };
 
 /* Topics that a group's members subscribe to, different ones and all that are named (a topic as
- * often as members name it). They are not counted as memory, and are all looked at in one step:
+ * often as members name it). They are all looked at in one step:
  * where there are more, it is not known what the group subscribes to, and its offsets stay. */
 enum { GRP_SUBSCRIBED_MAX = 100000, GRP_SUBSCRIPTIONS_MAX = 2000000 };
 
@@ -111,6 +111,7 @@ struct grp_member {
     bool sync_missing; /* has not synced since the join completed */
     int64_t session_deadline_ms;
     struct grp_timer session; /* may fire before the deadline, and is set again then */
+    size_t own_bytes; /* of it and its protocols: what it is charged with but for its assignment */
     size_t charged_bytes;
 };
 
@@ -165,7 +166,9 @@ struct grp_group {
     struct grp_topic *topics;
     size_t committed_count;
     size_t pending_count;
-    struct list ops; /* of grp_op.in_group */
+    struct list ops;      /* of grp_op.in_group */
+    size_t members_bytes; /* of all members, without their assignments */
+    size_t subscribed_bytes;
     bool has_record; /* while loading: a group record was read */
     size_t charged_bytes;
 };
@@ -180,6 +183,7 @@ struct grp_op {
     struct grp_group *group; /* NULL once it was removed */
     struct list in_group;
     struct arena arena; /* of what follows */
+    size_t charged_bytes;
     /* GRP_OP_COMMIT */
     void *token;
     struct grp_pending *pending;
@@ -265,8 +269,11 @@ bool grp_group_subscribed(struct grp_group *group, struct str topic);
 int32_t grp_group_rebalance_timeout_ms(const struct grp_group *group);
 struct str grp_leader_id(const struct grp_group *group); /* null if none */
 
+/* For whom memory is needed: there are two limits. */
+enum grp_need { GRP_NEED_NEW, GRP_NEED_KNOWN };
+
 /* Would `more` bytes exceed the limit? */
-bool grp_memory_full(const struct grp_coord *coord, size_t more);
+bool grp_memory_full(const struct grp_coord *coord, size_t more, enum grp_need need);
 void grp_charge(struct grp_coord *coord, size_t *charged, size_t now);
 size_t grp_protocols_bytes(const struct grp_protocol *protocols, size_t count);
 /* With what the group notes of each name (struct grp_support), as if nobody else had it: what
@@ -378,5 +385,7 @@ struct bytes grp_out_bytes(struct grp_coord *coord, struct bytes b);
 
 /* ---- grp.c ---- */
 
+/* What belongs to the operation is there. */
+void grp_op_charge(struct grp_coord *coord, struct grp_op *op);
 struct grp_op *grp_op_new(struct grp_group *group, enum grp_op_kind kind, uint64_t id);
 void grp_op_free(struct grp_coord *coord, struct grp_op *op);

@@ -192,6 +192,7 @@ static void replace_quietly(struct grp_member *member, const struct grp_op *befo
     op->protocol_count = before->protocol_count;
     op->session_timeout_ms = before->session_timeout_ms;
     op->rebalance_timeout_ms = before->rebalance_timeout_ms;
+    grp_op_charge(group->coord, op);
 }
 
 static void replace_static(struct grp_member *member, const struct grp_event *event,
@@ -400,6 +401,28 @@ static void refuse_for_size(struct grp_group *group, const struct grp_event *eve
                          ERR_GROUP_MAX_SIZE_REACHED);
 }
 
+/* The member that a join is of, or whose place it takes. */
+static const struct grp_member *joining(struct grp_group *group, const struct grp_join *join)
+{
+    const struct grp_member *member = grp_member_find(group, join->member_id);
+    return member != NULL ? member : grp_static_find(group, join->instance_id);
+}
+
+static enum err check_join_memory(struct grp_coord *coord, const struct grp_join *join)
+{
+    struct grp_group *group = grp_group_find(coord, join->group_id);
+    const struct grp_member *member = group != NULL ? joining(group, join) : NULL;
+    size_t need =
+        sizeof(struct grp_member) + grp_protocols_charge(join->protocols, join->protocol_count);
+    if (grp_memory_full(coord, need, member != NULL ? GRP_NEED_KNOWN : GRP_NEED_NEW)) {
+        return ERR_COORDINATOR_NOT_AVAILABLE;
+    }
+    size_t others = group != NULL ? group->members_bytes : 0;
+    others -= member != NULL ? member->own_bytes : 0;
+    size_t max = coord->config.group_bytes_max;
+    return max > 0 && others + need > max ? ERR_GROUP_MAX_SIZE_REACHED : ERR_OK;
+}
+
 static enum err check_join(struct grp_coord *coord, const struct grp_join *join)
 {
     if (join->session_timeout_ms < coord->config.session_timeout_min_ms ||
@@ -409,12 +432,7 @@ static enum err check_join(struct grp_coord *coord, const struct grp_join *join)
     if (join->member_id.size > 0 && grp_group_find(coord, join->group_id) == NULL) {
         return ERR_UNKNOWN_MEMBER_ID;
     }
-    size_t need =
-        sizeof(struct grp_member) + grp_protocols_charge(join->protocols, join->protocol_count);
-    if (grp_memory_full(coord, need)) {
-        return ERR_COORDINATOR_NOT_AVAILABLE;
-    }
-    return ERR_OK;
+    return check_join_memory(coord, join);
 }
 
 void grp_on_join(struct grp_coord *coord, const struct grp_event *event)

@@ -4,6 +4,9 @@
 
 #include "group/grp_internal.h"
 
+/* Of the arena so much is kept for the next step. */
+enum { OUT_KEPT_BYTES = 64 * 1024 };
+
 static void forget(struct grp_out *out)
 {
     out->appends = NULL;
@@ -22,6 +25,10 @@ void grp_out_init(struct grp_out *out)
 
 void grp_out_reset(struct grp_out *out)
 {
+    /* Who has once told of a large group would keep the memory for it; there are many of us. */
+    if (arena_size(&out->arena) > OUT_KEPT_BYTES) {
+        arena_fini(&out->arena);
+    }
     arena_reset(&out->arena);
     forget(out);
 }

@@ -102,7 +102,7 @@ static void sync_completing(struct grp_member *member, const struct grp_event *e
     struct grp_group *group = member->group;
     const struct grp_sync *sync = &event->sync;
     bool leads = member == group->leader;
-    if (leads && grp_memory_full(group->coord, assignments_bytes(sync))) {
+    if (leads && grp_memory_full(group->coord, assignments_bytes(sync), GRP_NEED_KNOWN)) {
         grp_reply_sync_error(group->coord, event->token, ERR_COORDINATOR_NOT_AVAILABLE);
         return;
     }

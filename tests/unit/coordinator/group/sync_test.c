@@ -235,9 +235,9 @@ Test(sync, a_member_that_leaves_while_its_sync_waits_is_answered)
 
 Test(sync, an_assignment_that_does_not_fit_memory_is_refused)
 {
-    /* memory_bytes_max: retriable, nothing stored; a smaller one is taken. */
+    /* Twice memory_bytes_max: retriable, nothing stored; a smaller one is taken. */
     struct trace t = {0};
-    static const uint8_t LARGE[5000];
+    static const uint8_t LARGE[10000];
     grp_config_default(&t.config);
     t.config.retention_check_interval_ms = 0;
     t.config.memory_bytes_max = 5000;
