@@ -135,7 +135,9 @@ struct ctl_event {
         } names; /* TOPICS, DELETIONS */
         struct {
             struct str name;
-            enum err err; /* ERR_OK, ERR_NOT_FOUND, ERR_MALFORMED */
+            /* ERR_OK, ERR_NOT_FOUND, ERR_MALFORMED. ERR_ZK_OTHER: it may not be read at present;
+             * another event follows when it may. */
+            enum err err;
             struct znode_topic topic;
             int32_t version;
             const struct ctl_state_info *states; /* one per partition of `topic`, in its order */

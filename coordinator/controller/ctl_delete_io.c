@@ -181,17 +181,24 @@ static void on_tree(void *arg, const struct zk_result *result, bool repeated)
     (void)repeated;
     if (result->err == ERR_OK) {
         add_path(task, (char *)item->path);
+    } else if (result->err != ERR_NOT_FOUND) {
+        task->err = result->err; /* there is something that we cannot see */
     }
     for (int32_t i = 0; i < result->children_count; i++) {
         list_tree(task,
                   arena_printf(&task->arena, "%s/%.*s", item->path, STR_ARG(result->children[i])));
     }
-    if (--task->waiting == 0) {
-        if (task->paths_count > 0) {
-            qsort(task->paths, (size_t)task->paths_count, sizeof(*task->paths), compare_backwards);
-        }
-        raise_mark(task);
+    if (--task->waiting > 0) {
+        return;
     }
+    if (task->err != ERR_OK) {
+        ctl_task_wrote(task, task->err, 0);
+        return;
+    }
+    if (task->paths_count > 0) {
+        qsort(task->paths, (size_t)task->paths_count, sizeof(*task->paths), compare_backwards);
+    }
+    raise_mark(task);
 }
 
 static void list_tree(struct ctl_task *task, const char *path)

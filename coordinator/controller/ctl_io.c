@@ -25,6 +25,17 @@ void ctl_task_free(struct ctl_task *task)
     mem_free(task);
 }
 
+/* The others do not wait for it. What the event causes may end the reign, and all tasks. */
+static void topic_waits(struct ctl_io *io, struct str name)
+{
+    struct arena arena = {0};
+    struct ctl_event event = {.kind = CTL_EV_TOPIC};
+    event.u.topic.name = arena_str(&arena, name);
+    event.u.topic.err = ERR_ZK_OTHER;
+    io->on_event(io, &event);
+    arena_fini(&arena);
+}
+
 bool ctl_task_failed(struct ctl_task *task, enum err err)
 {
     struct ctl_io *io = task->io;
@@ -45,6 +56,9 @@ bool ctl_task_failed(struct ctl_task *task, enum err err)
     if (!loop_timer_pending(&io->again)) {
         struct loop *loop = io->calls.loop;
         loop_timer_set(loop, &io->again, loop_now_ms(loop) + CTL_IO_AGAIN_MS);
+    }
+    if (task->event.kind == CTL_EV_TOPIC) {
+        topic_waits(io, task->topic);
     }
     return true;
 }

@@ -127,6 +127,12 @@ void ctl_part_touch(struct ctl *ctl, struct ctl_part *part)
     }
 }
 
+void ctl_part_lead_anew(struct ctl *ctl, struct ctl_part *part)
+{
+    part->bump = true;
+    ctl_part_touch(ctl, part);
+}
+
 /* ---- What should be. Each returns whether `next` (from draft()) is to be written. */
 
 static bool eligible_changes(const struct ctl *ctl, const struct ctl_part *part,
@@ -355,6 +361,10 @@ static void part_decide(struct ctl *ctl, struct ctl_part *part)
         bool moved = ctl->outdated; /* broken because another controller writes now */
         ctl_reassign_fail(ctl, part, moved ? ERR_NOT_CONTROLLER : ERR_UNKNOWN_SERVER_ERROR,
                           moved ? NULL : "The partition's state cannot be read.");
+    }
+    if (part->broken) { /* nothing will come of an election: who waits for it does not wait */
+        ctl_want_preferred(ctl, part, false);
+        part->want_unclean = false;
     }
     if (part->busy != CTL_PART_IDLE || part->broken || part->tombstone || part->topic->deleting) {
         return;
@@ -668,12 +678,14 @@ void ctl_state_event(struct ctl *ctl, const struct ctl_event *event)
         tell(ctl, part, part->now.leader, false);
     }
     if (alter != NULL) {
-        bool untouched = part->exists && part->version == version;
-        ctl_alter_done(ctl, alter,
-                       ours        ? ERR_OK
-                       : untouched ? ERR_REQUEST_TIMED_OUT /* let it ask again */
-                                   : ERR_INVALID_UPDATE_VERSION,
-                       part);
+        bool open = part->broken || (part->exists && part->version == version);
+        enum err err = ours   ? ERR_OK
+                       : open ? ERR_REQUEST_TIMED_OUT /* let it ask again */
+                              : ERR_INVALID_UPDATE_VERSION;
+        if (err == ERR_INVALID_UPDATE_VERSION) {
+            ctl_part_lead_anew(ctl, part);
+        }
+        ctl_alter_done(ctl, alter, err, part);
     }
     ctl_part_touch(ctl, part);
 }

@@ -254,9 +254,12 @@ static void alter_one(struct ctl *ctl, struct ctl_alter_item *item, struct ctl_t
                                                            : judge_alter(ctl, part, leader, ask);
     if (err == ERR_AGAIN) {
         start_alter(ctl, part, item, ask);
-    } else {
-        item_done(item, err, part);
+        return;
     }
+    if (err == ERR_INVALID_UPDATE_VERSION) {
+        ctl_part_lead_anew(ctl, part);
+    }
+    item_done(item, err, part);
 }
 
 static enum err check_sender(const struct ctl *ctl, const Barnabas__Control__Request *request)

@@ -404,6 +404,9 @@ void ctl_part_idle(struct ctl_part *part);
 /* Write `next` (taken over); `alter` may be NULL. */
 void ctl_part_write(struct ctl *ctl, struct ctl_part *part, struct ctl_leadership next,
                     struct ctl_alter_item *alter);
+/* Its leader holds on to a state that others have changed since: only another epoch makes it look
+ * at the one that is in force. */
+void ctl_part_lead_anew(struct ctl *ctl, struct ctl_part *part);
 void ctl_want_preferred(struct ctl *ctl, struct ctl_part *part, bool want);
 /* The broker is registered, not leaving, and the replica's directory works. */
 bool ctl_replica_live(const struct ctl *ctl, const struct ctl_part *part, int32_t i);

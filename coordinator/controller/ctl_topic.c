@@ -188,6 +188,15 @@ static void part_gone(struct ctl *ctl, struct ctl_part *part)
     }
 }
 
+/* The end of loading waits for it no longer. */
+static void uncount(struct ctl *ctl, struct ctl_topic *topic)
+{
+    if (topic->counted) {
+        topic->counted = false;
+        ctl->loading_topics--;
+    }
+}
+
 static void topic_gone(struct ctl *ctl, struct ctl_topic *topic)
 {
     struct ctl_part **parts = topic->parts;
@@ -197,10 +206,7 @@ static void topic_gone(struct ctl *ctl, struct ctl_topic *topic)
         HASH_DELETE(hh_id, ctl->topic_ids, topic);
         topic->in_ids = false;
     }
-    if (topic->counted) {
-        ctl->loading_topics--;
-        topic->counted = false;
-    }
+    uncount(ctl, topic);
     ctl_forget_pending(ctl, topic->id_cmd);
     ctl_forget_pending(ctl, topic->delete_cmd);
     ctl_forget_pending(ctl, topic->assign_cmd);
@@ -369,7 +375,13 @@ static void write_id(struct ctl *ctl, struct ctl_topic *topic, const struct ctl_
 void ctl_topic_wrote(struct ctl *ctl, struct ctl_topic *topic, enum err err)
 {
     topic->id_cmd = 0;
-    if (err != ERR_CONTROLLER_MOVED) {
+    if (err == ERR_ZK_OTHER) {
+        /* Not its version, nor our office: it is not to be written, or would be too large. Again
+         * when it has changed. */
+        uncount(ctl, topic);
+        ctl_note(ctl, true, "ZooKeeper does not let us give a topic its id: topic=%.*s",
+                 STR_ARG(topic->name));
+    } else if (err != ERR_CONTROLLER_MOVED) {
         read_topic(ctl, topic); /* whatever came of it */
     }
 }
@@ -466,14 +478,15 @@ void ctl_topic_event(struct ctl *ctl, const struct ctl_event *event)
         topic_vanished(ctl, topic);
         return;
     }
+    if (event->u.topic.err == ERR_ZK_OTHER) { /* it is read again; the others do not wait for it */
+        uncount(ctl, topic);
+        return;
+    }
     if (event->u.topic.err == ERR_OK && uuid_is_zero(node->id)) {
         write_id(ctl, topic, event);
         return;
     }
-    if (topic->counted) {
-        topic->counted = false;
-        ctl->loading_topics--;
-    }
+    uncount(ctl, topic);
     if (event->u.topic.err != ERR_OK) {
         ctl_note(ctl, true, "topic cannot be read: topic=%.*s", STR_ARG(topic->name));
         for (int32_t i = 0; i < topic->parts_count; i++) {

@@ -211,6 +211,30 @@ Test(ctl_create, topic_without_id_gets_one)
     bench_fini(&b);
 }
 
+/* ZooKeeper does not take it with one: it was tried again as fast as ZooKeeper answered, and a new
+ * controller never came to the end of loading. The topic is left alone until somebody changes it.
+ */
+Test(ctl_create, a_topic_that_cannot_get_an_id_holds_nobody_up)
+{
+    struct bench b;
+    const char *names[] = {"t"};
+    struct ctl_event event = {.kind = CTL_EV_TOPIC};
+    event.u.topic.name = STR("t");
+    bench_init(&b);
+    elect(&b, 1);
+    brokers_alive(&b, three, NULL, 1);
+    topics_are(&b, names, 1);
+    marks_are(&b, NULL, 0);
+    step(&b, (struct ctl_event){.kind = CTL_EV_PREFERRED});
+    step(&b, event);
+    wrote(&b, id_of(&b, CTL_WRITE_TOPIC, 0), ERR_ZK_OTHER, -1);
+    cr_assert_null(strstr((char *)b.text.data, "READ_TOPIC t"), "%s", (char *)b.text.data);
+    cr_assert(ctl_active(b.ctl));
+    step(&b, event); /* it has changed */
+    expect(&b, "WRITE_TOPIC t\n");
+    bench_fini(&b);
+}
+
 /* A write whose result is unknown is followed by reading: what is there counts, whoever wrote it.
  */
 Test(ctl_write, unknown_result_is_read_again)
@@ -474,6 +498,30 @@ Test(ctl_elect, preferred_election_node)
     bench_fini(&b);
 }
 
+/* A partition whose state could not be read wanted its preferred leader for ever, and as long as
+ * one wants it the node stays, and no other order is taken. */
+Test(ctl_elect, the_node_goes_although_a_state_cannot_be_read)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){2, 5, 7, {1, 2}});
+    struct znode_tp tp = {STR("t"), 0, {0}};
+    struct ctl_event event = {.kind = CTL_EV_PREFERRED};
+    event.u.preferred.exists = true;
+    event.u.preferred.tps = (struct znode_tps){&tp, 1};
+    step(&b, event);
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_ZK_BAD_VERSION, 0);
+    struct ctl_event state = {.kind = CTL_EV_STATE};
+    state.u.state.topic = STR("t");
+    state.u.state.info = (struct ctl_state_info){.err = ERR_MALFORMED};
+    step(&b, state);
+    cr_assert_not_null(strstr((char *)b.text.data, "DELETE_PREFERRED\n"), "%s",
+                       (char *)b.text.data);
+    step(&b, event); /* and once more */
+    expect(&b, "DELETE_PREFERRED\n");
+    bench_fini(&b);
+}
+
 /* A leader's ISR request is written under the same leader epoch, and told as metadata only. */
 Test(ctl_alter, isr_request_is_written_and_answered)
 {
@@ -490,6 +538,39 @@ Test(ctl_alter, isr_request_is_written_and_answered)
     bench_fini(&b);
 }
 
+/* Somebody changed the state by hand, under the same leader epoch. Its leader, which believes what
+ * it was told in that epoch, could never change its ISR again: it waits for the next epoch, and
+ * nobody had a reason to begin one. */
+Test(ctl_alter, a_leader_of_a_state_that_others_changed_gets_an_epoch_of_its_own)
+{
+    for (int unknown = 0; unknown < 2; unknown++) {
+        struct bench b;
+        bench_init(&b);
+        lead_one(&b, (struct state_spec){1, 5, unknown != 0 ? 7 : 9, {1, 2}});
+        ask_isr(&b, 5, 7, (const int[]){1}, 1);
+        if (unknown != 0) { /* we find out only when we write */
+            struct ctl_event event = {.kind = CTL_EV_STATE};
+            event.u.state.topic = STR("t");
+            event.u.state.info = (struct ctl_state_info){.version = 9};
+            event.u.state.info.state = (struct znode_state){
+                .leader = 1, .leader_epoch = 5, .controller_epoch = 1, .isr = {three, 2}};
+            wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_ZK_BAD_VERSION, 0);
+            step(&b, event);
+        }
+        cr_assert_not_null(
+            strstr((char *)b.text.data, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=95\n"), "%s",
+            (char *)b.text.data); /* INVALID_UPDATE_VERSION */
+        cr_assert_not_null(
+            strstr((char *)b.text.data, "WRITE_STATE t-0 leader=1 epoch=6 isr=[1,2] v=9\n"), "%s",
+            (char *)b.text.data);
+        wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_OK, 10);
+        settle(&b);
+        ask_isr(&b, 6, 10, (const int[]){1}, 1);
+        expect(&b, "WRITE_STATE t-0 leader=1 epoch=6 isr=[1] v=10\n");
+        bench_fini(&b);
+    }
+}
+
 /* Stale, early, senseless and impossible requests get Kafka's errors, and nothing is written. */
 Test(ctl_alter, bad_requests_are_told_apart)
 {
@@ -500,8 +581,6 @@ Test(ctl_alter, bad_requests_are_told_apart)
     expect(&b, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=74\n"); /* FENCED_LEADER_EPOCH */
     ask_isr(&b, 6, 7, (const int[]){1, 2}, 2);
     expect(&b, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=41\n"); /* NOT_CONTROLLER */
-    ask_isr(&b, 5, 6, (const int[]){1, 2}, 2);
-    expect(&b, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=95\n"); /* INVALID_UPDATE_VERSION */
     ask_isr(&b, 5, 6, (const int[]){1}, 1);
     expect(&b, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=0,isr=[1],v=7\n"); /* so already */
     ask_isr(&b, 5, 7, (const int[]){1, 9}, 2);
@@ -616,6 +695,7 @@ Test(ctl_alter, a_leader_asks_again_while_its_state_cannot_be_read)
     event.u.state.topic = STR("t");
     event.u.state.info = (struct ctl_state_info){.err = ERR_MALFORMED};
     step(&b, event);
+    cr_assert_not_null(strstr((char *)b.text.data, "t-0:error=7\n"), "%s", (char *)b.text.data);
     ask_isr(&b, 5, 7, (const int[]){1, 2}, 2);
     expect(&b, "REPLY id=9 ALTER_PARTITION error=0 t-0:error=7\n"); /* REQUEST_TIMED_OUT */
     bench_fini(&b);

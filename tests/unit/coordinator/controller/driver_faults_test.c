@@ -168,3 +168,59 @@ Test(ctl_driver, keeps_the_failure_of_a_log_directory_that_it_may_not_read)
     cr_assert_str_eq(node_text(&c.w, path), "(none)");
     cluster_fini(&c);
 }
+
+/* A topic that a new controller may not read held up all others: it never came to the end of
+ * loading, and no partition got another leader. */
+Test(ctl_driver, one_topic_that_it_may_not_read_does_not_keep_it_from_reigning)
+{
+    static const char *const paths[] = {
+        "/brokers/topics/t0",
+        "/brokers/topics/t0/partitions/1/state",
+    };
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        struct cluster c;
+        cluster_init(&c, 2, 1);
+        create_topic(&c, "t0");
+        create_topic(&c, "t1");
+        cluster_join(&c);
+        zk_mem_forbid(c.w.mem, paths[i]);
+        bounce(active(&c)); /* another one reigns, and sees a broker die and return */
+        pass(&c.w, QUIET_MS);
+        rejoin_expired(&c);
+        pass(&c.w, QUIET_MS);
+        cr_assert_not_null(active(&c), "%s", paths[i]);
+        create_topic(&c, "t2");
+        pass(&c.w, QUIET_MS);
+        expect_led(&c, "t1");
+        expect_led(&c, "t2");
+        zk_mem_forbid(c.w.mem, NULL);
+        pass(&c.w, CTL_IO_AGAIN_MS + QUIET_MS);
+        expect_led(&c, "t0");
+        cluster_fini(&c);
+    }
+}
+
+/* Of a topic that it may not look at it took away the configuration and the mark, and believed that
+ * it was gone: it came back as a topic without files. */
+Test(ctl_driver, a_topic_that_it_may_not_look_at_stays_marked_for_deletion)
+{
+    static const char *const paths[] = {
+        "/brokers/topics/t0",
+        "/brokers/topics/t0/partitions/1",
+    };
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        struct cluster c;
+        cluster_init(&c, 1, 1);
+        create_topic(&c, "t0");
+        cluster_join(&c);
+        zk_mem_forbid(c.w.mem, paths[i]);
+        delete_topic(&c, "t0");
+        pass(&c.w, QUIET_MS);
+        cr_assert(node_exists(&c, PATH_DELETE_TOPICS, "t0"), "%s", paths[i]);
+        cr_assert(node_exists(&c, PATH_TOPICS, "t0"), "%s", paths[i]);
+        zk_mem_forbid(c.w.mem, NULL);
+        pass(&c.w, QUIET_MS);
+        expect_gone(&c, "t0");
+        cluster_fini(&c);
+    }
+}
