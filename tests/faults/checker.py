@@ -15,6 +15,7 @@ neighbours, of which the first has this number and this offset.
     ("commit", us, us, partition, offset)                       asked, answered: a commit of the group was acknowledged
     ("committed", us, us, partition, offset)                    asked, answered: the group's offset
     ("garbled", us, partition, offset)                          a record that no writer made
+    ("refused", us, partition, offset)                          a reader was told that there is no such offset
     ("error", us, text)                                         a client could not go on as it should
 
 Only the final reading and the offsets are kept, the rest streams by: memory is that of the runs, not of the records.
@@ -36,6 +37,13 @@ class Problems:
         self.counts[kind] += count
         if len(self.examples[kind]) < EXAMPLES:
             self.examples[kind].append(text)
+
+    def take(self, others):
+        """All of other Problems."""
+        for kind, count in others.counts.items():
+            for text in others.examples[kind]:
+                self.add(kind, text, 0)
+            self.counts[kind] += count
 
     def __bool__(self):
         return bool(self.counts)
@@ -213,8 +221,8 @@ def check(history, deleted_us=None, born_us=None, producer_of=None):
             began[event[2]] = event[1]
         elif event[0] in ("end", "commit", "committed"):
             offsets["end" if event[0] == "end" else "committed"].append(event)
-        elif event[0] == "garbled":
-            problems.add("garbled", f"at {event[2]}@{event[3]}")
+        elif event[0] in ("garbled", "refused"):
+            problems.add(event[0], f"at {event[2]}@{event[3]}")
     final.sort()
     _check_order(final, sent, problems, producer_of)
     for event in history():
@@ -244,9 +252,9 @@ def given_up(history):
             [event[2] for event in history() if event[0] == "error"])
 
 
-def silent(history, partitions, since_us):
-    """Those of so many partitions of which nothing was acknowledged since then."""
-    heard = {event[3] for event in history() if event[0] == "ack" and event[2] >= since_us}
+def silent(history, partitions, since_us, kind="ack"):
+    """Those of so many partitions of which nothing of this kind was heard since then."""
+    heard = {event[3] for event in history() if event[0] == kind and event[2] >= since_us}
     return [partition for partition in range(partitions) if partition not in heard]
 
 

@@ -53,7 +53,9 @@ def disk_full_really(scene):
 def disk_slow(scene):
     """every write and sync of a leader takes 5 to 100 ms longer, for a while"""
     _, shim = _leader_of_something(scene)
+    written = shim.writes
     shim.slow_us = scene.random.randrange(5000, 100000)
+    scene.cluster.wait(lambda: shim.writes > written + 1, "a slow write that ends")
     scene.pause(1.0, 2 * scene.session_s)
     shim.well_again()
 
@@ -63,6 +65,7 @@ def disk_hangs_briefly(scene):
     """writes and syncs of a leader hang for up to a session timeout, and go on"""
     _, shim = _leader_of_something(scene)
     shim.hang = Shim.WRITES | Shim.SYNCS
+    scene.cluster.wait(lambda: shim.hanging > 0, "a call that hangs")
     scene.pause(0.1, scene.session_s)
     shim.well_again()
 

@@ -20,7 +20,7 @@ class Client:
     """One client. role: writer, probe, reader, group, ends, final; the name tells it from others of its role."""
 
     def __init__(self, folder, name, role, cluster, *arguments):
-        self.name = name
+        self.name, self.role = name, role
         self.path = os.path.join(folder, f"{name}.history")
         self.errors = os.path.join(folder, f"{name}.errors")
         os.makedirs(folder, exist_ok=True)
@@ -32,10 +32,10 @@ class Client:
         self.process.stdin.write(line.encode() + b"\n")
         self.process.stdin.flush()
 
-    def has_told(self, *kinds):
-        """Whether it has written down an event of one of these kinds."""
+    def has_told(self, kind):
+        """Whether it has written down an event of this kind."""
         with open(self.path, encoding="utf-8") as file:
-            return any(line.split(" ", 1)[0] in kinds for line in file)
+            return any(line.split(" ", 1)[0] == kind for line in file)
 
     def ask_to_stop(self):
         if not self.process.stdin.closed:

@@ -102,6 +102,7 @@ def main(arguments):
         if reason:
             skipped[name] = reason
             print(f"{name:30} skipped: {reason}", flush=True)
+            save(options.json, options, rows, failures, skipped)
             continue
         begun = time.monotonic()
         try:

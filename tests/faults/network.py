@@ -2,14 +2,15 @@
 
     network = Network(cluster)              # before it is started: gives each process its address
     network.cut(1, 2)                       # what broker 1 sends does not arrive at broker 2
-    network.cut_both(1, "zookeeper-2")
     network.heal()
+    network.lost()                          # packets that did not arrive, in all
 
 This process must be inside a namespace of its own already (enter(), which begins the program again), root inside it:
 there are a bridge, a pair of devices for each process, and in the bridge one set of nftables with the pairs of
 addresses whose packets are dropped. Nothing has a name outside of it, and nothing has to be removed: when the last
 process inside is gone, also by kill -9, the kernel removes it all.
 """
+import json
 import os
 import shutil
 import subprocess
@@ -19,9 +20,10 @@ HUB, PREFIX = "10.77.0.1", "10.77.0."
 INSIDE = "BARNABAS_FAULTS_INSIDE"
 RULES = """table bridge faults {
   set cut { type ipv4_addr . ipv4_addr; }
-  chain forward { type filter hook forward priority 0; ip saddr . ip daddr @cut drop; }
-  chain input { type filter hook input priority 0; ip saddr . ip daddr @cut drop; }
-  chain output { type filter hook output priority 0; ip saddr . ip daddr @cut drop; }
+  counter lost { }
+  chain forward { type filter hook forward priority 0; ip saddr . ip daddr @cut counter name lost drop; }
+  chain input { type filter hook input priority 0; ip saddr . ip daddr @cut counter name lost drop; }
+  chain output { type filter hook output priority 0; ip saddr . ip daddr @cut counter name lost drop; }
 }
 """
 
@@ -30,6 +32,7 @@ def run(*command, given=None):
     done = subprocess.run(command, input=given, text=True, capture_output=True, check=False)
     if done.returncode != 0:
         raise OSError(f"{' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout
 
 
 def missing_privileges():
@@ -112,12 +115,13 @@ class Network:
         run("nft", "add", "element", "bridge", "faults", "cut",
             f"{{ {self._address(sender)} . {self._address(receiver)} }}")
 
-    def cut_both(self, one, other):
-        self.cut(one, other)
-        self.cut(other, one)
-
     def heal(self):
         run("nft", "flush", "set", "bridge", "faults", "cut")
+
+    def lost(self):
+        """How many packets the cuts have dropped since the network was made."""
+        table = json.loads(run("nft", "--json", "list", "counter", "bridge", "faults", "lost"))
+        return next(one["counter"]["packets"] for one in table["nftables"] if "counter" in one)
 
     def close(self):
         """After the cluster is down: for the next one in the same place. The devices one by one: those of a namespace

@@ -32,7 +32,7 @@ TOPIC, PARTITIONS, SESSION_S = "faults", 4, 3.0
 TICK_MS = 250  # ZooKeeper ends sessions at whole ticks: up to so much later than they are over
 BLOCK = 1 << 20
 LONG_S, LONG_LINES = 0.5, 5  # what is told of gaps: those that are so much longer than a session, and how many lines
-SILENT_S = 5.0  # a producer that was given up just before the end, and the next one's beginning, fit into it
+WORK = {"writer": "ack", "probe": "ack", "reader": "read", "group": "commit", "ends": "end"}  # what each role tells
 PROBE_RATE, PROBE_FIRST = 20, 500000  # records a second to each partition; the number of the first one's producer
 CONFIG = {
     "min.insync.replicas": "2", "default.replication.factor": "3", "offsets.topic.replication.factor": "3",
@@ -52,7 +52,11 @@ class Failed(Exception):
 
 def blocks(broker, partition):
     """A replica's log, block by block."""
-    for path in sorted(glob.glob(os.path.join(broker.folder, "data", f"{TOPIC}-{partition}", "*.log"))):
+    folder = os.path.join(broker.folder, "data", f"{TOPIC}-{partition}")
+    paths = sorted(glob.glob(os.path.join(folder, "*.log")))
+    if not paths:
+        raise Failed(f"{broker.name} has no log in {folder}")
+    for path in paths:
         with open(path, "rb") as file:
             yield from iter(lambda: file.read(BLOCK), b"")  # pylint: disable=cell-var-from-loop
 
@@ -109,7 +113,6 @@ class Run:
         self.seed = seed
         self.clients = []
         self.injections = []  # (begin, end)
-        self.healed_s = None  # when everything was in sync in the end
         self.problems = checker.Problems()
         self.replicas = []  # partitions as Metadata told them in the end
 
@@ -163,7 +166,30 @@ class Run:
 
     def _at_work(self):
         """Whether every client has begun with what it is for."""
-        return all(any(c.has_told(kind) for c in self.clients) for kind in ("ack", "read", "end", "commit"))
+        return all(client.has_told(WORK[client.role]) for client in self.clients)
+
+    def _idle(self, since_s):
+        """Of which partitions a role has told nothing since then: texts."""
+        found = []
+        for role, kind in WORK.items():
+            events = history.read([client.path for client in self.clients if client.role == role])
+            found += [f"{role}: no {kind} of partition {partition}"
+                      for partition in checker.silent(events, PARTITIONS, since_s * 1e6, kind)]
+        return found
+
+    def _wait_for_peace(self):
+        """Everything is in sync, and then every client goes on in every partition."""
+        self.cluster.wait(self.scene.healed, "everything in sync in the end")
+        healed_s, idle = time.monotonic(), []
+
+        def all_go_on():
+            idle[:] = self._idle(healed_s)
+            return not idle
+
+        try:
+            self.cluster.wait(all_go_on, "clients that all go on")
+        except clusters.ClusterError as problem:
+            raise Failed(f"everything is in sync, but {'; '.join(idle)}\n{problem}") from None
 
     def _inject(self):
         end = time.monotonic() + self.seconds
@@ -182,8 +208,7 @@ class Run:
         try:
             self.cluster.wait(self._at_work, "clients at work")
             self._inject()
-            self.cluster.wait(self.scene.healed, "everything in sync in the end")
-            self.healed_s = time.monotonic()
+            self._wait_for_peace()
         except BaseException:
             for client in self.clients + self.scene.clients:
                 client.kill()
@@ -193,9 +218,7 @@ class Run:
         wait_for_same_replicas(self.cluster)
         self.replicas = self.scene.partitions()
         for check in self.scene.extra_checks:
-            found = check()
-            for kind, count in found.counts.items():
-                self.problems.add(kind, "; ".join(found.examples[kind]), count)
+            self.problems.take(check())
 
     def go(self):
         """Raises Failed when the run cannot come to its end."""
@@ -211,8 +234,6 @@ class Run:
         finally:
             self.cluster.close()
             self._take_down(failed)
-        for report in self.cluster.reports():
-            self.problems.add("report", report)
         return self
 
     def events(self):
@@ -228,13 +249,11 @@ class Run:
         return None
 
     def _check(self):
-        found = checker.check(self.events(), producer_of=self._producer_of)
-        for kind, count in found.counts.items():
-            for text in found.examples[kind]:
-                self.problems.add(kind, text, 0)
-            self.problems.counts[kind] += count
-        for partition in checker.silent(self.events(), PARTITIONS, (self.healed_s - SILENT_S) * 1e6):
-            self.problems.add("silent", f"partition {partition}: nothing is acknowledged any more")
+        self.problems.take(checker.check(self.events(), producer_of=self._producer_of))
+        if self.scene.network and self.scene.network.lost() == 0:
+            self.problems.add("no fault", "not one packet was lost")
+        for report in self.cluster.reports():
+            self.problems.add("report", report)
         count, said = checker.given_up(self.events())
         if self.fault.gentle and count > 0:
             self.problems.add("not retriable", "; ".join(said) or "records", count)

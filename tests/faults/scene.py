@@ -22,8 +22,8 @@ Fault = collections.namedtuple("Fault", "name function about parts brokers confi
 
 def fault(*parts, brokers=3, config=None, patient=False, gentle=False):
     """config: keys for every broker, beside those of every run. patient: the next one always waits until this one has
-    healed: it costs a replica what it had, and three of them in a row would leave nothing that could be kept. gentle: no client is
-    to see an error that trying again does not mend."""
+    healed: it costs a replica what it had, and three of them in a row would leave nothing that could be kept. gentle:
+    no client is to see an error that trying again does not mend."""
     def mark(function):
         name = function.__name__.replace("_", "-")
         FAULTS[name] = Fault(name, function, function.__doc__, parts, brokers, config or {}, patient,

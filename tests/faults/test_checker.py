@@ -55,6 +55,7 @@ def test_what_was_not_acknowledged_may_be_missing():
     ("changed", 2, [*GOOD, ("read", 50, 51, 0, 4, 1, 5, 2)]),
     ("changed", 2, [*GOOD, ("read", 50, 51, 0, 4, 2, 4, 2)]),
     ("garbled", 1, [*GOOD, ("garbled", 50, 0, 3)]),
+    ("refused", 1, [*GOOD, ("refused", 50, 0, 3)]),
     ("end went back", 1, [*GOOD, ("end", 30, 31, 0, 29)]),
     ("committed offset went back", 1, [*GOOD, ("committed", 50, 51, 0, 8)]),
     ("committed offset went back", 1, [*GOOD, ("committed", 50, 51, 0, -1)]),
@@ -104,6 +105,12 @@ def test_partitions_that_take_nothing_any_more_are_found():
     history = [*GOOD, ("ack", 5, 40, 2, 0, 1, 0, 10)]
     assert checker.silent(lambda: iter(history), 3, 15) == [1]
     assert checker.silent(lambda: iter(history), 3, 30) == [0, 1]
+
+
+def test_a_reader_that_hears_nothing_any_more_is_found():
+    """One whose broker had stopped to answer it was not missed, as long as the writer was heard."""
+    assert checker.silent(lambda: iter(GOOD), 1, 15, "read") == []
+    assert checker.silent(lambda: iter(GOOD), 1, 16, "read") == [0]
 
 
 def test_examples_are_few_and_counts_are_whole():

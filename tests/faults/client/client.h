@@ -28,6 +28,7 @@
  *   - commit US US PARTITION OFFSET: asked, answered: the offset is committed.
  *   - committed US US PARTITION OFFSET: asked, answered: the group's offset.
  *   - garbled US PARTITION OFFSET: a record that no writer made.
+ *   - refused US PARTITION OFFSET: a reader was told that there is no such offset.
  *   - error US TEXT: an error that the client does not get over by itself.
  */
 #ifndef FAULTS_CLIENT_H

@@ -9,13 +9,6 @@
 #define GROUP           "faults-group"
 #define COMMIT_EVERY_US 100000
 
-/* An offset out of range is never right here: nothing is deleted, and what was read stays. */
-static bool is_trouble(const rd_kafka_message_t *message)
-{
-    return message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
-           message->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
-}
-
 static int consume(rd_kafka_t *kafka, rd_kafka_message_t **messages)
 {
     rd_kafka_queue_t *queue = rd_kafka_queue_get_consumer(kafka);
@@ -35,11 +28,14 @@ static rd_kafka_t *follow(const struct options *options, const char *group,
     return kafka;
 }
 
-static void tell_trouble(const rd_kafka_message_t *message)
+/* An offset out of range is never right here: nothing is deleted, and what was read stays. */
+static void tell_refusal(const rd_kafka_message_t *message)
 {
-    printf("error %" PRId64 " partition %" PRId32 " at %" PRId64 ": %s: %s\n", now_us(),
-           message->partition, message->offset, rd_kafka_err2name(message->err),
-           rd_kafka_message_errstr(message));
+    if (message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
+        message->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) {
+        printf("refused %" PRId64 " %" PRId32 " %" PRId64 "\n", now_us(), message->partition,
+               message->offset);
+    }
 }
 
 void reader_main(const struct options *options)
@@ -53,8 +49,8 @@ void reader_main(const struct options *options)
         for (int i = 0; i < count; i++) {
             if (messages[i]->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
                 take_down(RUN_READ, messages[i]);
-            } else if (is_trouble(messages[i])) {
-                tell_trouble(messages[i]);
+            } else {
+                tell_refusal(messages[i]);
             }
             rd_kafka_message_destroy(messages[i]);
         }
@@ -84,8 +80,8 @@ void final_main(const struct options *options)
                        !ended[messages[i]->partition]) {
                 ended[messages[i]->partition] = true;
                 ended_count++;
-            } else if (is_trouble(messages[i])) {
-                tell_trouble(messages[i]);
+            } else {
+                tell_refusal(messages[i]);
             }
             rd_kafka_message_destroy(messages[i]);
         }
