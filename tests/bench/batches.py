@@ -12,7 +12,7 @@ DEPTH = 5
 MIB_GOAL, KIB_GOAL = "floor <= 1.25; kafka <= 0.333", "floor <= 1.5; kafka <= 0.333"
 
 
-class Batches:
+class Batches(cells.Workload):
     """Everything is read back after each cell, outside of its figures."""
 
     name = "p1"
@@ -20,10 +20,7 @@ class Batches:
     peers = {"barnabas": Brokers, "kafka": Kafka, "floor": Floor}
     cells = [cells.Cell("1m-1", MIB, 1, MIB_GOAL), cells.Cell("1m-16", MIB, 16, MIB_GOAL),
              cells.Cell("64k-1", 64 * KIB, 1, KIB_GOAL), cells.Cell("64k-16", 64 * KIB, 16, KIB_GOAL)]
-    figures = [figure for cell in cells for figure in cell.figures()] + REST[:2]
-
-    def __init__(self, options):
-        self.options = options
+    of_run = REST[:2]
 
     def describe(self):
         return (f"{self.options.mb} MB of each cell, one connection with {DEPTH} requests under way, records of 1000 B, "
@@ -33,7 +30,7 @@ class Batches:
         return self.peers[name](self.options, folder)
 
     def run(self, peer):
-        return cells.together({cell.name: self.measure(peer, cell) for cell in self.cells})
+        return cells.together({cell.name: self.measure(peer, cell) for cell in self.wanted})
 
     def measure(self, peer, cell):
         options = self.options

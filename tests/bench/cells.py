@@ -1,4 +1,4 @@
-"""Workloads of several cells: a run goes through all of them, and each has figures of its own."""
+"""Workloads of several cells: a run goes through those that --cells names, and each has figures of its own."""
 from figures import generator_per_gb
 from report import Figure
 
@@ -33,22 +33,32 @@ class Cell:
         return {"records": records, "record_bytes": record_bytes, "requests": requests, "partitions": self.partitions}
 
 
-def chosen(workload, all_cells, names):
-    """Those of these names (with commas; None: all)."""
-    wanted = [cell for cell in all_cells if names is None or cell.name in names.split(",")]
-    if not wanted:
-        raise SystemExit(f"{workload} has the cells {', '.join(cell.name for cell in all_cells)}")
-    return wanted
+class Workload:
+    """A subclass has a `name`, `cells`, and maybe figures of a whole run."""
+
+    of_run = ()
+
+    def __init__(self, options):
+        self.options = options
+        names = options.cells.split(",") if options.cells else [cell.name for cell in self.cells]
+        self.wanted = [cell for cell in self.cells if cell.name in names]
+        if not self.wanted:
+            raise SystemExit(f"{self.name} has the cells {', '.join(cell.name for cell in self.cells)}")
+        self.figures = [figure for cell in self.wanted for figure in cell.figures()] + list(self.of_run)
 
 
-def together(reports):
-    """One report of those of all cells: {cell's name: report}."""
-    return {"cells": reports, **{key: fold(one[key] for one in reports.values() if key in one)
-                                 for key, fold in TOGETHER.items() if any(key in one for one in reports.values())}}
+def together(reports, sums=()):
+    """One report of those of all cells: {cell's name: report}. sums: what else of them is added up."""
+    found = {"cells": reports}
+    for key, fold in {**TOGETHER, **dict.fromkeys(sums, sum)}.items():
+        values = [one[key] for one in reports.values() if key in one]
+        if values:
+            found[key] = fold(values)
+    return found
 
 
-def compare(who, made, read):
-    """What is read must be what was produced, once."""
+def compare(who, made, read, times=1):
+    """What is read must be what was produced, so many times, and nothing else."""
     for key in CHECKED:
-        if read[key] != made[key]:
-            raise SystemExit(f"bench: {who}: {key} read is {read[key]}, produced {made[key]}")
+        if read[key] != made[key] * times % 2**64:
+            raise SystemExit(f"bench: {who}: {key} read is {read[key]}, produced {made[key]} x {times}")

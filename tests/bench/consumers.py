@@ -4,6 +4,7 @@ import os
 import subprocess
 import time
 
+import cells
 import load_runner
 import machine
 import usage
@@ -147,17 +148,18 @@ class Cold(Reading):
         drop_cached(files)
         producer = subprocess.Popen(load_runner.command(o, "latency", producer), stdout=subprocess.PIPE,
                                     stderr=subprocess.PIPE, text=True, preexec_fn=machine.end_with_parent)
-        window, begin = usage.Window(peer, also=[producer.pid]), time.monotonic()
-        total = {"bytes": 0, "seconds": 0.0, "records": 0, "requests": 0}
-        while time.monotonic() - begin < o.seconds:
-            read = load_runner.load(o, "consume", peer.name, port=peer.port, topic=topic, fetch_bytes=o.fetch_bytes)
-            if any(read[key] != made[key] for key in ("records", "bytes", "checksum")):
-                producer.kill()
-                raise SystemExit(f"bench: {peer.name}: read {read}, produced {made}")
-            total = {key: value + read[key] for key, value in total.items()}
-            drop_cached(files)
-        window.finish(total)
-        out, err = producer.communicate(timeout=load_runner.LOAD_TIMEOUT_S)
+        begin, total = time.monotonic(), {"bytes": 0, "seconds": 0.0, "records": 0, "requests": 0}
+        try:
+            with usage.Window(peer, also=[producer.pid]) as window:
+                while time.monotonic() - begin < o.seconds:
+                    read = load_runner.load(o, "consume", peer.name, port=peer.port, topic=topic, fetch_bytes=o.fetch_bytes)
+                    cells.compare(peer.name, made, read)
+                    total = {key: value + read[key] for key, value in total.items()}
+                    drop_cached(files)
+                window.finish(total)
+            out, err = producer.communicate(timeout=load_runner.LOAD_TIMEOUT_S)
+        finally:
+            producer.kill()
         if producer.returncode != 0:
             raise SystemExit(f"bench: {peer.name}: latency failed\n{err}")
         beside = json.loads(out)
@@ -240,10 +242,10 @@ class Crowd(Reading):
         self.next_line(process, "open")
         opened, idle = sum(map(anonymous_kb, peer.pids)), self.idle(peer)
         open_mb = sum(map(machine.resident_mb, peer.pids))
-        window = usage.Window(peer, also=[process.pid])
-        self.go_on(process)
-        report = json.loads(self.next_line(process))
-        window.finish(report)
+        with usage.Window(peer, also=[process.pid]) as window:
+            self.go_on(process)
+            report = json.loads(self.next_line(process))
+            window.finish(report)
         return {**report, "kb_each": (opened - alone["kb"]) / self.options.connections, "open_mb": open_mb,
                 "alone_wakes": alone["wakes"], "idle_wakes": idle["wakes"], "idle_cpu_ms": idle["cpu_ms"],
                 "generator_bound": report["generator_core"] > load_runner.GENERATOR_BOUND}

@@ -82,18 +82,13 @@ class Cell(neutral.Cell):
                 yield one
 
 
-class CopiesOfClient(Copies):
+class CopiesOfClient(cells.Workload, Copies):
     name = "copies-client"
     text = "the same through librdkafka with its defaults: 100-byte and 1 KB records, none, lz4 and zstd"
     peers = {**Copies.peers, "kafka-three": KafkaThree, "kafka-one": Kafka}
     warms, warm_run = True, False
     cells = [Cell(100, "none"), Cell(100, "lz4"), Cell(100, "zstd"), Cell(1000, "none"), Cell(1000, "lz4")]
     share = 0.3  # of --mb, for each cell
-
-    def __init__(self, options):
-        super().__init__(options)
-        self.wanted = cells.chosen(self.name, self.cells, options.cells)
-        self.figures = [figure for cell in self.wanted for figure in cell.figures()]
 
     def describe(self):
         return (f"{self.options.mb * self.share:g} MB of values in each cell, {neutral.PARTITIONS} partitions, librdkafka's"

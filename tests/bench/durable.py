@@ -38,18 +38,14 @@ class Cell(cells.Cell):
         yield from (figure for figure in super().figures() if not figure.key.endswith("-mb_s"))
 
 
-class Flush:
+class Flush(cells.Workload):
     """Everything is read back after each cell, outside of its figures."""
 
     name = "d1"
     text = "D1: flush mode on and off, 64 KiB batches, 1, 16 and 256 partitions, and the least group commit there can be"
     peers = {"flushed": Brokers, "unflushed": Brokers, "floor": Floor, "kafka": Kafka}
     cells = [Cell(1), Cell(16, "unflushed >= 0.6; floor >= 0.9"), Cell(256)]
-
-    def __init__(self, options):
-        self.options = options
-        self.wanted = cells.chosen(self.name, self.cells, options.cells)
-        self.figures = [figure for cell in self.wanted for figure in cell.figures()] + REST[:2]
+    of_run = REST[:2]
 
     def describe(self):
         return (f"{self.options.mb} MB of each cell, {CONNECTIONS} connections with {DEPTH} requests under way, records of "
@@ -69,16 +65,13 @@ class Flush:
         machine.prewarm(options.mb * 1.3 + 500)
         topic = peer.new_topic(cell.partitions, 1, FLUSH if peer.name != "unflushed" else None)
         machine.sync_disk(peer.place)  # what earlier runs left, their files' deletion too, is not part of this one
-        window = usage.Window(peer)
-        try:
+        with usage.Window(peer) as window:
             made = load_runner.load(options, "produce", peer.name, port=peer.port, topic=topic, connections=CONNECTIONS,
                                     depth=DEPTH, acks=1, **cell.load(options))
             begin = time.monotonic()
             machine.sync_disk(peer.place)
             made["rest_s"] = time.monotonic() - begin
             window.finish(made)
-        finally:
-            window.close()
         read = load_runner.load(options, "consume", peer.name, port=peer.port, topic=topic, partitions=cell.partitions)
         cells.compare(peer.name, made, read)
         peer.drop_topic(topic)

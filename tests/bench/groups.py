@@ -41,13 +41,10 @@ class Members:
 
     def step(self, what):
         """Go on until this is told; what the peer used meanwhile."""
-        window = usage.Window(self.peer, [self.process.pid])
-        try:
+        with usage.Window(self.peer, [self.process.pid]) as window:
             self.go_on()
             self.expect(what)
             return window.finish({})
-        finally:
-            window.close()
 
     def go_on(self):
         self.process.stdin.write("\n")

@@ -86,17 +86,18 @@ class Tools:
     def run(self, peer):
         prewarm(self.count * self.record_bytes / machine.MB * 1.3 + 500)
         topic = peer.new_topic(PARTITIONS)
-        window = usage.Window(peer)
-        sent = parse_sent(run_tool("ProducerPerformance", "--topic", topic, "--num-records", self.count, "--record-size",
-                                   self.record_bytes, "--throughput", -1, "--producer-props",
-                                   f"bootstrap.servers={peer.broker.address}"), self.count)
-        report = window.finish({"sent": sent, "records": self.count, "bytes": self.count * self.record_bytes})
-        if end_offsets(peer, topic) != self.count:
-            raise SystemExit(f"bench: {peer.name}: {end_offsets(peer, topic)} records are there, {self.count} were sent")
-        reading = usage.Window(peer)
-        read = run_tool("ConsumerPerformance", "--bootstrap-server", peer.broker.address, "--topic", topic, "--messages",
-                        self.count, "--timeout", 60000)
+        with usage.Window(peer) as window:
+            sent = parse_sent(run_tool("ProducerPerformance", "--topic", topic, "--num-records", self.count,
+                                       "--record-size", self.record_bytes, "--throughput", -1, "--producer-props",
+                                       f"bootstrap.servers={peer.broker.address}"), self.count)
+            report = window.finish({"sent": sent, "records": self.count, "bytes": self.count * self.record_bytes})
+        there = end_offsets(peer, topic)
+        if there != self.count:
+            raise SystemExit(f"bench: {peer.name}: {there} records are there, {self.count} were sent")
+        with usage.Window(peer) as window:
+            read = run_tool("ConsumerPerformance", "--bootstrap-server", peer.broker.address, "--topic", topic,
+                            "--messages", self.count, "--timeout", 60000)
+            report["read_cpu_s"] = window.finish({})["cpu_s"]
         report["read"] = parse_read(read, self.count)
-        report["read_cpu_s"] = reading.finish({})["cpu_s"]
         peer.drop_topic(topic)
         return report

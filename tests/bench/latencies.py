@@ -64,16 +64,11 @@ class OneByOne(Cell):
                                     **self.words, **common)
 
 
-class Latencies:
+class Latencies(cells.Workload):
     """A run goes through the cells, each with a topic of its own."""
 
     open_loop = True
     topic_config = None
-
-    def __init__(self, options):
-        self.options = options
-        self.wanted = cells.chosen(self.name, self.cells, options.cells)
-        self.figures = [figure for cell in self.wanted for figure in cell.figures()]
 
     def describe(self):
         return f"{self.options.seconds / 2:g} s at each rate, acks {self.acks}, {self.replicas} replicas"
@@ -82,11 +77,9 @@ class Latencies:
         return self.peers[name](self.options, folder, *([self.config] if name != "floor" else []))
 
     def run(self, peer):
-        cells = {cell.name: self.run_cell(peer, cell) for cell in self.wanted}
-        done = [one for one in cells.values() if one]
-        return {"cells": cells, "foreign": max((one.get("foreign", 0) for one in done), default=0),
-                "generator_bound": any(one["generator_bound"] for one in done),
-                **{key: sum(one[key] for one in done) for key in ("cpu_s", "records", "bytes", "requests")}}
+        reports = {cell.name: self.run_cell(peer, cell) for cell in self.wanted}
+        return {**cells.together(reports, ("cpu_s", "records", "bytes", "requests")),
+                "too_slow": [name for name, one in reports.items() if not one]}
 
     def run_cell(self, peer, cell):
         prewarm(cell.mb_s * self.options.seconds / 2 * self.replicas + 300)

@@ -36,8 +36,5 @@ def load(options, mode, who, **words):
 
 def measured(options, mode, peer, **words):
     """The same, with what the peer's processes used meanwhile: see usage.py."""
-    window = usage.Window(peer)
-    try:
+    with usage.Window(peer) as window:
         return window.finish(load(options, mode, peer.name, **words))
-    finally:
-        window.close()

@@ -111,12 +111,13 @@ def open_files(pid):
 
 
 def disk_bytes(pid):
-    """That this process made the kernel write to disk, sooner or later: pages that it made dirty."""
+    """That this process made the kernel write to disk, sooner or later: pages that it made dirty. None where the kernel
+    does not say."""
     try:
         with open(f"/proc/{pid}/io", encoding="ascii") as file:
             return next(int(line.split()[1]) for line in file if line.startswith("write_bytes"))
-    except (PermissionError, StopIteration):
-        return 0
+    except (OSError, StopIteration):
+        return None
 
 
 FIRST_NICE = "-20"

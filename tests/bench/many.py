@@ -15,7 +15,7 @@ import time
 import cluster as cluster_module
 import load_runner
 import machine
-from clusters import Place, await_served, now_ns, wait_session_end
+from clusters import Place, await_served, now_ns, start_served, wait_session_end
 from kafka_peer import Kafka
 from machine import MB, prewarm
 from peers import Brokers
@@ -160,16 +160,8 @@ class Many:
         """From the exec of the process on."""
         zookeepers = [one.pid for one in peer.cluster.zookeepers]
         before = sum(map(machine.cpu_seconds, zookeepers))
-        seen = peer.broker.log_text().count(" ready in ")
-        begin = now_ns()
-        peer.broker.launch()
-        end = await_served(self.options, [peer.broker], peer.topic, self.partitions, 1)
-        report = {"served_s": (end - begin) / 1e9, "cpu_s": machine.cpu_seconds(peer.broker.pid),
-                  "zookeeper_cpu_s": sum(map(machine.cpu_seconds, zookeepers)) - before}
-        if seen:
-            peer.cluster.wait(lambda: peer.broker.log_text().count(" ready in ") > seen, "the line that says how long it took")
-            last = [line for line in peer.broker.log_text().splitlines() if " ready in " in line][-1]
-            report["ready_ms"] = float(last.split(" ready in ")[1].split()[0])
+        report = start_served(self.options, peer, self.partitions)
+        report["zookeeper_cpu_s"] = sum(map(machine.cpu_seconds, zookeepers)) - before
         self.quiet(peer)
         report["pss_mb"] = machine.pss_mb(peer.broker.pid)
         return report

@@ -53,9 +53,13 @@ class Brokers:
 
     @property
     def facts(self):
-        ready = [line.split(" ready in ")[1].split()[0] for line in self.broker.log_text().splitlines()
-                 if " ready in " in line]
-        return {**self.common_facts(), **({"ready_ms": int(ready[0])} if ready else {})}
+        starts = self.starts_ms()
+        return {**self.common_facts(), **({"ready_ms": starts[0]} if starts else {})}
+
+    def starts_ms(self):
+        """Milliseconds, for each start whose end the broker's log tells. Kafka's has no such line."""
+        lines = self.broker.log_text().splitlines()
+        return [int(line.split(" ready in ")[1].split()[0]) for line in lines if " ready in " in line]
 
     def common_facts(self):
         return {"idle_mb": sum(self.idle_mb), "idle_pss_mb": self.idle_pss_mb,

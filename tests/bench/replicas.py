@@ -31,10 +31,11 @@ class Floors(Floor):
         """What copying one topic takes: (a report of the leader's sending, one of the follower's writing)."""
         follower = FloorProcess(self.program, os.path.join(self.folder, "2"), (2, self.port))
         try:
-            windows = [usage.Window(SimpleNamespace(pids=[pid])) for pid in (self.leader.pid, follower.pid)]
-            follower.create(topic, partitions, COPIES)
-            cluster_module.wait_until(lambda: follower.end_offsets(topic, partitions) == ends, "the follower")
-            reports = [window.finish({}) for window in windows]
+            sender, writer = (SimpleNamespace(pids=[pid]) for pid in (self.leader.pid, follower.pid))
+            with usage.Window(sender) as sending, usage.Window(writer) as writing:
+                follower.create(topic, partitions, COPIES)
+                cluster_module.wait_until(lambda: follower.end_offsets(topic, partitions) == ends, "the follower")
+                reports = sending.finish({}), writing.finish({})
             follower.delete(topic)
         finally:
             follower.close()
@@ -49,15 +50,12 @@ class Cell(cells.Cell):
             yield self.figure(key, title, "s/GB", lambda r, key=key: r[key] / r["bytes"] * 1e9)
 
 
-class Replicas:
+class Replicas(cells.Workload):
     name = "rf3"
     text = "RF 3: the whole cluster's CPU for acks=all, next to the floor with two followers and to the sum of its floors"
     peers = {"barnabas": Three, "kafka": KafkaThree, "floor": FloorThree, "floors": Floors}
     cells = [Cell("1m", MIB, PARTITIONS, GOAL), Cell("64k", 64 * KIB, PARTITIONS, GOAL)]
-    figures = [figure for cell in cells for figure in cell.figures()] + REST[:2]
-
-    def __init__(self, options):
-        self.options = options
+    of_run = REST[:2]
 
     def describe(self):
         return (f"{self.options.mb} MB of each cell, {PARTITIONS} partitions with three replicas, three "
@@ -70,7 +68,7 @@ class Replicas:
 
     def run(self, peer):
         step = self.sum if isinstance(peer, Floors) else self.measure
-        return cells.together({cell.name: step(peer, cell) for cell in self.cells})
+        return cells.together({cell.name: step(peer, cell) for cell in self.wanted})
 
     def produce(self, peer, cell, topic, acks):
         """Three connections to whoever leads: one leads all partitions of the floor, three those of others."""

@@ -4,7 +4,8 @@
      "figures": [{"key", "title", "unit", "goal", "main", "group", "label"}, ...],   goal: "<= 100", ">= 0.5", or null
      "peers": {peer: {"facts": {...}, "openings": [{...}, ...], "runs": [{key: number, ...}, ...],
                       "counted": {key: number}}},
-     "again": the first peer's second self, or null;  "lost": {peer: what was lost or refused};  "notes": [what a reader must know, ...]}
+     "again": the first peer's second self, or null;  "lost": {peer: what was lost or refused};
+     "notes": [what a reader must know, ...]}
 
 A run's figures are put together by block (a visit may hold several runs): a ratio is that of two blocks' medians.
 """
@@ -125,6 +126,13 @@ def generator_bound(runs):
         if bound:
             yield (f"{name}: in {bound} of {len(reports)} runs the load generator used more than 80 % of its core:"
                    " it may be what was measured")
+
+
+def too_slow(runs):
+    for name, reports in runs.items():
+        for cell in sorted({cell for report in reports for cell in report.get("too_slow", [])}):
+            count = sum(cell in report.get("too_slow", []) for report in reports)
+            yield f"{name}: in {count} of {len(reports)} runs the rate of {cell} was too high for it: no figure says so"
 
 
 def disturbed(runs, most):

@@ -162,6 +162,7 @@ class Runner:
             notes.append(f"before {self.gate.timeouts} runs the machine did not become idle in time")
         notes += report.disturbed(self.runs, usage.FOREIGN_MAX)
         notes += report.generator_bound(self.runs)
+        notes += report.too_slow(self.runs)
         notes += report.unequal({name: facts["topic_config"] for name, facts in self.facts.items()
                                  if "topic_config" in facts and name != self.again})
         verdict = report.against_itself(self.workload.figures, self.names[0], self.runs[self.names[0]],

@@ -1,13 +1,13 @@
 """What a peer's processes used of the machine in a window of time, and who else was at work meanwhile.
 
-    window = usage.Window(peer)          # peer.pids; peer.cluster.zookeepers, where it has a ZooKeeper
-    ... the load ...
-    window.finish(report)                # adds to a run's report (or window.close(), when the load failed):
+    with usage.Window(peer) as window:   # peer.pids; peer.cluster.zookeepers, where it has a ZooKeeper
+        ... the load ...
+        window.finish(report)            # adds to a run's report:
 
     cpu_s             user and system, all threads of all processes of the peer
     switches          context switches
     page_faults       of memory that it did not have, or had given back
-    disk_bytes        bytes that it made the kernel write to disk, at once or later
+    disk_bytes        bytes that it made the kernel write to disk, at once or later; not where the kernel does not say
     loaded_mb, loaded_pss_mb     resident at the end; Pss shares out what several processes have in common
     zookeeper_cpu_s   of its ZooKeeper, where it has one
     kernel_cpu_s      of the kernel's threads, which write the page cache out, for whomever
@@ -237,7 +237,8 @@ def page_faults(pids):
 
 
 def disk_bytes(pids):
-    return sum(map(machine.disk_bytes, pids))
+    each = [machine.disk_bytes(pid) for pid in pids]
+    return None if None in each else sum(each)
 
 
 class Window:
@@ -257,22 +258,24 @@ class Window:
                 "kernel_cpu_s": kernel_seconds(), "own": own_seconds() + sum(map(machine.cpu_seconds, self.also)),
                 "zookeeper_cpu_s": sum(map(machine.cpu_seconds, self.zookeepers))}
 
-    def close(self):
-        """Where there will be no finish()."""
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
         self.cpu.close()
 
     def finish(self, report):
         report["cpu_s"] = self.cpu.seconds()
         took = time.monotonic() - self.began
-        used = {key: value - self.before[key] for key, value in self._look().items()}
-        self.cpu.close()
+        used = {key: value - self.before[key] for key, value in self._look().items()
+                if None not in (value, self.before[key])}
         if self.calls:
             report["syscalls"] = self.calls.finish()
         ours = report["cpu_s"] + used["own"] + used["zookeeper_cpu_s"] + used["kernel_cpu_s"]
         if took >= FOREIGN_WINDOW_S:
             report["foreign"] = max(0.0, used["busy"] - ours) / (took * os.cpu_count())
-        for key in ("switches", "page_faults", "disk_bytes", "kernel_cpu_s", *(["zookeeper_cpu_s"] if self.zookeepers else [])):
-            report[key] = used[key]
+        kept = ("switches", "page_faults", "disk_bytes", "kernel_cpu_s", *(["zookeeper_cpu_s"] if self.zookeepers else []))
+        report.update({key: used[key] for key in kept if key in used})
         report["loaded_mb"] = sum(map(machine.resident_mb, self.pids))
         report["loaded_pss_mb"] = sum(map(machine.pss_mb, self.pids))
         return report

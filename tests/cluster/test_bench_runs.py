@@ -86,6 +86,16 @@ def test_when_it_is_ended_whatever_it_started_ends(start, tmp_path, peer, progra
         assert os.listdir(tmp_path) == []
 
 
+def test_kafka_is_measured_only_where_it_is_asked_for(start):
+    """copies-client has it twice, under names of its own, and failed where it had not been brought."""
+    if not os.access(os.path.join(os.path.dirname(clusters.default_binary()), "bench", "bench_rdkafka"), os.X_OK):
+        pytest.skip("no bench_rdkafka (build it first, with librdkafka-dev)")
+    bench = start("copies-client", "--mb", "2", "--cells", "100-none")
+    text, _ = bench.communicate(timeout=120)
+    assert bench.returncode == 0, text
+    assert "kafka-one" not in text, text
+
+
 def test_a_workload_that_fails_is_said_and_leaves_the_others_alone(start):
     bench = start("--run", "copies,produce", "--peers", "floor", "--mb", "5")
     text, _ = bench.communicate(timeout=60)

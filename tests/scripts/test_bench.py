@@ -147,6 +147,12 @@ def test_a_generator_that_was_the_bottleneck_and_others_at_work_are_told():
     assert list(report.disturbed(runs, 0.15)) == ["a: in 1 of 2 runs others used more than 15 % of the machine, up to 20 %"]
 
 
+def test_a_rate_that_was_too_high_for_a_peer_is_told():
+    """Its figures were a dash in the table, its goals without an answer, and nobody said why."""
+    runs = {"a": [{"too_slow": ["200MB"]}, {"too_slow": []}], "b": [{}]}
+    assert list(report.too_slow(runs)) == ["a: in 1 of 2 runs the rate of 200MB was too high for it: no figure says so"]
+
+
 # ------------------------------------------------------------------ a workload from start to end
 
 

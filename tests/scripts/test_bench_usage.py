@@ -61,9 +61,9 @@ def worker(tmp_path):
 
 
 def test_a_window_has_what_the_process_used(worker):
-    window = usage.Window(worker)
-    used = worker.work()
-    report = window.finish({})
+    with usage.Window(worker) as window:
+        used = worker.work()
+        report = window.finish({})
     if usage.FOLDER is None:
         used = min(used, report["cpu_s"])  # a thread that has ended is not in /proc
     assert report["cpu_s"] == pytest.approx(used, abs=0.02)
@@ -72,20 +72,27 @@ def test_a_window_has_what_the_process_used(worker):
     assert "syscalls" not in report
 
 
+def test_what_the_kernel_does_not_say_is_not_nothing(worker, monkeypatch):
+    """Bytes to disk were 0 where /proc/PID/io could not be read, and so was a ratio of them."""
+    monkeypatch.setattr(machine, "disk_bytes", lambda pid: None)
+    with usage.Window(worker) as window:
+        report = window.finish({})
+    assert "disk_bytes" not in report and "switches" in report
+
+
 def test_without_a_group_the_threads_are_added_up(worker, monkeypatch):
     monkeypatch.setattr(usage, "FOLDER", None)
-    window = usage.Window(worker)
-    used = worker.work()
-    assert 0.04 < window.finish({})["cpu_s"] <= used + 0.02
+    with usage.Window(worker) as window:
+        used = worker.work()
+        assert 0.04 < window.finish({})["cpu_s"] <= used + 0.02
 
 
 def test_groups_do_not_stay(worker):
     if usage.FOLDER is None:
         pytest.skip(f"processor time comes from {usage.SOURCE}")
-    window = usage.Window(worker)
-    made = [name for name in os.listdir(usage.FOLDER) if name.startswith(f"barnabas-bench-{os.getpid()}-")]
-    assert len(made) == 1
-    window.close()
+    with usage.Window(worker):
+        made = [name for name in os.listdir(usage.FOLDER) if name.startswith(f"barnabas-bench-{os.getpid()}-")]
+        assert len(made) == 1
     assert not os.path.exists(os.path.join(usage.FOLDER, made[0]))
 
 
@@ -94,9 +101,9 @@ def test_system_calls_are_counted(worker, monkeypatch):
     if problem:
         pytest.skip(problem)
     monkeypatch.setattr(usage, "counting", True)
-    window = usage.Window(worker)
-    worker.work("calls")
-    assert 5000 < window.finish({})["syscalls"] < 5100
+    with usage.Window(worker) as window:
+        worker.work("calls")
+        assert 5000 < window.finish({})["syscalls"] < 5100
 
 
 def test_without_perf_the_reason_is_given(monkeypatch, tmp_path):
