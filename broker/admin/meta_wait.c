@@ -56,6 +56,8 @@ void meta_wait_start(struct meta_waits *waits, struct meta_wait *wait, int64_t d
     struct meta *meta = meta_cell_get(waits->meta);
     bool so = wait->check(wait, meta);
     meta_put(meta);
+    int64_t last_ms = loop_now_ms(waits->loop) + META_WAIT_MAX_MS;
+    deadline_ms = deadline_ms < last_ms ? deadline_ms : last_ms;
     /* A time that is over already fires in the next turn. */
     loop_timer_set(waits->loop, &wait->timer, so ? 0 : deadline_ms);
 }

@@ -7,6 +7,9 @@
 #include "meta/meta.h"
 #include "rt/loop.h"
 
+/* The longest wait. Nobody ends it when the client goes, and its request stays until then. */
+enum { META_WAIT_MAX_MS = 10 * 60 * 1000 };
+
 struct meta_waits {
     struct loop *loop;
     struct meta_cell *meta;
@@ -32,4 +35,5 @@ void meta_waits_fini(struct meta_waits *waits);
 /* A new snapshot has been published. */
 void meta_waits_kick(struct meta_waits *waits);
 
+/* Until that time, or for META_WAIT_MAX_MS. */
 void meta_wait_start(struct meta_waits *waits, struct meta_wait *wait, int64_t deadline_ms);

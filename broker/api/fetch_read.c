@@ -163,7 +163,7 @@ static enum err read_records(struct req *req, const struct fetch_limits *limits,
     out->view = view;
     out->bound = bound;
     out->max_bytes = max > 0 ? (size_t)max : 0;
-    out->min_one = first && !limits->hard_limit_first;
+    out->min_one = first;
     enum err err = find_range(req, out);
     out->cold = err == ERR_AGAIN;
     if (out->cold) {

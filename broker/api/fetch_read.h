@@ -16,10 +16,9 @@ struct fetch_limits {
     int32_t
         replica_id; /* -1: a consumer, -2: a debugger, which reads up to the end; else a follower */
     bool read_committed;
-    bool leader_only;      /* old consumers: a follower must not serve them */
-    bool zstd_allowed;     /* the version promises a client that knows it */
-    bool tracked;          /* a follower's session: partitions tell when there is news */
-    bool hard_limit_first; /* versions below 3: not even the first batch may exceed the limits */
+    bool leader_only;  /* old consumers: a follower must not serve them */
+    bool zstd_allowed; /* the version promises a client that knows it */
+    bool tracked;      /* a follower's session: partitions tell when there is news */
 };
 
 /* The result for one partition. */

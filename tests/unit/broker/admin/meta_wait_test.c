@@ -109,6 +109,21 @@ Test(meta_wait, the_time_is_over_for_those_only_whose_time_it_is)
     meta_waits_fini(&waits);
 }
 
+/* A client may ask for 24 days, for what never comes, and go: its request, and the memory of its
+ * frame, which others wait for, would stay so long. */
+Test(meta_wait, nobody_is_waited_for_longer_than_anybody_would)
+{
+    struct waiter waiter;
+    start(&waiter, INT32_MAX);
+    clock_manual_advance(&clock_, (int64_t)META_WAIT_MAX_MS * 1000000 / 2);
+    turn_all();
+    cr_expect_eq(waiter.calls, 0);
+    clock_manual_advance(&clock_, (int64_t)META_WAIT_MAX_MS * 1000000 / 2 + 1000000000);
+    turn_all();
+    cr_expect_eq(waiter.calls, 1);
+    cr_expect(waiter.timed_out);
+}
+
 Test(meta_wait, at_the_end_everybody_is_told)
 {
     struct waiter waiter;
