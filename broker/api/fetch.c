@@ -550,7 +550,7 @@ static enum err context_begin(struct fetch_op *op)
         .session_id = request->session_id,
         .session_epoch = request->session_epoch,
         .uses_ids = req->version >= IDS_VERSION_MIN,
-        .follower = op->limits.replica_id >= 0,
+        .follower = op->live,
         .owner = req->client,
     };
     session.wants = collect_wants(req, &session.wants_count);
@@ -678,12 +678,12 @@ void api_fetch(struct req *req)
     struct fetch_op *op = req_new(req, struct fetch_op);
     op->req = req;
     limits_fill(req, &op->limits);
+    op->live = is_live_follower(req, &op->limits);
     enum err err = context_begin(op);
     if (err != ERR_OK) {
         fetch_refuse(req, err);
         return;
     }
-    op->live = is_live_follower(req, &op->limits);
     req->client->stays = req->client->stays || op->live;
     op->limits.tracked = op->live && op->context.session != NULL;
     take_items(op, !op->limits.tracked ||

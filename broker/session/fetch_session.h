@@ -115,7 +115,7 @@ struct fetch_session_request {
     int32_t session_id;
     int32_t session_epoch;
     bool uses_ids;     /* version 13 and later */
-    bool follower;     /* from a replica: privileged */
+    bool follower;     /* from a replica that is who it says it is: privileged */
     const void *owner; /* whose connection it comes by: fetch_sessions_take() */
     const struct fetch_want *wants;
     int32_t wants_count;

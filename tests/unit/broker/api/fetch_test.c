@@ -30,7 +30,8 @@ TestSuite(fetch, .init = begin, .fini = end_part);
 /* ---- requests ---- */
 
 /* Of a session; with the partition where it begins. */
-static void put_fetch(struct fake_stream *fake, int32_t session_id, int32_t session_epoch)
+static void put_fetch_of(struct fake_stream *fake, int32_t replica_id, int32_t session_id,
+                         int32_t session_epoch)
 {
     struct fetch_request request;
     struct fetch_request_fetch_partition partition;
@@ -39,7 +40,7 @@ static void put_fetch(struct fake_stream *fake, int32_t session_id, int32_t sess
     codec_init(&fetch_request_desc, &request);
     codec_init(&fetch_request_fetch_partition_desc, &partition);
     partition.partition_max_bytes = 1 << 20;
-    request.replica_id = -1;
+    request.replica_id = replica_id;
     request.min_bytes = 1;
     request.max_bytes = 1 << 20;
     request.max_wait_ms = session_id != 0 ? WAIT_MS : 0;
@@ -49,6 +50,11 @@ static void put_fetch(struct fake_stream *fake, int32_t session_id, int32_t sess
     request.topics_count = session_epoch == 0 ? 1 : 0;
     put_request(fake, API_FETCH, VERSION, 1, &request);
     settle();
+}
+
+static void put_fetch(struct fake_stream *fake, int32_t session_id, int32_t session_epoch)
+{
+    put_fetch_of(fake, -1, session_id, session_epoch);
 }
 
 static void put_produce(struct fake_stream *fake)
@@ -99,5 +105,17 @@ Test(fetch, that_waits_in_a_session_that_another_connection_ends_is_answered)
     cr_assert_eq(reply->responses_count, 1);
     cr_assert(str_is(reply->responses[0].topic, "orders"));
     cr_assert_gt(reply->responses[0].partitions[0].records.size, 0);
+    arena_fini(&arena);
+}
+
+/* Followers' sessions push others out, and are let in beyond every limit. Any client had one by
+ * giving the number of a replica. */
+Test(fetch, of_a_client_that_gives_a_replicas_number_has_no_followers_session)
+{
+    struct fake_stream *fake = connection();
+    struct arena arena = {0};
+    put_fetch_of(fake, 2, 0, 0);
+    cr_assert_gt(take_reply(fake, &arena)->session_id, 0);
+    cr_assert_eq(atomic_load(&broker.fetch_slots.partitions), 1, "it counts as a consumer's");
     arena_fini(&arena);
 }
