@@ -148,7 +148,7 @@ static void on_topic_created(void *arg, const struct zk_result *result, bool rep
     } else if (config_err == ERR_EXISTS && !repeated) {
         op->config_exists = true; /* left over, or made before its topic by an older tool */
         create_topic(op);
-    } else if (config_err == ERR_NOT_FOUND) {
+    } else if (config_err == ERR_NOT_FOUND && op->config_exists) {
         op->config_exists = false;
         create_topic(op);
     } else if (result->err == ERR_EXISTS) {
@@ -497,8 +497,9 @@ static void on_config_written(void *arg, const struct zk_result *result, bool re
 {
     struct op *op = arg;
     bool any = op->version == ADMIN_VERSION_ANY;
+    /* Where it was to be made anew, what is missing is the place for it. */
     bool conflict = result->err == ERR_ZK_BAD_VERSION || result->err == ERR_EXISTS ||
-                    result->err == ERR_NOT_FOUND;
+                    (result->err == ERR_NOT_FOUND && op->config_exists);
     if (result->err == ERR_OK) {
         notify(op);
     } else if (any && conflict) {

@@ -201,7 +201,7 @@ enum ctl_cmd_kind {
     CTL_READ_BROKERS,
     CTL_READ_TOPICS,
     CTL_READ_TOPIC, /* topic: its node and all its states */
-    CTL_READ_STATE, /* topic, partition */
+    CTL_READ_STATE, /* topic, partition; `later`: not at once */
     CTL_READ_DELETIONS,
     CTL_READ_PREFERRED,
     CTL_READ_LOG_DIRS, /* also removes the notifications it has read */
@@ -255,6 +255,7 @@ struct ctl_cmd {
     enum err err;
     const struct ctl_reassigned *reassigned;
     int32_t reassigned_count;
+    bool later;   /* CTL_READ_STATE */
     bool warning; /* CTL_NOTE: a surprise rather than a change of state */
     const char *text;
 };

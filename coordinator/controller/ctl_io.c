@@ -36,6 +36,17 @@ static void topic_waits(struct ctl_io *io, struct str name)
     arena_fini(&arena);
 }
 
+void ctl_task_put_off(struct ctl_task *task)
+{
+    struct ctl_io *io = task->io;
+    list_remove(&task->link);
+    list_push_back(&io->failed, &task->link);
+    if (!loop_timer_pending(&io->again)) {
+        struct loop *loop = io->calls.loop;
+        loop_timer_set(loop, &io->again, loop_now_ms(loop) + CTL_IO_AGAIN_MS);
+    }
+}
+
 bool ctl_task_failed(struct ctl_task *task, enum err err)
 {
     struct ctl_io *io = task->io;
@@ -51,12 +62,7 @@ bool ctl_task_failed(struct ctl_task *task, enum err err)
                 "the controller cannot read a node in ZooKeeper, and does without what it says; "
                 "trying again every second",
                 "path=%s error=\"%s\"", task->path, err_text(err));
-    list_remove(&task->link);
-    list_push_back(&io->failed, &task->link);
-    if (!loop_timer_pending(&io->again)) {
-        struct loop *loop = io->calls.loop;
-        loop_timer_set(loop, &io->again, loop_now_ms(loop) + CTL_IO_AGAIN_MS);
-    }
+    ctl_task_put_off(task);
     if (task->event.kind == CTL_EV_TOPIC) {
         topic_waits(io, task->topic);
     }
@@ -225,7 +231,7 @@ void ctl_io_execute(struct ctl_io *io, const struct ctl_cmd *cmd)
         ctl_io_read_topic(io, cmd->topic, false);
         break;
     case CTL_READ_STATE:
-        ctl_io_read_state(io, cmd->topic, cmd->partition);
+        ctl_io_read_state(io, cmd->topic, cmd->partition, cmd->later);
         break;
     case CTL_READ_DELETIONS:
         ctl_io_read_names(io, PATH_DELETE_TOPICS, CTL_EV_DELETIONS);

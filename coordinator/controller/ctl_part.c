@@ -579,6 +579,8 @@ void ctl_part_wrote(struct ctl *ctl, struct ctl_part *part, enum err err, int32_
         struct ctl_cmd *cmd = ctl_emit(ctl, CTL_READ_STATE);
         cmd->topic = arena_str(&ctl->out->arena, part->topic->name);
         cmd->partition = part->index;
+        /* Refused for itself, not for its version or our office: most likely it will be again. */
+        cmd->later = err == ERR_ZK_OTHER;
     }
 }
 

@@ -218,7 +218,8 @@ void ctl_cmd_print(const struct ctl_cmd *cmd, struct buf *out)
         put_reassigned(out, cmd);
         break;
     case CTL_READ_STATE:
-        buf_printf(out, " %.*s-%d", STR_ARG(cmd->topic), cmd->partition);
+        buf_printf(out, " %.*s-%d%s", STR_ARG(cmd->topic), cmd->partition,
+                   cmd->later ? " later" : "");
         break;
     case CTL_CREATE_STATE:
     case CTL_WRITE_STATE:

@@ -314,16 +314,24 @@ static void on_state(void *arg, const struct zk_result *result, bool repeated)
 
 static void read_state_again(const struct ctl_task *task)
 {
-    ctl_io_read_state(task->io, task->topic, task->partition);
+    ctl_io_read_state(task->io, task->topic, task->partition, false);
 }
 
-void ctl_io_read_state(struct ctl_io *io, struct str topic, int32_t partition)
+/* `later`: its write was refused, and would be once more. */
+void ctl_io_read_state(struct ctl_io *io, struct str topic, int32_t partition, bool later)
 {
     struct ctl_task *task = ctl_task_new(io);
     task->topic = arena_str(&task->arena, topic);
     task->partition = partition;
     task->path = path_partition_state(&task->arena, topic, partition);
     task->again = read_state_again;
+    if (later) {
+        log_limited(&io->failed_limit, LOG_ERROR, logger,
+                    "ZooKeeper does not take a partition's state; trying again every second",
+                    "path=%s", task->path);
+        ctl_task_put_off(task);
+        return;
+    }
     zk_calls_get(&io->calls, task->path, false, on_state, task);
 }
 

@@ -192,3 +192,30 @@ Test(admin, a_topic_is_marked_although_the_request_was_lost)
     cr_assert_str_eq(node_text(&b.w, "/admin/delete_topics/a"), "");
     bench_fini(&b);
 }
+
+/* Somebody removed the folder of topics' configurations: CreateTopics and changes of a
+ * configuration that did not exist yet were tried again as fast as ZooKeeper answered, and never
+ * came to an end. */
+Test(admin, what_has_no_place_to_be_made_in_fails)
+{
+    struct bench b;
+    int32_t id = 1;
+    struct znode_partition partition = {.index = 0, .replicas = {&id, 1}};
+    struct admin_topic topic = {
+        .name = STR("t"), .id = {.raw = {7}}, .partitions = &partition, .partitions_count = 1};
+    struct znode_config config = {0};
+    bench_init(&b, "/none");
+    admin_set_session(b.admin, b.client.zk);
+    zk_mem_poke_remove(b.w.mem, "/config/topics/a");
+    zk_mem_poke_remove(b.w.mem, "/config/topics/b");
+    zk_mem_poke_remove(b.w.mem, "/config/topics");
+    admin_create_topic(b.admin, &topic, on_done, &b);
+    run(&b.w);
+    cr_assert_eq(b.answers, 1);
+    cr_assert_eq(b.err, ERR_NOT_FOUND, "%s", err_name(b.err));
+    admin_write_config(b.admin, "topics", STR("t"), &config, ADMIN_VERSION_ANY, on_done, &b);
+    run(&b.w);
+    cr_assert_eq(b.answers, 2);
+    cr_assert_eq(b.err, ERR_NOT_FOUND, "%s", err_name(b.err));
+    bench_fini(&b);
+}

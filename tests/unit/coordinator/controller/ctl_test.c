@@ -522,6 +522,19 @@ Test(ctl_elect, the_node_goes_although_a_state_cannot_be_read)
     bench_fini(&b);
 }
 
+/* What ZooKeeper does not take (a permission is missing) was read and written in turns, as fast as
+ * it answered. */
+Test(ctl_write, what_zookeeper_does_not_take_is_not_tried_again_at_once)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
+    brokers_alive(&b, (const int[]){2, 3}, NULL, 2);
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_ZK_OTHER, 0);
+    expect(&b, "READ_STATE t-0 later\n");
+    bench_fini(&b);
+}
+
 /* A leader's ISR request is written under the same leader epoch, and told as metadata only. */
 Test(ctl_alter, isr_request_is_written_and_answered)
 {

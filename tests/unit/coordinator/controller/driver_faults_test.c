@@ -224,3 +224,21 @@ Test(ctl_driver, a_topic_that_it_may_not_look_at_stays_marked_for_deletion)
         cluster_fini(&c);
     }
 }
+
+/* It is tried again, all the same, after a while: nobody tells when the permission is there. */
+Test(ctl_driver, makes_a_state_as_soon_as_it_may)
+{
+    struct cluster c;
+    cluster_init(&c, 1, 1);
+    cluster_join(&c);
+    zk_mem_forbid(c.w.mem, "/brokers/topics/t0/partitions/1");
+    create_topic(&c, "t0");
+    pass(&c.w, CTL_IO_AGAIN_MS / 2);
+    zk_mem_forbid(c.w.mem, NULL);
+    int64_t zxid = zk_mem_zxid(c.w.mem);
+    pass(&c.w, CTL_IO_AGAIN_MS / 4);
+    cr_assert_eq(zk_mem_zxid(c.w.mem), zxid, "at once");
+    pass(&c.w, CTL_IO_AGAIN_MS);
+    expect_led(&c, "t0");
+    cluster_fini(&c);
+}
