@@ -37,6 +37,7 @@ struct plog {
     _Atomic int64_t log_start;
     _Atomic int64_t recovery_point;
     _Atomic bool failed;
+    _Atomic int64_t lowered_to;     /* the newest start that was below the one before; */
     _Atomic uint32_t start_lowered; /* how often, and no checkpoint tells of it yet: shorten.c */
     _Atomic uint32_t names_made;    /* files that were made in the directory; */
     _Atomic uint32_t names_synced;  /* how many of them a sync of it has seen */

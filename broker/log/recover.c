@@ -252,13 +252,19 @@ static enum err load_epochs(struct plog *log)
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
+/* The checkpoint does not count where a lower one is known (shorten.c). */
+static int64_t start_told(const struct plog *log, const struct plog_options *options)
+{
+    return atomic_load(&log->start_lowered) > 0 ? atomic_load(&log->lowered_to)
+                                                : options->log_start_offset;
+}
+
 /* Ends that disagree: a log that ends before its own start holds nothing that may be served. */
 static enum err settle_bounds(struct plog *log, const struct plog_options *options)
 {
     int64_t end = plog_active(log)->next_offset;
     int64_t start = log->segs[0]->base_offset;
-    bool counts = atomic_load(&log->start_lowered) == 0;
-    start = counts && options->log_start_offset > start ? options->log_start_offset : start;
+    start = start_told(log, options) > start ? start_told(log, options) : start;
     atomic_store(&log->offset_end, end);
     atomic_store(&log->log_start, start);
     int64_t point = options->clean                  ? end
@@ -311,7 +317,8 @@ enum err plog_load(struct plog *log, const struct plog_options *options, struct 
         err = err == ERR_OK ? plog_find_lowered(log) : err;
     }
     if (err == ERR_OK && log->segs_count == 0) {
-        int64_t base = options->log_start_offset > 0 ? options->log_start_offset : 0;
+        int64_t start = start_told(log, options);
+        int64_t base = start > 0 ? start : 0;
         err = plog_new_seg(log, base, clock_wall_ms(log->clock));
     }
     if (err == ERR_OK) {

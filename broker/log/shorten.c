@@ -1,6 +1,8 @@
 /* shorten.c: how a log gets shorter: truncation at its end, retention and DeleteRecords at its
  * start. */
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -49,7 +51,10 @@ static enum err drop_seg(struct plog *log, int32_t at)
  * A follower whose log begins behind the end of its leader's (an unclean election) begins again
  * there. The checkpoint goes on to name the old start until it is written the next time: after a
  * crash in between, what had come below it would be taken for deleted. So a file in the log's
- * directory says that the checkpoint does not count, durably, from before the cut until it does. */
+ * directory, "log-start-lowered", says that the checkpoint does not count, durably, from before the
+ * cut until it does. It holds the new start: a decimal number and a newline. */
+
+enum { LOWERED_FILE_MAX = 64 };
 
 static char *lowered_path(const struct plog *log)
 {
@@ -58,26 +63,35 @@ static char *lowered_path(const struct plog *log)
 
 static enum err write_lowered(struct plog *log)
 {
+    char text[LOWERED_FILE_MAX];
     char *path = lowered_path(log);
-    enum err err = fs_replace(log->fs, path, "", 0);
+    int size = snprintf(text, sizeof(text), "%" PRId64 "\n", atomic_load(&log->lowered_to));
+    enum err err = fs_replace(log->fs, path, text, (size_t)size);
     mem_free(path);
     return err;
 }
 
-static enum err lower_start(struct plog *log)
+static enum err lower_start(struct plog *log, int64_t offset)
 {
+    atomic_store(&log->lowered_to, offset);
     atomic_fetch_add(&log->start_lowered, 1); /* first: see plog_lowered_told() */
     return write_lowered(log);
 }
 
 enum err plog_find_lowered(struct plog *log)
 {
-    struct fs_stat stat;
+    char *data;
+    size_t size;
     char *path = lowered_path(log);
-    enum err err = fs_stat(log->fs, path, &stat);
+    enum err err = fs_read_all(log->fs, path, LOWERED_FILE_MAX, &data, &size);
     mem_free(path);
-    atomic_store(&log->start_lowered, err == ERR_OK ? 1 : 0);
-    return err == ERR_NOT_FOUND ? ERR_OK : err;
+    atomic_store(&log->start_lowered, err == ERR_OK || err == ERR_INVALID ? 1 : 0);
+    if (err == ERR_OK) {
+        long long offset = strtoll(data, NULL, 10); /* an older broker's file is empty */
+        atomic_store(&log->lowered_to, offset > 0 ? offset : 0);
+        mem_free(data);
+    }
+    return err == ERR_NOT_FOUND || err == ERR_INVALID ? ERR_OK : err;
 }
 
 enum err plog_lowered_told(struct plog *log, uint32_t times)
@@ -185,6 +199,10 @@ enum err plog_truncate_to(struct plog *log, int64_t offset)
     enum err err = find_cut(log->segs[at], &offset, &position);
     if (err == ERR_OK) {
         plog_lower_recovery_point(log, offset);
+        /* The start may be within the batch that goes as a whole. */
+        err = offset < plog_log_start(log) ? lower_start(log, offset) : ERR_OK;
+    }
+    if (err == ERR_OK) {
         err = cut_files(log, at, position, offset);
     }
     if (err != ERR_OK) {
@@ -236,7 +254,7 @@ enum err plog_restart_at(struct plog *log, int64_t offset)
         return ERR_KAFKA_STORAGE_ERROR;
     }
     plog_lower_recovery_point(log, 0);
-    enum err err = offset < plog_log_start(log) ? lower_start(log) : ERR_OK;
+    enum err err = offset < plog_log_start(log) ? lower_start(log, offset) : ERR_OK;
     if (err == ERR_OK) {
         err = replace_segs(log, offset);
     }

@@ -257,6 +257,30 @@ Test(logs, what_comes_below_a_start_that_was_checkpointed_is_there_after_a_crash
     }
 }
 
+/* The start lay within a batch, which a cut behind it took as a whole. */
+Test(logs, a_start_that_a_cut_takes_along_does_not_count_after_a_crash)
+{
+    for (int records = 3; records <= 10; records += 7) {
+        struct dirs d;
+        begin(&d);
+        open_ok(&d);
+        struct logs_entry *entry = create(&d, "orders", 0);
+        cr_assert_eq(append(entry, 4), ERR_OK);
+        cr_assert_eq(append(entry, 5), ERR_OK);
+        cr_assert_eq(plog_set_log_start(entry->log, 7), ERR_OK);
+        logs_checkpoint(d.logs, hw_of, NULL);
+        cr_assert_eq(plog_truncate_to(entry->log, 8), ERR_OK);
+        cr_assert_eq(plog_log_start(entry->log), 4);
+        cr_assert_eq(append(entry, records), ERR_OK);
+        kill_dirs(&d);
+        open_ok(&d);
+        entry = logs_find(d.logs, STR("orders"), 0);
+        cr_assert_eq(plog_log_start(entry->log), 4);
+        cr_assert_eq(plog_offset_end(entry->log), 4 + records);
+        end(&d);
+    }
+}
+
 /* A client may name partitions that nobody will ever make: each was remembered for ever. */
 Test(logs, remember_so_many_wishes_of_where_to_be_made)
 {

@@ -337,6 +337,33 @@ Test(recover, a_word_about_gaps_that_cannot_be_read_does_not_count)
     }
 }
 
+/* A follower began anew below the start that the checkpoint names, and the power failed before the
+ * name of its new segment was on the disk: it began at the old start again, empty, and took from
+ * there on what its leader had. What was below was deleted for it, and by it as the next leader. */
+Test(recover, a_log_that_began_anew_below_its_start_stays_there_without_a_segment)
+{
+    bool lost = false;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        struct log_world w;
+        world_begin(&w, seed);
+        cr_assert_eq(world_open(&w), ERR_OK);
+        log_fill(&w, 9, 10);
+        cr_assert_eq(plog_set_log_start(w.log, 7), ERR_OK);
+        log_flush_ok(&w);
+        w.options.log_start_offset = 7;
+        w.options.recovery_point = 9;
+        cr_assert_eq(plog_truncate_to(w.log, 5), ERR_OK);
+        world_abandon(&w);
+        fs_sim_crash(w.sim);
+        lost = lost || !file_exists(&w, file_name(5, "log"));
+        cr_assert_eq(world_open(&w), ERR_OK);
+        cr_assert_eq(plog_offset_end(w.log), 5);
+        cr_assert_eq(plog_log_start(w.log), 5);
+        world_end(&w);
+    }
+    cr_assert(lost, "no run had what this is about");
+}
+
 /* Bytes cut from a tail must not come back behind newer ones after the power has failed. */
 Test(recover, what_was_cut_does_not_come_back_behind_newer_records)
 {
