@@ -17,7 +17,14 @@ struct group_ask {
 static void on_reply(struct group_call *call, const struct grp_reply *reply)
 {
     struct group_ask *ask = container_of(call, struct group_ask, call);
-    ask->fan->ops->answer(ask->fan, ask->index, call, reply);
+    struct group_fan *fan = ask->fan;
+    if (atomic_load(&fan->answers_bytes) > GROUP_ANSWER_MAX_BYTES) {
+        return; /* too much already: what was said is not told, so it is not copied either */
+    }
+    fan->ops->answer(fan, ask->index, call, reply);
+    size_t bytes = arena_size(&call->arena);
+    atomic_fetch_add(&fan->answers_bytes, (int64_t)(bytes - ask->counted_bytes));
+    ask->counted_bytes = bytes;
 }
 
 /* Send the next question that a coordinator must answer; false: there is none. */
@@ -41,8 +48,9 @@ static void finish(struct group_fan *fan)
 {
     must(fan->waiting == 0);
     must(fan->next == fan->count);
-    if (fan->answers_bytes > GROUP_ANSWER_MAX_BYTES) {
-        group_answer_too_large(fan->req, fan->answers_bytes);
+    int64_t bytes = atomic_load(&fan->answers_bytes);
+    if (bytes > GROUP_ANSWER_MAX_BYTES) {
+        group_answer_too_large(fan->req, bytes);
     } else {
         fan->ops->finish(fan);
     }
@@ -53,23 +61,14 @@ static void finish(struct group_fan *fan)
     mem_free(fan);
 }
 
-/* The arena is the actor's while the question is there, so it is looked at only now. */
-static void count_answer(struct group_fan *fan, struct group_ask *ask)
-{
-    size_t bytes = arena_size(&ask->call.arena);
-    fan->answers_bytes += (int64_t)(bytes - ask->counted_bytes);
-    ask->counted_bytes = bytes;
-    if (fan->answers_bytes > GROUP_ANSWER_MAX_BYTES) {
-        fan->next = fan->count; /* nothing more is asked */
-    }
-}
-
 static void on_done(struct group_call *call)
 {
     struct group_ask *ask = container_of(call, struct group_ask, call);
     struct group_fan *fan = ask->fan;
     fan->waiting--;
-    count_answer(fan, ask);
+    if (atomic_load(&fan->answers_bytes) > GROUP_ANSWER_MAX_BYTES) {
+        fan->next = fan->count; /* nothing more is asked */
+    }
     if (!ask_next(fan, ask) && fan->waiting == 0) {
         finish(fan);
     }
@@ -78,6 +77,7 @@ static void on_done(struct group_call *call)
 void group_fan_start(struct req *req, const struct group_fan_ops *ops, int32_t count, void *state)
 {
     struct group_fan *fan = mem_new(struct group_fan);
+    atomic_init(&fan->answers_bytes, 0);
     fan->req = req;
     fan->ops = ops;
     fan->state = state;

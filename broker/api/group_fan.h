@@ -8,8 +8,11 @@
  *
  * Threads: the client's loop; `answer` runs in a coordinator's actor.
  * Limits:  GROUP_FAN_ASKS_MAX questions are under way at once, the others wait for them; when the
- *          answers take more than GROUP_ANSWER_MAX_BYTES the connection is closed. */
+ *          answers take more than GROUP_ANSWER_MAX_BYTES no more of them are copied, and the
+ *          connection is closed. */
 #pragma once
+
+#include <stdatomic.h>
 
 #include "api/req.h"
 #include "groups/groups.h"
@@ -37,9 +40,9 @@ struct group_fan {
     const struct group_fan_ops *ops;
     void *state; /* the handler's, usually in the request's arena */
     int32_t count;
-    int32_t next;          /* the first question that was not asked yet */
-    int32_t waiting;       /* asked and not answered */
-    int64_t answers_bytes; /* of those that have come */
+    int32_t next;                  /* the first question that was not asked yet */
+    int32_t waiting;               /* asked and not answered */
+    _Atomic int64_t answers_bytes; /* of what has been copied; the actors add to it */
     int32_t asks_count;
     struct group_ask *asks;
 };

@@ -87,6 +87,32 @@ def test_an_answer_about_one_large_group_a_thousand_times_over_is_not_put_togeth
     group.close()
 
 
+def test_offsets_of_one_large_group_are_not_copied_for_each_time_it_is_named(broker):
+    """Dozens of answers were put together at the same time before one of them was counted."""
+    partitions, metadata = 4000, "m" * 4000
+    create(broker, ["wide"], partitions)
+    group = Group(broker.cluster, "wide")
+    for first in range(0, partitions, 200):
+        wanted = [{"partition_index": i, "committed_offset": 1, "committed_leader_epoch": -1, "committed_metadata": metadata}
+                  for i in range(first, first + 200)]
+        answer = group.kafka.call("OffsetCommit", {"group_id": "wide", "generation_id_or_member_epoch": -1, "member_id": "",
+                                                   "topics": [{"name": "wide", "partitions": wanted}]}, 8)
+        assert {p["error_code"] for p in answer["topics"][0]["partitions"]} == {0}
+
+    def ask(times):
+        groups = [{"group_id": "wide", "topics": None}] * times
+        return broker.call("OffsetFetch", {"groups": groups, "require_stable": False}, 8, seconds=60)["groups"]
+
+    assert [len(found["topics"][0]["partitions"]) for found in ask(2)] == [partitions] * 2
+
+    def ask_often():
+        with pytest.raises(wire.ConnectionClosed):
+            ask(32)
+
+    assert peak_grows_by(broker, ask_often) < 20 * partitions * len(metadata)
+    group.close()
+
+
 def test_batches_that_grow_a_thousandfold_when_made_anew_do_not_take_all_memory(broker):
     """A topic that keeps its records uncompressed: 600 batches of a kilobyte, each a megabyte there, all at once, of which
     256 MiB are taken."""
