@@ -4,10 +4,14 @@
  * without offsets is no error: its partitions say offset -1. Version 0 asks for offsets that Kafka
  * 0.8 kept in ZooKeeper, where this broker keeps none: nothing is known of any partition.
  * Source: Kafka 3.9 in ZooKeeper mode. */
+#include <stdlib.h>
+#include <string.h>
+
 #include "api/broker.h"
 #include "api/group_common.h"
 #include "api/group_fan.h"
 #include "api/handlers.h"
+#include "api/names.h"
 
 enum { ALL_VERSION_MIN = 2, BATCH_VERSION_MIN = 8 };
 
@@ -21,14 +25,80 @@ struct fetching {
     found_group *found;
 };
 
-static const struct grp_topic_partitions *wanted_topics(struct req *req, const wanted_group *wanted)
+static int by_number(const void *a, const void *b)
+{
+    int32_t x = *(const int32_t *)a;
+    int32_t y = *(const int32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Each partition once; where one is there twice they are sorted. How many are left. */
+static size_t distinct(struct req *req, int32_t *partitions, size_t count)
+{
+    size_t kept = 0;
+    if (count < 2) {
+        return count;
+    }
+    int32_t *sorted = arena_array(&req->arena, int32_t, count);
+    memcpy(sorted, partitions, count * sizeof(*sorted));
+    qsort(sorted, count, sizeof(*sorted), by_number);
+    for (size_t i = 0; i < count; i++) {
+        if (i == 0 || sorted[i] != sorted[i - 1]) {
+            sorted[kept++] = sorted[i];
+        }
+    }
+    if (kept < count) {
+        memcpy(partitions, sorted, kept * sizeof(*sorted));
+    }
+    return kept;
+}
+
+/* firsts[i]: where the i-th topic stands first, with room for the partitions of all that have its
+ * name. */
+static const int32_t *gather_rooms(struct req *req, const wanted_group *wanted,
+                                   struct grp_topic_partitions *topics)
+{
+    struct str *names = req_array(req, struct str, wanted->topics_count);
+    for (int32_t i = 0; i < wanted->topics_count; i++) {
+        names[i] = wanted->topics[i].name;
+    }
+    const int32_t *firsts = names_first(&req->arena, names, wanted->topics_count);
+    size_t *rooms = req_array(req, size_t, wanted->topics_count);
+    for (int32_t i = 0; i < wanted->topics_count; i++) {
+        rooms[firsts[i]] += (size_t)wanted->topics[i].partition_indexes_count;
+    }
+    for (int32_t i = 0; i < wanted->topics_count; i++) {
+        topics[i].topic = names[i];
+        topics[i].partitions = firsts[i] == i ? arena_array(&req->arena, int32_t, rooms[i]) : NULL;
+    }
+    return firsts;
+}
+
+/* Each topic, and each partition of it, once, however often it is named: what stands beside an
+ * offset is a thousand times as long as the question. Kafka makes a map of them, too. */
+static const struct grp_topic_partitions *wanted_topics(struct req *req, const wanted_group *wanted,
+                                                        size_t *count)
 {
     struct grp_topic_partitions *topics =
         req_array(req, struct grp_topic_partitions, wanted->topics_count);
+    const int32_t *firsts = gather_rooms(req, wanted, topics);
     for (int32_t i = 0; i < wanted->topics_count; i++) {
-        topics[i].topic = wanted->topics[i].name;
-        topics[i].partitions = wanted->topics[i].partition_indexes;
-        topics[i].partition_count = (size_t)wanted->topics[i].partition_indexes_count;
+        struct grp_topic_partitions *to = &topics[firsts[i]];
+        size_t more = (size_t)wanted->topics[i].partition_indexes_count;
+        if (more > 0) {
+            memcpy((int32_t *)(uintptr_t)to->partitions + to->partition_count,
+                   wanted->topics[i].partition_indexes, more * sizeof(int32_t));
+        }
+        to->partition_count += more;
+    }
+    *count = 0;
+    for (int32_t i = 0; i < wanted->topics_count; i++) {
+        if (firsts[i] == i) {
+            struct grp_topic_partitions one = topics[i];
+            one.partition_count =
+                distinct(req, (int32_t *)(uintptr_t)one.partitions, one.partition_count);
+            topics[(*count)++] = one;
+        }
     }
     return topics;
 }
@@ -46,13 +116,16 @@ static struct part *ask(struct group_fan *fan, int32_t index, struct grp_event *
         return NULL;
     }
     bool all = wanted->topics_count < 0;
+    size_t count = 0;
+    const struct grp_topic_partitions *topics =
+        all ? NULL : wanted_topics(fan->req, wanted, &count);
     event->kind = GRP_EV_FETCH;
     event->fetch = (struct grp_fetch){
         .group_id = wanted->group_id,
         .all = all,
         .require_stable = request->require_stable,
-        .topics = all ? NULL : wanted_topics(fan->req, wanted),
-        .topic_count = all ? 0 : (size_t)wanted->topics_count,
+        .topics = topics,
+        .topic_count = count,
     };
     return part;
 }

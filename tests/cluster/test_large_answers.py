@@ -113,6 +113,35 @@ def test_offsets_of_one_large_group_are_not_copied_for_each_time_it_is_named(bro
     group.close()
 
 
+def test_an_offset_that_is_asked_for_very_often_is_told_once(broker):
+    """As Kafka, which makes a map of what is asked. A million times four bytes were answered with as many times what the
+    client had written beside its offset, four kilobytes."""
+    create(broker, ["often", "seldom"], 3)
+    group = Group(broker.cluster, "often")
+    for name in ("often", "seldom"):
+        partitions = [{"partition_index": i, "committed_offset": i, "committed_leader_epoch": -1,
+                       "committed_metadata": "m" * 4000} for i in range(3)]
+        group.kafka.call("OffsetCommit", {"group_id": "often", "generation_id_or_member_epoch": -1, "member_id": "",
+                                          "topics": [{"name": name, "partitions": partitions}]}, 8)
+
+    def ask(topics, version):
+        body = {"group_id": "often", "topics": topics} if version < 8 else \
+            {"groups": [{"group_id": "often", "topics": topics}], "require_stable": False}
+        answer = broker.call("OffsetFetch", body, version, seconds=60)
+        found = answer if version < 8 else answer["groups"][0]
+        return [(t["name"], [(p["partition_index"], p["committed_offset"]) for p in t["partitions"]]) for t in found["topics"]]
+
+    for version in (1, 7, 8, 9):
+        wanted = [("often", [2, 0]), ("seldom", [1]), ("often", [0, 1, 9]), ("seldom", [1, 1])]
+        told = ask([{"name": name, "partition_indexes": indexes} for name, indexes in wanted], version)
+        assert sorted((name, sorted(found)) for name, found in told) == \
+            [("often", [(0, 0), (1, 1), (2, 2), (9, -1)]), ("seldom", [(1, 1)])]
+        assert ask([{"name": "often", "partition_indexes": [2, 0, 1]}], version) == [("often", [(2, 2), (0, 0), (1, 1)])]
+    many = [{"name": "often", "partition_indexes": [0] * 30000}, {"name": "often", "partition_indexes": [0] * 30000}]
+    assert peak_grows_by(broker, lambda: ask(many, 8)) < 50 * MIB
+    group.close()
+
+
 def test_batches_that_grow_a_thousandfold_when_made_anew_do_not_take_all_memory(broker):
     """A topic that keeps its records uncompressed: 600 batches of a kilobyte, each a megabyte there, all at once, of which
     256 MiB are taken."""
