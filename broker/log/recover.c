@@ -80,9 +80,16 @@ static enum err cut_tail(struct seg *seg)
     return err == ERR_OK ? fs_sync(seg->file) : err;
 }
 
-/* Read a segment from its start, check every batch, and make its indexes. *cut: it ends where it
- * says now, before its file does. `rewrite`: write each batch again where it is. R1, R2 */
-static enum err recover_seg(struct plog *log, struct seg *seg, bool rewrite, bool *cut)
+/* What a segment is read for. */
+enum reading {
+    READ_INDEX,   /* it is on the disk; only its indexes are to be made */
+    READ_CHECK,   /* CRCs, too */
+    READ_REWRITE, /* and to write each batch again where it is */
+};
+
+/* Read a segment from its start, and make its indexes. *cut: it ends where it says now, before its
+ * file does. R1, R2 */
+static enum err recover_seg(struct plog *log, struct seg *seg, enum reading reading, bool *cut)
 {
     struct batch_reader reader;
     struct batch_header header;
@@ -91,7 +98,7 @@ static enum err recover_seg(struct plog *log, struct seg *seg, bool rewrite, boo
     int64_t good = 0;
     enum err err;
     seg_reset_indexes(seg);
-    batch_reader_init(&reader, seg, 0, true);
+    batch_reader_init(&reader, seg, 0, reading != READ_INDEX);
     while ((err = batch_reader_next(&reader, &header, &batch)) == ERR_OK) {
         if (header.base_offset < next && header.magic == 2) {
             err = ERR_CORRUPT;
@@ -102,7 +109,7 @@ static enum err recover_seg(struct plog *log, struct seg *seg, bool rewrite, boo
             err = ERR_CORRUPT;
             break;
         }
-        if (rewrite) {
+        if (reading == READ_REWRITE) {
             err = fs_pwrite(seg->file, batch.data, batch.size, good);
             if (err != ERR_OK) {
                 break;
@@ -121,7 +128,7 @@ static enum err recover_seg(struct plog *log, struct seg *seg, bool rewrite, boo
     }
     *cut = good < seg->size_bytes;
     seg_publish(seg, good, next); /* the indexes know nothing behind it */
-    return seg_cut_aborted(seg, next);
+    return ERR_OK;
 }
 
 static bool is_missing(struct plog *log, const struct seg *seg, const char *extension)
@@ -139,18 +146,30 @@ static bool indexes_missing(struct plog *log, const struct seg *seg)
            (is_missing(log, seg, "index") || is_missing(log, seg, "timeindex"));
 }
 
-/* A segment that is not written any more: its indexes go to their files, and to the disk where the
- * recovery point says that they are there. */
-static enum err save_recovered(struct plog *log, struct seg *seg, bool durable)
+/* A finished segment that is on the disk, as the recovery point says, has lost its indexes. Where
+ * it is damaged they know nothing behind that, but all of it stays, and so does what follows: the
+ * damage is for whoever reads there to find, as where the indexes are not lost. */
+static enum err remake_indexes(struct plog *log, struct seg *seg, int64_t next_base)
 {
-    enum err err = seg_save_indexes(seg);
-    if (err == ERR_OK && durable) {
-        err = seg_sync(seg);
-        if (err == ERR_OK) {
-            err = fs_sync_dir(log->fs, log->dir->chars);
-        }
+    int64_t size = seg->size_bytes;
+    bool damaged = false;
+    enum err err = recover_seg(log, seg, READ_INDEX, &damaged);
+    if (err != ERR_OK) {
+        return err;
     }
-    return err;
+    if (damaged) {
+        char *path = seg_path(seg, "log");
+        log_warn(LOGGER, "a segment is damaged before the recovery point",
+                 "file=%s position=%" PRId64 " offset=%" PRId64, path, seg->size_bytes,
+                 seg->next_offset);
+        mem_free(path);
+    }
+    seg_publish(seg, size, next_base);
+    err = seg_save_indexes(seg);
+    if (err == ERR_OK) {
+        err = seg_sync(seg);
+    }
+    return err == ERR_OK ? fs_sync_dir(log->fs, log->dir->chars) : err;
 }
 
 /* Find out where a segment ends and what it holds. *cut: nothing behind it can be kept. */
@@ -167,15 +186,21 @@ static enum err load_seg(struct plog *log, struct seg *seg, int64_t next_base,
         if (seg_find_end(seg) == ERR_OK) {
             return ERR_OK;
         }
+    } else if (durable && !last) {
+        return remake_indexes(log, seg, next_base);
     }
     if (!durable) {
         epochs_truncate_end(&log->epochs, seg->base_offset); /* all batches from here on are read */
     }
-    enum err err = recover_seg(log, seg, options->rewrite && !durable, cut);
-    if (err == ERR_OK && !last) {
-        err = save_recovered(log, seg, durable);
+    enum reading reading = durable ? READ_INDEX : options->rewrite ? READ_REWRITE : READ_CHECK;
+    enum err err = recover_seg(log, seg, reading, cut);
+    if (err == ERR_OK) {
+        err = seg_cut_aborted(seg, seg->next_offset);
     }
-    bool whole = durable || !plog_gap_is_loss(log, next_base);
+    if (err == ERR_OK && !last) {
+        err = seg_save_indexes(seg);
+    }
+    bool whole = !plog_gap_is_loss(log, next_base);
     if (err == ERR_OK && !last &&
         (seg->next_offset > next_base || (seg->next_offset < next_base && !whole))) {
         *cut = true; /* R1 */

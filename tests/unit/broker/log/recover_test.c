@@ -364,6 +364,54 @@ Test(recover, a_log_that_began_anew_below_its_start_stays_there_without_a_segmen
     cr_assert(lost, "no run had what this is about");
 }
 
+/* A closed segment before the recovery point is not read at a start; where its index is missing it
+ * is. That one of its batches was damaged was found then, and all that is behind it, durable and
+ * whole, was deleted. */
+Test(recover, a_damage_before_the_recovery_point_takes_nothing_along)
+{
+    for (int i = 0; i < 4; i++) {
+        bool header = i / 2 == 1; /* of its second batch; else within a batch */
+        struct log_world w;
+        begin(&w, 3);
+        int64_t second = w.log->segs[1]->base_offset;
+        int64_t third = w.log->segs[2]->base_offset;
+        int64_t end = plog_offset_end(w.log);
+        log_flush_ok(&w);
+        world_reopen(&w, true);
+        stop(&w);
+        w.options.clean = i % 2 == 1;
+        w.options.recovery_point = end;
+        struct buf log = file_read(&w, file_name(second, "log"));
+        size_t batch = w.model.batches[second].data.size;
+        log.data[batch + (header ? BATCH_AT_MAGIC : BATCH_HEADER_SIZE)] ^= 1;
+        file_write(&w, file_name(second, "log"), log.data, log.size);
+        write_aborted(&w, 3);
+        file_remove(&w, SEG0 ".index");
+        file_remove(&w, file_name(second, "index"));
+        cr_assert_eq(world_open(&w), ERR_OK);
+        cr_assert_eq(plog_offset_end(w.log), end);
+        cr_assert_eq(w.log->segs_count, 3);
+        struct buf after = file_read(&w, file_name(second, "log"));
+        cr_assert_eq(after.size, log.size);
+        cr_assert_eq(w.log->segs[1]->size_bytes, (int64_t)log.size);
+        cr_assert_eq(aborted_count(&w), 3);
+        struct buf rest = read_log(w.log, third);
+        cr_assert_gt(rest.size, 0);
+        struct view *view = plog_view_get(w.log);
+        for (int64_t offset = second; offset < third; offset++) {
+            struct view_range range;
+            enum err err = view_read(view, offset, end, 1, true, &range);
+            cr_assert_eq(err, header && offset > second ? ERR_CORRUPT : ERR_OK);
+            cr_assert(err != ERR_OK || range.base_offset == offset);
+        }
+        view_put(view);
+        buf_fini(&rest);
+        buf_fini(&after);
+        buf_fini(&log);
+        world_end(&w);
+    }
+}
+
 /* Bytes cut from a tail must not come back behind newer ones after the power has failed. */
 Test(recover, what_was_cut_does_not_come_back_behind_newer_records)
 {
