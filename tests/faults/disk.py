@@ -22,7 +22,7 @@ import network
 SHIM = "faults_shim.so"
 ROOM = 1 << 62
 NAMES = ("room", "slow_us", "hang", "fail_syncs", "clock_ms", "boot",  # orders
-         "writes", "syncs", "no_space", "failed", "hanging")  # counted by the shim
+         "writes", "syncs", "no_space", "failed", "hanging", "jumped")  # counted by the shim
 
 
 def shim_missing():

@@ -150,9 +150,10 @@ def lost_tail(scene):
 @fault("shim")
 def clock_jumps(scene):
     """the wall clock of a broker jumps by up to a day, forth or back, and back again"""
-    broker = scene.random.choice(scene.alive())
-    day_ms = 24 * 3600 * 1000
-    scene.shims[broker].clock_ms = scene.random.choice([-1, 1]) * int(day_ms ** scene.random.random())
+    shim = scene.shims[scene.random.choice(scene.alive())]
+    day_ms, jumped = 24 * 3600 * 1000, shim.jumped
+    shim.clock_ms = scene.random.choice([-1, 1]) * int(day_ms ** scene.random.random())
+    scene.cluster.wait(lambda: shim.jumped > jumped, "somebody who asks for the time")
     scene.pause(0.5, 2 * scene.session_s)
     if scene.random.random() < 0.7:
-        scene.shims[broker].well_again()
+        shim.well_again()

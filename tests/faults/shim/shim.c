@@ -14,7 +14,8 @@
  *   - boot: unless 0, the kernel's boot id is another one, made of this number
  *
  * The others are counted here, for the harness to see that a fault has hit: writes, syncs,
- * no_space, failed, and how many calls hang at the moment.
+ * no_space, failed, how many calls hang at the moment, and how often a wall clock's answer was
+ * another one.
  *
  * Descriptors are followed from open() to close(). The calls are those that common/fs and libevent
  * make. */
@@ -47,6 +48,7 @@ enum order {
     SEEN_NO_SPACE,
     SEEN_FAILED,
     SEEN_HANGING,
+    SEEN_JUMPED,
     ORDERS
 };
 
@@ -346,18 +348,21 @@ ssize_t sendfile(int to, int from, off_t *offset, size_t size)
 
 /* ---- the wall clock */
 
-static int64_t clock_ms(void)
+static void jump(struct timespec *now, int64_t ms)
 {
-    return orders == NULL ? 0 : orders[ORDER_CLOCK_MS];
+    int64_t ns = now->tv_nsec + ms % 1000 * 1000000;
+    now->tv_sec += ms / 1000 + (ns >= 1000000000) - (ns < 0);
+    now->tv_nsec = (ns + 1000000000) % 1000000000;
+    orders[SEEN_JUMPED]++;
 }
 
 int clock_gettime(clockid_t clock, struct timespec *now)
 {
     int rc = REAL(int, clock_gettime, clockid_t, struct timespec *)(clock, now);
-    if (rc == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) {
-        int64_t ns = now->tv_nsec + clock_ms() % 1000 * 1000000;
-        now->tv_sec += clock_ms() / 1000 + (ns >= 1000000000) - (ns < 0);
-        now->tv_nsec = (ns + 1000000000) % 1000000000;
+    bool is_wall = clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE;
+    int64_t ms = is_wall && orders != NULL ? orders[ORDER_CLOCK_MS] : 0; /* once: it may change */
+    if (rc == 0 && ms != 0) {
+        jump(now, ms);
     }
     return rc;
 }
