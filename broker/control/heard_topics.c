@@ -66,32 +66,57 @@ static void remember(struct heard_topics *heard, struct str topic)
     }
 }
 
-void heard_topics_gone(struct broker *broker, struct str topic)
+static void forget_values(struct broker *broker, struct str topic)
 {
-    groups_topic_deleted(&broker->parts, topic);
     topic_configs_forget(broker->topic_configs, topic);
     ctl_driver_set_unclean(broker->ctl_driver, topic, -1);
     ctl_driver_set_min_insync(broker->ctl_driver, topic, 0);
 }
 
+void heard_topics_gone(struct broker *broker, struct str topic)
+{
+    groups_topic_deleted(&broker->parts, topic);
+    forget_values(broker, topic);
+}
+
+/* Where even the topic of committed offsets is gone, nobody deleted topics: ZooKeeper has lost its
+ * data. What was committed is only in our logs, and counts again when the data is brought back. */
+static bool offsets_lost(const struct heard_topics *heard, const struct meta *meta)
+{
+    struct str offsets = STR("__consumer_offsets");
+    bool lost = meta_find(meta, offsets) != NULL && find(heard, offsets) == NULL;
+    if (lost) {
+        log_error(
+            LOGGER,
+            "the cluster knows __consumer_offsets no more, as if ZooKeeper had lost its data; "
+            "what groups have committed is kept",
+            "topics=%d named=%u", meta->topics_count, HASH_COUNT(heard->names));
+    }
+    return lost;
+}
+
 static void forget(struct heard_topics *heard, struct meta_edit *edit,
-                   const struct meta_topic *topic)
+                   const struct meta_topic *topic, bool keep_offsets)
 {
     log_info(LOGGER, "forgetting a topic that is gone", "topic=%.*s", STR_ARG(topic->name));
     for (int32_t i = 0; i < topic->partitions_count; i++) {
         meta_edit_remove(edit, topic->name, topic->partitions[i].index);
     }
-    heard_topics_gone(heard->broker, topic->name);
+    if (!keep_offsets) {
+        groups_topic_deleted(&heard->broker->parts, topic->name);
+    }
+    forget_values(heard->broker, topic->name);
 }
 
 static void forget_the_rest(struct heard_topics *heard)
 {
     struct meta *meta = meta_cell_get(&heard->broker->meta);
     struct meta_edit *edit = NULL;
+    bool keep_offsets = offsets_lost(heard, meta);
     for (int32_t i = 0; i < meta->topics_count; i++) {
         if (find(heard, meta->by_name[i]->name) == NULL) {
             edit = edit != NULL ? edit : meta_edit_begin(&heard->broker->meta);
-            forget(heard, edit, meta->by_name[i]);
+            forget(heard, edit, meta->by_name[i], keep_offsets);
         }
     }
     if (edit != NULL) {

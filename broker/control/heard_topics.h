@@ -3,7 +3,8 @@
  * A topic's deletion is told like any other news, but a broker may miss it: it has a new ZooKeeper
  * session, or there is a new controller, and the one that tells everything anew does not know what
  * is gone. So from the first message of a (controller epoch, broker epoch) on the topics named are
- * remembered until the message that says it is complete; what was not named by then is forgotten.
+ * remembered until the message that says it is complete; what was not named by then is forgotten,
+ * also what groups committed in it, unless __consumer_offsets itself is among that.
  *
  * Threads: the control loop. */
 #pragma once
