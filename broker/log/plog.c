@@ -478,8 +478,8 @@ static enum err begin_with_batch(struct plog *log, struct bytes batches)
     struct batch_header header;
     int64_t end = plog_offset_end(log);
     bool empty = log->segs_count == 1 && log->segs[0]->size_bytes == 0;
-    if (!empty || batch_read_header(batches, &header) != ERR_OK || header.base_offset >= end ||
-        batch_last_offset(&header) < end) {
+    if (!empty || batch_read_header(batches, &header) != ERR_OK || !batch_offsets_hold(&header) ||
+        header.base_offset >= end || batch_last_offset(&header) < end) {
         return ERR_OK;
     }
     return plog_restart_at(log, header.base_offset);
@@ -495,7 +495,7 @@ enum err plog_append_follower(struct plog *log, struct bytes batches, int64_t no
         struct batch_header header;
         if (batch_read_header(batches, &header) != ERR_OK ||
             batch_size_bytes(&header) > batches.size || header.base_offset < next ||
-            batch_check_crc(batches) != ERR_OK) {
+            !batch_offsets_hold(&header) || batch_check_crc(batches) != ERR_OK) {
             err = ERR_CORRUPT;
             break;
         }

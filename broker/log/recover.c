@@ -100,7 +100,7 @@ static enum err recover_seg(struct plog *log, struct seg *seg, enum reading read
     seg_reset_indexes(seg);
     batch_reader_init(&reader, seg, 0, reading != READ_INDEX);
     while ((err = batch_reader_next(&reader, &header, &batch)) == ERR_OK) {
-        if (header.base_offset < next && header.magic == 2) {
+        if (header.magic == 2 && (header.base_offset < next || !batch_offsets_hold(&header))) {
             err = ERR_CORRUPT;
             break;
         }

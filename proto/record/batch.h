@@ -122,6 +122,13 @@ static inline int64_t batch_last_offset(const struct batch_header *header)
     return (int64_t)((uint64_t)header->base_offset + (uint64_t)(int64_t)header->last_offset_delta);
 }
 
+/* Does it end where it begins or behind that, and can another one follow? */
+static inline bool batch_offsets_hold(const struct batch_header *header)
+{
+    return header->base_offset >= 0 && header->last_offset_delta >= 0 &&
+           header->base_offset < INT64_MAX - header->last_offset_delta;
+}
+
 /* `sequence` moved on by `delta`: after 2^31-1 comes 0. Both are >= 0. */
 static inline int32_t batch_sequence_add(int32_t sequence, int32_t delta)
 {

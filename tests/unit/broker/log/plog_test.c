@@ -1,5 +1,6 @@
 /* A log in good health: what is appended is read, segments roll, retention, truncation, times. */
 #include "log_fixture.h"
+#include "record/crc32c.h"
 
 static void begin(struct log_world *w)
 {
@@ -264,6 +265,36 @@ Test(plog, a_follower_refuses_what_is_damaged_or_does_not_follow)
     cr_assert(!plog_failed(w.log), "the log is not to blame");
     buf_fini(&data);
     world_end(&w);
+}
+
+/* Whole and with its CRC, but it says that it ends before it begins, or behind all offsets: the
+ * log's end went back below what it held. */
+Test(plog, a_follower_refuses_a_batch_that_lies_about_its_end)
+{
+    static const struct {
+        int64_t base;
+        int32_t delta;
+    } lies[] = {{2, -1}, {2, -2}, {2, INT32_MIN}, {INT64_MAX, 0}, {INT64_MAX - 1, 5},
+                {8, -3}, {-5, 9}};
+    for (size_t i = 0; i < 2 * sizeof(lies) / sizeof(lies[0]); i++) {
+        struct log_world w;
+        begin(&w);
+        int held = i % 2 == 0 ? 2 : 0;
+        log_fill(&w, held, 10);
+        struct buf data = make_batch((struct batch_want){.records = 1});
+        be32_put(data.data + BATCH_AT_LAST_OFFSET_DELTA, (uint32_t)lies[i / 2].delta);
+        struct bytes covered = {data.data + BATCH_AT_ATTRIBUTES, data.size - BATCH_AT_ATTRIBUTES};
+        be32_put(data.data + BATCH_AT_CRC, crc32c(covered));
+        batch_patch_offset_epoch(data.data, lies[i / 2].base, 0);
+        struct bytes bytes = {data.data, data.size};
+        cr_assert_eq(batch_check_crc(bytes), ERR_OK);
+        cr_assert_eq(plog_append_follower(w.log, bytes, 0), ERR_CORRUPT, "lie %zu", i);
+        cr_assert_eq(plog_offset_end(w.log), held);
+        cr_assert(!plog_failed(w.log));
+        (void)check_log(&w);
+        buf_fini(&data);
+        world_end(&w);
+    }
 }
 
 /* ---- reading ---- */
