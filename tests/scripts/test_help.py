@@ -29,3 +29,10 @@ def test_a_wrong_option_is_no_success(name):
     """scripts/deps, asked for a set of packages that there is not, had installed it."""
     status, text = run(name, "--no-such-option")
     assert status != 0 and text, (status, text)
+
+
+@pytest.mark.parametrize("words", [["--prot", "9093"], ["--no-deps", "--prot", "9093"], ["--wait", "soon"]])
+def test_quickstart_looks_at_its_options_before_it_installs_or_builds(words):
+    """A wrong one was told of after minutes, when packages were installed and everything was built."""
+    status, text = run("quickstart", *words)
+    assert status == 2 and words[-2] in text and "1. packages" not in text and "2. build" not in text, text
