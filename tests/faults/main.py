@@ -114,6 +114,8 @@ def main(arguments):
             failures[name] = str(problem)
             print(f"{name:30} FAILED\n{problem}", flush=True)
         save(options.json, options, rows, failures, skipped)
+    if not failures:  # nothing in it is kept
+        os.rmdir(base)
     print_end(rows, len(rows), len(failures), len(skipped))
     return 1 if failures else 0
 
