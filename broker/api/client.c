@@ -29,10 +29,12 @@ struct client_move {
 
 _Static_assert(sizeof(struct client) <= 104, "every connection pays for this");
 
+/* A listener that brokers share with clients, as where there is one only, is the clients': else
+ * queued.max.request.bytes would mean nothing. */
 static struct budget_lease *client_lease(struct client *client)
 {
-    return client->listener->internal ? &client->netloop->internal_memory
-                                      : &client->netloop->client_memory;
+    bool brokers_only = client->listener->internal && client->netloop->broker->listeners_count > 1;
+    return brokers_only ? &client->netloop->internal_memory : &client->netloop->client_memory;
 }
 
 /* One that was kept, or a fresh one. */
@@ -71,6 +73,14 @@ static void req_forget_frame(struct req *req)
         spare_frame_give(req->frame, req->frame_bytes);
         req->frame = NULL;
     }
+}
+
+void client_forget_frame(struct req *req)
+{
+    must(!req->answered);
+    req->body = NULL;
+    req->client_id = STR_NULL;
+    req_forget_frame(req);
 }
 
 static void req_free(struct req *req)

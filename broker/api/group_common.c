@@ -95,6 +95,18 @@ void group_req_submit(struct group_req *group, struct req *req, struct part *par
     group_call_submit(part, &group->call);
 }
 
+static void on_kept(struct group_call *call)
+{
+    client_forget_frame(container_of(call, struct group_req, call)->req);
+}
+
+void group_req_submit_patient(struct group_req *group, struct req *req, struct part *part,
+                              void (*copy)(struct group_call *call, const struct grp_reply *reply))
+{
+    group->call.kept = on_kept;
+    group_req_submit(group, req, part, copy);
+}
+
 struct str group_copy_str(struct group_call *call, struct str s)
 {
     return arena_str(&call->arena, s);

@@ -44,6 +44,11 @@ struct str group_client_id(struct req *req);
 void group_req_submit(struct group_req *group, struct req *req, struct part *part,
                       void (*copy)(struct group_call *call, const struct grp_reply *reply));
 
+/* The same for a request that may wait for other members for as long as its client has said: it
+ * keeps no memory of its frame then, so the reply must not need any. */
+void group_req_submit_patient(struct group_req *group, struct req *req, struct part *part,
+                              void (*copy)(struct group_call *call, const struct grp_reply *reply));
+
 /* Copies into the call's arena; a null string or null bytes stay null. */
 struct str group_copy_str(struct group_call *call, struct str s);
 struct bytes group_copy_bytes(struct group_call *call, struct bytes b);

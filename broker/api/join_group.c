@@ -77,5 +77,5 @@ void api_join_group(struct req *req)
         .protocol_count = (size_t)request->protocols_count,
         .reason = request->reason,
     };
-    group_req_submit(group, req, part, copy_reply);
+    group_req_submit_patient(group, req, part, copy_reply);
 }

@@ -100,6 +100,6 @@ enum { PRODUCE_INFLATED_MAX_BYTES = 256 * 1024 * 1024 };
 enum { PRODUCE_REBUILT_MAX_BYTES = 256 * 1024 * 1024 };
 
 /* Memory for clients' requests when `queued.max.request.bytes` is not set: a share of the
- * machine's. */
+ * machine's. Brokers have their own where they have a listener of their own, else they share it. */
 #define BUDGET_CLIENT_DEFAULT_BYTES   ((int64_t)256 << 20)
 #define BUDGET_INTERNAL_DEFAULT_BYTES ((int64_t)128 << 20)

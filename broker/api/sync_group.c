@@ -56,5 +56,5 @@ void api_sync_group(struct req *req)
         .assignments = assignments,
         .assignment_count = (size_t)request->assignments_count,
     };
-    group_req_submit(group, req, part, copy_reply);
+    group_req_submit_patient(group, req, part, copy_reply);
 }

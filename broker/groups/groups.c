@@ -38,7 +38,8 @@ struct group_part {
     struct groups *groups;
     struct part *part; /* owns us; a message, timer or work under way references it */
     struct grp_driver *driver;
-    bool dying; /* nothing may be referenced any more */
+    bool dying;              /* nothing may be referenced any more */
+    struct group_call *call; /* the request of this turn, until it has been answered */
 
     /* The driver's timer runs on the groups' loop; the actor tells the loop, the loop tells the
      * actor. */
@@ -168,8 +169,11 @@ static void host_cancel_timer(struct grp_host *host)
 
 static void host_reply(struct grp_host *host, void *token, const struct grp_reply *reply)
 {
-    (void)host;
+    struct group_part *gp = of_host(host);
     struct group_call *call = token;
+    if (gp->call == call) {
+        gp->call = NULL;
+    }
     call->copy(call, reply);
     loop_post(call->loop, &call->done_msg);
 }
@@ -529,6 +533,12 @@ static void on_call_done(struct loop_msg *msg)
     part_put(part);
 }
 
+static void on_call_kept(struct loop_msg *msg)
+{
+    struct group_call *call = container_of(msg, struct group_call, kept_msg);
+    call->kept(call);
+}
+
 static void on_call(struct actor *actor, struct actor_msg *msg)
 {
     struct part *part = container_of(actor, struct part, actor);
@@ -536,13 +546,19 @@ static void on_call(struct actor *actor, struct actor_msg *msg)
     struct group_part *gp = part->hooks == &group_hooks ? part->hooks_arg : NULL;
     must(gp != NULL);
     call->event.token = call;
+    gp->call = call;
     grp_driver_submit(gp->driver, &call->event);
+    if (gp->call == call && call->kept != NULL) { /* else it is not ours any more */
+        loop_post(call->loop, &call->kept_msg);
+    }
+    gp->call = NULL;
 }
 
 void group_call_submit(struct part *part, struct group_call *call)
 {
     call->msg = (struct actor_msg){.fn = on_call};
     call->done_msg = (struct loop_msg){.fn = on_call_done};
+    call->kept_msg = (struct loop_msg){.fn = on_call_kept};
     call->part = part_get(part);
     part_post(part, &call->msg);
 }

@@ -51,13 +51,17 @@ void groups_topic_deleted(struct parts *parts, struct str topic);
 /* One request to one coordinator. Embedded in the caller's own struct; lives until `done`. */
 struct group_call {
     struct actor_msg msg;
-    struct grp_event event; /* borrowed memory of it lives until `done` */
+    struct grp_event event; /* borrowed memory of it lives until `kept` or `done` */
     struct part *part;
     struct loop *loop;
     struct loop_msg done_msg;
+    struct loop_msg kept_msg;
     struct arena arena; /* the answer is copied here in the actor */
     /* In the actor: copy what is needed of the reply into call->arena. */
     void (*copy)(struct group_call *call, const struct grp_reply *reply);
+    /* On `loop`, before `done`, when the request waits for others; perhaps NULL. From then on the
+     * memory of `event` is not needed. */
+    void (*kept)(struct group_call *call);
     /* On `loop`. The arena is the callee's to free (arena_fini). */
     void (*done)(struct group_call *call);
 };

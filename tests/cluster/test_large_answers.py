@@ -337,3 +337,30 @@ def test_a_list_does_not_grow_until_it_can_be_described_no_more(broker):
     described, = broker.call("DescribeConfigs", {"resources": [{"resource_type": 2, "resource_name": "grown"}]})["results"]
     values = {c["name"]: c["value"] for c in described["configs"]}
     assert values["leader.replication.throttled.replicas"].startswith("10000:1,10001:1")
+
+
+def test_members_that_wait_for_others_do_not_keep_the_memory_of_their_requests(needs_cluster, tmp_path):
+    """A JoinGroup may wait for as long as a client has said, and a follower's SyncGroup as well. With what they hold copied
+    to the group, their frames stood in the way of everybody's."""
+    config = {"offsets.topic.replication.factor": "1", "offsets.topic.num.partitions": "1",
+              "group.initial.rebalance.delay.ms": "0", "queued.max.request.bytes": str(3 * MIB // 2),
+              "socket.request.max.bytes": str(3 * MIB // 2)}
+    large = [{"name": "range", "metadata": bytes(900000)}]
+    patient = {"session_timeout_ms": 60000, "rebalance_timeout_ms": 600000}
+    with clusters.Cluster(str(tmp_path / "cluster"), brokers=1, config=config) as one:
+        leader, other = Group(one, "kept"), Group(one, "kept")
+        assert leader.join(3, **patient)["error_code"] == 0
+        body = other.join_body(protocols=large, **patient)
+        other.kafka.send_frame(wire.request_frame("JoinGroup", {"group_id": "kept", **body}, 3, 1))
+        one.wait(lambda: leader.heartbeat() == REBALANCE_IN_PROGRESS, "the other member's JoinGroup")
+        assert Group(one, "first").join(3, protocols=large)["error_code"] == 0
+        assert leader.join(3, **patient)["error_code"] == 0
+        other.member_id = next(m["member_id"] for m in leader.join(3, **patient)["members"] if len(m["metadata"]) == 900000)
+        other.kafka.receive_frame(60)
+        sync = {"group_id": "kept", "generation_id": leader.generation, "member_id": other.member_id,
+                "assignments": [{"member_id": "nobody", "assignment": bytes(900000)}]}
+        other.kafka.send_frame(wire.request_frame("SyncGroup", sync, 3, 2))
+        assert Group(one, "second").join(3, protocols=large)["error_code"] == 0
+        assert leader.sync(3)["error_code"] == 0
+        other.kafka.receive_frame(60)
+        assert one.reports() == []
