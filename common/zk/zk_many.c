@@ -34,7 +34,8 @@ struct zk_many {
     struct list queue; /* added, not seen by the thread */
     struct sockaddr_storage address;
     socklen_t address_size;
-    int fd; /* the thread's; here so that close() can end what it waits for; -1: none */
+    int32_t place; /* how often the address has changed */
+    int fd;        /* the thread's; here so that close() can end what it waits for; -1: none */
     int failures;
     bool running;
     bool idle; /* waits for more */
@@ -58,6 +59,7 @@ struct reader {
     int fd;
     bool whole;     /* all that was sent are whole frames, the connect request the first */
     int64_t proved; /* M1 */
+    int32_t place;  /* of the server, M1 */
     struct buf out;
     struct buf in;
 };
@@ -144,6 +146,7 @@ static bool open_socket(struct reader *reader)
     struct sockaddr_storage address = many->address;
     socklen_t size = many->address_size;
     bool closed = many->closed;
+    reader->place = many->place;
     reader->fd = closed ? -1 : socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     many->fd = reader->fd;
     pthread_mutex_unlock(&many->lock);
@@ -190,13 +193,19 @@ static struct zk_many_read *read_after(const struct reader *reader, const struct
     return next != &reader->reads ? container_of(next, struct zk_many_read, link) : NULL;
 }
 
+/* M1: may the read go over this connection? */
+static bool is_fresh(const struct reader *reader, const struct zk_many_read *read)
+{
+    return read->zxid <= reader->proved && read->place <= reader->place;
+}
+
 /* The next node to ask for; NULL: none, or not yet (M1). */
 static const char *next_path(struct reader *reader)
 {
     struct cursor *send = &reader->send;
     if (send->read == NULL || send->at == send->read->count) {
         struct zk_many_read *next = read_after(reader, send->read);
-        if (next == NULL || next->zxid > reader->proved) {
+        if (next == NULL || !is_fresh(reader, next)) {
             return NULL;
         }
         *send = (struct cursor){next, 0};
@@ -317,8 +326,7 @@ static bool step(struct reader *reader, int32_t *got)
 {
     bool under_way = reader->packets_sent > reader->packets_got;
     const struct zk_many_read *first = read_after(reader, NULL);
-    if (!under_way && (reader->fd < 0 || first->zxid > reader->proved) &&
-        !open_connection(reader)) {
+    if (!under_way && (reader->fd < 0 || !is_fresh(reader, first)) && !open_connection(reader)) {
         return false;
     }
     return ask_all(reader) && take_answer(reader, got);
@@ -414,8 +422,12 @@ bool zk_many_add(struct zk_many *many, struct zk_many_read *read, const struct s
     bool refused = many->closed || many->failures >= FAILURES_MAX;
     bool start = !refused && !many->running;
     if (!refused) {
+        bool same = many->address_size == address_size &&
+                    memcmp(&many->address, address, address_size) == 0;
         memcpy(&many->address, address, address_size);
         many->address_size = address_size;
+        many->place += same ? 0 : 1;
+        read->place = many->place;
         list_push_back(&many->queue, &read->link);
         many->running = true;
         pthread_cond_broadcast(&many->changed);

@@ -11,7 +11,9 @@
  * M1  What is read is not older than the change `zxid` of the read: the server lets nobody in who
  *     has seen more than itself, and it never goes back. A read that needs a newer one than what
  *     the connection has proved (by the zxid that it was opened with, or that a reply told) waits,
- *     and when there is nothing to wait for the connection is opened anew.
+ *     and when there is nothing to wait for the connection is opened anew. So does a read that was
+ *     added when the session had gone to another server: a watch may have told it of a change that
+ *     the one before has not seen.
  * M2  Whatever goes wrong (no connection, an older server, bytes that make no sense, silence)
  *     ends in done(ok = false), and the caller reads node by node. After a few times nothing is
  *     tried any more.
@@ -36,6 +38,7 @@ struct zk_many_read {
     const char **paths; /* absolute */
     int32_t count;
     int64_t zxid;          /* M1 */
+    int32_t place;         /* M1; set by zk_many_add() */
     struct arena *arena;   /* of the data that is read */
     struct zk_read *nodes; /* `count` of them, filled in */
 };

@@ -319,6 +319,35 @@ Test(zk_many, reads_nothing_that_is_older_than_wanted)
     fake_stop(&fake);
 }
 
+/* M1: a watch had told of a change on the session's next server; what it was was asked of the one
+ * before, which had not seen it. */
+Test(zk_many, asks_the_server_that_the_session_has_gone_to)
+{
+    struct fake fakes[2];
+    struct fixture f;
+    struct read reads[3];
+    static const int asked[] = {0, 1, 1};
+    fake_start(&fakes[0], ANSWERS);
+    fake_start(&fakes[1], ANSWERS);
+    fixture_init(&f);
+    for (int i = 0; i < 3; i++) {
+        read_init(&reads[i], "x", 20, 0);
+        cr_assert(add(&f, &reads[i], &fakes[asked[i]]));
+        wait_for(&f.answered, i + 1);
+        expect_own_paths(&reads[i]);
+        arena_fini(&reads[i].arena);
+    }
+    cr_expect_eq(atomic_load(&f.failed), 0);
+    for (int i = 0; i < 2; i++) {
+        cr_expect_eq(atomic_load(&fakes[i].connections), 1);
+    }
+    cr_expect_eq(atomic_load(&fakes[0].packets), 1);
+    cr_expect_eq(atomic_load(&fakes[1].packets), 2);
+    fixture_fini(&f);
+    fake_stop(&fakes[0]);
+    fake_stop(&fakes[1]);
+}
+
 /* M2: whatever the server does, every read is handed back, and after a few it is left in peace. */
 Test(zk_many, gives_back_what_it_cannot_read)
 {
