@@ -10,7 +10,7 @@
  * We do not compact yet; a directory that comes from Kafka may contain all of these.
  * Source: Kafka 3.9 in ZooKeeper mode. */
 #include <inttypes.h>
-#include <stdio.h>
+#include <stdlib.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -63,6 +63,9 @@ struct leftovers {
     int64_t cleaned_min; /* INT64_MAX: no *.cleaned */
     char **names;        /* of everything that may be left over */
     int32_t count;
+    int32_t capacity;
+    int64_t *bases; /* of segments that have a .log, growing: there may be tens of thousands */
+    int32_t bases_count;
 };
 
 static enum err on_entry(void *arg, const char *name, bool is_dir)
@@ -77,7 +80,15 @@ static enum err on_entry(void *arg, const char *name, bool is_dir)
         offset < left->cleaned_min) {
         left->cleaned_min = offset;
     }
-    left->names = mem_realloc(left->names, ((size_t)left->count + 1) * sizeof(left->names[0]));
+    if (plog_parse_name(name, &offset, &extension) && strcmp(extension, ".log") == 0) {
+        left->bases =
+            mem_realloc(left->bases, ((size_t)left->bases_count + 1) * sizeof(left->bases[0]));
+        left->bases[left->bases_count++] = offset;
+    }
+    if (left->count == left->capacity) {
+        left->capacity = left->capacity > 0 ? left->capacity * 2 : 16;
+        left->names = mem_realloc(left->names, (size_t)left->capacity * sizeof(left->names[0]));
+    }
     left->names[left->count++] = mem_strdup(name);
     return ERR_OK;
 }
@@ -90,16 +101,17 @@ static enum err unlink_name(struct plog *log, const char *name)
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
+static int base_order(const void *a, const void *b)
+{
+    int64_t left = *(const int64_t *)a;
+    int64_t right = *(const int64_t *)b;
+    return (left > right) - (left < right);
+}
+
 static bool has_log(const struct leftovers *left, int64_t base)
 {
-    char name[64];
-    snprintf(name, sizeof(name), "%020" PRId64 ".log", base);
-    for (int32_t i = 0; i < left->count; i++) {
-        if (strcmp(left->names[i], name) == 0) {
-            return true;
-        }
-    }
-    return false;
+    return left->bases_count > 0 && bsearch(&base, left->bases, (size_t)left->bases_count,
+                                            sizeof(left->bases[0]), base_order) != NULL;
 }
 
 static bool is_garbage(const struct leftovers *left, const char *name)
@@ -217,6 +229,9 @@ enum err plog_clear_leftovers(struct plog *log)
 {
     struct leftovers left = {.log = log, .cleaned_min = INT64_MAX};
     enum err err = fs_list(log->fs, log->dir->chars, on_entry, &left);
+    if (left.bases_count > 1) {
+        qsort(left.bases, (size_t)left.bases_count, sizeof(left.bases[0]), base_order);
+    }
     for (int32_t i = 0; i < left.count; i++) {
         if (err == ERR_OK && is_garbage(&left, left.names[i])) {
             err = unlink_name(log, left.names[i]);
@@ -231,5 +246,6 @@ enum err plog_clear_leftovers(struct plog *log)
         mem_free(left.names[i]);
     }
     mem_free(left.names);
+    mem_free(left.bases);
     return err;
 }

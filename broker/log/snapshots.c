@@ -99,12 +99,17 @@ enum err plog_remove_snapshots_behind(struct plog *log, int64_t offset)
 
 static bool is_base(const struct plog *log, int64_t offset)
 {
-    for (int32_t i = 0; i < log->segs_count; i++) {
-        if (log->segs[i]->base_offset == offset) {
-            return true;
+    int32_t low = 0;
+    int32_t high = log->segs_count;
+    while (low < high) {
+        int32_t middle = low + (high - low) / 2;
+        if (log->segs[middle]->base_offset < offset) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
-    return false;
+    return low < log->segs_count && log->segs[low]->base_offset == offset;
 }
 
 /* Remove what nobody will read any more. */
