@@ -213,6 +213,7 @@ struct registration {
     enum reg_state state;
     int64_t epoch;
     int64_t previous_session; /* in which we were registered before; 0 */
+    char *cluster;            /* what /cluster/id held when we looked first; NULL: not yet */
     struct list others;       /* brokers that are being read */
     int32_t waiting;          /* how many */
     int64_t holder_session;   /* while WAITING */
@@ -564,10 +565,49 @@ static void on_ids(void *arg, const struct zk_result *result, bool repeated)
     }
 }
 
+/* ---- The cluster: one process stays in one. An ensemble that has lost its data knows no topic,
+ * and another one topics of the same names with other ids: we would take all that we have for
+ * deleted.
+ */
+
+static void refuse_cluster(struct registration *reg, struct str now)
+{
+    char text[800];
+    snprintf(
+        text, sizeof(text),
+        "error[E-ZK-07]: ZooKeeper is not the one in which this broker registered before.\n"
+        "  " PATH_CLUSTER_ID " was   %s\n"
+        "  " PATH_CLUSTER_ID " is    %.*s\n"
+        "  Usual cause: ZooKeeper's data was lost, or zookeeper.connect names another ensemble "
+        "now. Restore its data or correct the address.",
+        reg->cluster, STR_ARG(now));
+    refuse(reg, ERR_INCONSISTENT_CLUSTER_ID, text);
+}
+
+static void on_cluster(void *arg, const struct zk_result *result, bool repeated)
+{
+    struct registration *reg = arg;
+    struct str now = {(const char *)result->data.data, result->data.size};
+    (void)repeated;
+    if (result->err != ERR_OK && result->err != ERR_NOT_FOUND) {
+        refuse_forbidden(reg, result->err, "read", PATH_CLUSTER_ID);
+        return;
+    }
+    now = result->err == ERR_OK && now.ptr != NULL ? now : STR("(missing)");
+    if (reg->cluster != NULL && !str_is(now, reg->cluster)) {
+        refuse_cluster(reg, now);
+        return;
+    }
+    if (reg->cluster == NULL && result->err == ERR_OK) {
+        reg->cluster = str_dup(now);
+    }
+    zk_calls_children(&reg->calls, PATH_BROKER_IDS, false, on_ids, reg);
+}
+
 static void read_others(struct registration *reg)
 {
     move(reg, REG_READING);
-    zk_calls_children(&reg->calls, PATH_BROKER_IDS, false, on_ids, reg);
+    zk_calls_get(&reg->calls, PATH_CLUSTER_ID, false, on_cluster, reg);
 }
 
 /* ---- Life. */
@@ -680,6 +720,7 @@ void registration_free(struct registration *reg)
     registration_session_lost(reg);
     zk_calls_fini(&reg->calls);
     arena_fini(&reg->arena);
+    mem_free(reg->cluster);
     mem_free(reg->path);
     mem_free(reg);
 }

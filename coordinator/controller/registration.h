@@ -4,7 +4,8 @@
  * cluster id; registration_generate_id() for a broker without an id; then a struct registration
  * holds /brokers/ids/<id> for as long as the process lives, over as many sessions as it takes.
  *
- * Registering: the nodes of all other brokers are read first; when one advertises a host:port of
+ * Registering: /cluster/id is read first; when it is another one than in the session before, we are
+ * refused. Then the nodes of all other brokers are read; when one advertises a host:port of
  * ours, we are refused. Then multi[create ephemeral, set data]; the broker epoch is the node's
  * czxid. When the node exists: if it is our session's, that is it (a lost reply). If it is our
  * previous session's, it is removed. Otherwise somebody holds it: usually our own former life,
@@ -57,8 +58,8 @@ struct registration_host {
     /* One line for people: why it takes longer. Called once per wait. */
     void (*waiting)(struct registration_host *host, const char *line);
     /* For good. ERR_DUPLICATE_BROKER_REGISTRATION: the id is another live broker's. ERR_INVALID: an
-     * advertised address is another broker's. Others: ZooKeeper does not let us. `text` is
-     * complete, ready to print. */
+     * advertised address is another broker's. ERR_INCONSISTENT_CLUSTER_ID: another cluster. Others:
+     * ZooKeeper does not let us. `text` is complete, ready to print. */
     void (*refused)(struct registration_host *host, enum err err, const char *text);
 };
 

@@ -430,6 +430,39 @@ Test(registration, what_zookeeper_forbids_is_refused_and_named)
     }
 }
 
+/* The next session is one of an ensemble that has lost its data, or of another cluster's. It knows
+ * no topic, or topics of the same names with other ids: to the broker all its own would be deleted.
+ */
+Test(registration, another_cluster_in_the_next_session_is_refused)
+{
+    static const char *const others[] = {NULL, "{\"version\":\"1\",\"id\":\"another\"}"};
+    for (size_t i = 0; i < 2; i++) {
+        struct world w;
+        struct member m;
+        world_with_setup(&w);
+        member_init(&m, &w, 1, 9092);
+        start(&w, &m);
+        cr_assert_eq(m.registered, 1);
+        zk_mem_expire(w.mem, session_of(&m.client));
+        run(&w);
+        client_close(&m.client);
+        zk_mem_poke_remove(w.mem, PATH_CLUSTER_ID);
+        if (others[i] != NULL) {
+            zk_mem_poke(w.mem, PATH_CLUSTER_ID, others[i]);
+        }
+        client_open(&m.client, &w);
+        start(&w, &m);
+        cr_assert_eq(m.registered, 1);
+        cr_assert_eq(m.refusals, 1);
+        cr_assert_eq(m.refused_err, ERR_INCONSISTENT_CLUSTER_ID);
+        cr_assert(strstr(m.refused, "error[E-ZK-07]: "), "%s", m.refused);
+        cr_assert(strstr(m.refused, proposed), "%s", m.refused);
+        cr_assert_str_eq(node_text(&w, "/brokers/ids/1"), "(none)");
+        member_fini(&m);
+        world_fini(&w);
+    }
+}
+
 /* The end of a session is none of that: the next one begins anew. */
 Test(registration, a_session_that_ends_meanwhile_refuses_nothing)
 {
