@@ -11,7 +11,7 @@ from bench_load import create
 from confluent_kafka import Producer
 
 sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "bench"))
-import neutral  # noqa: E402
+import cells  # noqa: E402
 
 PROGRAM = os.path.join(os.path.dirname(clusters.default_binary()), "bench", "bench_rdkafka")
 
@@ -54,22 +54,22 @@ def test_what_is_produced_is_consumed(one_broker, load, topic, codec, acks, reco
     assert 0 < made["generator_core"] * made["seconds"] <= made["generator_cpu_s"] + 0.01
     status, read, text = load("consume", broker, topic, partitions=3)
     assert status == 0, text
-    neutral.compare("barnabas", made, read)
+    cells.compare("barnabas", made, read)
 
 
 def test_a_record_of_somebody_else_makes_another_checksum(one_broker, load, topic):
     broker = create(one_broker, topic)
     _, made, _ = load("produce", broker, topic, records=1000)
     _, same, _ = load("consume", broker, topic)
-    neutral.compare("barnabas", made, same)
+    cells.compare("barnabas", made, same)
     producer = Producer({"bootstrap.servers": broker.address})
     producer.produce(topic, b"x" * 100)
     assert producer.flush(30) == 0
     _, read, _ = load("consume", broker, topic)
     with pytest.raises(SystemExit, match="records read"):
-        neutral.compare("barnabas", made, read)
+        cells.compare("barnabas", made, read)
     with pytest.raises(SystemExit, match="checksum read"):
-        neutral.compare("barnabas", {**made, "records": 1001, "bytes": 100100}, read)
+        cells.compare("barnabas", {**made, "records": 1001, "bytes": 100100}, read)
 
 
 def test_a_gap_between_offsets_ends_the_consumer(one_broker, load, topic):
