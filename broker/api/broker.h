@@ -148,5 +148,6 @@ struct broker {
     _Atomic int64_t epoch;         /* of our registration; -1: none yet */
     _Atomic bool ready;            /* clients are served; before, their requests are held */
     struct pulse pulse;            /* nor are they when it is missed */
+    _Atomic bool cut_off;          /* from ZooKeeper: others may lead what we think we lead */
     _Atomic int64_t feature_epoch; /* version of /feature, -1: none */
 };

@@ -133,6 +133,14 @@ static enum err find_range(struct req *req, struct fetch_read *out)
     return err;
 }
 
+/* May the log really be longer than this one? "Out of range" would send the consumer back to its
+ * reset policy (Kafka does that); an error that sends it to the leader, who knows, does no harm. A
+ * follower may only be behind; and a leader that ZooKeeper does not hear may have been deposed. */
+static bool may_be_behind(const struct req *req, struct part *part)
+{
+    return part_now(part).role == PART_FOLLOWER || atomic_load(&req->netloop->broker->cut_off);
+}
+
 static enum err read_records(struct req *req, const struct fetch_limits *limits, int64_t room,
                              bool first, struct fetch_read *out)
 {
@@ -145,9 +153,7 @@ static enum err read_records(struct req *req, const struct fetch_limits *limits,
     out->offset_end = offset_end;
     struct view *view = plog_view_get(part->log);
     out->log_start = plog_log_start(part->log);
-    if (want->fetch_offset > offset_end && part_now(part).role == PART_FOLLOWER) {
-        /* We may only be behind. "Out of range" would send the consumer back to its reset policy
-         * (Kafka does that); this sends it to the leader, who knows. */
+    if (want->fetch_offset > offset_end && may_be_behind(req, part)) {
         view_put(view);
         return ERR_NOT_LEADER_OR_FOLLOWER;
     }

@@ -182,6 +182,16 @@ static enum err read_snapshot(struct plog *log, int64_t offset)
 }
 
 /* Read the batches of one segment from `from` to `to` into the producer state. */
+/* What is damaged before the recovery point is for whoever reads there to find (recover.c): of its
+ * producers only what stands before it is known. */
+static void report_damage(const struct seg *seg, const struct batch_reader *reader)
+{
+    char *path = seg_path(seg, "log");
+    log_warn(LOGGER, "producers' states lack what is behind a damaged batch",
+             "file=%s position=%" PRId64, path, reader->position);
+    mem_free(path);
+}
+
 static enum err replay_seg(struct plog *log, struct seg *seg, int64_t from, int64_t to)
 {
     struct batch_reader reader;
@@ -198,6 +208,10 @@ static enum err replay_seg(struct plog *log, struct seg *seg, int64_t from, int6
         if (header.magic == 2 && header.base_offset >= from) {
             producers_update(&log->producers, &header);
         }
+    }
+    if (err == ERR_CORRUPT) {
+        report_damage(seg, &reader);
+        err = ERR_OK;
     }
     batch_reader_fini(&reader);
     return err == ERR_NOT_FOUND ? ERR_OK : err;

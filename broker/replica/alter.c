@@ -142,8 +142,8 @@ static void answer(struct wish *wish)
 }
 
 /* Errors that say that the partition is another's now, or that the wish cannot be granted. The rest
- * may pass: also OPERATION_NOT_ATTEMPTED, which says nothing about an earlier copy of the wish. Of a
- * topic that is there and cannot be read the controller does not say that it is unknown. */
+ * may pass: also OPERATION_NOT_ATTEMPTED, which says nothing about an earlier copy of the wish. Of
+ * a topic that is there and cannot be read the controller does not say that it is unknown. */
 static bool is_final(enum err err)
 {
     switch (err) {

@@ -152,12 +152,14 @@ static void on_session_event(void *arg, enum zk_session_event event)
         log_info(LOGGER, "connected to ZooKeeper", "session=0x%llx timeout_ms=%d",
                  (unsigned long long)session->zk->ops->session_id(session->zk),
                  session->zk->ops->session_timeout_ms(session->zk));
+        session->host->contact(session->host, true);
         session_connected(session);
         break;
     case ZK_SESSION_DISCONNECTED:
         log_warn(LOGGER, "disconnected from ZooKeeper",
                  "connect=%s; serving on, the session lasts %d ms more", session->connect,
                  session->timeout_ms);
+        session->host->contact(session->host, false);
         break;
     case ZK_SESSION_EXPIRED:
         log_warn(LOGGER, "ZooKeeper session expired", "opening a new one");

@@ -82,6 +82,7 @@ static void on_registered(struct session_host *host, int64_t broker_epoch);
 static void on_failed(struct session_host *host, enum err err, const char *text);
 static void on_settled(struct session_host *host);
 static void on_lost(struct session_host *host);
+static void on_contact(struct session_host *host, bool there);
 static void on_waiting(struct session_host *host, const char *line);
 
 void startup_begin(struct server *server)
@@ -108,6 +109,7 @@ void startup_begin(struct server *server)
                                                  .failed = on_failed,
                                                  .settled = on_settled,
                                                  .lost = on_lost,
+                                                 .contact = on_contact,
                                                  .waiting = on_waiting};
     server->session =
         session_new(server->broker.control, server->broker.env.zk, &options, &server->session_host);
@@ -554,6 +556,12 @@ static void on_lost(struct session_host *host)
         gate_close(server);
     }
     server->registered = false;
+}
+
+static void on_contact(struct session_host *host, bool there)
+{
+    struct server *server = container_of(host, struct server, session_host);
+    atomic_store(&server->broker.cut_off, !there);
 }
 
 static void on_metadata_late(struct loop_timer *timer)

@@ -164,6 +164,37 @@ Test(fetch_read, an_answer_stays_below_a_gigabyte)
     cr_assert_eq(fetch_bytes_max(-1, INT32_MAX), -1, "the first batch only");
 }
 
+static enum err asked_at(int64_t offset)
+{
+    struct fetch_limits limits = {.max_bytes = 1 << 20, .replica_id = -1, .zstd_allowed = true};
+    struct fetch_item item = {.want = {.topic = STR("a"),
+                                       .fetch_offset = offset,
+                                       .max_bytes = 1 << 20,
+                                       .current_leader_epoch = -1,
+                                       .last_fetched_epoch = -1}};
+    struct fetch_read read;
+    fetch_read_partition(&req, &limits, &item, 1 << 20, true, &read);
+    enum err err = read.err;
+    fetch_read_end(&read);
+    return err;
+}
+
+/* A leader that was cut from ZooKeeper for longer than its session, but not from its clients, told
+ * one that had read from the next leader that there is no such offset: its consumer began anew. */
+Test(fetch_read, a_leader_that_zookeeper_does_not_hear_does_not_say_where_the_log_ends)
+{
+    struct broker broker = {.id = ME};
+    netloop.broker = &broker;
+    log_append_ok(&w, (struct batch_want){.records = 2, .value_bytes = 10}, 3);
+    add_part("a");
+    cr_assert_eq(asked_at(2), ERR_OK);
+    cr_assert_eq(asked_at(3), ERR_OFFSET_OUT_OF_RANGE);
+    atomic_store(&broker.cut_off, true);
+    cr_assert_eq(asked_at(2), ERR_OK);
+    cr_assert_eq(asked_at(3), ERR_NOT_LEADER_OR_FOLLOWER);
+    cr_assert_eq(asked_at(-1), ERR_OFFSET_OUT_OF_RANGE, "of what it has it knows");
+}
+
 /* The first batch comes whatever the limit is, or a client would never get beyond it; what follows
  * fits. */
 static int64_t taken(int64_t max_bytes, int count)

@@ -171,13 +171,22 @@ Test(recover, a_log_that_began_anew_below_its_start_stays_there_without_a_segmen
     cr_assert(lost, "no run had what this is about");
 }
 
+static void remove_snapshots(struct log_world *w, int64_t end)
+{
+    for (int64_t offset = 0; offset <= end; offset++) {
+        if (file_exists(w, file_name(offset, "snapshot"))) {
+            file_remove(w, file_name(offset, "snapshot"));
+        }
+    }
+}
+
 /* A closed segment before the recovery point is not read at a start; where its index is missing it
  * is. That one of its batches was damaged was found then, and all that is behind it, durable and
- * whole, was deleted. */
+ * whole, was deleted. Or, where the snapshots of producers are missing, the directory given up. */
 Test(recover, a_damage_before_the_recovery_point_takes_nothing_along)
 {
-    for (int i = 0; i < 4; i++) {
-        bool header = i / 2 == 1; /* of its second batch; else within a batch */
+    for (int i = 0; i < 8; i++) {
+        bool header = i / 2 % 2 == 1; /* of its second batch; else within a batch */
         struct log_world w;
         begin(&w, 3);
         int64_t second = w.log->segs[1]->base_offset;
@@ -195,6 +204,9 @@ Test(recover, a_damage_before_the_recovery_point_takes_nothing_along)
         write_aborted(&w, 3);
         file_remove(&w, SEG0 ".index");
         file_remove(&w, file_name(second, "index"));
+        if (i / 4 == 1) {
+            remove_snapshots(&w, end);
+        }
         cr_assert_eq(world_open(&w), ERR_OK);
         cr_assert_eq(plog_offset_end(w.log), end);
         cr_assert_eq(w.log->segs_count, 3);

@@ -18,6 +18,7 @@ struct world {
     struct config_changes *changes;
     struct session *session;
     bool join_when_lost;
+    bool in_contact;
     int identified;
     int lost;
     int registered;
@@ -52,6 +53,11 @@ static void on_lost(struct session_host *host)
         w->join_when_lost = false;
         join(w);
     }
+}
+
+static void on_contact(struct session_host *host, bool there)
+{
+    container_of(host, struct world, host)->in_contact = there;
 }
 
 static void on_failed(struct session_host *host, enum err err, const char *text)
@@ -110,6 +116,7 @@ static void begin(struct world *w)
                                  .registered = on_registered,
                                  .settled = on_settled,
                                  .lost = on_lost,
+                                 .contact = on_contact,
                                  .failed = on_failed,
                                  .waiting = on_waiting},
                         .ctl_host = {on_send, on_disconnect, on_controller},
@@ -172,6 +179,26 @@ Test(session, registers_again_in_every_session)
     cr_assert_eq(w.lost, 1);
     cr_assert_eq(w.identified, 1);
     cr_assert_eq(w.registered, 2);
+    end(&w);
+}
+
+/* Who has no connection may have been replaced (api/fetch_read.c asks). */
+Test(session, tells_whether_it_is_in_contact)
+{
+    struct world w;
+    begin(&w);
+    cr_assert(!w.in_contact);
+    run(&w);
+    cr_assert(w.in_contact);
+    join(&w);
+    run(&w);
+    zk_mem_disconnect(w.mem, 0x1000);
+    run(&w);
+    cr_assert(!w.in_contact);
+    zk_mem_reconnect(w.mem, 0x1000);
+    run(&w);
+    cr_assert(w.in_contact);
+    cr_assert_eq(w.lost, 0);
     end(&w);
 }
 
