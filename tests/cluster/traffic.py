@@ -12,6 +12,7 @@ import threading
 
 import cluster as clusters
 import confluent_kafka
+import wire
 from admin import Admin
 
 FIRST = 20  # messages that are through before the test goes on
@@ -22,7 +23,8 @@ EOF = confluent_kafka.KafkaError._PARTITION_EOF
 
 
 def create(cluster, topic, partitions=1, replicas=1, assignment=None):
-    """assignment: a list of replicas for each partition, instead of the numbers. Returns when all are led."""
+    """assignment: a list of replicas for each partition, instead of the numbers. Returns when all are led, and every
+    broker knows: until then the leader that another one names may answer that there is no such topic, as Kafka's."""
     if assignment is not None:
         partitions = len(assignment)
     with Admin(cluster.bootstrap) as admin:
@@ -32,15 +34,24 @@ def create(cluster, topic, partitions=1, replicas=1, assignment=None):
                 "replication_factor": -1 if assignment else replicas,
                 "assignments": [{"partition_index": i, "broker_ids": ids} for i, ids in enumerate(assignment or [])]}]})
     assert answer["topics"][0]["error_code"] == 0, answer
-    cluster.wait(lambda: len(leaders(cluster, topic)) == partitions and -1 not in leaders(cluster, topic),
-                 f"leaders of {topic}")
+
+    def led(broker):
+        found = partitions_of(broker, topic)
+        return len(found) == partitions and all(partition["leader_id"] != -1 for partition in found)
+
+    cluster.wait(lambda: all(led(broker) for broker in cluster.brokers if broker.alive()), f"leaders of {topic}")
 
 
-def partitions_of(cluster, topic):
-    """[] while nobody answers or knows it."""
+def partitions_of(whom, topic):
+    """As a cluster's first broker that answers tells them, or a certain broker. [] while nobody answers or knows it."""
     try:
-        found = cluster.metadata([topic])["topics"][0]["partitions"]
-    except clusters.ClusterError:
+        if isinstance(whom, clusters.Cluster):
+            answer = whom.metadata([topic])
+        else:
+            body = {"topics": [{"name": topic}], "allow_auto_topic_creation": False}
+            answer = whom.call("Metadata", body, seconds=5.0)
+        found = answer["topics"][0]["partitions"]
+    except (clusters.ClusterError, wire.WireError):
         return []
     return sorted(found, key=lambda partition: partition["partition_index"])
 
