@@ -278,11 +278,21 @@ static void op_settle(struct produce_op *op)
     produce_appended(op);
 }
 
+/* A leader that ZooKeeper does not hear may have been deposed, and what is missing here may be with
+ * the next leader. "Out of order" ends a producer for good, or begins its numbers anew (Kafka says
+ * that); an error that sends it to the leader, who knows, does no harm. */
+static enum err err_told(const struct produce_item *item, enum err err)
+{
+    const struct broker *broker = item->op->req->broker;
+    bool doubt = err == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER && atomic_load(&broker->cut_off);
+    return doubt ? ERR_NOT_LEADER_OR_FOLLOWER : err;
+}
+
 static void on_appended(struct part_call *call)
 {
     struct part_append *append = container_of(call, struct part_append, call);
     struct produce_item *item = container_of(append, struct produce_item, append);
-    item->err = append->err;
+    item->err = err_told(item, append->err);
     op_settle(item->op);
 }
 

@@ -47,11 +47,12 @@ def on_disk(broker, topic):
     return sorted(name for name in os.listdir(data) if name.startswith(topic + "-"))
 
 
-def fill(one, topic, size):
-    """So many bytes of messages, in all replicas."""
+def fill(one, topic, size, partitions=1):
+    """So many bytes of messages, in all replicas, and in every partition the same: a client that may choose gives most
+    to one, and of a partition with less than a fetch brings a throttle stops nothing."""
     producer = confluent_kafka.Producer({"bootstrap.servers": one.bootstrap, "acks": "all"})
     for i in range(size // FILL_SIZE):
-        producer.produce(topic, (b"filling %d" % i).ljust(FILL_SIZE))
+        producer.produce(topic, (b"filling %d" % i).ljust(FILL_SIZE), partition=i % partitions)
     assert producer.flush(60) == 0
 
 
@@ -166,7 +167,7 @@ def test_a_throttled_move_can_be_hurried_and_verify_removes_the_throttles(cluste
 def test_a_balance_goes_on_when_the_controller_dies_under_it(cluster, topic):
     one = cluster(3)
     create(one, topic, partitions=6, replicas=2)
-    fill(one, topic, FILL_BYTES)
+    fill(one, topic, FILL_BYTES, 6)
     one.add_broker(one.ports.take())
     one.up()
     with subprocess.Popen([sys.executable, os.path.join(SCRIPTS, "reassign"), "--bootstrap-server", one.bootstrap,

@@ -61,10 +61,10 @@ TestSuite(produce, .init = begin, .fini = end_part);
 
 /* ---- requests ---- */
 
-/* One record, which may wait for a day. */
-static void put_produce(struct fake_stream *fake, int32_t correlation_id)
+/* It may wait for a day. */
+static void put_batch(struct fake_stream *fake, int32_t correlation_id, struct batch_want want)
 {
-    struct buf batch = make_batch((struct batch_want){.records = 1, .value_bytes = 9});
+    struct buf batch = make_batch(want);
     struct produce_request_partition_produce_data data = {.records = {batch.data, batch.size}};
     struct produce_request_topic_produce_data topic = {
         .name = STR("orders"), .partition_data = &data, .partition_data_count = 1};
@@ -75,6 +75,12 @@ static void put_produce(struct fake_stream *fake, int32_t correlation_id)
                                       .topic_data_count = 1};
     put_request(fake, API_PRODUCE, VERSION, correlation_id, &request);
     buf_fini(&batch);
+}
+
+/* One record. */
+static void put_produce(struct fake_stream *fake, int32_t correlation_id)
+{
+    put_batch(fake, correlation_id, (struct batch_want){.records = 1, .value_bytes = 9});
 }
 
 /* What the one reply that has come says of the partition. */
@@ -113,6 +119,29 @@ Test(produce, that_waits_is_refused_when_another_broker_leads)
     settle();
     decide(FOLLOWER, EPOCH + 1);
     cr_assert_eq(told(fake), ERR_NOT_LEADER_OR_FOLLOWER);
+}
+
+static enum err told_of_sequence(int32_t sequence)
+{
+    struct fake_stream *fake = connection();
+    put_batch(
+        fake, 1,
+        (struct batch_want){.records = 1, .value_bytes = 9, .producer = 7, .sequence = sequence});
+    settle();
+    follower_has(plog_offset_end(part->log));
+    return told(fake);
+}
+
+/* A leader that was cut from ZooKeeper, but not from its clients, had been deposed: of a producer
+ * that came from the next leader it did not know the last batches, and said so, which ended it. */
+Test(produce, that_a_cut_off_leader_finds_out_of_order_is_for_another_leader)
+{
+    cr_assert_eq(told_of_sequence(0), ERR_OK);
+    cr_assert_eq(told_of_sequence(5), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    atomic_store(&broker.cut_off, true);
+    cr_assert_eq(told_of_sequence(5), ERR_NOT_LEADER_OR_FOLLOWER);
+    atomic_store(&broker.cut_off, false);
+    cr_assert_eq(told_of_sequence(1), ERR_OK);
 }
 
 /* Its time is not over, and nothing else would end it. */
