@@ -263,6 +263,17 @@ static enum err read_checkpoint(struct logdir *dir, const char *name, struct che
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
+/* A life before may have ended just when it had made the directory. The one above is not ours: that
+ * it cannot be synced (a read-only file system) is no reason not to start. */
+static void keep_name(struct logdir *dir)
+{
+    enum err err = fs_keep_name(dir->fs, dir->path);
+    if (err != ERR_OK) {
+        log_warn(LOGGER, "a directory's name may not survive a power failure",
+                 "dir=%s reason=\"%s\"", dir->path, err_text(err));
+    }
+}
+
 enum err logdir_open(struct logdir *dir, struct fs *fs, const char *path, const char *boot_id,
                      struct errmsg *msg)
 {
@@ -271,6 +282,9 @@ enum err logdir_open(struct logdir *dir, struct fs *fs, const char *path, const 
     enum err err = fs_mkdir_all(fs, path);
     if (err == ERR_PERMISSION) {
         explain_permission(path, msg);
+    }
+    if (err == ERR_OK) {
+        keep_name(dir);
     }
     if (err == ERR_OK) {
         err = take_lock(dir, msg);

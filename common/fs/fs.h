@@ -222,5 +222,9 @@ MUST_USE enum err fs_read_all(struct fs *fs, const char *path, size_t size_max, 
  * them does. */
 MUST_USE enum err fs_mkdir_all(struct fs *fs, const char *path);
 
+/* Somebody has made a folder, and may have been stopped before its name would survive a power
+ * failure: now it does. Nothing happens where the folder above may not be read. */
+MUST_USE enum err fs_keep_name(struct fs *fs, const char *path);
+
 /* Unlink everything below and the folder itself; absent is fine. */
 MUST_USE enum err fs_remove_tree(struct fs *fs, const char *path);

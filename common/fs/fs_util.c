@@ -73,6 +73,14 @@ enum err fs_read_all(struct fs *fs, const char *path, size_t size_max, char **da
     return err;
 }
 
+enum err fs_keep_name(struct fs *fs, const char *path)
+{
+    char *parent = parent_of(path);
+    enum err err = fs_sync_dir(fs, parent);
+    mem_free(parent);
+    return err == ERR_PERMISSION ? ERR_OK : err;
+}
+
 enum err fs_mkdir_all(struct fs *fs, const char *path)
 {
     struct fs_stat st;

@@ -2,6 +2,24 @@
  */
 #include "logs_fixture.h"
 
+/* A broker was killed just when it had made its directory; the next life found it there, and the
+ * power took it away with everything that had been synced in it. */
+Test(logs, do_not_lose_a_directory_that_an_earlier_life_has_made)
+{
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        struct dirs d;
+        begin_with(&d, seed);
+        d.count = 1;
+        cr_assert_eq(fs_mkdir(d.fs, "/a"), ERR_OK);
+        open_ok(&d);
+        kill_dirs(&d);
+        fs_sim_crash(d.sim);
+        cr_assert(exists(&d, "/a"), "seed %d", (int)seed);
+        open_ok(&d);
+        end(&d);
+    }
+}
+
 /* ---- who the directories belong to ---- */
 
 Test(logs, say_whose_they_are)

@@ -34,14 +34,20 @@ static inline void config_of(void *arg, struct str topic, struct topic_config *o
     *out = log_config();
 }
 
-static inline void begin(struct dirs *d)
+/* `seed` decides what a power failure leaves. */
+static inline void begin_with(struct dirs *d, uint64_t seed)
 {
-    *d = (struct dirs){.sim = fs_sim_new(1), .count = 2};
+    *d = (struct dirs){.sim = fs_sim_new(seed), .count = 2};
     cr_assert_eq(log_set_level("root", LOG_OFF), ERR_OK);
     d->fault = fs_fault_new(fs_sim_fs(d->sim));
     d->fs = fs_fault_fs(d->fault);
     d->workers = worker_pool_new("test", 0);
     clock_manual_init(&d->clock, LOG_EPOCH_MS);
+}
+
+static inline void begin(struct dirs *d)
+{
+    begin_with(d, 1);
 }
 
 static inline enum err open_dirs(struct dirs *d)
