@@ -181,7 +181,6 @@ static enum err read_snapshot(struct plog *log, int64_t offset)
     return err;
 }
 
-/* Read the batches of one segment from `from` to `to` into the producer state. */
 /* What is damaged before the recovery point is for whoever reads there to find (recover.c): of its
  * producers only what stands before it is known. */
 static void report_damage(const struct seg *seg, const struct batch_reader *reader)
@@ -192,6 +191,7 @@ static void report_damage(const struct seg *seg, const struct batch_reader *read
     mem_free(path);
 }
 
+/* Read the batches of one segment from `from` to `to` into the producer state. */
 static enum err replay_seg(struct plog *log, struct seg *seg, int64_t from, int64_t to)
 {
     struct batch_reader reader;

@@ -55,6 +55,18 @@ static inline void stop(struct log_world *w)
     w->options.clean = false;
 }
 
+/* The process ends, and the last batch of the `at`-th segment is lost; where the next one begins.
+ */
+static inline int64_t stop_and_lose(struct log_world *w, int32_t at)
+{
+    int64_t base = w->log->segs[at]->base_offset;
+    int64_t next = w->log->segs[at + 1]->base_offset;
+    int64_t size = w->log->segs[at]->size_bytes;
+    stop(w);
+    file_resize(w, file_name(base, "log"), size - (int64_t)w->model.batches[next - 1].data.size);
+    return next;
+}
+
 static inline int32_t open_and_check(struct log_world *w)
 {
     cr_assert_eq(world_open(w), ERR_OK);

@@ -44,12 +44,7 @@ Test(recover, deletes_segments_behind_a_hole)
 {
     struct log_world w;
     begin(&w, 3);
-    int64_t second = w.log->segs[1]->base_offset;
-    int64_t third = w.log->segs[2]->base_offset;
-    int64_t size = w.log->segs[1]->size_bytes;
-    int64_t last = (int64_t)w.model.batches[third - 1].data.size;
-    stop(&w);
-    file_resize(&w, file_name(second, "log"), size - last);
+    int64_t third = stop_and_lose(&w, 1);
     cr_assert_eq(open_and_check(&w), third - 1);
     cr_assert(!file_exists(&w, file_name(third, "log")));
     world_end(&w);
@@ -59,14 +54,9 @@ Test(recover, keeps_holes_that_compaction_has_made)
 {
     struct log_world w;
     begin(&w, 3);
-    int64_t second = w.log->segs[1]->base_offset;
-    int64_t third = w.log->segs[2]->base_offset;
-    int64_t size = w.log->segs[1]->size_bytes;
     int64_t end = plog_offset_end(w.log);
-    int64_t last = (int64_t)w.model.batches[third - 1].data.size;
     w.options.config.cleanup_policy = TOPIC_CLEANUP_COMPACT;
-    stop(&w);
-    file_resize(&w, file_name(second, "log"), size - last);
+    int64_t third = stop_and_lose(&w, 1);
     cr_assert_eq(world_open(&w), ERR_OK);
     cr_assert_eq(plog_offset_end(w.log), end);
     cr_assert(file_exists(&w, file_name(third, "log")));
