@@ -81,7 +81,7 @@ def run_cell(options, peer, cell, mb, replicas, acks):
     with usage.Window(peer) as window:
         report = window.finish(run_load(options, peer.name, "produce", records=int(mb * MB / cell.record_bytes),
                                         record_bytes=cell.record_bytes, codec=cell.codec, acks=acks, **common))
-    cells.compare(peer.name, report, run_load(options, peer.name, "consume", **common))
+    cells.compare(peer.name, report, run_load(options, peer.name, "consume", expected=report["records"], **common))
     peer.drop_topic(topic)
     check_compressed(peer.name, cell.codec, report, replicas)
     report["generator_bound"] = report["generator_core"] > load_runner.GENERATOR_BOUND

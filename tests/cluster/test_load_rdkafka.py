@@ -72,6 +72,16 @@ def test_a_record_of_somebody_else_makes_another_checksum(one_broker, load, topi
         cells.compare("barnabas", {**made, "records": 1001, "bytes": 100100}, read)
 
 
+def test_a_consumer_waits_for_what_followers_have_not_got_yet(one_broker, load, topic):
+    """With acks=1 the last of 300,000 records was still on its way to the followers when the end was asked for."""
+    broker = create(one_broker, topic)
+    _, made, _ = load("produce", broker, topic, records=1000)
+    with subprocess.Popen(command("consume", broker, topic, expected=2000), stdout=subprocess.PIPE, text=True) as consumer:
+        load("produce", broker, topic, records=1000)
+        out, _ = consumer.communicate(timeout=60)
+    cells.compare("barnabas", made, json.loads(out), 2)
+
+
 def test_a_gap_between_offsets_ends_the_consumer(one_broker, load, topic):
     """The second of three batches is cut out of the log, as compaction could."""
     broker = create(one_broker, topic)

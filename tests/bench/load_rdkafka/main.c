@@ -15,6 +15,7 @@ static int usage(FILE *to)
         "usage: bench_rdkafka produce|consume --brokers HOST:PORT,.. --topic NAME [options]\n"
         "  --partitions N     that the topic has (1)\n"
         "  --records N        produce: in all (1000000)\n"
+        "  --expected N       consume: begin when there are as many (0)\n"
         "  --record-bytes N   produce: of a value (100)\n"
         "  --codec C          produce: none, gzip, snappy, lz4, zstd (none)\n"
         "  --acks N           produce: 1, 0 or all (1)\n"
@@ -29,6 +30,7 @@ enum option_id {
     OPTION_TOPIC,
     OPTION_PARTITIONS,
     OPTION_RECORDS,
+    OPTION_EXPECTED,
     OPTION_RECORD_BYTES,
     OPTION_CODEC,
     OPTION_ACKS,
@@ -43,6 +45,7 @@ static const struct option long_options[] = {
     {"topic", required_argument, NULL, OPTION_TOPIC},
     {"partitions", required_argument, NULL, OPTION_PARTITIONS},
     {"records", required_argument, NULL, OPTION_RECORDS},
+    {"expected", required_argument, NULL, OPTION_EXPECTED},
     {"record-bytes", required_argument, NULL, OPTION_RECORD_BYTES},
     {"codec", required_argument, NULL, OPTION_CODEC},
     {"acks", required_argument, NULL, OPTION_ACKS},
@@ -77,6 +80,9 @@ static void take_option(struct rd_options *out, int id, const char *value)
         break;
     case OPTION_RECORDS:
         out->records = number(value, 1, 1000000000);
+        break;
+    case OPTION_EXPECTED:
+        out->expected = number(value, 0, 1000000000);
         break;
     case OPTION_RECORD_BYTES:
         out->record_bytes = (int32_t)number(value, 1, 10000);

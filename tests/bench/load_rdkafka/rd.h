@@ -3,7 +3,8 @@
  *
  *   - produce: sends `records` records, as many to each partition in turn as are handed over at
  *     once, and waits for every delivery report
- *   - consume: reads every partition from its start to the end that it had when the run began
+ *   - consume: reads every partition from its start to the end that it had when the run began,
+ * which is when there were `expected` records in all
  *
  * Values are made before the clock starts and are not copied: what the generator adds to the
  * library is a call per thousand records. Retries are off: what a broker refuses must be seen here,
@@ -36,6 +37,7 @@ struct rd_options {
     const char *batch_bytes;
     int32_t partitions;
     int64_t records;
+    int64_t expected;
     int32_t record_bytes;
     const char *settings[RD_SETTINGS_MAX]; /* "KEY=VALUE" of the library's own */
     int settings_count;
