@@ -120,11 +120,14 @@ static int parse_arguments(int argc, char **argv, struct arguments *out)
     return -1;
 }
 
-/* Print the value in force of every key, and where it comes from. */
+/* Print the value in force of every key, and where it comes from; to standard error what of it has
+ * no effect. */
 static int print_config(const struct config *config)
 {
     static const char *const sources[] = {"",     "topic",  "dynamic", "dynamic default",
                                           "file", "default"};
+    log_set_fd(STDERR_FILENO);
+    config_log_warnings(config);
     for (int i = 0; i < KEY_COUNT; i++) {
         enum config_key key = (enum config_key)i;
         const struct config_info *info = config_info(key);

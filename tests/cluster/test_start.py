@@ -1,17 +1,23 @@
 """How a broker starts and stops: its command line, what it says, what it refuses and how it says so, and what it does
 about ZooKeeper sessions that end."""
 import os
+import pathlib
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 
 import cluster as clusters
 import pytest
+import records
 import wire
+from traffic import create
 from znodes import Znodes
 
 LINES_MAX = 12
+NOBODY = 65534
 
 
 def run(*words, env=None, seconds=30):
@@ -105,6 +111,13 @@ def test_check_config_prints_every_key_with_its_source_and_starts_nothing(needs_
     assert run("--check-config", path, "--override=num.partitions=0")[0] == 1
 
 
+def test_check_config_says_what_has_no_effect(needs_binary, tmp_path):
+    """Who came with Kafka's file heard of it when the broker had started, and not before."""
+    status, out, err = run("--check-config", properties(tmp_path, log_cleaner_threads=3, num_partition=2))
+    assert status == 0 and all("\t(" in line for line in out.splitlines())
+    assert "log.cleaner.threads" in err and "num.partition (did you mean num.partitions?)" in err
+
+
 # ------------------------------------------------------------------ configurations that do not start
 
 
@@ -114,6 +127,9 @@ REFUSED = {
     "kraft": ({"process_roles": "broker,controller"}, ["KRaft", "process.roles"]),
     "tls": ({"listeners": "SSL://:9093"}, ["E-LISTENER-08", "SSL"]),
     "advertised nowhere": ({"advertised_listeners": "PLAINTEXT://0.0.0.0:9092"}, ["E-LISTENER-09", "0.0.0.0"]),
+    "two ways to name a listener": ({"listeners": "A://127.0.0.1:0", "listener_security_protocol_map": "A:PLAINTEXT",
+                                     "inter_broker_listener_name": "A", "security_inter_broker_protocol": "PLAINTEXT"},
+                                    ["E-LISTENER-11", "security.inter.broker.protocol"]),
     "an authorizer": ({"authorizer_class_name": "kafka.security.authorizer.AclAuthorizer"}, ["authorizer.class.name"]),
 }
 
@@ -126,6 +142,42 @@ def test_a_bad_configuration_does_not_start_and_says_key_value_rule_and_example(
     assert err.startswith("error[E-")
     assert [word for word in words if word not in err] == []
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("words, told", [
+    (["{folder}/none.properties"], ["E-CONFIG-02", "none.properties: No such file or directory"]),
+    (["{file}", "--override", "num.partitions"], ["E-CONFIG-03", "--override num.partitions has no value"]),
+    (["start"], ["E-CONFIG-04", "KAFKA_ZOOKEEPER_CONNECT=zookeeper:2181"]),
+    (["{file}", "--override", "log.dirs={file}/data"], ["E-DATA-05", "cannot use the log directory", "/data"]),
+])
+def test_what_cannot_be_started_with_is_told(needs_binary, tmp_path, words, told):
+    names = {"folder": str(tmp_path), "file": properties(tmp_path)}
+    status, _, err = run(*(word.format(**names) for word in words))
+    assert status == 1 and [word for word in told if word not in err] == [], err
+
+
+@pytest.fixture
+def foreign_folder():
+    """A folder that nobody reaches but its owner, and the user that the broker is to be: an id, or None for this one."""
+    folder = tempfile.mkdtemp(prefix="barnabas-test-")
+    os.chmod(folder, 0o755)
+    os.mkdir(os.path.join(folder, "data"), 0o755 if os.geteuid() == 0 else 0o555)
+    yield folder, NOBODY if os.geteuid() == 0 else None
+    shutil.rmtree(folder)
+
+
+def test_a_log_directory_of_somebody_else_is_told_with_its_owner_and_what_to_do(needs_binary, foreign_folder):
+    folder, user = foreign_folder
+    path = properties(pathlib.Path(folder))
+    as_who = {} if user is None else {"user": user, "group": user, "extra_groups": []}
+    try:
+        ran = subprocess.run([clusters.default_binary(), path], capture_output=True, text=True, timeout=30, cwd="/",
+                             env={"PATH": os.environ["PATH"]}, **as_who)
+    except PermissionError:
+        pytest.skip(f"user {user} may not run {clusters.default_binary()}")
+    who = os.geteuid() if user is None else user
+    assert ran.returncode == 1 and f"error[E-DATA-03]: cannot write to the log directory {folder}/data" in ran.stderr
+    assert f"owner {os.geteuid()}:" in ran.stderr and f"runs as {who}:" in ran.stderr and f"chown -R {who}:" in ran.stderr
 
 
 def test_without_zookeeper_the_start_ends_in_time_with_the_address(needs_binary, tmp_path):
@@ -158,6 +210,43 @@ def test_a_directory_that_another_broker_uses_is_refused(cluster):
     assert status == 1
     assert f"{folder}/data" in err
     one.metadata()  # the first one is as before
+
+
+@pytest.mark.parametrize("strange, told", [
+    (lambda data: os.mkdir(os.path.join(data, "holiday")), ["E-DATA-08", "/data/holiday is not a partition's directory"]),
+    (lambda data: shutil.copytree(os.path.join(data, "t-0"), os.path.join(data + "2", "t-0")),
+     ["E-DATA-07", "partition t-0 is in two log directories"]),
+])
+def test_a_directory_in_which_something_is_that_does_not_belong_there_is_told(cluster, strange, told):
+    one = cluster(brokers=1, config={"log.dirs": "{folder}/data,{folder}/data2"})
+    create(one, "t")
+    answer = one.broker(1).call("Produce", {"acks": 1, "timeout_ms": 10000, "topic_data": [
+        {"name": "t", "partition_data": [{"index": 0, "records": records.make_batch([(None, b"v")])}]}]})
+    assert answer["responses"][0]["partition_responses"][0]["error_code"] == 0
+    one.stop(1)
+    data = os.path.join(one.broker(1).folder, "data")
+    if os.path.isdir(data + "2/t-0"):  # it was made there
+        os.rename(data + "2/t-0", data + "/t-0")
+    strange(data)
+    log = refused(one, 1)
+    assert [word for word in told if word not in log] == [], log
+
+
+def test_a_file_that_says_whose_the_directory_is_and_cannot_be_read_is_told(cluster):
+    one = cluster(brokers=1)
+    one.stop(1)
+    path = os.path.join(one.broker(1).folder, "data", "meta.properties")
+    with open(path, "w", encoding="ascii") as file:
+        file.write("broker.id=one\n")
+    log = refused(one, 1)
+    assert f"error[E-DATA-10]: {path} cannot be understood" in log
+
+
+def test_an_address_that_is_not_this_machines_is_told(cluster):
+    one = cluster(brokers=1)
+    one.stop(1)
+    one.broker(1).config["listeners"] = "PLAINTEXT://192.0.2.1:9092"  # one of those for documentation
+    assert "error[E-LISTENER-02]: cannot listen on 192.0.2.1:9092: Cannot assign requested address" in refused(one, 1)
 
 
 def test_a_port_that_is_taken_is_told(cluster):

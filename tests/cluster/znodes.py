@@ -80,6 +80,11 @@ class Znodes:
         version = struct.unpack(">i", answer[end + 32:end + 36])[0]
         return answer[4:end], version
 
+    def created(self, path):
+        """The number of the transaction that made the node: of a broker's, the broker's epoch."""
+        answer = self._call(GET_DATA, _text(path) + b"\0", path)
+        return struct.unpack(">q", answer[4 + max(struct.unpack(">i", answer[:4])[0], 0):][:8])[0]
+
     def json(self, path):
         return json.loads(self.get(path)[0])
 

@@ -225,6 +225,20 @@ def test_systemd_accepts_the_unit(tmp_path):
     assert done.returncode == 0 and ours == [], done.stderr
 
 
+def test_the_packages_for_a_broker_that_was_built_elsewhere_are_those_that_it_loads():
+    binary = os.path.join(ROOT, "build", "release", "barnabasd")
+    if not os.access(binary, os.X_OK) or not shutil.which("dpkg-query"):
+        pytest.skip(f"no {binary}, or no dpkg")
+    loaded = re.findall(r"=> (/\S+)", subprocess.run(["ldd", binary], capture_output=True, text=True, check=True).stdout)
+    owners = set()
+    for library in loaded:
+        for path in (library, "/usr" + library):
+            found = subprocess.run(["dpkg-query", "-S", path], capture_output=True, text=True, check=False).stdout
+            owners |= {line.split(":")[0] for line in found.splitlines()}
+    listed = subprocess.run(["bash", f"{ROOT}/scripts/deps", "list", "broker"], capture_output=True, text=True, check=True)
+    assert set(listed.stdout.split()) == owners - {"libc6", "libgcc-s1", "libstdc++6"}  # that others depend on
+
+
 def test_the_sample_configuration_has_only_keys_that_the_broker_knows():
     with open(f"{ROOT}/broker/config/keys.def", encoding="utf-8") as file:
         known = set(re.findall(r'^KEY\(\w+, "([^"]+)"', file.read(), re.M))
