@@ -40,7 +40,7 @@ class Workload:
 
     def __init__(self, options):
         self.options = options
-        names = options.cells.split(",") if options.cells else [cell.name for cell in self.cells]
+        names = options.cells or [cell.name for cell in self.cells]
         self.wanted = [cell for cell in self.cells if cell.name in names]
         if not self.wanted:
             raise SystemExit(f"{self.name} has the cells {', '.join(cell.name for cell in self.cells)}")

@@ -82,7 +82,7 @@ def start_served(options, peer, partitions):
     before, begin = len(peer.starts_ms()), now_ns()
     peer.broker.launch()
     end = await_served(options, [peer.broker], peer.topic, partitions, 1)
-    report = {"served_s": (end - begin) / 1e9, "cpu_s": machine.cpu_seconds(peer.broker.pid)}
+    report = {"served_s": (end - begin) / 1e9, "cpu_s": machine.cpu_seconds_ever(peer.broker.pid)}
     if before:
         peer.cluster.wait(lambda: len(peer.starts_ms()) > before, "the line that says how long it took")
         report["ready_ms"] = peer.starts_ms()[-1]
@@ -139,12 +139,22 @@ class Interrupted(ClusterWorkload):
     def run(self, peer):
         victim = peer.cluster.brokers[peer.turn % 3]
         peer.turn += 1
+        before = peer.end_offsets(peer.topic)
         gaps = Gaps(self.options, peer, peer.topic, self.partitions, self.rate)
         report = self.interrupt(peer, victim)
         await_served(self.options, self.rest(peer, victim), peer.topic, self.partitions, 1)
         report["gaps"] = gaps.end()
         self.restore(peer, victim)
+        check_written(peer.name, report["gaps"]["partitions"], before, peer.end_offsets(peer.topic))
         return report
+
+
+def check_written(who, partitions, before, after):
+    """As much is there as was acknowledged; what was sent again may be there twice."""
+    for i, one in enumerate(partitions):
+        if after[i] - before[i] < one["written"]:
+            raise SystemExit(f"bench: {who}: partition {i} has {after[i] - before[i]} records more than before,"
+                             f" {one['written']} were acknowledged")
 
 
 def blocked_ns(report):
@@ -242,7 +252,7 @@ class Partitions(ClusterWorkload):
         return self.topics * self.each
 
     def create(self, three):
-        before, begin = sum(map(machine.cpu_seconds, three.pids)), now_ns()
+        before, begin = sum(map(machine.cpu_seconds_ever, three.pids)), now_ns()
         controller = three.cluster.broker(three.cluster.controller())
         answer = controller.call("CreateTopics", {"timeout_ms": 60000, "topics": [
             {"name": f"part-{i}", "num_partitions": self.each, "replication_factor": 3} for i in range(self.topics)]},
@@ -250,7 +260,7 @@ class Partitions(ClusterWorkload):
         if any(topic["error_code"] for topic in answer["topics"]):
             raise SystemExit(f"bench: cannot create topics: {answer}")
         end = await_served(self.options, three.cluster.brokers, "part-", self.total, 3)
-        return {"create_s": (end - begin) / 1e9, "create_cpu_s": sum(map(machine.cpu_seconds, three.pids)) - before}
+        return {"create_s": (end - begin) / 1e9, "create_cpu_s": sum(map(machine.cpu_seconds_ever, three.pids)) - before}
 
     def idle(self, three, seconds=2.0):
         before = sum(map(machine.cpu_seconds, three.pids))
@@ -307,11 +317,16 @@ class Restart(ClusterWorkload):
         peer = super().open(name, folder)
         peer.topic = peer.new_topic(self.partitions)
         requests = self.partitions * self.each_mb * 16  # about 64 KiB each
-        load_runner.load(self.options, "produce", name, port=peer.port, topic=peer.topic, partitions=self.partitions,
-                         records=64, record_bytes=1000, requests=requests)
+        made = load_runner.load(self.options, "produce", name, port=peer.port, topic=peer.topic,
+                                partitions=self.partitions, records=64, record_bytes=1000, requests=requests)
+        peer.records = made["records"]
         return peer
 
     def run(self, peer):
         peer.broker.kill(signal.SIGKILL)
         wait_session_end(peer.cluster, peer.broker.id)
-        return start_served(self.options, peer, self.partitions)
+        report = start_served(self.options, peer, self.partitions)
+        there = sum(peer.end_offsets(peer.topic).values())
+        if there != peer.records:
+            raise SystemExit(f"bench: {peer.name}: {there} records are there, {peer.records} were produced")
+        return report

@@ -148,10 +148,10 @@ class Cold(Reading):
         drop_cached(files)
         producer = subprocess.Popen(load_runner.command(o, "latency", producer), stdout=subprocess.PIPE,
                                     stderr=subprocess.PIPE, text=True, preexec_fn=machine.end_with_parent)
-        begin, total = time.monotonic(), {"bytes": 0, "seconds": 0.0, "records": 0, "requests": 0}
+        begin, total = time.monotonic(), {"bytes": 0, "seconds": 0.0, "records": 0, "requests": 0, "generator_bound": 0}
         try:
             with usage.Window(peer, also=[producer.pid]) as window:
-                while time.monotonic() - begin < o.seconds:
+                while total["requests"] == 0 or time.monotonic() - begin < o.seconds:
                     read = load_runner.load(o, "consume", peer.name, port=peer.port, topic=topic, fetch_bytes=o.fetch_bytes)
                     cells.compare(peer.name, made, read)
                     total = {key: value + read[key] for key, value in total.items()}
@@ -163,7 +163,8 @@ class Cold(Reading):
         if producer.returncode != 0:
             raise SystemExit(f"bench: {peer.name}: latency failed\n{err}")
         beside = json.loads(out)
-        return {**total, "beside": beside["answer_us"], "late": beside["late_us"],
+        bound = total["generator_bound"] > 0 or beside["generator_core"] > load_runner.GENERATOR_BOUND
+        return {**total, "beside": beside["answer_us"], "late": beside["late_us"], "generator_bound": bound,
                 "reading_share": total["seconds"] / o.seconds}
 
 

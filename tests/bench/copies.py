@@ -56,6 +56,8 @@ class Copies:
                                       partitions=self.partitions, requests=o.requests, records=o.records,
                                       record_bytes=o.record_bytes, depth=o.depth, acks=1 if replicas(peer) == 1 else -1,
                                       connections=1 if peer.name == "three" else self.leaders)
+        cells.compare(peer.name, report, load_runner.load(o, "consume", peer.name, brokers=peer.bootstrap, topic=topic,
+                                                          partitions=self.partitions))
         peer.drop_topic(topic)
         return report
 

@@ -4,6 +4,7 @@ defaults (acks=all, an idempotent producer), against any peer. They are there wh
 import os
 import re
 import subprocess
+import time
 
 import kafka_peer
 import machine
@@ -20,13 +21,14 @@ COLUMN_MESSAGES, COLUMN_RATE, COLUMNS = 4, 5, 10
 
 
 def run_tool(name, *words):
-    """What it printed."""
+    """(what it printed, how many cores it used of the time that it took)"""
+    begin, before = time.monotonic(), usage.own_seconds()
     command = ["java", "-Xmx512M", "-cp", kafka_peer.class_path(), "org.apache.kafka.tools." + name, *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S, check=False,
                           preexec_fn=machine.end_with_parent)
     if done.returncode != 0 or "Exception" in done.stdout + done.stderr:
         raise SystemExit(f"bench: {name}: {done.stdout[-1500:]}{done.stderr[-1500:]}")
-    return done.stdout
+    return done.stdout, (usage.own_seconds() - before) / (time.monotonic() - begin)
 
 
 def parse_sent(text, count):
@@ -45,16 +47,6 @@ def parse_read(text, count):
     return {"messages_s": float(rows[-1][COLUMN_RATE])}
 
 
-def end_offsets(peer, topic):
-    """The sum, as each partition's leader tells it."""
-    total = 0
-    for part in peer.broker.call("Metadata", {"topics": [{"name": topic}]})["topics"][0]["partitions"]:
-        answer = peer.cluster.broker(part["leader_id"]).call("ListOffsets", {"topics": [{"name": topic, "partitions": [
-            {"partition_index": part["partition_index"], "timestamp": -1}]}]})
-        total += answer["topics"][0]["partitions"][0]["offset"]
-    return total
-
-
 class Tools:
     name = "javatools"
     text = "P2: Kafka's own kafka-producer-perf-test and kafka-consumer-perf-test, 100-byte records, their defaults"
@@ -69,6 +61,8 @@ class Tools:
         Figure("read_s", "read: messages", "/s", lambda r: r["read"]["messages_s"]),
         Figure("read_cpu", "read: CPU per million messages", "s", lambda r: r["read_cpu_s"] / r["records"] * 1e6),
         Figure("loaded_mb", "resident, loaded", "MB", lambda r: r["loaded_mb"], "<= 64"),
+        Figure("sent_cores", "sent: cores that the tool itself used", "", lambda r: r["sent_cores"]),
+        Figure("read_cores", "read: the same", "", lambda r: r["read_cores"]),
     ]
 
     def __init__(self, options):
@@ -87,16 +81,17 @@ class Tools:
         prewarm(self.count * self.record_bytes / machine.MB * 1.3 + 500)
         topic = peer.new_topic(PARTITIONS)
         with usage.Window(peer) as window:
-            sent = parse_sent(run_tool("ProducerPerformance", "--topic", topic, "--num-records", self.count,
-                                       "--record-size", self.record_bytes, "--throughput", -1, "--producer-props",
-                                       f"bootstrap.servers={peer.broker.address}"), self.count)
-            report = window.finish({"sent": sent, "records": self.count, "bytes": self.count * self.record_bytes})
-        there = end_offsets(peer, topic)
+            text, cores = run_tool("ProducerPerformance", "--topic", topic, "--num-records", self.count,
+                                   "--record-size", self.record_bytes, "--throughput", -1, "--producer-props",
+                                   f"bootstrap.servers={peer.broker.address}")
+            report = window.finish({"sent": parse_sent(text, self.count), "sent_cores": cores, "records": self.count,
+                                    "bytes": self.count * self.record_bytes})
+        there = sum(peer.end_offsets(topic).values())
         if there != self.count:
             raise SystemExit(f"bench: {peer.name}: {there} records are there, {self.count} were sent")
         with usage.Window(peer) as window:
-            read = run_tool("ConsumerPerformance", "--bootstrap-server", peer.broker.address, "--topic", topic,
-                            "--messages", self.count, "--timeout", 60000)
+            read, report["read_cores"] = run_tool("ConsumerPerformance", "--bootstrap-server", peer.broker.address,
+                                                  "--topic", topic, "--messages", self.count, "--timeout", 60000)
             report["read_cpu_s"] = window.finish({})["cpu_s"]
         report["read"] = parse_read(read, self.count)
         peer.drop_topic(topic)

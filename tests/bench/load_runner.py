@@ -16,9 +16,13 @@ class Skip(Exception):
     from run(): the workload is."""
 
 
+def program(options):
+    return os.path.join(options.build, "bench", "bench_load")
+
+
 def command(options, mode, words):
     above = ["chrt", "-f", str(machine.REALTIME_ABOVE)] if mode == TIMED and getattr(options, "realtime", False) else []
-    line = [*above, os.path.join(options.build, "bench", "bench_load"), mode]
+    line = [*above, program(options), mode]
     return line + [word for key, value in words.items() if value is not None for word in ("--" + key, str(value))]
 
 

@@ -58,8 +58,15 @@ def sync_disk(folder):
         os.close(place)
 
 
+def cpu_seconds_ever(pid):
+    """Of all threads that a process has or had, in ticks: for a start, most of whose threads have ended when it is over."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        words = file.read().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def cpu_seconds(pid):
-    """Of all threads of a process, in nanosecond steps (schedstat), or ticks where the kernel lacks that."""
+    """Of the threads that a process has, in nanosecond steps (schedstat), or ticks where the kernel lacks that."""
     try:
         total = 0
         for task in os.listdir(f"/proc/{pid}/task"):
@@ -67,9 +74,7 @@ def cpu_seconds(pid):
                 total += int(file.read().split()[0])
         return total / 1e9
     except FileNotFoundError:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-            words = file.read().rpartition(")")[2].split()
-        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds_ever(pid)
 
 
 def context_switches(pid):

@@ -12,6 +12,7 @@ import os
 import signal
 import time
 
+import cells
 import cluster as cluster_module
 import load_runner
 import machine
@@ -113,7 +114,13 @@ class Many:
         report["used_pss_mb"] = machine.pss_mb(peer.broker.pid)
         report["clean"] = self.stopped(peer)
         report["killed"] = self.killed(peer)
+        self.check(peer, report["produce"])
         return report
+
+    def check(self, peer, made):
+        """Everything is there, after both starts."""
+        cells.compare(peer.name, made, load_runner.load(self.options, "consume", peer.name, port=peer.port, topic=peer.topic,
+                                                        partitions=self.partitions, connections=CONNECTIONS))
 
     @staticmethod
     def cpu(peer, do):
@@ -128,12 +135,12 @@ class Many:
         time.sleep(GIVEN_BACK_S)
 
     def create(self, peer):
-        begin, before = now_ns(), machine.cpu_seconds(peer.broker.pid)
+        begin, before = now_ns(), machine.cpu_seconds_ever(peer.broker.pid)
         peer.topics += 1
         peer.topic = f"bench-{peer.topics}"
         peer.create(peer.topic, self.partitions, 1)
         end = await_served(self.options, [peer.broker], peer.topic, self.partitions, 1)
-        return {"create_s": (end - begin) / 1e9, "create_cpu_s": machine.cpu_seconds(peer.broker.pid) - before}
+        return {"create_s": (end - begin) / 1e9, "create_cpu_s": machine.cpu_seconds_ever(peer.broker.pid) - before}
 
     def metadata(self, peer):
         def ask():
@@ -159,9 +166,9 @@ class Many:
     def start(self, peer):
         """From the exec of the process on."""
         zookeepers = [one.pid for one in peer.cluster.zookeepers]
-        before = sum(map(machine.cpu_seconds, zookeepers))
+        before = sum(map(machine.cpu_seconds_ever, zookeepers))
         report = start_served(self.options, peer, self.partitions)
-        report["zookeeper_cpu_s"] = sum(map(machine.cpu_seconds, zookeepers)) - before
+        report["zookeeper_cpu_s"] = sum(map(machine.cpu_seconds_ever, zookeepers)) - before
         self.quiet(peer)
         report["pss_mb"] = machine.pss_mb(peer.broker.pid)
         return report

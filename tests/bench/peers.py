@@ -9,6 +9,7 @@ import machine
 CONFIG = {"log.retention.check.interval.ms": "600000", "log.segment.delete.delay.ms": "500"}
 DROP_S = 5.0  # Kafka deletes nothing in its first half minute, which does not count
 TOPIC = 2  # DescribeConfigs' type of resource
+LATEST = -1  # ListOffsets' time
 ALIKE = ("segment.bytes", "index.interval.bytes", "min.insync.replicas", "flush.messages", "flush.ms", "compression.type",
          "message.timestamp.type")  # what contestants' topics must have in common
 
@@ -114,6 +115,20 @@ class Brokers:
         end = time.monotonic() + DROP_S
         while not self.is_gone(name) and time.monotonic() < end:
             time.sleep(cluster_module.PAUSE_S)
+
+    def end_offsets(self, topic):
+        """{partition: its end}, as its leader tells consumers."""
+        led, ends = {}, {}
+        for part in self.broker.call("Metadata", {"topics": [{"name": topic}]})["topics"][0]["partitions"]:
+            led.setdefault(part["leader_id"], []).append({"partition_index": part["partition_index"], "timestamp": LATEST})
+        for leader, asked in led.items():
+            answer = self.cluster.broker(leader).call("ListOffsets", {"replica_id": -1, "topics": [
+                {"name": topic, "partitions": asked}]}, seconds=30)
+            for part in answer["topics"][0]["partitions"]:
+                if part["error_code"] != 0:
+                    raise SystemExit(f"bench: {self.name}: where does {topic} end? {part}")
+                ends[part["partition_index"]] = part["offset"]
+        return ends
 
     def log_files(self, topic):
         """Of a topic of one partition, all that hold records."""

@@ -40,12 +40,15 @@ class Stream:
 
 class Produce(Stream):
     name = "produce"
-    text = "a closed loop: --depth requests under way on each of --connections"
+    text = "a closed loop: --depth requests under way on each of --connections; all is read back, unmeasured"
     figures = RATES + COSTS + ANSWERS + REST
 
     def measure(self, peer, topic):
-        return load_runner.measured(self.options, "produce", peer, port=peer.port, topic=topic,
+        made = load_runner.measured(self.options, "produce", peer, port=peer.port, topic=topic,
                                     requests=self.options.requests, **self.shape())
+        cells.compare(peer.name, made, load_runner.load(self.options, "consume", peer.name, port=peer.port, topic=topic,
+                                                        partitions=self.options.partitions))
+        return made
 
 
 class Consume(Stream):

@@ -66,6 +66,8 @@ def test_a_small_run_gives_a_table_figures_to_keep_and_a_chart(start, tmp_path):
             assert f"no chart of {name}: no gnuplot" in text
     ratios = [line for line in text.splitlines() if line.startswith("CPU per GB, s")]
     assert len(ratios) == 2 and all(len(line.split()) == 7 for line in ratios)
+    if os.geteuid() == 0 and subprocess.run(["unshare", "-n", "true"], check=False).returncode == 0:
+        assert "a network namespace of its own, congestion control reno" in text
     assert os.listdir(tmp_path) == ["figures"] and marked(tmp_path) == {}
 
 

@@ -18,7 +18,7 @@ import small  # noqa: E402  pylint: disable=wrong-import-position
 MESSAGE_MAX, BATCH_HEADER, RECORD = 1048588, 61, 1010  # a record of 1000 bytes with offsets of two bytes
 
 
-def figures_of(workload, names=None):
+def figures_of(workload, *names):
     return workload(argparse.Namespace(cells=names)).figures
 
 
@@ -38,7 +38,7 @@ def test_each_cell_has_figures_of_its_own_and_a_run_what_is_worst_in_them():
 
 def test_only_cells_that_are_asked_for_have_figures():
     """p1 and rf3 took no notice of --cells."""
-    titles = {figure.title.split(":")[0] for figure in figures_of(batches.Batches, "64k-1,1m-1") if ":" in figure.title}
+    titles = {figure.title.split(":")[0] for figure in figures_of(batches.Batches, "64k-1", "1m-1") if ":" in figure.title}
     assert titles == {"64k-1", "1m-1"}
     with pytest.raises(SystemExit, match="rf3 has the cells 1m, 64k"):
         figures_of(replicas.Replicas, "2m")

@@ -87,6 +87,14 @@ def test_without_a_group_the_threads_are_added_up(worker, monkeypatch):
         assert 0.04 < window.finish({})["cpu_s"] <= used + 0.02
 
 
+def test_a_start_is_charged_for_threads_that_have_ended(worker):
+    """What recovered the logs of a broker had ended when it served: its start seemed to cost nothing."""
+    before = machine.cpu_seconds_ever(worker.process.pid)
+    used = worker.work()
+    assert machine.cpu_seconds_ever(worker.process.pid) - before == pytest.approx(used, abs=0.03)
+    assert machine.cpu_seconds(worker.process.pid) < used - 0.05
+
+
 def test_groups_do_not_stay(worker):
     if usage.FOLDER is None:
         pytest.skip(f"processor time comes from {usage.SOURCE}")

@@ -61,11 +61,12 @@ static int usage(FILE *to)
         "                           [--plain | --groups | --pair | --disks] [--bug NAME [--until-caught]]\n"
         "       scripts/sim --seed S [--trace [--zookeeper] [--ghosts]]\n"
         "                       [--plain | --groups | --pair | --disks] [--bug NAME]\n"
-        "       scripts/sim --bugs\n\n"
+        "       scripts/sim --bugs | --faults\n\n"
         "Each seed is one simulated cluster with its own faults. A seed that fails is\n"
         "printed with the last lines of its trace; --seed S --trace shows all of them,\n"
         "and --seed S names its faults; --zookeeper adds what brokers ask ZooKeeper,\n"
-        "--ghosts what is left of them after their end. --fault adds one to every run,\n"
+        "--ghosts what is left of them after their end. --fault adds one to every run\n"
+        "(--faults lists them),\n"
         "--plain leaves groups and operators out, --groups has a group that rebalances\n"
         "all the time and little else, --pair has two brokers that need each other,\n"
         "--disks has no replicas, deletes everything soon, and fails when names change.\n"
@@ -83,6 +84,14 @@ static int list_bugs(void)
     return 0;
 }
 
+static int list_faults(void)
+{
+    for (int i = 0; i < SIM_FAULT_COUNT; i++) {
+        printf("%s\n", sim_fault_name((enum sim_fault)i));
+    }
+    return 0;
+}
+
 static enum sim_fault find_fault(const char *name)
 {
     int i = 0;
@@ -92,62 +101,104 @@ static enum sim_fault find_fault(const char *name)
     return (enum sim_fault)i;
 }
 
+static int refuse(const char *what, const char *why)
+{
+    fprintf(stderr, "sim: %s %s\n\n", what, why);
+    return usage(stderr);
+}
+
+/* One of these words, which take no value. */
+static bool take_flag(const char *arg, struct arguments *out)
+{
+    const struct {
+        const char *name;
+        bool *flag;
+    } flags[] = {{"--trace", &out->trace},
+                 {"--ghosts", &out->ghosts},
+                 {"--plain", &out->plain},
+                 {"--zookeeper", &out->zookeeper},
+                 {"--groups", &out->groups},
+                 {"--twice", &out->twice},
+                 {"--disks", &out->disks},
+                 {"--pair", &out->pair},
+                 {"--until-caught", &out->until_caught}};
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+        if (strcmp(arg, flags[i].name) == 0) {
+            *flags[i].flag = true;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* -1: go on. */
+static int take_number(const char *arg, const char *value, struct arguments *out)
+{
+    char *end;
+    uint64_t number = strtoull(value, &end, 10);
+    bool is_seed = strcmp(arg, "--seed") == 0;
+    if (*value < '0' || *value > '9' || *end != '\0' || number == 0 || number == UINT64_MAX) {
+        return refuse(value, "is no number of seeds, and no seed");
+    }
+    if (is_seed || strcmp(arg, "--from") == 0) {
+        out->from = number;
+        out->one = out->one || is_seed;
+        out->count = is_seed ? 1 : out->count;
+    } else {
+        *(strcmp(arg, "--seeds") == 0 ? &out->count : &out->batch) = number;
+    }
+    return -1;
+}
+
+/* -1: go on. */
+static int take_value(const char *arg, const char *value, struct arguments *out)
+{
+    bool is_bug = strcmp(arg, "--bug") == 0;
+    bool is_fault = strcmp(arg, "--fault") == 0;
+    if (!is_bug && !is_fault && strcmp(arg, "--seeds") != 0 && strcmp(arg, "--seed") != 0 &&
+        strcmp(arg, "--from") != 0 && strcmp(arg, "--batch") != 0) {
+        return refuse(arg, "is no option");
+    }
+    if (value == NULL) {
+        return refuse(arg, "needs a value");
+    }
+    if (is_bug && sim_bug_find(value) == SIM_BUG_COUNT) {
+        return refuse(value, "is no bug: --bugs lists them");
+    }
+    if (is_fault && find_fault(value) == SIM_FAULT_COUNT) {
+        return refuse(value, "is no fault: --faults lists them");
+    }
+    if (is_bug) {
+        out->bug = sim_bug_find(value);
+    } else if (is_fault) {
+        out->faults |= 1u << find_fault(value);
+    } else {
+        return take_number(arg, value, out);
+    }
+    return -1;
+}
+
 /* -1: go on. */
 static int parse(int argc, char **argv, struct arguments *out)
 {
+    int status = -1;
     *out = (struct arguments){.from = 1, .batch = BATCH_DEFAULT};
-    for (int i = 1; i < argc; i++) {
-        const char *arg = argv[i];
-        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
-        if (strcmp(arg, "--help") == 0) {
+    for (int i = 1; i < argc && status < 0; i++) {
+        if (strcmp(argv[i], "--help") == 0) {
             return usage(stdout);
-        } else if (strcmp(arg, "--bugs") == 0) {
+        }
+        if (strcmp(argv[i], "--bugs") == 0) {
             return list_bugs();
-        } else if (strcmp(arg, "--trace") == 0) {
-            out->trace = true;
-        } else if (strcmp(arg, "--ghosts") == 0) {
-            out->ghosts = true;
-        } else if (strcmp(arg, "--zookeeper") == 0) {
-            out->zookeeper = true;
-        } else if (strcmp(arg, "--plain") == 0) {
-            out->plain = true;
-        } else if (strcmp(arg, "--groups") == 0) {
-            out->groups = true;
-        } else if (strcmp(arg, "--twice") == 0) {
-            out->twice = true;
-        } else if (strcmp(arg, "--disks") == 0) {
-            out->disks = true;
-        } else if (strcmp(arg, "--pair") == 0) {
-            out->pair = true;
-        } else if (strcmp(arg, "--until-caught") == 0) {
-            out->until_caught = true;
-        } else if (value == NULL) {
-            return usage(stderr);
-        } else if (strcmp(arg, "--seeds") == 0) {
-            out->count = strtoull(value, NULL, 10);
+        }
+        if (strcmp(argv[i], "--faults") == 0) {
+            return list_faults();
+        }
+        if (!take_flag(argv[i], out)) {
+            status = take_value(argv[i], argv[i + 1], out);
             i++;
-        } else if (strcmp(arg, "--seed") == 0) {
-            out->from = strtoull(value, NULL, 10);
-            out->count = 1;
-            out->one = true;
-            i++;
-        } else if (strcmp(arg, "--from") == 0) {
-            out->from = strtoull(value, NULL, 10);
-            i++;
-        } else if (strcmp(arg, "--batch") == 0) {
-            out->batch = strtoull(value, NULL, 10);
-            i++;
-        } else if (strcmp(arg, "--fault") == 0 && find_fault(value) != SIM_FAULT_COUNT) {
-            out->faults |= 1u << find_fault(value);
-            i++;
-        } else if (strcmp(arg, "--bug") == 0 && sim_bug_find(value) != SIM_BUG_COUNT) {
-            out->bug = sim_bug_find(value);
-            i++;
-        } else {
-            return usage(stderr);
         }
     }
-    return out->count == 0 || out->batch == 0 ? usage(stderr) : -1;
+    return status < 0 && out->count == 0 ? refuse("--seeds N", "or --seed S is needed") : status;
 }
 
 /* ---- a child: its seeds ---- */

@@ -237,8 +237,9 @@ static void report(const struct gaps *gaps)
     printf("{\"mode\": \"gaps\", \"partitions\": [");
     for (int32_t i = 0; i < gaps->options->partitions; i++) {
         const struct writer *writer = &gaps->writers[i];
-        printf("%s{\"gap_start_ns\": %" PRIu64 ", \"gap_end_ns\": %" PRIu64 "}", i > 0 ? ", " : "",
-               writer->gap_start_ns, writer->gap_end_ns);
+        printf("%s{\"gap_start_ns\": %" PRIu64 ", \"gap_end_ns\": %" PRIu64
+               ", \"written\": %" PRId64 "}",
+               i > 0 ? ", " : "", writer->gap_start_ns, writer->gap_end_ns, writer->written);
         written += writer->written;
     }
     printf("], \"written\": %" PRId64 ", \"refused\": %" PRId64 ", \"broken\": %" PRId64 "}\n",

@@ -1,0 +1,147 @@
+"""The command line of scripts/bench, what its workloads check of themselves, and what is made of a load that fails."""
+import argparse
+import os
+import subprocess
+import sys
+import types
+
+import pytest
+import wire
+
+sys.path.insert(0, os.path.join(wire.ROOT, "tests", "bench"))
+import clusters as cluster_workloads  # noqa: E402  pylint: disable=wrong-import-position
+import consumers  # noqa: E402  pylint: disable=wrong-import-position
+import copies  # noqa: E402  pylint: disable=wrong-import-position
+import load_runner  # noqa: E402  pylint: disable=wrong-import-position
+import many  # noqa: E402  pylint: disable=wrong-import-position
+import streams  # noqa: E402  pylint: disable=wrong-import-position
+import workloads  # noqa: E402  pylint: disable=wrong-import-position
+
+BENCH = os.path.join(wire.ROOT, "scripts", "bench")
+REPORT = {"records": 10, "bytes": 1000, "checksum": 7, "requests": 1, "seconds": 1.0, "generator_core": 0.1,
+          "generator_bound": False}
+
+
+def run(*words):
+    """(status, standard output, standard error)"""
+    done = subprocess.run([sys.executable, BENCH, *words], capture_output=True, text=True, timeout=60, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_list_has_every_load_that_there_is_and_whom_it_can_measure():
+    status, out, _ = run("--list")
+    assert status == 0 and len(out.splitlines()) == len(workloads.ALL)
+    text = " ".join(f"{one.text} " for one in workloads.ALL.values())
+    assert [name for name in "P1 P2 P3 F1 F2 L1 S1 S2 G1 D1".split() if name not in text] == []
+    assert all("barnabas" in line or "unflushed" in line or "three" in line for line in out.splitlines())
+
+
+@pytest.mark.parametrize("words, told", [
+    (["produce", "--override", "log.segment.bytes"], "log.segment.bytes is not KEY=VALUE"),
+    (["produce", "--pairs", "0"], "--pairs"), (["produce", "--mb", "-1"], "--mb"), (["produce", "--acks", "2"], "--acks"),
+    (["produce", "--seconds", "soon"], "--seconds"), (["latency", "--seconds", "inf"], "--seconds"),
+    (["produse"], "produse is no workload"), ([], "which workload?"), (["--run", "p1", "--pear", "kafka"], "--pear"),
+    (["--run", "p1,rf3", "--cells", "1m-1,2m"], "--cells 2m: there are 1m, 1m-1, 1m-16, 64k, 64k-1, 64k-16"),
+    (["produce", "--peers", "barnabas,kafak"], "--peers kafak: there are barnabas, floor, "),
+    (["produce", "--cells", "1m"], "--cells 1m: there are none"),
+])
+def test_a_wrong_command_line_is_told_before_anything_is_built_or_run(words, told):
+    """A peer or a cell that there is not was left out in silence, and a key without a value was a trace of calls."""
+    status, out, err = run(*words)
+    assert (status, out) == (2, "") and told in err and "scripts/bench --help" in err
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_an_hour_is_spent(tmp_path):
+    (tmp_path / "file").write_text("")
+    status, out, err = run("produce", "--out", str(tmp_path / "file" / "figures"))
+    assert (status, out) == (2, "") and f"--out {tmp_path}/file/figures: Not a directory" in err
+
+
+def test_without_a_build_it_says_what_is_not_there(tmp_path):
+    status, _, err = run("produce", "--no-build", "--build", str(tmp_path), "--peers", "floor")
+    assert status == 1 and f"no {tmp_path}/bench/bench_load" in err
+
+
+# ------------------------------------------------------------------ the load
+
+
+@pytest.fixture
+def load(tmp_path):
+    """load(script): options whose bench_load does this."""
+    (tmp_path / "bench").mkdir()
+
+    def make(script):
+        program = tmp_path / "bench" / "bench_load"
+        program.write_text("#!/bin/sh\n" + script)
+        program.chmod(0o755)
+        return types.SimpleNamespace(build=str(tmp_path))
+
+    return make
+
+
+@pytest.mark.parametrize("core, bound", [(0.79, False), (0.81, True)])
+def test_a_generator_that_used_more_than_four_fifths_of_its_core_is_marked(load, core, bound):
+    options = load(f"echo '{{\"generator_core\": {core}, \"records\": 1}}'\n")
+    assert load_runner.load(options, "produce", "somebody")["generator_bound"] is bound
+
+
+def test_a_load_that_lost_something_ends_the_workload_with_its_words(load):
+    options = load("echo 't-0 ends at 5 where 6 is due' >&2; exit 1\n")
+    with pytest.raises(SystemExit, match="somebody: produce failed\nt-0 ends at 5 where 6 is due"):
+        load_runner.load(options, "produce", "somebody")
+
+
+# ------------------------------------------------------------------ what is produced is read
+
+
+class Peer:
+    name, port, bootstrap, topic, pids = "one", 1, "1=1", "t", ()
+
+    @staticmethod
+    def new_topic(*_):
+        return "t"
+
+    def drop_topic(self, _):
+        pass
+
+
+OPTIONS = argparse.Namespace(mb=1, partitions=1, connections=1, depth=1, acks=1, records=1, record_bytes=100, fetch_bytes=100,
+                             requests=1, quick=True)
+PRODUCING = [lambda: streams.Produce(OPTIONS).measure(Peer(), "t"), lambda: copies.Copies(OPTIONS).run(Peer()),
+             lambda: many.Many1000(OPTIONS).check(Peer(), REPORT)]
+
+
+@pytest.mark.parametrize("produce", PRODUCING)
+@pytest.mark.parametrize("read, lost", [(REPORT, False), ({**REPORT, "checksum": 8}, True), ({**REPORT, "records": 9}, True)])
+def test_what_was_produced_is_read_back_and_compared(monkeypatch, produce, read, lost):
+    """produce, copies and s1 counted what was acknowledged, and nobody looked at what was written."""
+    monkeypatch.setattr(load_runner, "measured", lambda *_, **__: dict(REPORT))
+    monkeypatch.setattr(load_runner, "load", lambda *_, **__: dict(read))
+    monkeypatch.setattr(copies, "prewarm", lambda _: None)
+    if lost:
+        with pytest.raises(SystemExit, match="one: (checksum|records) read is"):
+            produce()
+    else:
+        produce()
+
+
+def test_a_partition_that_has_less_than_was_acknowledged_ends_the_run():
+    gaps = [{"written": 5}, {"written": 0}]
+    cluster_workloads.check_written("one", gaps, {0: 10, 1: 3}, {0: 16, 1: 3})  # one was sent again
+    with pytest.raises(SystemExit, match="one: partition 0 has 4 records more than before, 5 were acknowledged"):
+        cluster_workloads.check_written("one", gaps, {0: 10, 1: 3}, {0: 14, 1: 3})
+
+
+@pytest.mark.parametrize("reader, producer, bound", [(0.5, 0.5, False), (0.9, 0.5, True), (0.5, 0.9, True)])
+def test_a_reader_of_a_cold_log_or_the_producer_beside_it_may_be_the_bottleneck(monkeypatch, tmp_path, load, reader, producer,
+                                                                                bound):
+    """Whether one was, was counted and forgotten."""
+    answer = '{"answer_us": {}, "late_us": {}, "generator_core": %s}' % producer
+    options = load(f"echo '{answer}'\n")
+    options.seconds, options.fetch_bytes = 0.01, 100
+    report = {**REPORT, "generator_core": reader, "generator_bound": reader > load_runner.GENERATOR_BOUND}
+    monkeypatch.setattr(load_runner, "load", lambda *_, **__: dict(report))
+    cold = consumers.Cold(options)
+    found = cold.read_cold(Peer(), "t", {"port": 1}, [], {**REPORT})
+    assert found["generator_bound"] is bound
