@@ -53,6 +53,11 @@ class ClusterError(Exception):
     """Something did not happen in time, or a process is not what it should be."""
 
 
+def os_problem(problem, place):
+    """What the system did not do, for people. Of a write it does not say where: below this place, then."""
+    return f"{problem.filename or place}: {problem.strerror or problem}"
+
+
 def default_binary():
     """barnabasd of the build named by BARNABAS_BUILD (a folder, or a preset's name), else of build/asan."""
     build = os.environ.get("BARNABAS_BUILD", "asan")
@@ -543,8 +548,10 @@ class Cluster:
         saved = {"binary": self.binary, "tick_ms": self.tick_ms, "env": self.env, "config": self.config,
                  "zookeepers": [[z.port, z.peer_port, z.election_port] for z in self.zookeepers],
                  "brokers": [{"port": b.port, "config": b.config} for b in self.brokers]}
-        with open(os.path.join(self.folder, "cluster.json"), "w", encoding="utf-8") as file:
+        path = os.path.join(self.folder, "cluster.json")
+        with open(path + ".new", "w", encoding="utf-8") as file:  # where there is no room for it, the old one stays whole
             json.dump(saved, file, indent=1)
+        os.replace(path + ".new", path)
 
     # ---- names and addresses
 

@@ -65,6 +65,10 @@ def start_cluster(given):
 
 def advice(text):
     """What to do about a cluster that did not start."""
+    if "No space left" in text:
+        return "What to do: make room on that disk, or choose a folder on another one with --folder."
+    if "cannot be made" in text or "ermission denied" in text or "not permitted" in text:
+        return "What to do: choose a folder of your own with --folder, or begin as the user whose it is."
     if "is taken by" in text:
         return "What to do: end that process, or choose other ports with --port and --zookeeper-port."
     if "zookeeper-" in text:
@@ -227,7 +231,7 @@ def quickstart(given):
 def end_cluster(folder):
     try:
         clusters.Cluster.open(folder).down()
-    except clusters.ClusterError:
+    except (clusters.ClusterError, OSError):
         clusters.kill_all(folder)
 
 
@@ -243,11 +247,12 @@ def main():
         return 0
     try:
         quickstart(given)
-    except (Failed, clusters.ClusterError, KeyboardInterrupt) as problem:
+    except (Failed, clusters.ClusterError, wire.WireError, OSError, KeyboardInterrupt) as problem:
         end_cluster(given.folder)
         if isinstance(problem, KeyboardInterrupt):
             return 130
-        print(f"\nerror: {problem}\nNothing is left running.", file=sys.stderr)
+        told = clusters.os_problem(problem, given.folder) if isinstance(problem, OSError) else problem
+        print(f"\nerror: {told}\nNothing is left running.", file=sys.stderr)
         return 1
     return 0
 

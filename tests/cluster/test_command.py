@@ -78,6 +78,19 @@ def test_sessions_are_as_long_as_was_asked_for(folder):
     assert command(folder, "down")[0] == 0
 
 
+def test_a_configuration_for_brokers_that_run_counts_from_their_next_start_and_that_is_said(folder):
+    assert up(folder, "--brokers", "1")[0] == 0
+    pair = "message.max.bytes=4242"
+    status, _, err = command(folder, "up", "--config", pair)
+    assert (status, err) == (0, "note: brokers that run take message.max.bytes when they are started next\n")
+    assert command(folder, "up", "--config", pair)[2] == ""
+    path = folder / "broker-1" / "server.properties"
+    assert pair not in path.read_text()
+    assert command(folder, "kill", "1")[0] == 0 and command(folder, "start", "1")[0] == 0
+    assert pair in path.read_text()
+    assert command(folder, "down")[0] == 0
+
+
 def test_up_again_keeps_the_topics_and_may_add_brokers(folder):
     assert up(folder, "--brokers", "1")[0] == 0
     bootstrap = clusters.Cluster.open(str(folder)).bootstrap
@@ -158,6 +171,15 @@ def test_a_folder_that_cannot_be_made_is_named(needs_cluster, tmp_path):
     (tmp_path / "file").write_text("")
     status, _, err = up(tmp_path / "file" / "cluster", "--brokers", "1")
     assert status == 1 and err == f"error: the cluster's folder cannot be made: {tmp_path}/file/cluster: Not a directory\n"
+
+
+def test_a_file_in_the_way_is_named_and_nothing_is_left_running(folder):
+    """It was a trace of calls, as a full disk and a folder of somebody else's were."""
+    folder.mkdir()
+    (folder / "broker-1").write_text("")
+    status, out, err = up(folder, "--brokers", "1")
+    assert (status, out) == (1, "") and err.startswith(f"error: {folder}/broker-1")
+    assert running(folder) == []
 
 
 def test_a_broker_whose_program_has_gone_is_named(folder, tmp_path):

@@ -109,6 +109,21 @@ def test_a_taken_port_is_named_with_what_to_do(folder, option, whose):
     assert running(folder) == []
 
 
+def test_a_disk_without_room_is_named_with_what_to_do(network, folder):
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "barnabas-test", str(folder)], capture_output=True,
+                          text=True, check=False)
+    if made.returncode != 0:
+        pytest.skip(f"cannot mount a tmpfs: {made.stderr.strip()}")
+    try:
+        status, _, err = quickstart(network, folder, "--no-deps")
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+    assert status == 1 and f"error: {folder}" in err and "No space left on device" in err
+    assert "make room on that disk, or choose a folder on another one with --folder" in err
+    assert "Nothing is left running." in err
+
+
 def test_a_package_that_cannot_be_had_is_named(network, folder, tmp_path):
     path = program(tmp_path / "bin", "dpkg-query", 'for last; do :; done; case "$*" in *zookeeper*) exit 1;; esac\n'
                                                    "echo 'install ok installed'\n")

@@ -2,6 +2,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -11,6 +12,7 @@ import measure  # pylint: disable=wrong-import-order
 import network  # pylint: disable=wrong-import-order
 import scene as scenes  # pylint: disable=wrong-import-order
 
+INTERRUPTED = 128 + signal.SIGINT
 HEAD = f"{'fault':30} {'times':>5} {'acknowledged':>12} {'unknown':>8} {'read':>10} {'commits':>8} " \
        f"{'problems':>8} {'unavailable ms: median':>23} {'max':>8}"
 
@@ -73,6 +75,8 @@ def parse(arguments):
     unknown = [name for name in options.run if name not in scenes.FAULTS]
     if unknown:
         parser.error(f"no such fault: {', '.join(unknown)}; scripts/faults --list shows them")
+    if options.seconds < 0 or options.rate < 1:
+        parser.error("--seconds is 0 or more, --rate 1 or more")
     return options
 
 
@@ -85,18 +89,9 @@ def save(path, options, rows, failures, skipped):
                                    for name, (asked, spread) in figures(rows).items()}}, file, indent=1)
 
 
-def main(arguments):
-    options = parse(arguments)
-    network.enter()
-    if options.list or not (options.run or options.all):
-        print_list()
-        return 0
-    missing = run.clusters.missing(options.binary)
-    if missing:
-        sys.exit(f"error: {missing}")
-    base = tempfile.mkdtemp(prefix="barnabas-faults-")
-    rows, failures, skipped, known = [], {}, {}, {}
-    print(HEAD, flush=True)
+def run_all(options, base, rows, failures, skipped):
+    """What is asked for, one after another, into these."""
+    known = {}
     for name in list(scenes.FAULTS) if options.all else options.run:
         reason = scenes.why_not(scenes.FAULTS[name], known)
         if reason:
@@ -114,10 +109,35 @@ def main(arguments):
             failures[name] = str(problem)
             print(f"{name:30} FAILED\n{problem}", flush=True)
         save(options.json, options, rows, failures, skipped)
-    if not failures:  # nothing in it is kept
+
+
+def main(arguments):
+    options = parse(arguments)
+    network.enter()
+    if options.list or not (options.run or options.all):
+        print_list()
+        return 0
+    missing = run.clusters.missing(options.binary)
+    if not missing and run.history.built(run.history.PROGRAM, options.binary) is None:
+        missing = f"no {run.history.PROGRAM} in build/asan or build/dev"
+    if missing:
+        sys.exit(f"error: {missing}\nWhat to do: scripts/deps test && cmake --preset asan && cmake --build build/asan")
+    rows, failures, skipped, interrupted = [], {}, {}, False
+    try:
+        save(options.json, options, rows, failures, skipped)  # whether it can be is to be known before the first hour
+    except OSError as problem:
+        sys.exit(f"error: --json {options.json}: {problem.strerror}")
+    base = tempfile.mkdtemp(prefix="barnabas-faults-")
+    print(HEAD, flush=True)
+    try:
+        run_all(options, base, rows, failures, skipped)
+    except KeyboardInterrupt:
+        interrupted = True
+        print(f"ended in the middle; what that run left is in {base}", flush=True)
+    if not failures and not interrupted:  # nothing in it is kept
         os.rmdir(base)
     print_end(rows, len(rows), len(failures), len(skipped))
-    return 1 if failures else 0
+    return INTERRUPTED if interrupted else 1 if failures else 0
 
 
 if __name__ == "__main__":
