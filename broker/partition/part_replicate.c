@@ -111,18 +111,31 @@ void part_check_lag(struct part *part)
 
 /* ---- following ---- */
 
-/* The batches that are there whole: a range of a file may end in the middle of one. */
-static struct bytes whole_batches(struct bytes records)
+/* The batches that are there whole: a range of a file may end in the middle of one. And those that
+ * are of the leader's epoch or an earlier one: it sends from its files, and when that takes long it
+ * may follow another leader meanwhile, and have its log cut and written anew at the very place. To
+ * go on with the next leader's records, behind those of ours that it does not have, would hide from
+ * it that our log differs. */
+static enum err usable_batches(const struct part_replicate *step, struct bytes *out)
 {
-    size_t size = 0;
-    struct batch_header header;
-    for (;;) {
-        struct bytes rest = {records.data + size, records.size - size};
-        if (batch_read_header(rest, &header) != ERR_OK || batch_size_bytes(&header) > rest.size) {
-            return (struct bytes){records.data, size};
+    struct bytes records = step->records;
+    *out = (struct bytes){records.data, 0};
+    while (out->size < records.size) {
+        struct batch_header header;
+        struct bytes rest = {records.data + out->size, records.size - out->size};
+        bool whole =
+            batch_read_header(rest, &header) == ERR_OK && batch_size_bytes(&header) <= rest.size;
+        bool later = whole && header.leader_epoch > step->leader_epoch;
+        if (out->size == 0 && (later || !whole)) {
+            /* The leader always sends the first batch whole. */
+            return later ? ERR_FENCED_LEADER_EPOCH : ERR_CORRUPT;
         }
-        size += batch_size_bytes(&header);
+        if (later || !whole) {
+            break;
+        }
+        out->size += batch_size_bytes(&header);
     }
+    return ERR_OK;
 }
 
 static void learn_offsets(struct part *part, const struct part_replicate *step)
@@ -141,12 +154,9 @@ static void learn_offsets(struct part *part, const struct part_replicate *step)
 
 static enum err step_records(struct part *part, const struct part_replicate *step)
 {
-    struct bytes batches = whole_batches(step->records);
-    if (batches.size == 0 && step->records.size > 0) {
-        return ERR_CORRUPT; /* the leader always sends the first batch whole */
-    }
-    enum err err = ERR_OK;
-    if (batches.size > 0) {
+    struct bytes batches;
+    enum err err = usable_batches(step, &batches);
+    if (err == ERR_OK && batches.size > 0) {
         err = plog_append_follower(part->log, batches, clock_wall_ms(part->clock));
         part->wake = true;
     }

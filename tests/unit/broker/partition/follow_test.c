@@ -160,3 +160,33 @@ Test(follow, a_log_that_ends_before_its_leaders_begins_goes_on_there, .init = be
     cr_assert_eq(take((struct part_replicate){.step = PART_STEP_RESTART, .offset = 90}), ERR_OK);
     expect_log(90, 90, 90, -1);
 }
+
+/* Batches of one record each, from our log's end on, of these epochs. */
+static enum err records_of(const int32_t *epochs, int count)
+{
+    struct buf records = {0};
+    for (int i = 0; i < count; i++) {
+        struct buf batch = make_batch((struct batch_want){.records = 1, .first_ms = 1});
+        batch_patch_offset_epoch(batch.data, plog_offset_end(w.log) + i, epochs[i]);
+        buf_put(&records, batch.data, batch.size);
+        buf_fini(&batch);
+    }
+    enum err err = take((struct part_replicate){.step = PART_STEP_RECORDS,
+                                                .records = {records.data, records.size}});
+    buf_fini(&records);
+    return err;
+}
+
+/* A leader's answer was held up on its way until that leader had been deposed, and had the next
+ * one's records in its file, where it was still being sent from. They went behind those of ours
+ * that the next leader did not have; and as our last epoch was the next leader's then, nobody ever
+ * saw that ours differed. */
+Test(follow, what_a_deposed_leader_has_from_the_next_one_is_not_taken, .init = begin, .fini = end)
+{
+    cr_assert_eq(records_of((const int32_t[]){EPOCH - 1, EPOCH}, 2), ERR_OK);
+    expect_log(0, 30, 32, EPOCH);
+    cr_assert_eq(records_of((const int32_t[]){EPOCH + 1}, 1), ERR_FENCED_LEADER_EPOCH);
+    expect_log(0, 30, 32, EPOCH);
+    cr_assert_eq(records_of((const int32_t[]){EPOCH, EPOCH + 1, EPOCH + 1}, 3), ERR_OK);
+    expect_log(0, 30, 33, EPOCH);
+}
