@@ -1,12 +1,14 @@
 /* pulse.h: has this process stood still for so long that it may have been given up?
  *
- * A broker that is stopped (SIGSTOP, a frozen virtual machine, a swapped-out container) for longer
+ * A broker that is stopped (SIGSTOP, a frozen or swapped-out container) for longer
  * than its ZooKeeper session is replaced by others. When it wakes up it does not know that yet: for
  * some 50 ms, until its ZooKeeper client has learned it, it would go on leading. So the control
  * loop's beat says until when clients may be served without a question; who finds that time over
  * serves nobody (api/client.c), and the next beat asks ZooKeeper first (server/gate.c).
  *
- * A turn of a loop in which the process stood still goes on with the time at which it began.
+ * A turn of a loop in which the process stood still goes on with the time at which it began. A time
+ * that the monotonic clock does not count is not seen: of a machine that slept, or of a virtual one
+ * whose clock stopped with it.
  *
  * All zeros: not watched, never late. Times are milliseconds of the monotonic clock. */
 #pragma once

@@ -42,16 +42,27 @@ static int64_t clock_now_ms(const struct server *server)
 
 /* ---- doubt ---- */
 
+static void open_up(struct server *server)
+{
+    server->gate.doubting = false;
+    server->gate.missed = false;
+    release(&server->broker);
+}
+
+/* An answer was given in our session after it had been asked for, which lasted from then on for its
+ * timeout at least: for longer than half of that it says nothing any more. */
 static void on_answer(void *arg, enum err err)
 {
     struct server *server = arg;
     struct gate *gate = &server->gate;
+    int64_t now_ms = clock_now_ms(server);
+    bool fresh = now_ms - gate->asked_ms <= gate->timeout_ms / GOOD_PART;
     gate->asking = false;
-    if (gate->doubting && err == ERR_OK) {
+    if (gate->doubting && err == ERR_OK && fresh) {
         log_info(LOGGER, "serving clients again",
                  "the ZooKeeper session lasts; they waited %lld ms",
-                 (long long)(clock_now_ms(server) - gate->doubt_ms));
-        gate_open(server);
+                 (long long)(now_ms - gate->doubt_ms));
+        open_up(server);
     }
 }
 
@@ -71,9 +82,10 @@ static void ask(struct server *server, int64_t now_ms)
     if (now_ms - gate->doubt_ms > gate->timeout_ms) {
         log_warn(LOGGER, "serving clients without ZooKeeper", "no answer for %d ms",
                  gate->timeout_ms);
-        gate_open(server);
+        open_up(server);
     } else if (!gate->asking) {
         gate->asking = true;
+        gate->asked_ms = now_ms;
         session_ask(server->session, on_answer, server);
     }
 }
@@ -97,11 +109,20 @@ static void set_timer(struct server *server, int64_t now_ms)
     loop_timer_set(server->broker.control, &gate->beat, now_ms + every_ms);
 }
 
-/* Have we stood still while clients were served? */
+/* Have we stood still? In doubt already, ZooKeeper has its time from now on; closed for another
+ * reason, it is asked before clients are served. */
 static void look(struct server *server, int64_t now_ms)
 {
-    if (pulse_was_missed(&server->broker.pulse, now_ms) && atomic_load(&server->broker.ready)) {
+    struct gate *gate = &server->gate;
+    if (!pulse_was_missed(&server->broker.pulse, now_ms)) {
+        return;
+    }
+    if (gate->doubting) {
+        gate->doubt_ms = now_ms;
+    } else if (atomic_load(&server->broker.ready)) {
         doubt(server, now_ms);
+    } else {
+        gate->missed = true;
     }
 }
 
@@ -126,13 +147,24 @@ void gate_init(struct server *server)
     loop_timer_init(&server->gate.beat, on_beat);
 }
 
+/* Who is in doubt stays so until ZooKeeper has answered. */
 void gate_open(struct server *server)
 {
-    server->gate.doubting = false;
-    release(&server->broker);
-    if (!server->gate.watching && !server->stopping) {
-        int64_t now_ms = clock_now_ms(server);
-        server->gate.watching = true;
+    struct gate *gate = &server->gate;
+    int64_t now_ms = clock_now_ms(server);
+    if (gate->watching && !server->stopping) {
+        look(server, now_ms);
+    }
+    if (gate->missed && !gate->doubting) {
+        doubt(server, now_ms);
+    }
+    if (gate->doubting) {
+        ask(server, now_ms);
+    } else {
+        open_up(server);
+    }
+    if (!server->stopping) {
+        gate->watching = true;
         beat(server, now_ms);
         set_timer(server, now_ms);
     }
@@ -141,6 +173,7 @@ void gate_open(struct server *server)
 void gate_close(struct server *server)
 {
     server->gate.doubting = false;
+    server->gate.missed = false;
     atomic_store(&server->broker.ready, false);
 }
 

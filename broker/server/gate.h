@@ -22,13 +22,16 @@ struct gate {
     bool watching;
     bool doubting; /* closed, because we stood still */
     bool asking;   /* ZooKeeper has not answered yet */
+    bool missed;   /* we stood still while closed for another reason */
     int64_t doubt_ms;
+    int64_t asked_ms;
     int32_t timeout_ms; /* of the session: as granted last */
 };
 
 void gate_init(struct server *server);
 
-/* Run what was held, serve what comes; and watch from now on whether we stand still. */
+/* Run what was held, serve what comes; and watch from now on whether we stand still. Where we have
+ * since gate_close(), all that begins when ZooKeeper has answered. */
 void gate_open(struct server *server);
 
 /* Hold what comes. */
