@@ -328,7 +328,7 @@ static void hold_back(struct fetch_op *op, int32_t i)
 static int64_t measure(const struct fetch_op *op, struct part *part, const struct fetch_item *item)
 {
     const struct fetch_limits *limits = &op->limits;
-    int64_t bound = limits->replica_id != -1 ? plog_offset_end(part->log)
+    int64_t bound = limits->replica_id >= 0  ? plog_offset_end(part->log)
                     : limits->read_committed ? part_offset_stable(part)
                                              : atomic_load(&part->offset_hw);
     int64_t from = item->want.fetch_offset;
@@ -696,7 +696,7 @@ void api_fetch(struct req *req)
     fetch_read_all(op);
     if (op->live) {
         fetch_follow_all(op);
-    } else if (op->limits.replica_id != -1 ||
+    } else if (op->limits.replica_id >= 0 ||
                !fetch_nearest_start(&op->nearest, req, op->reads, op->count, on_nearest)) {
         fetch_decide(op);
     }

@@ -54,22 +54,36 @@ static enum err find_partition(struct req *req, const struct fetch_limits *limit
 static int64_t read_bound(const struct fetch_limits *limits, const struct fetch_read *read,
                           int64_t offset_end)
 {
-    if (limits->replica_id != -1) {
+    if (limits->replica_id >= 0) {
         return offset_end;
     }
     return limits->read_committed ? read->offset_stable : read->offset_hw;
 }
 
-/* Does the client's log end in an epoch that ours knows to have ended earlier? */
-static enum err check_divergence(struct part *part, const struct fetch_want *want,
-                                 struct fetch_read *out)
+/* May the log really be longer than this one? "Out of range" would send the consumer back to its
+ * reset policy (Kafka does that); an error that sends it to the leader, who knows, does no harm. A
+ * follower may only be behind; and a leader that ZooKeeper does not hear may have been deposed. */
+static bool may_be_behind(const struct req *req, struct part *part)
 {
+    return part_now(part).role == PART_FOLLOWER || atomic_load(&req->netloop->broker->cut_off);
+}
+
+/* Does the client's log end in an epoch that ours knows to have ended earlier? A replica that
+ * follows us is told so in any case: it has to cut its log before it can go on. */
+static enum err check_divergence(const struct req *req, const struct fetch_limits *limits,
+                                 const struct fetch_want *want, struct fetch_read *out)
+{
+    struct part *part = out->part;
     if (want->last_fetched_epoch < 0) {
         return ERR_OK;
     }
     int32_t epoch;
     int64_t end;
     part_epoch_end(part, want->last_fetched_epoch, &epoch, &end);
+    bool beyond = end < 0 || want->fetch_offset > plog_offset_end(part->log);
+    if (beyond && limits->replica_id < 0 && may_be_behind(req, part)) {
+        return ERR_NOT_LEADER_OR_FOLLOWER;
+    }
     if (end < 0 || want->fetch_offset < plog_log_start(part->log)) {
         return ERR_OFFSET_OUT_OF_RANGE;
     }
@@ -131,14 +145,6 @@ static enum err find_range(struct req *req, struct fetch_read *out)
         out->copy = bytes;
     }
     return err;
-}
-
-/* May the log really be longer than this one? "Out of range" would send the consumer back to its
- * reset policy (Kafka does that); an error that sends it to the leader, who knows, does no harm. A
- * follower may only be behind; and a leader that ZooKeeper does not hear may have been deposed. */
-static bool may_be_behind(const struct req *req, struct part *part)
-{
-    return part_now(part).role == PART_FOLLOWER || atomic_load(&req->netloop->broker->cut_off);
 }
 
 static enum err read_records(struct req *req, const struct fetch_limits *limits, int64_t room,
@@ -203,7 +209,7 @@ static enum err read_partition(struct req *req, const struct fetch_limits *limit
     out->offset_stable = part_offset_stable(out->part);
     out->offset_hw = atomic_load_explicit(&out->part->offset_hw, memory_order_acquire);
     out->log_start = plog_log_start(out->part->log);
-    err = check_divergence(out->part, want, out);
+    err = check_divergence(req, limits, want, out);
     if (err != ERR_OK || out->diverging) {
         return err;
     }

@@ -11,10 +11,9 @@
 #include "session/fetch_session.h"
 
 struct fetch_limits {
-    int64_t max_bytes; /* of the whole reply; hard once something has been taken */
-    int64_t min_bytes; /* to answer before the time is over */
-    int32_t
-        replica_id; /* -1: a consumer, -2: a debugger, which reads up to the end; else a follower */
+    int64_t max_bytes;  /* of the whole reply; hard once something has been taken */
+    int64_t min_bytes;  /* to answer before the time is over */
+    int32_t replica_id; /* of a follower, which reads up to the end; below 0: a consumer */
     bool read_committed;
     bool leader_only;  /* old consumers: a follower must not serve them */
     bool zstd_allowed; /* the version promises a client that knows it */

@@ -4,6 +4,9 @@
 #include "api/handlers.h"
 #include "api/locate.h"
 
+/* A leader that ZooKeeper does not hear may have been deposed, and the epoch be the next leader's:
+ * who is told that nobody knows it begins anew (Kafka says that), who is sent to the leader asks
+ * there. */
 static void answer(struct req *req, struct str topic,
                    const struct offset_for_leader_epoch_request_offset_for_leader_partition *want,
                    struct offset_for_leader_epoch_response_epoch_end_offset *out)
@@ -16,10 +19,12 @@ static void answer(struct req *req, struct str topic,
                                    .current_leader_epoch = want->current_leader_epoch,
                                    .leader_only = true};
     struct part *part = locate_replica(req, &wanted, &err);
-    out->error_code = err_wire(err);
     if (err == ERR_OK) {
         part_epoch_end(part, want->leader_epoch, &out->leader_epoch, &out->end_offset);
+        bool unknown = out->end_offset < 0 && want->leader_epoch >= 0;
+        err = unknown && atomic_load(&req->broker->cut_off) ? ERR_NOT_LEADER_OR_FOLLOWER : ERR_OK;
     }
+    out->error_code = err_wire(err);
 }
 
 void api_offset_for_leader_epoch(struct req *req)

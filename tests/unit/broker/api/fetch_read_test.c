@@ -36,18 +36,19 @@ static void forget_in_metadata(const char *topic)
 }
 
 static struct part *part; /* for lead(): */
+static int32_t isr_count;
 
 static void lead(struct actor *actor, struct actor_msg *msg)
 {
     (void)actor, (void)msg;
-    static const int32_t me[] = {ME};
+    static const int32_t replicas[] = {ME, 2};
     struct topic_config config = log_config();
     struct part_state state = {.leader = ME,
                                .leader_epoch = 3,
-                               .replicas = me,
-                               .isr = me,
-                               .replicas_count = 1,
-                               .isr_count = 1};
+                               .replicas = replicas,
+                               .isr = replicas,
+                               .replicas_count = isr_count,
+                               .isr_count = isr_count};
     part_configure(part, &config);
     cr_assert_eq(part_apply(part, &state), ERR_OK);
 }
@@ -86,6 +87,7 @@ static void begin(void)
     parts_reader_init(&netloop.parts, &parts);
     meta_reader_init(&netloop.meta, &meta);
     req = (struct req){.netloop = &netloop};
+    isr_count = 1;
 }
 
 static void end(void)
@@ -164,19 +166,25 @@ Test(fetch_read, an_answer_stays_below_a_gigabyte)
     cr_assert_eq(fetch_bytes_max(-1, INT32_MAX), -1, "the first batch only");
 }
 
-static enum err asked_at(int64_t offset)
+static enum err asked_in(int32_t replica_id, int64_t offset, int32_t last_epoch)
 {
-    struct fetch_limits limits = {.max_bytes = 1 << 20, .replica_id = -1, .zstd_allowed = true};
+    struct fetch_limits limits = {
+        .max_bytes = 1 << 20, .replica_id = replica_id, .zstd_allowed = true};
     struct fetch_item item = {.want = {.topic = STR("a"),
                                        .fetch_offset = offset,
                                        .max_bytes = 1 << 20,
                                        .current_leader_epoch = -1,
-                                       .last_fetched_epoch = -1}};
+                                       .last_fetched_epoch = last_epoch}};
     struct fetch_read read;
     fetch_read_partition(&req, &limits, &item, 1 << 20, true, &read);
     enum err err = read.err;
     fetch_read_end(&read);
     return err;
+}
+
+static enum err asked_at(int64_t offset)
+{
+    return asked_in(-1, offset, -1);
 }
 
 /* A leader that was cut from ZooKeeper for longer than its session, but not from its clients, told
@@ -195,12 +203,59 @@ Test(fetch_read, a_leader_that_zookeeper_does_not_hear_does_not_say_where_the_lo
     cr_assert_eq(asked_at(-1), ERR_OFFSET_OUT_OF_RANGE, "of what it has it knows");
 }
 
+/* Nor may it say so to one that tells in which epoch it read last; it did, as it does not know the
+ * next leader's, or called what is behind its own end cut off. A follower of its is told: else it
+ * could not go on while ZooKeeper is away. */
+Test(fetch_read, a_leader_that_zookeeper_does_not_hear_does_not_deny_an_epoch)
+{
+    struct broker broker = {.id = ME};
+    netloop.broker = &broker;
+    log_append_ok(&w, (struct batch_want){.records = 2, .value_bytes = 10}, 3);
+    add_part("a");
+    cr_assert_eq(asked_in(-1, 2, 4), ERR_OFFSET_OUT_OF_RANGE);
+    cr_assert_eq(asked_in(-1, 3, 3), ERR_OK, "it diverges");
+    atomic_store(&broker.cut_off, true);
+    cr_assert_eq(asked_in(-1, 2, 3), ERR_OK);
+    cr_assert_eq(asked_in(-1, 2, 4), ERR_NOT_LEADER_OR_FOLLOWER);
+    cr_assert_eq(asked_in(-1, 3, 3), ERR_NOT_LEADER_OR_FOLLOWER);
+    cr_assert_eq(asked_in(2, 3, 3), ERR_OK, "it diverges");
+}
+
+static int64_t bytes_for(int32_t replica_id)
+{
+    struct fetch_limits limits = {
+        .max_bytes = 1 << 20, .replica_id = replica_id, .zstd_allowed = true};
+    struct fetch_item item = {.want = {.topic = STR("a"),
+                                       .max_bytes = 1 << 20,
+                                       .current_leader_epoch = -1,
+                                       .last_fetched_epoch = -1}};
+    struct fetch_read read;
+    fetch_read_partition(&req, &limits, &item, 1 << 20, true, &read);
+    int64_t bytes = read.view != NULL ? read.bytes : 0;
+    cr_assert_eq(read.err, ERR_OK);
+    fetch_read_end(&read);
+    return bytes;
+}
+
+/* A client that says it is number -2, a debugger, read what was not committed yet, and might never
+ * be. To Kafka it is a consumer. */
+Test(fetch_read, only_followers_read_beyond_the_high_watermark)
+{
+    isr_count = 2;
+    log_append_ok(&w, (struct batch_want){.records = 2, .value_bytes = 10}, 3);
+    add_part("a");
+    cr_assert_eq(atomic_load(&part->offset_hw), 0);
+    cr_assert_gt(bytes_for(2), 0);
+    cr_assert_eq(bytes_for(-1), 0);
+    cr_assert_eq(bytes_for(-2), 0);
+}
+
 /* The first batch comes whatever the limit is, or a client would never get beyond it; what follows
  * fits. */
 static int64_t taken(int64_t max_bytes, int count)
 {
     struct fetch_limits limits = {
-        .max_bytes = max_bytes, .replica_id = -2, .leader_only = true, .zstd_allowed = true};
+        .max_bytes = max_bytes, .replica_id = 2, .leader_only = true, .zstd_allowed = true};
     struct fetch_item item = {.want = {.topic = STR("a"),
                                        .max_bytes = 64 << 20,
                                        .current_leader_epoch = -1,
@@ -240,7 +295,7 @@ Test(fetch_read, of_many_small_ranges_only_so_many_are_held_in_memory)
     log_append_ok(&w, (struct batch_want){.records = 1, .value_bytes = 3000}, 3);
     add_part("a");
     struct fetch_limits limits = {
-        .max_bytes = 64 << 20, .replica_id = -2, .leader_only = true, .zstd_allowed = true};
+        .max_bytes = 64 << 20, .replica_id = 2, .leader_only = true, .zstd_allowed = true};
     struct fetch_want want = {.topic = STR("a"),
                               .max_bytes = 64 << 20,
                               .current_leader_epoch = -1,
