@@ -481,6 +481,7 @@ void part_configure(struct part *part, const struct topic_config *config)
     part_publish_enough(part);
     plog_configure(part->log, config);
     part_flush_configure(part, config->flush_messages == 1);
+    part_advance_hw(part); /* fewer members may suffice now */
 }
 
 void part_throttle(struct part *part, bool leader, bool follower)

@@ -481,3 +481,19 @@ Test(part, the_last_reference_may_go_inside_the_actor, .init = world_init, .fini
     buf_clear(&trace);
     part = NULL;
 }
+
+/* Where one member was too few, what it had appended was not seen when one was made enough: until
+ * somebody appended more, or for half of replica.lag.time.max.ms. */
+Test(part, commits_what_it_has_when_fewer_members_are_enough, .init = world_init,
+     .fini = world_fini)
+{
+    topic_config.min_insync_replicas = 2;
+    in_actor(configure);
+    cr_assert_eq(decide(ME, 5, 2, 1), ERR_OK);
+    append(2, 1);
+    expect("0: 0..2 epoch 5, hw 0\n");
+    topic_config.min_insync_replicas = 1;
+    in_actor(configure);
+    cr_assert_eq(atomic_load(&part->offset_hw), 2);
+    cr_assert(part_enough_replicas(part));
+}
