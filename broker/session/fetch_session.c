@@ -142,12 +142,20 @@ static struct fetch_session *session_find(struct fetch_sessions *cache, int32_t 
     return session;
 }
 
-/* A follower's is not for consumers, whatever id they give, nor the other way round. */
+/* A follower's is not for consumers, whatever id they give, nor the other way round. Where its own
+ * connection is now the other thing, nobody will ask for it again: the cluster's metadata has just
+ * told of the follower's present life, or of its next one. */
 static struct fetch_session *session_meant(struct fetch_sessions *cache,
                                            const struct fetch_session_request *request)
 {
     struct fetch_session *session = session_find(cache, request->session_id);
-    return session != NULL && session->follower == request->follower ? session : NULL;
+    if (session == NULL || session->follower == request->follower) {
+        return session;
+    }
+    if (session->owner == request->owner) {
+        session_close(cache, session);
+    }
+    return NULL;
 }
 
 /* Seldom, and there are not many: no index by owner. */

@@ -204,10 +204,14 @@ Test(fetch_session, the_epoch_must_be_the_next_one)
 Test(fetch_session, of_a_follower_is_not_for_consumers)
 {
     struct fixture f;
+    int connection;
     fixture_init(&f, 4);
     struct fetch_want wants[] = {want("t", 0, 0)};
-    struct fetch_session_request request = {
-        .session_epoch = FETCH_EPOCH_INITIAL, .follower = true, .wants = wants, .wants_count = 1};
+    struct fetch_session_request request = {.session_epoch = FETCH_EPOCH_INITIAL,
+                                            .follower = true,
+                                            .owner = &connection,
+                                            .wants = wants,
+                                            .wants_count = 1};
     cr_assert_eq(fetch_context_begin(f.cache, &request, f.items, 0, &f.context), ERR_OK);
     request.session_id = f.context.session_id;
     fetch_context_end(&f.context);
@@ -245,6 +249,31 @@ Test(fetch_session, a_followers_sessions_end_with_its_connection)
     fetch_sessions_drop(f.cache, &connection);
     cr_expect_eq(fetch_sessions_count(f.cache), 1);
     cr_expect_eq(atomic_load(&f.slots.used), 1);
+    fetch_sessions_free(f.cache);
+}
+
+/* A follower that had just started, and whose present life its leader had not heard of yet, was
+ * given a consumer's session at first. When it had the follower's the first one stayed, with all of
+ * its partitions, and counted as a consumer's. */
+Test(fetch_session, that_a_follower_had_before_it_was_known_ends_when_it_is)
+{
+    struct fixture f;
+    int connection;
+    fixture_init(&f, 4);
+    struct fetch_want wants[] = {want("t", 0, 0), want("t", 1, 0)};
+    struct fetch_session_request request = {.session_epoch = FETCH_EPOCH_INITIAL,
+                                            .owner = &connection,
+                                            .wants = wants,
+                                            .wants_count = 2};
+    cr_assert_eq(fetch_context_begin(f.cache, &request, f.items, 0, &f.context), ERR_OK);
+    request.session_id = f.context.session_id;
+    fetch_context_end(&f.context);
+    request.follower = true;
+    request.session_epoch = 1;
+    cr_expect_eq(fetch_context_begin(f.cache, &request, f.items, 0, &f.context),
+                 ERR_FETCH_SESSION_ID_NOT_FOUND);
+    cr_expect_eq(fetch_sessions_count(f.cache), 0);
+    cr_expect_eq(atomic_load(&f.slots.partitions), 0);
     fetch_sessions_free(f.cache);
 }
 
