@@ -143,6 +143,7 @@ struct broker {
     int listeners_count;
     struct budget client_memory;
     struct budget internal_memory;
+    _Atomic int64_t unread_bytes; /* of answers that clients have not taken: CLIENT_UNREAD_MS */
     struct fetch_session_slots fetch_slots;
     struct broker_throttles throttles;
     _Atomic int64_t epoch;         /* of our registration; -1: none yet */

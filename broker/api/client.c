@@ -62,17 +62,30 @@ static void req_end(struct req *req)
     mem_free(req);
 }
 
-/* What has been answered is not asked again, nor is what was decoded of it: that counts no more. */
-static void req_forget_frame(struct req *req)
+static void req_uncharge(struct req *req, int64_t bytes)
 {
-    if (req->charged_bytes > 0) {
-        budget_release(client_lease(req->client), req->charged_bytes);
-        req->charged_bytes = 0;
+    must(bytes <= req->charged_bytes);
+    if (bytes > 0) {
+        budget_release(client_lease(req->client), bytes);
+        req->charged_bytes -= bytes;
     }
+}
+
+/* What has been answered is not asked again. */
+static void req_drop_frame(struct req *req)
+{
     if (req->frame != NULL) {
+        req_uncharge(req, req->frame_charged ? (int64_t)req->frame_bytes : 0);
         spare_frame_give(req->frame, req->frame_bytes);
         req->frame = NULL;
     }
+}
+
+/* Nor is what was decoded of it needed: that counts no more. */
+static void req_forget_frame(struct req *req)
+{
+    req_drop_frame(req);
+    req_uncharge(req, req->charged_bytes);
 }
 
 void client_forget_frame(struct req *req)
@@ -83,9 +96,23 @@ void client_forget_frame(struct req *req)
     req_forget_frame(req);
 }
 
+/* The answer is on its way out, and takes memory until it has left. */
+static void req_count_unread(struct req *req)
+{
+    int64_t bytes = (int64_t)(req->out.capacity + arena_size(&req->arena));
+    if (bytes > CLIENT_FREE_FRAME_BYTES) {
+        atomic_fetch_add(&req->broker->unread_bytes, bytes);
+        req->unread_bytes = bytes;
+    }
+}
+
 static void req_free(struct req *req)
 {
     struct netloop *netloop = req->netloop;
+    if (req->unread_bytes > 0) {
+        atomic_fetch_sub(&req->broker->unread_bytes, req->unread_bytes);
+        req->unread_bytes = 0;
+    }
     req_forget_frame(req);
     bool small = arena_size(&req->arena) <= CLIENT_SPARE_ARENA_BYTES &&
                  req->out.capacity <= CLIENT_SPARE_REPLY_BYTES;
@@ -232,6 +259,28 @@ static bool client_hoards(struct client *client)
            (client_silent_ms(client) > CLIENT_SILENT_FRAME_MS || client_trickles(client));
 }
 
+/* Does it take nothing of its answers, where all that is not taken has become too much? */
+static bool client_is_deaf(const struct client *client)
+{
+    struct broker *broker = client->netloop->broker;
+    return conn_queued_bytes(client->conn) > CLIENT_FREE_FRAME_BYTES &&
+           client_silent_ms(client) > CLIENT_UNREAD_MS &&
+           atomic_load(&broker->unread_bytes) > broker->client_memory.total_bytes;
+}
+
+static void report_deaf(struct client *client)
+{
+    static struct log_limit limit;
+    struct net_name name;
+    log_limited(&limit, LOG_WARN, LOGGER, "answers are not read",
+                "[W-NET-04] %s has taken nothing of %zu bytes for %" PRId64
+                " ms on listener %s, and what all clients do not take is %" PRId64
+                " bytes, more than queued.max.request.bytes; connection closed.",
+                conn_peer(client->conn, &name), conn_queued_bytes(client->conn),
+                client_silent_ms(client), client->listener->name,
+                atomic_load(&client->netloop->broker->unread_bytes));
+}
+
 static void report_hoarder(struct client *client)
 {
     static struct log_limit limit;
@@ -249,7 +298,8 @@ static void report_hoarder(struct client *client)
 /* Of its frame at least `got_min` bytes must have come, if others wait for the memory. */
 static void client_check(struct client *client, int64_t idle_max_ms, uint32_t got_min)
 {
-    if (client->conn == NULL || (!client_idle(client, idle_max_ms) && !client_hoards(client))) {
+    if (client->conn == NULL ||
+        (!client_idle(client, idle_max_ms) && !client_hoards(client) && !client_is_deaf(client))) {
         return;
     }
     int16_t requests = client->requests_count++; /* keeps the client: its peer may have gone */
@@ -265,6 +315,9 @@ static void client_check(struct client *client, int64_t idle_max_ms, uint32_t go
                 conn_arriving(client->conn).got_bytes < got_min;
     if (late || client_hoards(client)) {
         report_hoarder(client);
+        client_close(client);
+    } else if (client_is_deaf(client)) {
+        report_deaf(client);
         client_close(client);
     } else if (client_idle(client, idle_max_ms)) {
         client_close(client);
@@ -287,13 +340,15 @@ static void client_send(struct client *client, struct req *req)
 {
     struct outq *outq = conn_outq(client->conn);
     size_t from = 0;
+    /* The peer may take very long to read the answer, or never do. */
+    req_drop_frame(req);
     if (req->splices_count == 0) {
-        /* The peer may take very long to read the answer, or never do. */
         if (arena_size(&req->arena) > CLIENT_SPARE_ARENA_BYTES) {
             arena_fini(&req->arena);
         }
         req_forget_frame(req);
     }
+    req_count_unread(req);
     for (int32_t i = 0; i < req->splices_count; i++) {
         struct req_splice *splice = &req->splices[i];
         if (splice->out_offset > from) {

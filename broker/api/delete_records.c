@@ -95,9 +95,13 @@ static void on_cancel(struct req *req)
     put_parts(op);
 }
 
+/* A client may say that it waits for weeks: as others that ask for a change it is answered in some
+ * minutes. */
 static void wait_for_replicas(struct delete_op *op)
 {
     const struct delete_records_request *request = op->req->body;
+    int32_t patience_ms =
+        request->timeout_ms < META_WAIT_MAX_MS ? request->timeout_ms : META_WAIT_MAX_MS;
     wait_op_init(&op->wait, op->req->netloop->loop, on_waited);
     for (int32_t i = 0; i < op->count; i++) {
         struct trim *item = &op->items[i];
@@ -108,7 +112,7 @@ static void wait_for_replicas(struct delete_op *op)
     }
     op->req->state = op;
     op->req->on_cancel = on_cancel;
-    wait_op_start(&op->wait, req_wait_until(op->req, request->timeout_ms));
+    wait_op_start(&op->wait, req_wait_until(op->req, patience_ms));
 }
 
 /* ---- moving the starts ---- */

@@ -580,6 +580,15 @@ static void mark_unsupported(struct fetch_op *op)
 
 /* ---- a follower ---- */
 
+/* For how long: a client may say, for weeks, and others wait for the memory of what it has asked.
+ */
+static int32_t patience_ms(const struct req *req)
+{
+    const struct fetch_request *request = req->body;
+    bool counted = req->charged_bytes > 0 && request->max_wait_ms > FETCH_COUNTED_WAIT_MS;
+    return counted ? FETCH_COUNTED_WAIT_MS : request->max_wait_ms;
+}
+
 /* All that could be read was: reply, or wait for more. */
 static void fetch_decide(struct fetch_op *op)
 {
@@ -589,7 +598,7 @@ static void fetch_decide(struct fetch_op *op)
     if (enough || op->must_answer || op->context.items_count == 0 || request->max_wait_ms <= 0) {
         fetch_finish(op);
     } else {
-        fetch_wait_start(op, req_wait_until(req, request->max_wait_ms));
+        fetch_wait_start(op, req_wait_until(req, patience_ms(req)));
     }
 }
 

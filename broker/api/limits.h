@@ -31,6 +31,12 @@ enum {
      * themselves (request.timeout.ms, 30 s). While nobody waits a frame may come as slowly as it
      * does. */
     CLIENT_SLOW_FRAME_MS = 60000,
+    /* Answers that have not left yet take no budget, or who does not read would stop whoever
+     * writes. When all of them together take more memory than requests may, connections of which
+     * nothing has been taken for so long are closed: each has the answer of one request beside
+     * CLIENT_OUTQ_MAX_BYTES, which may be large, and there may be thousands of them. They are
+     * looked at every NETLOOP_IDLE_CHECK_MS. Answers up to CLIENT_FREE_FRAME_BYTES do not count. */
+    CLIENT_UNREAD_MS = 30000,
     /* Requests that a loop keeps for the next ones, each with a block of its arena and room
      * for a small reply: making them anew costs five allocations a request. Larger ones are freed.
      */
@@ -42,6 +48,10 @@ enum {
     /* Records in one answer, whatever configuration and request allow: its size must be an int32.
      */
     FETCH_REPLY_MAX_BYTES = 1024 * 1024 * 1024,
+    /* A fetch whose memory is counted waits so long at most, whatever its client says. Then it is
+     * answered as if its time were over, and waits for memory behind all others when it asks again.
+     */
+    FETCH_COUNTED_WAIT_MS = 5000,
     /* The memory of a fetch up to which it copies small ranges that it has read anyway; beyond, it
      * sends them from their files. No budget counts it. */
     FETCH_COPY_ARENA_BYTES = 1024 * 1024,

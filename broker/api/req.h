@@ -66,6 +66,7 @@ struct req {
     struct buf out;
     struct req_splice *splices;
     int32_t splices_count;
+    int64_t unread_bytes; /* of that and the arena, counted while they wait to be sent */
 };
 
 /* Encode and queue. `body` is the response struct of the request's API; it must fit the version:

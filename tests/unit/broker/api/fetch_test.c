@@ -119,3 +119,77 @@ Test(fetch, of_a_client_that_gives_a_replicas_number_has_no_followers_session)
     cr_assert_eq(atomic_load(&broker.fetch_slots.partitions), 1, "it counts as a consumer's");
     arena_fini(&arena);
 }
+
+/* A fetch of one partition, without a session, in a frame of which the budget is to know. */
+static void put_large_fetch(struct fake_stream *fake, int32_t max_wait_ms)
+{
+    static char rack[2 * CLIENT_FREE_FRAME_BYTES];
+    struct fetch_request request;
+    struct fetch_request_fetch_partition partition;
+    struct fetch_request_fetch_topic topic = {
+        .topic = STR("orders"), .partitions = &partition, .partitions_count = 1};
+    codec_init(&fetch_request_desc, &request);
+    codec_init(&fetch_request_fetch_partition_desc, &partition);
+    partition.partition_max_bytes = 1 << 20;
+    request.replica_id = -1;
+    request.min_bytes = 1;
+    request.max_bytes = 1 << 20;
+    request.max_wait_ms = max_wait_ms;
+    request.session_epoch = -1;
+    request.topics = &topic;
+    request.topics_count = 1;
+    request.rack_id = (struct str){rack, sizeof(rack)};
+    put_request(fake, API_FETCH, VERSION, 1, &request);
+    settle();
+}
+
+/* What requests have of the memory for them. */
+static int64_t counted(void)
+{
+    return budget_used(&broker.client_memory) - netloop.client_memory.spare_bytes;
+}
+
+static void pass_ms(int64_t ms)
+{
+    clock_manual_advance(&test_clock, ms * 1000000);
+    settle();
+}
+
+/* The frame of a fetch that waited kept its memory for as long as the client liked, up to 24 days:
+ * a few of them held all that there is for requests. */
+Test(fetch, whose_memory_is_counted_does_not_wait_for_weeks)
+{
+    struct fake_stream *fake = connection();
+    struct arena arena = {0};
+    put_large_fetch(fake, INT32_MAX);
+    cr_assert_gt(counted(), CLIENT_FREE_FRAME_BYTES);
+    pass_ms(FETCH_COUNTED_WAIT_MS - 100);
+    cr_assert_eq(fake->out.size, 0);
+    pass_ms(200);
+    struct fetch_response *reply = take_reply(fake, &arena);
+    cr_assert_eq(reply->responses[0].partitions[0].error_code, 0);
+    cr_assert_eq(reply->responses[0].partitions[0].records.size, 0);
+    put_fetch_of(fake, -1, 0, 0); /* uncounted: for as long as it likes */
+    int32_t session_id = take_reply(fake, &arena)->session_id;
+    put_fetch(fake, session_id, 1);
+    pass_ms(WAIT_MS - 100);
+    cr_assert_eq(fake->out.size, 0);
+    pass_ms(200);
+    cr_assert_eq(take_reply(fake, &arena)->responses_count, 0);
+    arena_fini(&arena);
+}
+
+/* A frame kept its memory, too, while its records were on their way to a client that took its time
+ * to read them. */
+Test(fetch, that_has_been_answered_keeps_no_frame)
+{
+    struct fake_stream *fake = connection();
+    put_produce(fake);
+    buf_clear(&fake->out);
+    fake->send_room = 5;
+    put_large_fetch(fake, 0);
+    cr_assert_eq(fake->out.size, 5);
+    cr_assert_eq(counted(), 0);
+    fake->send_room = SIZE_MAX;
+    settle();
+}
