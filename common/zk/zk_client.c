@@ -137,6 +137,7 @@ static void session_free(struct zk_session *session)
         }
     }
     zk_many_free(session->many);
+    zk_watches_free(session);
     while (!list_empty(&session->ops)) {
         zk_op_free(container_of(session->ops.next, struct zk_op_call, link));
     }
@@ -158,6 +159,18 @@ void zk_session_unref(struct zk_session *session)
     }
 }
 
+static void deliver_session(struct zk_session *session, enum zk_session_event event)
+{
+    session->usable = event == ZK_SESSION_CONNECTED;
+    if (event == ZK_SESSION_DISCONNECTED) {
+        zk_watches_disconnected(session);
+    }
+    session->events.on_session(session->arg, event);
+    if (event == ZK_SESSION_CONNECTED) {
+        zk_watches_connected(session);
+    }
+}
+
 static void deliver(struct zk_session *session, struct zk_delivery *delivery)
 {
     if (delivery->kind == DELIVER_RESULT) {
@@ -167,16 +180,17 @@ static void deliver(struct zk_session *session, struct zk_delivery *delivery)
             zk_op_many_each(op);
         } else {
             zk_op_note_zxid(session, &op->result);
+            zk_watches_note(session, op);
             op->fn(op->arg, &op->result);
         }
         zk_op_free(op);
         return;
     }
     if (delivery->kind == DELIVER_WATCH) {
+        zk_watches_fired(session, delivery->watch, delivery->path);
         session->events.on_watch(session->arg, delivery->watch, str_of(delivery->path));
     } else {
-        session->usable = delivery->session == ZK_SESSION_CONNECTED;
-        session->events.on_session(session->arg, delivery->session);
+        deliver_session(session, delivery->session);
     }
     mem_free(delivery->path);
     mem_free(delivery);

@@ -214,9 +214,18 @@ static void op_submitted(struct zk_op_call *op, int rc)
     }
 }
 
+static void sets_watch(struct zk_op_call *op, enum zk_watch_kind kind, const char *path)
+{
+    op->watch_kind = (int)kind;
+    op->watch_path = arena_cstr(&op->arena, str_of(path));
+}
+
 void zk_op_get(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg)
 {
     struct zk_op_call *op = zk_op_new(zk, fn, arg);
+    if (watch) {
+        sets_watch(op, ZK_WATCH_DATA, path);
+    }
     zhandle_t *handle = zk_op_handle(op);
     if (handle != NULL) {
         op_submitted(op, zoo_aget(handle, path, watch ? 1 : 0, on_data, op));
@@ -226,6 +235,10 @@ void zk_op_get(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, vo
 void zk_op_exists(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg)
 {
     struct zk_op_call *op = zk_op_new(zk, fn, arg);
+    if (watch) {
+        sets_watch(op, ZK_WATCH_DATA, path);
+        op->watch_absent = true;
+    }
     zhandle_t *handle = zk_op_handle(op);
     if (handle != NULL) {
         op_submitted(op, zoo_aexists(handle, path, watch ? 1 : 0, on_stat, op));
@@ -235,6 +248,9 @@ void zk_op_exists(struct zk *zk, const char *path, bool watch, zk_result_fn *fn,
 void zk_op_children(struct zk *zk, const char *path, bool watch, zk_result_fn *fn, void *arg)
 {
     struct zk_op_call *op = zk_op_new(zk, fn, arg);
+    if (watch) {
+        sets_watch(op, ZK_WATCH_CHILDREN, path);
+    }
     zhandle_t *handle = zk_op_handle(op);
     if (handle != NULL) {
         op_submitted(op, zoo_aget_children2(handle, path, watch ? 1 : 0, on_children, op));

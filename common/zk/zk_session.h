@@ -1,6 +1,6 @@
-/* zk_session.h: what the two files of the client over libzookeeper-mt share: zk_client.c has a
+/* zk_session.h: what the files of the client over libzookeeper-mt share: zk_client.c has a
  * session's life, its threads and what it delivers; zk_op.c has single operations, zk_op_many.c the
- * read of many nodes. Nobody else includes it.
+ * read of many nodes, zk_watches.c what is watched. Nobody else includes it.
  *
  * Three threads meet here. libzookeeper's own two call back; their callbacks copy what they were
  * given, queue it at the session and wake the loop, nothing else. The loop delivers and submits.
@@ -45,6 +45,11 @@ struct zk_session {
     struct loop_task many_send; /* at its end */
     int64_t zxid_told;          /* the newest change that a result's stat has told of */
 
+    /* The loop's as well: what is watched. */
+    struct zk_watched *watched; /* by path */
+    size_t watched_bytes;
+    bool watches_lost; /* the library has been made to forget them */
+
     pthread_mutex_t
         lock; /* guards what follows; a leaf, except that loop_post() is called inside */
     pthread_cond_t changed;
@@ -86,8 +91,13 @@ struct zk_op_call {
     zoo_op_result_t *zoo_results;
     const char **paths; /* as asked for */
     struct zk_many_read many;
-    bool refused; /* many: to be read node by node */
+    bool refused;   /* many: to be read node by node */
+    int watch_kind; /* zk_watch_kind: that it sets; 0: none */
+    const char *watch_path;
+    bool watch_absent; /* also on a node that is not there */
 };
+
+enum zk_watch_kind { ZK_WATCH_DATA = 1, ZK_WATCH_CHILDREN = 2 };
 
 /* @locks session. For the loop: what has come from one of the library's threads, or a result. */
 void zk_session_post(struct zk_session *session, struct zk_delivery *delivery);
@@ -114,6 +124,14 @@ void zk_op_many_close(struct zk_session *session);
 void zk_op_many_each(struct zk_op_call *op);
 /* @loop A result is about to be delivered. */
 void zk_op_note_zxid(struct zk_session *session, const struct zk_result *result);
+
+/* zk_watches.c, @loop: a result, or a watch event, is about to be delivered; the connection is
+ * lost; it is back, and everybody has been told so. */
+void zk_watches_note(struct zk_session *session, const struct zk_op_call *op);
+void zk_watches_fired(struct zk_session *session, enum zk_watch_event event, const char *path);
+void zk_watches_disconnected(struct zk_session *session);
+void zk_watches_connected(struct zk_session *session);
+void zk_watches_free(struct zk_session *session);
 
 /* What a new op has in common; and the handle to submit it to, NULL when operations cannot be sent
  * now: then the op has its result. zk_op_done(): it has one, from any thread. */

@@ -148,6 +148,46 @@ Test(zk_client, asks_for_nothing_in_a_session_that_is_over)
     server_world_fini(&w, &server);
 }
 
+/* A controller watches every topic. When their paths did not fit into one of ZooKeeper's requests,
+ * a connection that was lost never came back: the library sets all watches at once, ZooKeeper ends
+ * the connection, and so on for ever, in a session that each of them renews. */
+Test(zk_client, comes_back_with_more_watches_than_a_request_holds)
+{
+    enum { WATCHES = 1200, NAME_SIZE = 1000 };
+    static struct reply replies[WATCHES];
+    struct zk_server server;
+    struct world w;
+    server_world_init(&w, &server);
+    struct client *c = client_new(&w);
+    struct zk_calls calls;
+    struct reply after = {0};
+    for (int i = 0; i < WATCHES; i++) {
+        char path[NAME_SIZE + 1];
+        snprintf(path, sizeof(path), "/%0*d", NAME_SIZE - 1, i);
+        c->zk->ops->exists(c->zk, path, true, on_reply, &replies[i]);
+    }
+    for (int i = 0; i < WATCHES; i++) {
+        run_until(&w, flag_set, &replies[i].done);
+        cr_assert_eq(replies[i].err, ERR_NOT_FOUND);
+    }
+    zk_server_kill(&server);
+    run_until(&w, flag_set, &c->disconnected);
+    cr_assert(zk_server_restart(&server));
+    zk_calls_init(&calls, w.loop);
+    zk_calls_set_session(&calls, c->zk);
+    zk_calls_exists(&calls, "/", false, on_call, &after);
+    wait_for(c, &after);
+    cr_assert_eq(after.err, ERR_OK);
+    buf_put_byte(&c->events, 0); /* whoever watches reads again */
+    int told = 0;
+    for (const char *at = (char *)c->events.data; (at = strstr(at, "changed /")) != NULL; at++) {
+        told++;
+    }
+    cr_assert_eq(told, WATCHES);
+    zk_calls_fini(&calls);
+    server_world_fini(&w, &server);
+}
+
 /* A server that is not there: opening does not fail or block, and closing does not either. */
 Test(zk_client, opens_and_closes_without_a_server)
 {
