@@ -224,18 +224,54 @@ static bool may_be_lost(struct logs *logs, const struct task *task)
     return false;
 }
 
+static bool in_isr(const struct part_state *state, int32_t broker_id)
+{
+    for (int32_t i = 0; i < state->isr_count; i++) {
+        if (state->isr[i] == broker_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool of_another_topic(const struct logs_entry *entry, struct uuid topic_id)
+{
+    return entry != NULL && !uuid_is_zero(topic_id) && !uuid_is_zero(entry->topic_id) &&
+           !uuid_eq(entry->topic_id, topic_id);
+}
+
+/* It is in sync, with records of no later epoch than the leader's: a log of this very topic, whose
+ * id somebody has taken away in ZooKeeper (ctl_topic.c, write_id()). What was acknowledged may be
+ * nowhere else. A topic that is made again begins with epoch 0. */
+static bool is_counted_on(const struct replicas *replicas, const struct task *task,
+                          struct plog *log)
+{
+    return !task->is_new && in_isr(&task->state, replicas->broker->id) &&
+           plog_offset_end(log) > 0 && epochs_latest(plog_epochs(log)) <= task->state.leader_epoch;
+}
+
 /* The log of an earlier topic of that name, left behind: this broker was not a replica any more,
  * and away, when that topic was deleted. Its partition has not been served in this life. */
-static void drop_former_log(struct logs *logs, const struct task *task, struct logs_entry **entry)
+static enum err drop_former_log(struct replicas *replicas, const struct task *task,
+                                struct logs_entry **entry)
 {
-    if (*entry == NULL || uuid_is_zero(task->topic_id) || uuid_is_zero((*entry)->topic_id) ||
-        uuid_eq((*entry)->topic_id, task->topic_id)) {
-        return;
+    if (!of_another_topic(*entry, task->topic_id)) {
+        return ERR_OK;
+    }
+    if (is_counted_on(replicas, task, (*entry)->log)) {
+        char id[UUID_TEXT_SIZE + 1];
+        uuid_format((*entry)->topic_id, id);
+        log_error(
+            LOGGER, "a log that is in sync is of a topic of this name with another id",
+            "tp=%.*s-%d id=%s; it is kept, and served when the topic has that id in ZooKeeper",
+            STR_ARG(task->topic), task->index, id);
+        return ERR_INCONSISTENT_TOPIC_ID;
     }
     log_warn(LOGGER, "deleting the log of an earlier topic of this name", "tp=%.*s-%d",
              STR_ARG(task->topic), task->index);
-    logs_delete(logs, task->topic, task->index);
+    logs_delete(replicas->broker->logs, task->topic, task->index);
     *entry = NULL;
+    return ERR_OK;
 }
 
 /* A node that was made in ZooKeeper by hand may have any name, which need not be one for a folder:
@@ -259,7 +295,10 @@ static enum err find_log(struct replicas *replicas, const struct task *task,
     if (*out != NULL && (plog_failed((*out)->log) || logdir_offline((*out)->dir))) {
         return ERR_KAFKA_STORAGE_ERROR;
     }
-    drop_former_log(logs, task, out);
+    enum err err = drop_former_log(replicas, task, out);
+    if (err != ERR_OK) {
+        return err;
+    }
     if (*out == NULL && (may_be_lost(logs, task) || !can_have_log(task))) {
         return ERR_KAFKA_STORAGE_ERROR;
     }
@@ -295,9 +334,7 @@ static void task_prepare(struct replicas *replicas, struct task *task, struct pa
     struct topic_config config;
     task->part = find_part(broker, task, entry);
     if (task->part != NULL) {
-        bool other = entry != NULL && !uuid_is_zero(entry->topic_id) &&
-                     !uuid_is_zero(task->topic_id) && !uuid_eq(entry->topic_id, task->topic_id);
-        if (other) {
+        if (of_another_topic(entry, task->topic_id)) {
             task->err = ERR_INCONSISTENT_TOPIC_ID;
             part_put(task->part);
             task->part = NULL;

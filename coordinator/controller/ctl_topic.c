@@ -341,7 +341,9 @@ void ctl_topics_event(struct ctl *ctl, const struct ctl_event *event)
 
 /* ---- One topic's node. */
 
-/* Older tools make topics without an id: give it one, then read it again. */
+/* Older tools make topics without an id: give it one, then read it again. Those before Kafka 2.8
+ * also take it away when they add partitions: then it is still the topic that it was. With another
+ * id it would be a new one, and every broker would delete what it has of it. */
 static void write_id(struct ctl *ctl, struct ctl_topic *topic, const struct ctl_event *event)
 {
     if (topic->id_cmd != 0) {
@@ -355,7 +357,7 @@ static void write_id(struct ctl *ctl, struct ctl_topic *topic, const struct ctl_
     cmd->topic = arena_str(arena, topic->name);
     cmd->version = event->u.topic.version;
     cmd->node = event->u.topic.topic;
-    cmd->node.id = uuid_random(&ctl->rng);
+    cmd->node.id = topic->loaded ? topic->id : uuid_random(&ctl->rng);
     for (size_t i = 0; i < count; i++) {
         const struct znode_partition *from = &event->u.topic.topic.partitions[i];
         const struct znode_ids *lists[] = {&from->replicas, &from->adding, &from->removing};

@@ -1,5 +1,6 @@
 """The admin APIs on real processes: kafka-python's, confluent_kafka's and our own tools, every version by hand, and the
 znodes that they leave."""
+import json
 import os
 import re
 import signal
@@ -353,6 +354,21 @@ def test_create_partitions_in_every_version(shared_cluster, topic, znodes, versi
     assert node["topic_id"] == before["topic_id"]
     assert {i: node["partitions"][i] for i in ("0", "1")} == old["partitions"]
     assert {int(i): ids for i, ids in node["partitions"].items()} == {i: p["replica_nodes"] for i, p in shown.items()}
+
+
+def test_partitions_that_a_tool_adds_which_knows_no_topic_ids(shared_cluster, topic, znodes):
+    """As Kafka's of before 2.8 do, in ZooKeeper. It was another topic then, without what was in the first."""
+    path = f"/brokers/topics/{topic}"
+    created(shared_cluster, topic, 1, 2)
+    write(shared_cluster, topic, 0, 5)
+    node = znodes.json(path)
+    before = node.pop("topic_id")
+    node["partitions"]["1"] = node["partitions"]["0"]
+    znodes.set(path, json.dumps({**node, "version": 2}))
+    wait_known(shared_cluster, topic, 2)
+    assert znodes.json(path)["topic_id"] == before
+    write(shared_cluster, topic, 0, 1)
+    assert latest_offset(shared_cluster, topic, 0) == 6
 
 
 def test_partitions_go_where_they_are_assigned(shared_cluster, topic):

@@ -11,7 +11,16 @@ struct fixture {
     int32_t errors_count;
 };
 
-/* The log of t-0, as an earlier life left it. */
+static void append(struct plog *log, int32_t leader_epoch)
+{
+    struct buf data = make_batch((struct batch_want){.value_bytes = 10});
+    struct plog_batch batch = plog_batch_of(&data);
+    plog_append_leader(log, &batch, 1, leader_epoch, LOG_EPOCH_MS);
+    cr_assert_eq(batch.err, ERR_OK);
+    buf_fini(&data);
+}
+
+/* The log of t-0, as an earlier life left it, with a record. */
 static void make_log(struct logs *logs)
 {
     struct topic_config config = log_config();
@@ -19,6 +28,7 @@ static void make_log(struct logs *logs)
     struct uuid id = {{7}};
     cr_assert_eq(logs_create(logs, STR("t"), 0, id, &config, &entry), ERR_OK);
     logs_settle(logs, NULL, NULL, NULL);
+    append(entry->log, 0);
 }
 
 static void begin_replication(struct side *side)
@@ -77,6 +87,37 @@ static void on_reply(void *arg, struct bytes bytes)
         }
     }
     arena_fini(&arena);
+}
+
+/* t-0, of the topic with this id; replicas are we and broker 2, and nobody leads. */
+static void follow(struct fixture *f, uint8_t id, bool in_sync, bool is_new)
+{
+    int32_t replicas[] = {2, ME};
+    struct uuid uuid = {{id}};
+    Barnabas__Control__LeaderAndIsrPartition partition =
+        BARNABAS__CONTROL__LEADER_AND_ISR_PARTITION__INIT;
+    Barnabas__Control__LeaderAndIsrPartition *partitions[] = {&partition};
+    Barnabas__Control__LeaderAndIsrTopic topic = BARNABAS__CONTROL__LEADER_AND_ISR_TOPIC__INIT;
+    Barnabas__Control__LeaderAndIsrTopic *topics[] = {&topic};
+    Barnabas__Control__LeaderAndIsr body = BARNABAS__CONTROL__LEADER_AND_ISR__INIT;
+    Barnabas__Control__Request request = BARNABAS__CONTROL__REQUEST__INIT;
+    control_set(&partition, leader, -1);
+    control_set(&partition, leader_epoch, 5);
+    control_set(&partition, is_new, is_new);
+    partition.isr = partition.replicas = replicas;
+    partition.n_replicas = 2;
+    partition.n_isr = in_sync ? 2 : 1;
+    topic.name = "t";
+    topic.topic_id = (ProtobufCBinaryData){sizeof(uuid.raw), uuid.raw};
+    topic.has_topic_id = true;
+    topic.partitions = partitions;
+    topic.n_partitions = 1;
+    body.topics = topics;
+    body.n_topics = 1;
+    control_set(&request, kind, BARNABAS__CONTROL__KIND__LEADER_AND_ISR);
+    request.leader_and_isr = &body;
+    side_tell(&f->side, &request, on_reply, f);
+    side_run(&f->side);
 }
 
 /* t-0 is named twice, in two entries of its topic, of which each has its own id and epoch; we are
@@ -154,4 +195,38 @@ Test(lead, a_partition_that_is_named_with_two_topic_ids_keeps_its_log)
     cr_assert_eq(f.errors[1], err_wire(ERR_INCONSISTENT_TOPIC_ID));
     cr_assert_eq(logs_find(f.side.broker.logs, STR("t"), 0)->topic_id.raw[0], 7);
     end(&f);
+}
+
+/* A topic's id was taken away in ZooKeeper (by a tool of before Kafka 2.8), and it was given
+ * another one by a controller that had not known it: each broker that started then deleted what it
+ * had. */
+Test(lead, a_log_that_is_in_sync_is_not_deleted_for_another_topic_id)
+{
+    struct fixture f;
+    begin(&f);
+    follow(&f, 8, true, false);
+    cr_assert_eq(f.errors[0], err_wire(ERR_INCONSISTENT_TOPIC_ID));
+    struct logs_entry *entry = logs_find(f.side.broker.logs, STR("t"), 0);
+    cr_assert_eq(entry->topic_id.raw[0], 7);
+    cr_assert_eq(plog_offset_end(entry->log), 1);
+    follow(&f, 7, true, false); /* somebody has mended it */
+    cr_assert_eq(f.errors[0], 0);
+    end(&f);
+}
+
+/* It was left behind when an earlier topic of that name was deleted: we are not in sync, or the
+ * partition is new, or it has not come to the epoch of the log. */
+Test(lead, the_log_of_an_earlier_topic_is_deleted)
+{
+    for (int way = 0; way < 3; way++) {
+        struct fixture f;
+        begin(&f);
+        append(logs_find(f.side.broker.logs, STR("t"), 0)->log, way == 2 ? 6 : 0);
+        follow(&f, 8, way != 0, way == 1);
+        cr_assert_eq(f.errors[0], 0);
+        struct logs_entry *entry = logs_find(f.side.broker.logs, STR("t"), 0);
+        cr_assert_eq(entry->topic_id.raw[0], 8);
+        cr_assert_eq(plog_offset_end(entry->log), 0);
+        end(&f);
+    }
 }

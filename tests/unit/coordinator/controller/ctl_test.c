@@ -211,6 +211,24 @@ Test(ctl_create, topic_without_id_gets_one)
     bench_fini(&b);
 }
 
+/* Kafka's tools of before 2.8 that add partitions write a topic's node without its id. It was given
+ * another one, which made it another topic: nobody served its partitions any more, what groups had
+ * committed was forgotten, and each broker that started then deleted its logs. */
+Test(ctl_create, topic_that_has_lost_its_id_gets_it_back)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
+    struct ctl_event event = {.kind = CTL_EV_TOPIC};
+    event.u.topic.name = STR("t");
+    step(&b, event);
+    expect(&b, "WRITE_TOPIC t\n");
+    cr_assert_eq(b.out.items[0].node.id.raw[0], 't');
+    wrote(&b, id_of(&b, CTL_WRITE_TOPIC, 0), ERR_OK, 1);
+    expect(&b, "READ_TOPIC t\n");
+    bench_fini(&b);
+}
+
 /* ZooKeeper does not take it with one: it was tried again as fast as ZooKeeper answered, and a new
  * controller never came to the end of loading. The topic is left alone until somebody changes it.
  */
