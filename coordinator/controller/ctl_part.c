@@ -217,7 +217,7 @@ static bool propose_offline(const struct ctl *ctl, const struct ctl_part *part,
     for (int32_t i = 0; i < part->now.isr_count; i++) {
         add_isr(next, part->now.isr[i]);
     }
-    bool changed = part->now.leader != -1 || eligible_changes(ctl, part, next);
+    bool changed = part->now.leader != -1 || part->missing || eligible_changes(ctl, part, next);
     return changed && next->isr_count > 0;
 }
 
@@ -321,7 +321,7 @@ static bool propose_upkeep(const struct ctl *ctl, const struct ctl_part *part,
         add_isr(next, next->leader);
     }
     return next->leader != part->now.leader || !same_isr(next, &part->now) ||
-           eligible_changes(ctl, part, next) || part->bump;
+           eligible_changes(ctl, part, next) || part->bump || part->missing;
 }
 
 static bool propose(const struct ctl *ctl, const struct ctl_part *part, struct ctl_leadership *next)
@@ -460,7 +460,8 @@ void ctl_part_write(struct ctl *ctl, struct ctl_part *part, struct ctl_leadershi
     if (alter == NULL) {
         note_returning(part, &next);
     }
-    struct ctl_cmd *cmd = ctl_emit_pending(ctl, part->creating ? CTL_CREATE_STATE : CTL_WRITE_STATE,
+    bool make = part->creating || part->missing;
+    struct ctl_cmd *cmd = ctl_emit_pending(ctl, make ? CTL_CREATE_STATE : CTL_WRITE_STATE,
                                            CTL_PENDING_STATE, part, NULL);
     struct arena *arena = &ctl->out->arena;
     int32_t *isr = arena_ids(arena, next.isr, next.isr_count);
@@ -526,6 +527,7 @@ static void adopt_next(struct ctl *ctl, struct ctl_part *part, int32_t version)
     part->next_eligible = (struct ctl_ids){0};
     part->version = version;
     part->exists = true;
+    part->missing = false;
     ctl_part_idle(part);
     part->alter = NULL;
     part->want_unclean = false;
@@ -570,7 +572,7 @@ void ctl_part_wrote(struct ctl *ctl, struct ctl_part *part, enum err err, int32_
         adopt_next(ctl, part, version);
     } else if (err == ERR_CONTROLLER_MOVED) {
         give_up_write(ctl, part, ERR_NOT_CONTROLLER);
-    } else if (err == ERR_NOT_FOUND && part->creating) {
+    } else if (err == ERR_NOT_FOUND && (part->creating || part->missing)) {
         /* The topic itself is gone: hear of it before trying again. */
         give_up_write(ctl, part, ERR_UNKNOWN_TOPIC_OR_PARTITION);
         ctl_emit(ctl, CTL_READ_TOPICS);
@@ -643,6 +645,11 @@ void ctl_part_believe(struct ctl *ctl, struct ctl_part *part, const struct ctl_s
                  part->index);
         return;
     }
+    part->missing = part->exists && info->err == ERR_NOT_FOUND;
+    if (part->missing) { /* who leads and who is complete is known all the same */
+        part->version = 0;
+        return;
+    }
     ctl_leadership_free(&part->now);
     mem_free(part->eligible.ids);
     part->eligible = (struct ctl_ids){0};
@@ -670,7 +677,8 @@ void ctl_state_event(struct ctl *ctl, const struct ctl_event *event)
     ctl_part_idle(part);
     part->alter = NULL;
     ctl_part_believe(ctl, part, &event->u.state.info);
-    bool ours = part->exists && !part->broken && same_state(&part->now, &part->next) &&
+    bool there = part->exists && !part->broken && !part->missing;
+    bool ours = there && same_state(&part->now, &part->next) &&
                 same_ids(&part->eligible, &part->next_eligible);
     part->creating = part->creating && ours;
     forget_next(part);

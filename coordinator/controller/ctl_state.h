@@ -116,7 +116,8 @@ struct ctl_part {
     struct znode_ids removing;
     uint8_t *flags; /* ctl_replica_flag, one per replica */
     int64_t mzxid;  /* when the state was written that was read last; 0: not known */
-    bool exists;    /* the state znode does */
+    bool exists;    /* the state znode does, or did */
+    bool missing;   /* it did: somebody removed it, and it is to be made again from `now` */
     bool broken;    /* left alone until its topic is read again */
     bool tombstone; /* its topic is gone; stays until all brokers know */
     bool creating;  /* what is being written, or was written last, is its first state */

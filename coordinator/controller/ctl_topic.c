@@ -423,7 +423,7 @@ static void add_part(struct ctl *ctl, struct ctl_topic *topic,
 static void refresh_part(struct ctl *ctl, struct ctl_part *part, const struct ctl_state_info *info)
 {
     bool newer = info->err == ERR_OK && part->exists && info->version > part->version;
-    if (part->busy != CTL_PART_IDLE || (!part->broken && !newer)) {
+    if (part->busy != CTL_PART_IDLE || (!part->broken && !part->missing && !newer)) {
         return;
     }
     ctl_part_believe(ctl, part, info);

@@ -284,6 +284,30 @@ Test(ctl_write, unknown_result_is_read_again)
     bench_fini(&b);
 }
 
+/* Somebody removed a partition's state: it was made as that of a new partition, led by the first
+ * replica, which was not in sync, and the others cut off what that had not. */
+Test(ctl_write, a_state_that_somebody_removed_is_made_again_as_it_was)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){2, 5, 7, {2, 3}});
+    brokers_alive(&b, three, NULL, 2);
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_NOT_FOUND, -1);
+    struct ctl_event event = {.kind = CTL_EV_STATE};
+    event.u.state.topic = STR("t");
+    event.u.state.info.err = ERR_NOT_FOUND;
+    step(&b, event);
+    cr_assert(strstr((char *)b.text.data, "CREATE_STATE t-0 leader=2 epoch=6 isr=[2] v=0\n"), "%s",
+              (char *)b.text.data);
+    wrote(&b, id_of(&b, CTL_CREATE_STATE, 0), ERR_OK, 0);
+    cr_assert_null(strstr((char *)b.text.data, ",new"), "%s", (char *)b.text.data);
+    settle(&b);
+    brokers_alive(&b, (const int[]){1}, NULL, 1);
+    cr_assert(strstr((char *)b.text.data, "WRITE_STATE t-0 leader=-1 epoch=7 isr=[2] v=0\n"), "%s",
+              (char *)b.text.data);
+    bench_fini(&b);
+}
+
 /* A write that the epoch's fence refused ends the reign. */
 Test(ctl_write, fenced_write_resigns)
 {
