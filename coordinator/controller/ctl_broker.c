@@ -267,9 +267,24 @@ static void tell_everything(struct ctl *ctl, struct ctl_broker *broker)
     }
 }
 
+/* What is being written of a partition may name it as it was before it was gone: that life is over,
+ * although nobody could decide anything meanwhile. */
+static void note_restart(struct ctl *ctl, int32_t broker_id)
+{
+    for (int32_t s = 0; s < ctl->slots_count; s++) {
+        struct ctl_part *part = ctl->slots[s];
+        bool busy = part != NULL && !part->tombstone && part->busy != CTL_PART_IDLE;
+        int32_t i = busy ? ctl_replica_index(part, broker_id) : -1;
+        if (i >= 0) {
+            part->flags[i] |= CTL_REPLICA_BOUNCED;
+        }
+    }
+}
+
 static void broker_appeared(struct ctl *ctl, const struct ctl_broker_info *info)
 {
     struct ctl_broker *broker = insert_broker(ctl, info);
+    note_restart(ctl, info->id);
     touch_replicas(ctl, info->id, info->unclean ? CTL_REPLICA_UNCLEAN : 0, NEW_LIFE_CLEARS);
     tell_everything(ctl, broker);
 }

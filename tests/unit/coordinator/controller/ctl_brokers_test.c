@@ -143,6 +143,24 @@ Test(ctl_bounce, restarted_again_while_its_return_is_written)
     bench_fini(&b);
 }
 
+/* It is seen dead, and alive again, while what it had asked for in its former life is being
+ * written: nothing was decided meanwhile, and it went on leading in the epoch of that life. */
+Test(ctl_bounce, seen_gone_and_back_while_its_wish_is_written)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
+    ask_isr(&b, 5, 7, (const int[]){1, 2}, 2);
+    uint64_t write = id_of(&b, CTL_WRITE_STATE, 0);
+    brokers_alive(&b, (const int[]){2, 3}, NULL, 2);
+    brokers_alive(&b, three, (const int[]){1, 0, 0}, 3);
+    cr_assert_null(strstr((char *)b.text.data, "WRITE_STATE"));
+    wrote(&b, write, ERR_OK, 8);
+    cr_assert(strstr((char *)b.text.data, "WRITE_STATE t-0 leader=2 epoch=6 isr=[2] v=8\n"), "%s",
+              (char *)b.text.data);
+    bench_fini(&b);
+}
+
 /* Nobody knows whether its return was written, and it was: another epoch costs nothing. One that
  * was not written is written again. */
 Test(ctl_bounce, return_whose_write_has_no_result)
