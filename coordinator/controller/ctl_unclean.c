@@ -203,16 +203,19 @@ int32_t ctl_unclean_best(const struct ctl *ctl, const struct ctl_part *part)
 int32_t ctl_unclean_any(const struct ctl *ctl, const struct ctl_part *part)
 {
     int32_t other = -1;
+    int32_t coming = -1; /* it may have nothing yet; of the replicas it is the first */
     for (int32_t i = 0; i < part->replicas.count; i++) {
+        int32_t id = part->replicas.ids[i];
         if (!ctl_replica_usable(ctl, part, i)) {
             continue;
         }
-        if (counts(part, part->replicas.ids[i])) {
-            return part->replicas.ids[i];
+        if (counts(part, id)) {
+            return id;
         }
-        other = other < 0 ? part->replicas.ids[i] : other;
+        int32_t *kind = ctl_replica_is_new(part, id) ? &coming : &other;
+        *kind = *kind < 0 ? id : *kind;
     }
-    return other;
+    return other >= 0 ? other : coming;
 }
 
 /* Where its log ends, if that may decide. While nobody leads, the log stays as it is. An answer

@@ -486,6 +486,34 @@ Test(ctl_unclean, with_permission_nobody_waits)
     bench_fini(&b);
 }
 
+/* A replica that was just being added led, for it is the first of the replicas: it had nothing, and
+ * the others deleted what they had. */
+Test(ctl_unclean, with_permission_one_that_has_nothing_yet_comes_last)
+{
+    static const int target[] = {4, 2};
+    struct ctl_reassign item = {STR("t"), 0, false, {target, 2}};
+    struct ctl_event move = {.kind = CTL_EV_REASSIGN};
+    struct ctl_event allow = {.kind = CTL_EV_UNCLEAN};
+    struct bench b;
+    move.u.reassign.reply_id = 99;
+    move.u.reassign.items = &item;
+    move.u.reassign.count = 1;
+    allow.u.unclean.topic = STR("t");
+    allow.u.unclean.allowed = 1;
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1}});
+    brokers_alive(&b, (const int[]){1, 2, 4}, NULL, 3);
+    settle(&b);
+    step(&b, move);
+    wrote(&b, id_of(&b, CTL_WRITE_TOPIC, 0), ERR_OK, 1);
+    settle(&b);
+    step(&b, allow);
+    brokers_alive(&b, (const int[]){2, 4}, NULL, 2);
+    cr_assert_not_null(strstr((char *)b.text.data, "WRITE_STATE t-0 leader=2 "), "%s",
+                       (char *)b.text.data);
+    bench_fini(&b);
+}
+
 /* A controller that takes over finds the mark in the registration and begins again. */
 Test(ctl_unclean, survives_a_failover)
 {
