@@ -54,8 +54,9 @@ enum {
     CTL_FIRST_REBALANCE_MS = 5000,
     /* More partitions than this go into several requests. */
     CTL_SEND_PARTITIONS_MAX = 5000,
-    /* ... except that metadata of one topic goes in one, up to so many: more would come near the
-     * limit of a control message (32 MiB) with many replicas each. */
+    /* ... except that metadata of one topic goes in one, up to so many (and of all topics that are
+     * gone): more would come near the limit of a control message (32 MiB) with many replicas each.
+     */
     CTL_SEND_TOPIC_MAX = 50000,
     /* Replicas of one partition, those that come and those that go included. */
     CTL_REPLICAS_MAX = 64,

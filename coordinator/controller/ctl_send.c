@@ -63,11 +63,13 @@ static void picked_add(struct picked *picked, struct ctl_part *part)
     picked->ends[picked->runs - 1] = picked->count;
 }
 
-/* Slots with the mark, in their order. */
+/* Slots with the mark, in their order. What is left of topics that are gone nobody sorts by topic:
+ * that they go in one request as a whole is seen to by its size. */
 static struct picked pick(struct ctl *ctl, struct ctl_broker *broker, int mark, int32_t due,
                           bool tombstones)
 {
-    int32_t room = due < CTL_SEND_PARTITIONS_MAX ? due : CTL_SEND_PARTITIONS_MAX;
+    int32_t max = tombstones ? CTL_SEND_TOPIC_MAX : CTL_SEND_PARTITIONS_MAX;
+    int32_t room = due < max ? due : max;
     struct picked picked = picked_new(ctl, room);
     for (int32_t s = 0; s < broker->marks_capacity && picked.count < room; s++) {
         struct ctl_part *part = s < ctl->slots_count ? ctl->slots[s] : NULL;

@@ -88,6 +88,26 @@ Test(ctl_whole, no_request_ends_within_a_topic)
     bench_fini(&b);
 }
 
+/* Somebody removed it in ZooKeeper: for as long as a second request took clients saw a part of it.
+ */
+Test(ctl_whole, a_large_topic_that_is_gone_goes_as_a_whole)
+{
+    static const char *const names[] = {"a"};
+    enum { PARTITIONS = CTL_SEND_PARTITIONS_MAX + 1 };
+    struct bench b;
+    bench_init(&b);
+    elect(&b, 1);
+    brokers_alive(&b, three, NULL, BROKERS);
+    topics_are(&b, names, 1);
+    marks_are(&b, NULL, 0);
+    step(&b, (struct ctl_event){.kind = CTL_EV_PREFERRED});
+    large_topic_is(&b, names[0], PARTITIONS);
+    settle(&b);
+    topics_are(&b, NULL, 0);
+    cr_assert_eq(told_of(metadata_to(&b, 2), "a"), PARTITIONS);
+    bench_fini(&b);
+}
+
 /* One broker has heard of a new topic; another one is busy, and meanwhile a partition changes. */
 Test(ctl_whole, a_broker_that_was_busy_hears_of_a_new_topic_as_a_whole)
 {
