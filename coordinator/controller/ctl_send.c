@@ -301,18 +301,21 @@ static Barnabas__Control__UpdateMetadata *meta_body(struct ctl *ctl, const struc
     return body;
 }
 
-static bool is_unreadable(const struct ctl_topic *topic)
+/* Not to be read, or without a state: nobody who can lead it is there, or somebody removed them. */
+static bool is_untold(const struct ctl_topic *topic)
 {
     bool broken = !topic->loaded;
+    bool none = true;
     for (int32_t i = 0; i < topic->parts_count; i++) {
         broken = broken || topic->parts[i]->broken;
+        none = none && !topic->parts[i]->exists;
     }
-    return broken;
+    return broken || none;
 }
 
-/* Topics that are there and cannot be read: nothing can be said of them, but they are named, lest a
- * broker that is told everything anew takes them for deleted, and forgets what groups committed. */
-static void name_unreadable(struct ctl *ctl, Barnabas__Control__UpdateMetadata *body)
+/* Topics that are there and of which nothing can be said are named, lest a broker that is told
+ * everything anew takes them for deleted, and forgets what groups committed. */
+static void name_untold(struct ctl *ctl, Barnabas__Control__UpdateMetadata *body)
 {
     struct arena *arena = &ctl->out->arena;
     size_t room = body->n_topics + HASH_COUNT(ctl->topics);
@@ -321,7 +324,7 @@ static void name_unreadable(struct ctl *ctl, Barnabas__Control__UpdateMetadata *
         topics[i] = body->topics[i];
     }
     for (const struct ctl_topic *from = ctl->topics; from != NULL; from = from->hh.next) {
-        if (is_unreadable(from)) {
+        if (is_untold(from)) {
             meta_topic_type *topic = arena_new(arena, meta_topic_type);
             barnabas__control__update_metadata_topic__init(topic);
             topic->name = text(arena, from->name);
@@ -450,7 +453,7 @@ static void send_meta(struct ctl *ctl, struct ctl_broker *broker, const struct p
     bool complete = broker->due_leader == 0 && broker->due_meta == picked->count;
     control_set(body, complete, complete);
     if (complete && !broker->told_all) {
-        name_unreadable(ctl, body);
+        name_untold(ctl, body);
     }
     request->update_metadata = body;
     send(ctl, broker, request);

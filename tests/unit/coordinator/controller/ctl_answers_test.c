@@ -121,6 +121,27 @@ Test(ctl_failover, a_topic_that_cannot_be_read_is_named_to_those_who_are_told_ev
     bench_fini(&b);
 }
 
+/* Somebody had removed the states of all its partitions, and nobody who could lead them was there:
+ * likewise. */
+Test(ctl_failover, a_topic_without_any_state_is_named_to_those_who_are_told_everything)
+{
+    struct bench b;
+    const char *names[] = {"t", "u"};
+    struct state_spec state = {1, 5, 7, {1}};
+    bench_init(&b);
+    elect(&b, 1);
+    brokers_alive(&b, three, NULL, 1);
+    topics_are(&b, names, 2);
+    marks_are(&b, NULL, 0);
+    step(&b, (struct ctl_event){.kind = CTL_EV_PREFERRED});
+    topic_is(&b, "u", (const int[]){2}, 1, NULL, 1);
+    topic_is(&b, "t", three, 1, &state, 1);
+    sent_ok(&b, send_to(&b, 1));
+    sent_ok(&b, send_to(&b, 1));
+    expect(&b, "SEND to=1 UPDATE_METADATA live=[1] t-0:leader=1,epoch=5,isr=[1] u\n");
+    bench_fini(&b);
+}
+
 /* A topic that the new controller could not read, and one whose state it could not, did not exist
  * for it; a leader believes that for good: its ISR stayed as it was, and with a dead member in it
  * nothing was acknowledged any more, also after the node had been mended. */

@@ -176,7 +176,7 @@ Test(ctl_create, waits_for_a_live_replica)
                "CREATE_STATE t-0 leader=3 epoch=0 isr=[3] v=0\n"
                "SEND to=1 UPDATE_METADATA live=[1,2,3]\n"
                "SEND to=2 UPDATE_METADATA live=[1,2,3]\n"
-               "SEND to=3 UPDATE_METADATA live=[1,2,3]\n");
+               "SEND to=3 UPDATE_METADATA live=[1,2,3] t\n");
     bench_fini(&b);
 }
 
