@@ -42,14 +42,15 @@ struct op {
     struct bytes config_data;
     struct str entity_path;
     int32_t version;
-    bool list_made; /* of notifications */
+    bool list_made; /* of notifications, or of what is to be deleted */
     /* read_configs */
     struct admin_entity *entities;
     int32_t entities_count;
     int32_t waiting;
     enum err err; /* of one that was not read */
-    /* allocate_producer_ids */
+    /* allocate_producer_ids, report_dir_failure */
     int32_t broker_id;
+    /* allocate_producer_ids */
     int64_t first;
 };
 
@@ -208,6 +209,20 @@ void admin_create_topic(struct admin *admin, const struct admin_topic *topic, ad
 
 static void look_and_mark(struct op *op);
 
+static void on_marks_made(void *arg, const struct zk_result *result, bool repeated)
+{
+    (void)result, (void)repeated; /* if it failed, so does what belongs below it */
+    look_and_mark(arg);
+}
+
+static void on_admin_made(void *arg, const struct zk_result *result, bool repeated)
+{
+    struct op *op = arg;
+    (void)result, (void)repeated;
+    zk_calls_create(&op->admin->calls, PATH_DELETE_TOPICS, (struct bytes){NULL, 0}, ZK_PERSISTENT,
+                    on_marks_made, op);
+}
+
 static void on_marked(void *arg, const struct zk_result *result, bool repeated)
 {
     struct op *op = arg;
@@ -216,6 +231,10 @@ static void on_marked(void *arg, const struct zk_result *result, bool repeated)
         op_done(op);
     } else if (result->err == ERR_ZK_CONNECTION_LOSS) {
         look_and_mark(op);
+    } else if (result->err == ERR_NOT_FOUND && !op->list_made) {
+        op->list_made = true; /* somebody removed it since we started */
+        zk_calls_create(&op->admin->calls, "/admin", (struct bytes){NULL, 0}, ZK_PERSISTENT,
+                        on_admin_made, op);
     } else {
         op_fail(op, result->err, "ZooKeeper refused the deletion.");
     }
@@ -257,27 +276,45 @@ void admin_delete_topic(struct admin *admin, struct str topic, admin_done_fn *fn
 
 /* ---- A log directory failed: a notification, which the controller reads and removes. */
 
+static void tell_dir_failure(struct op *op);
+
+static void on_dir_failures_made(void *arg, const struct zk_result *result, bool repeated)
+{
+    (void)result, (void)repeated; /* if it failed, so does what belongs below it */
+    tell_dir_failure(arg);
+}
+
 static void on_dir_failure_told(void *arg, const struct zk_result *result, bool repeated)
 {
     struct op *op = arg;
     (void)repeated;
     if (result->err == ERR_OK) {
         op_done(op);
+    } else if (result->err == ERR_NOT_FOUND && !op->list_made) {
+        op->list_made = true; /* somebody removed it since we started */
+        zk_calls_create(&op->admin->calls, PATH_LOG_DIR_EVENTS, (struct bytes){NULL, 0},
+                        ZK_PERSISTENT, on_dir_failures_made, op);
     } else {
         op_fail(op, result->err, "ZooKeeper refused the notification.");
     }
 }
 
-void admin_report_dir_failure(struct admin *admin, int32_t broker_id, admin_done_fn *fn, void *arg)
+static void tell_dir_failure(struct op *op)
 {
-    struct op *op = op_new(admin, arg);
     struct buf data = {0};
-    op->done = fn;
-    znode_log_dir_event_encode(broker_id, &data);
-    zk_calls_create(&admin->calls, PATH_LOG_DIR_EVENTS "/log_dir_event_",
+    znode_log_dir_event_encode(op->broker_id, &data);
+    zk_calls_create(&op->admin->calls, PATH_LOG_DIR_EVENTS "/log_dir_event_",
                     (struct bytes){data.data, data.size}, ZK_PERSISTENT | ZK_SEQUENCE,
                     on_dir_failure_told, op);
     buf_fini(&data);
+}
+
+void admin_report_dir_failure(struct admin *admin, int32_t broker_id, admin_done_fn *fn, void *arg)
+{
+    struct op *op = op_new(admin, arg);
+    op->done = fn;
+    op->broker_id = broker_id;
+    tell_dir_failure(op);
 }
 
 /* ---- Adding partitions: read the topic, write it back longer. */

@@ -153,13 +153,34 @@ void ctl_io_read_brokers(struct ctl_io *io)
     zk_calls_children(&io->calls, PATH_BROKER_IDS, true, on_broker_ids, task);
 }
 
-/* ---- Lists of names. */
+/* ---- Lists of names. A list that somebody removed is watched, too, until it is made again. */
+
+static void begin_again(struct ctl_task *task)
+{
+    task->again(task);
+    ctl_task_free(task);
+}
+
+static void on_missing_names(void *arg, const struct zk_result *result, bool repeated)
+{
+    struct ctl_task *task = arg;
+    (void)repeated;
+    if (result->err == ERR_OK) {
+        begin_again(task); /* made in between */
+    } else if (!ctl_task_failed(task, result->err)) {
+        ctl_task_finish(task);
+    }
+}
 
 static void on_names(void *arg, const struct zk_result *result, bool repeated)
 {
     struct ctl_task *task = arg;
     (void)repeated;
     if (ctl_task_failed(task, result->err)) {
+        return;
+    }
+    if (result->err == ERR_NOT_FOUND) {
+        zk_calls_exists(&task->io->calls, task->path, true, on_missing_names, task);
         return;
     }
     task->event.u.names.names = copy_names(task, result);
@@ -379,11 +400,26 @@ static void on_log_dir(void *arg, const struct zk_result *result, bool repeated)
     }
 }
 
+static void on_missing_log_dirs(void *arg, const struct zk_result *result, bool repeated)
+{
+    struct ctl_task *task = arg;
+    (void)repeated;
+    if (result->err == ERR_OK) {
+        begin_again(task);
+    } else if (!ctl_task_failed(task, result->err)) {
+        ctl_task_free(task);
+    }
+}
+
 static void on_log_dirs(void *arg, const struct zk_result *result, bool repeated)
 {
     struct ctl_task *task = arg;
     (void)repeated;
     if (ctl_task_failed(task, result->err)) {
+        return;
+    }
+    if (result->err == ERR_NOT_FOUND) {
+        zk_calls_exists(&task->io->calls, task->path, true, on_missing_log_dirs, task);
         return;
     }
     if (result->children_count == 0) {

@@ -43,8 +43,18 @@ static void half_multi(struct zk *zk, const struct zk_op *ops, int32_t count, zk
     half->real->ops->multi(half->real, ops, count, fn, arg);
 }
 
-static const struct zk_ops half_ops = {
-    .get = half_get, .exists = half_exists, .children = half_children, .multi = half_multi};
+static void half_create(struct zk *zk, const char *path, struct bytes data, int flags,
+                        zk_result_fn *fn, void *arg)
+{
+    struct half *half = container_of(zk, struct half, zk);
+    half->real->ops->create(half->real, path, data, flags, fn, arg);
+}
+
+static const struct zk_ops half_ops = {.get = half_get,
+                                       .exists = half_exists,
+                                       .children = half_children,
+                                       .create = half_create,
+                                       .multi = half_multi};
 
 struct bench {
     struct world w;
@@ -190,6 +200,33 @@ Test(admin, a_topic_is_marked_although_the_request_was_lost)
     cr_assert_eq(b.answers, 1);
     cr_assert_eq(b.err, ERR_OK, "%s", err_name(b.err));
     cr_assert_str_eq(node_text(&b.w, "/admin/delete_topics/a"), "");
+    bench_fini(&b);
+}
+
+/* Somebody removed the folder: no topic could be deleted any more. Kafka makes it. */
+Test(admin, makes_the_folder_of_deletions_where_it_was_removed)
+{
+    struct bench b;
+    bench_init(&b, "/none");
+    zk_mem_poke(b.w.mem, PATH_TOPICS "/a", "{}");
+    admin_delete_topic(b.admin, STR("a"), on_done, &b);
+    run(&b.w);
+    cr_assert_eq(b.answers, 1);
+    cr_assert_eq(b.err, ERR_OK);
+    cr_assert(zk_mem_peek(b.w.mem, PATH_DELETE_TOPICS "/a", NULL, NULL));
+    bench_fini(&b);
+}
+
+/* The controller never heard of the failed directory, whose partitions had no leader any more. */
+Test(admin, makes_the_folder_of_failed_directories_where_it_was_removed)
+{
+    struct bench b;
+    bench_init(&b, "/none");
+    admin_report_dir_failure(b.admin, 1, on_done, &b);
+    run(&b.w);
+    cr_assert_eq(b.answers, 1);
+    cr_assert_eq(b.err, ERR_OK);
+    cr_assert(zk_mem_peek(b.w.mem, PATH_LOG_DIR_EVENTS "/log_dir_event_0000000000", NULL, NULL));
     bench_fini(&b);
 }
 

@@ -242,3 +242,24 @@ Test(ctl_driver, makes_a_state_as_soon_as_it_may)
     expect_led(&c, "t0");
     cluster_fini(&c);
 }
+
+/* A folder that somebody removed was watched no more: what was asked for once it was there again
+ * was not heard of until another controller was elected. */
+Test(ctl_driver, looks_into_a_folder_that_was_removed_and_made_again)
+{
+    static const char event[] = "/log_dir_event_notification/log_dir_event_0000000000";
+    struct cluster c;
+    cluster_init(&c, 1, 1);
+    create_topic(&c, "t0");
+    cluster_join(&c);
+    pass(&c.w, QUIET_MS);
+    zk_mem_poke_remove(c.w.mem, "/admin/delete_topics");
+    zk_mem_poke_remove(c.w.mem, "/log_dir_event_notification");
+    run(&c.w);
+    zk_mem_poke(c.w.mem, event, "{\"version\":1,\"broker\":1,\"event\":1}");
+    delete_topic(&c, "t0");
+    pass(&c.w, QUIET_MS);
+    expect_gone(&c, "t0");
+    cr_assert_str_eq(node_text(&c.w, event), "(none)");
+    cluster_fini(&c);
+}
