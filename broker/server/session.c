@@ -9,6 +9,8 @@
 
 #define LOGGER "kafka.zookeeper.ZooKeeperClient"
 
+enum { ASK_PART = 3 }; /* of the session's time, from question to question */
+
 struct session {
     struct loop *loop;
     struct zk_factory *factory;
@@ -22,6 +24,7 @@ struct session {
     struct loop_timer connect_timer;
     struct loop_task reopen; /* outside of the session's own callback */
     bool started; /* in this session, once connected; a reconnection starts nothing again */
+    bool over;    /* another one is about to be opened */
     bool identified;
     bool withdrawn; /* no session registers any more */
     bool closed;
@@ -32,6 +35,10 @@ struct session {
     int32_t id_reserved_max;
     session_answer_fn *answer_fn; /* the session was asked for; NULL: not now */
     void *answer_arg;
+    bool in_contact; /* as told */
+    bool asking;
+    int64_t asked_ms; /* of the last question; or when the connection was there */
+    struct loop_timer contact_timer;
     /* From session_join() on. */
     struct registration_host registration_host;
     struct registration *registration;
@@ -119,6 +126,78 @@ static void session_connected(struct session *session)
     }
 }
 
+/* ---- contact ----
+ *
+ * That ZooKeeper's messages arrive here does not say that ours arrive there. Watch events come
+ * unasked, and the library takes them for signs of life as it does answers; but the session lasts
+ * by what ZooKeeper hears. So it is asked something every third of the session's time, and we are
+ * in contact for as long as the last question that was answered is not two thirds old. */
+
+static void tell_contact(struct session *session, bool there)
+{
+    if (session->in_contact != there) {
+        session->in_contact = there;
+        session->host->contact(session->host, there);
+    }
+}
+
+static int64_t ask_every_ms(const struct session *session)
+{
+    int32_t every_ms = session->zk->ops->session_timeout_ms(session->zk) / ASK_PART;
+    return every_ms > 0 ? every_ms : 1;
+}
+
+/* Any answer of the server's was given in the session. */
+static bool is_answer(enum err err)
+{
+    return err != ERR_ZK_CONNECTION_LOSS && err != ERR_ZK_SESSION_EXPIRED && err != ERR_CLOSED;
+}
+
+static void on_contact(void *arg, const struct zk_result *result)
+{
+    struct session *session = arg;
+    session->asking = false;
+    if (session->over || !is_answer(result->err)) {
+        return; /* what has become of the connection is told */
+    }
+    int64_t every_ms = ask_every_ms(session);
+    if (loop_now_ms(session->loop) - session->asked_ms < 2 * every_ms) {
+        tell_contact(session, true);
+    }
+    loop_timer_set(session->loop, &session->contact_timer, session->asked_ms + every_ms);
+}
+
+static void on_contact_timer(struct loop_timer *timer)
+{
+    struct session *session = container_of(timer, struct session, contact_timer);
+    if (session->asking) {
+        log_warn(LOGGER, "ZooKeeper does not answer", "connect=%s asked_ms_ago=%lld",
+                 session->connect, (long long)(loop_now_ms(session->loop) - session->asked_ms));
+        tell_contact(session, false);
+        return;
+    }
+    session->asking = true;
+    session->asked_ms = loop_now_ms(session->loop);
+    loop_timer_set(session->loop, timer, session->asked_ms + ask_every_ms(session));
+    session->zk->ops->exists(session->zk, PATH_CONTROLLER, false, on_contact, session);
+}
+
+static void contact_begins(struct session *session)
+{
+    session->asked_ms = loop_now_ms(session->loop); /* to be let in */
+    loop_timer_set(session->loop, &session->contact_timer,
+                   session->asked_ms + ask_every_ms(session));
+    tell_contact(session, true);
+}
+
+static void contact_ends(struct session *session)
+{
+    loop_timer_cancel(&session->contact_timer);
+    tell_contact(session, false);
+}
+
+/* ---- one session after another ---- */
+
 /* Everything that worked in the session hears that it is over. What is to begin from here on begins
  * when the next one is connected. */
 static void session_lost(struct session *session)
@@ -134,6 +213,25 @@ static void session_lost(struct session *session)
     }
 }
 
+/* What we were in this session is no more. */
+static void end_session(struct session *session)
+{
+    session->over = true;
+    contact_ends(session);
+    session_lost(session);
+    session->host->lost(session->host);
+    loop_defer(session->loop, &session->reopen);
+}
+
+/* Once out of the cluster we can only come again as another life of ours, as after an expiry. */
+static void on_gone(struct registration_host *reg_host)
+{
+    struct session *session = container_of(reg_host, struct session, registration_host);
+    log_warn(LOGGER, "our registration was removed in ZooKeeper",
+             "opening a new session, to register again");
+    end_session(session);
+}
+
 static void session_on_reopen(struct loop_task *task)
 {
     struct session *session = container_of(task, struct session, reopen);
@@ -147,25 +245,26 @@ static void session_on_reopen(struct loop_task *task)
 static void on_session_event(void *arg, enum zk_session_event event)
 {
     struct session *session = arg;
+    if (session->over) {
+        return;
+    }
     switch (event) {
     case ZK_SESSION_CONNECTED:
         log_info(LOGGER, "connected to ZooKeeper", "session=0x%llx timeout_ms=%d",
                  (unsigned long long)session->zk->ops->session_id(session->zk),
                  session->zk->ops->session_timeout_ms(session->zk));
-        session->host->contact(session->host, true);
+        contact_begins(session);
         session_connected(session);
         break;
     case ZK_SESSION_DISCONNECTED:
         log_warn(LOGGER, "disconnected from ZooKeeper",
                  "connect=%s; serving on, the session lasts %d ms more", session->connect,
                  session->timeout_ms);
-        session->host->contact(session->host, false);
+        contact_ends(session);
         break;
     case ZK_SESSION_EXPIRED:
         log_warn(LOGGER, "ZooKeeper session expired", "opening a new one");
-        session_lost(session);
-        session->host->lost(session->host);
-        loop_defer(session->loop, &session->reopen);
+        end_session(session);
         break;
     case ZK_SESSION_AUTH_FAILED:
         session->host->failed(session->host, ERR_PERMISSION,
@@ -193,6 +292,7 @@ static const struct zk_events session_events = {
 static void session_open(struct session *session)
 {
     session->started = false;
+    session->over = false;
     session->zk = session->factory->open(session->factory, session->loop, session->connect,
                                          session->timeout_ms, &session_events, session);
     must(session->zk != NULL);
@@ -227,8 +327,10 @@ struct session *session_new(struct loop *loop, struct zk_factory *factory,
     session->registration_host = (struct registration_host){.registered = on_registered,
                                                             .settled = on_settled,
                                                             .waiting = on_waiting,
-                                                            .refused = on_refused};
+                                                            .refused = on_refused,
+                                                            .gone = on_gone};
     loop_timer_init(&session->connect_timer, on_connect_timeout);
+    loop_timer_init(&session->contact_timer, on_contact_timer);
     loop_task_init(&session->reopen, session_on_reopen);
     return session;
 }
@@ -274,15 +376,12 @@ int32_t session_timeout_granted_ms(const struct session *session)
     return session->zk != NULL ? session->zk->ops->session_timeout_ms(session->zk) : 0;
 }
 
-/* Any answer of the server's was given in the session. */
 static void on_answer(void *arg, const struct zk_result *result)
 {
     struct session *session = arg;
     session_answer_fn *fn = session->answer_fn;
-    bool none = result->err == ERR_ZK_CONNECTION_LOSS || result->err == ERR_ZK_SESSION_EXPIRED ||
-                result->err == ERR_CLOSED;
     session->answer_fn = NULL;
-    fn(session->answer_arg, none ? result->err : ERR_OK);
+    fn(session->answer_arg, is_answer(result->err) ? ERR_OK : result->err);
 }
 
 void session_ask(struct session *session, session_answer_fn *fn, void *arg)
@@ -306,6 +405,7 @@ void session_close(struct session *session)
     }
     session->closed = true;
     loop_timer_cancel(&session->connect_timer);
+    loop_timer_cancel(&session->contact_timer);
     loop_task_cancel(&session->reopen);
     session_lost(session);
     if (session->zk != NULL) {

@@ -29,7 +29,8 @@ struct session_host {
     void (*settled)(struct session_host *host);
     /* The session is over, and with it what we were in the cluster, until `registered` comes. */
     void (*lost)(struct session_host *host);
-    /* The connection to ZooKeeper is there, or is not. The session may last meanwhile, or not. */
+    /* ZooKeeper hears us, or has not answered for two thirds of the session's time, or the
+     * connection is lost. The session may last meanwhile, or not. */
     void (*contact)(struct session_host *host, bool there);
     /* It cannot be: another broker has our id or address, or ZooKeeper refuses us. */
     void (*failed)(struct session_host *host, enum err err, const char *text);

@@ -61,11 +61,13 @@ struct session {
     bool closed;    /* by the client: freed when its wake has run */
     int64_t disconnected_ms;
     struct list watches;
-    struct list inbox; /* of deliveries, in order */
-    struct list held;  /* watch events that wait for a reconnection */
+    struct list inbox;   /* of deliveries, in order */
+    struct list held;    /* watch events that wait for a reconnection */
+    struct list unheard; /* results of operations that were sent while `silent` */
     struct loop_msg wake;
     bool wake_posted;
     bool delivering;
+    bool silent; /* what it sends does not arrive */
     bool lose_armed;
     enum zk_mem_loss lose;
     int32_t lose_after;
@@ -120,6 +122,7 @@ static void session_free(struct session *session)
     list_remove(&session->link);
     deliveries_free(&session->inbox);
     deliveries_free(&session->held);
+    deliveries_free(&session->unheard);
     mem_free(session->chroot);
     mem_free(session);
 }
@@ -412,6 +415,10 @@ static void submit(struct zk *zk, const struct request *request, zk_result_fn *f
     delivery->arg = arg;
     if (!session->connected) {
         delivery->result.err = ERR_ZK_CONNECTION_LOSS;
+    } else if (session->silent) {
+        list_push_back(&session->unheard, &delivery->link);
+        pthread_mutex_unlock(&mem->lock);
+        return;
     } else if (!session->alive) {
         delivery->result.err = ERR_ZK_SESSION_EXPIRED;
     } else {
@@ -521,6 +528,7 @@ static void mem_close(struct zk *zk)
     session->connected = false;
     list_init(&results);
     list_splice_back(&results, &session->inbox);
+    list_splice_back(&results, &session->unheard);
     pthread_mutex_unlock(&mem->lock);
     struct list *link;
     while ((link = list_pop_front(&results)) != NULL) {
@@ -591,6 +599,7 @@ static struct zk *mem_open(struct zk_factory *factory, struct loop *loop, const 
     list_init(&session->watches);
     list_init(&session->inbox);
     list_init(&session->held);
+    list_init(&session->unheard);
     pthread_mutex_lock(&mem->lock);
     session->id = mem->next_session_id++;
     list_push_back(&mem->sessions, &session->link);
@@ -656,7 +665,9 @@ static struct session *find_session(struct zk_mem *mem, int64_t session_id)
 static void session_disconnect(struct session *session)
 {
     session->connected = false;
+    session->silent = false;
     session->disconnected_ms = clock_mono_ms(session->mem->clock);
+    list_splice_back(&session->inbox, &session->unheard);
     list_for_each_safe (link, &session->inbox) {
         struct delivery *delivery = container_of(link, struct delivery, link);
         if (delivery->kind == DELIVER_RESULT) {
@@ -734,6 +745,16 @@ void zk_mem_lose(struct zk_mem *mem, int64_t session_id, enum zk_mem_loss loss, 
         session->lose_armed = true;
         session->lose = loss;
         session->lose_after = after;
+    }
+    pthread_mutex_unlock(&mem->lock);
+}
+
+void zk_mem_silence(struct zk_mem *mem, int64_t session_id, bool silent)
+{
+    pthread_mutex_lock(&mem->lock);
+    struct session *session = find_session(mem, session_id);
+    if (session != NULL) {
+        session->silent = silent;
     }
     pthread_mutex_unlock(&mem->lock);
 }

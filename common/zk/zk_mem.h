@@ -55,6 +55,11 @@ enum zk_mem_loss {
 /* Let the session's operation number `after` from now (0: the next one) fail in this way, once. */
 void zk_mem_lose(struct zk_mem *mem, int64_t session_id, enum zk_mem_loss loss, int32_t after);
 
+/* From now on nothing that the session sends arrives: its operations do not happen and are not
+ * answered, until it is disconnected, or `silent` is false (then those that come next are). Its
+ * watch events reach it. The ensemble goes on counting it as there: expire it. */
+void zk_mem_silence(struct zk_mem *mem, int64_t session_id, bool silent);
+
 /* From now on one operation in `one_in` is lost, one way or the other; 0: none. */
 void zk_mem_set_loss_rate(struct zk_mem *mem, uint64_t one_in);
 

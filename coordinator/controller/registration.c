@@ -212,6 +212,7 @@ struct registration {
     char *path;
     enum reg_state state;
     int64_t epoch;
+    bool withdrawn;           /* we have removed our node, or are about to */
     int64_t previous_session; /* in which we were registered before; 0 */
     char *cluster;            /* what /cluster/id held when we looked first; NULL: not yet */
     struct list others;       /* brokers that are being read */
@@ -278,16 +279,25 @@ static void refuse_forbidden(struct registration *reg, enum err err, const char 
     refuse(reg, err, text);
 }
 
-/* ---- Registered as unclean: until the controller says otherwise, in our node. */
+/* ---- Our node. Registered as unclean we are until the controller says otherwise, there. When it
+ * is removed, the controller takes us for dead, and nothing else tells us. (Kafka's brokers stay
+ * out of the cluster then, until they are restarted.) */
 
 static void on_mine(void *arg, const struct zk_result *result, bool repeated)
 {
     struct registration *reg = arg;
     struct arena arena = {0};
     struct znode_broker broker;
+    bool ours = result->err == ERR_OK && result->stat.czxid == reg->epoch;
     (void)repeated;
-    if (reg->state == REG_REGISTERED && result->err == ERR_OK && reg->broker.unclean &&
-        result->stat.czxid == reg->epoch &&
+    if (reg->state != REG_REGISTERED || reg->withdrawn) {
+        return;
+    }
+    if (!ours && (result->err == ERR_OK || result->err == ERR_NOT_FOUND)) {
+        reg->host->gone(reg->host);
+        return;
+    }
+    if (ours && reg->broker.unclean &&
         znode_broker_decode(&arena, result->data, &broker, NULL) == ERR_OK && !broker.unclean) {
         reg->broker.unclean = false;
         reg->host->settled(reg->host);
@@ -297,7 +307,7 @@ static void on_mine(void *arg, const struct zk_result *result, bool repeated)
 
 static void watch_mine(struct registration *reg)
 {
-    if (reg->state == REG_REGISTERED && reg->broker.unclean) {
+    if (reg->state == REG_REGISTERED && !reg->withdrawn) {
         zk_calls_get(&reg->calls, reg->path, true, on_mine, reg);
     }
 }
@@ -658,6 +668,7 @@ void registration_session_lost(struct registration *reg)
     }
     reg->zk = NULL;
     reg->epoch = -1;
+    reg->withdrawn = false;
     reg->waiting = 0;
     reg->holder_session = 0;
     reg->state = REG_IDLE;
@@ -686,6 +697,7 @@ static void on_withdrawn(void *arg, const struct zk_result *result, bool repeate
 void registration_withdraw(struct registration *reg)
 {
     if (reg->state == REG_REGISTERED) {
+        reg->withdrawn = true;
         remove_node(reg, on_withdrawn);
     } else {
         registration_session_lost(reg); /* what is being made goes with the session */

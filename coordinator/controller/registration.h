@@ -61,6 +61,9 @@ struct registration_host {
      * advertised address is another broker's. ERR_INCONSISTENT_CLUSTER_ID: another cluster. Others:
      * ZooKeeper does not let us. `text` is complete, ready to print. */
     void (*refused)(struct registration_host *host, enum err err, const char *text);
+    /* The session lasts, but the node is not there any more, or is another process's: somebody
+     * removed it. To be in the cluster again takes a new session. */
+    void (*gone)(struct registration_host *host);
 };
 
 /* `broker` is copied; its timestamp is set at each registration. */

@@ -398,6 +398,18 @@ def test_an_expired_session_is_survived_registered_again_and_reelected(cluster):
     assert "registered again" in first.log_text()
 
 
+def test_a_registration_that_somebody_removed_is_made_again(cluster):
+    one = cluster(brokers=2)
+    one.wait(one.controller, "a controller")
+    with Znodes(one.zookeepers[0].address) as znodes:
+        for broker in one.brokers:  # one of them is the controller
+            path = f"/brokers/ids/{broker.id}"
+            znodes.delete(path)
+            one.wait(lambda path=path: znodes.exists(path), "the broker registered again")
+            one.wait(lambda broker=broker: "registered again" in broker.log_text(), "it says so")
+            one.wait_all_known()
+
+
 def test_a_broker_whose_id_was_taken_while_it_had_no_session_ends_and_says_why(cluster):
     one = cluster(brokers=1, config={"zookeeper.session.timeout.ms": "4000"})
     broker = one.broker(1)

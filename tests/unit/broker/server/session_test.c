@@ -182,6 +182,24 @@ Test(session, registers_again_in_every_session)
     end(&w);
 }
 
+/* Somebody removed its node: to the controller it was dead, and it did not know. It stayed out of
+ * the cluster, thinking that it led, until it was restarted. */
+Test(session, registers_again_when_its_registration_was_removed)
+{
+    struct world w;
+    begin(&w);
+    run(&w);
+    join(&w);
+    run(&w);
+    zk_mem_poke_remove(w.mem, "/brokers/ids/1");
+    run(&w);
+    cr_assert_eq(w.lost, 1);
+    cr_assert_eq(w.registered, 2);
+    cr_assert(w.in_contact);
+    cr_assert(zk_mem_peek(w.mem, "/brokers/ids/1", NULL, NULL));
+    end(&w);
+}
+
 /* Who has no connection may have been replaced (api/fetch_read.c asks). */
 Test(session, tells_whether_it_is_in_contact)
 {
@@ -198,6 +216,37 @@ Test(session, tells_whether_it_is_in_contact)
     zk_mem_reconnect(w.mem, 0x1000);
     run(&w);
     cr_assert(w.in_contact);
+    cr_assert_eq(w.lost, 0);
+    end(&w);
+}
+
+/* Nothing that it sends reaches ZooKeeper, whose watch events still come: to the library that was
+ * contact, for as long as they did, although the session may have ended and others may lead. */
+Test(session, is_not_in_contact_with_who_does_not_hear_it)
+{
+    struct world w;
+    begin(&w);
+    run(&w);
+    join(&w);
+    run(&w);
+    zk_mem_silence(w.mem, 0x1000, true);
+    for (int ms = 0; ms < 5000; ms += 500) { /* more than two thirds of its time */
+        clock_manual_advance(&w.clock, 500 * 1000000LL);
+        zk_mem_poke(w.mem, "/config/changes/x", "");
+        zk_mem_poke_remove(w.mem, "/config/changes/x");
+        run(&w);
+    }
+    cr_assert(!w.in_contact);
+    zk_mem_disconnect(w.mem, 0x1000);
+    run(&w);
+    zk_mem_reconnect(w.mem, 0x1000);
+    run(&w);
+    cr_assert(w.in_contact);
+    for (int ms = 0; ms < 60000; ms += 500) { /* and as long as it is heard, whatever happens */
+        clock_manual_advance(&w.clock, 500 * 1000000LL);
+        run(&w);
+        cr_assert(w.in_contact);
+    }
     cr_assert_eq(w.lost, 0);
     end(&w);
 }

@@ -290,6 +290,12 @@ static inline void on_refused(struct registration_host *host, enum err err, cons
     cr_assert(false, "%s", text);
 }
 
+static inline void on_gone(struct registration_host *host)
+{
+    (void)host;
+    cr_assert(false, "a registration was removed");
+}
+
 static inline void on_watch(struct client *client, enum zk_watch_event event, struct str path)
 {
     struct member *m = container_of(client, struct member, client);
@@ -321,7 +327,7 @@ static inline void member_init(struct cluster *c, int32_t id)
         .broker_id = id, .delete_topics = true, .rebalance_check_ms = 300000, .seed = 5};
     *m = (struct member){.cluster = c, .id = id, .epoch = -1, .controller_epoch = -1};
     m->registration_host =
-        (struct registration_host){on_registered, on_settled, on_waiting, on_refused};
+        (struct registration_host){on_registered, on_settled, on_waiting, on_refused, on_gone};
     m->host = (struct ctl_host){host_send, host_disconnect, host_controller_changed};
     m->client.on_watch = on_watch;
     m->client.on_expired = on_expired;

@@ -41,8 +41,8 @@ static void life_begin(struct life *life, struct world *w, const char *rack)
     *life = (struct life){0};
     life->client.on_watch = on_life_watch;
     life->client.on_expired = on_life_expired;
-    life->host =
-        (struct registration_host){on_life_registered, on_life_settled, on_waiting, on_refused};
+    life->host = (struct registration_host){on_life_registered, on_life_settled, on_waiting,
+                                            on_refused, on_gone};
     client_open(&life->client, w);
     life->registration = registration_new(w->loop, 2, &broker, &life->host);
     registration_start(life->registration, life->client.zk);

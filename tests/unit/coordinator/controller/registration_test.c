@@ -147,6 +147,7 @@ struct member {
     int refusals;
     enum err refused_err;
     char refused[1024];
+    int gone;
 };
 
 static void on_registered(struct registration_host *host, int64_t broker_epoch)
@@ -176,6 +177,13 @@ static void on_refused(struct registration_host *host, enum err err, const char 
     snprintf(m->refused, sizeof(m->refused), "%s", text);
 }
 
+static void on_gone(struct registration_host *host)
+{
+    struct member *m = container_of(host, struct member, host);
+    m->gone++;
+    registration_session_lost(m->reg);
+}
+
 static void on_watch(struct client *client, enum zk_watch_event event, struct str path)
 {
     registration_on_watch(container_of(client, struct member, client)->reg, event, path);
@@ -191,7 +199,8 @@ static void member_init(struct member *m, struct world *w, int32_t id, int32_t p
     struct znode_endpoint endpoint = {STR("PLAINTEXT"), STR("localhost"), port, ZNODE_PLAINTEXT};
     struct znode_broker broker = {.endpoints = &endpoint, .endpoints_count = 1, .jmx_port = -1};
     *m = (struct member){0};
-    m->host = (struct registration_host){on_registered, on_settled, on_waiting, on_refused};
+    m->host =
+        (struct registration_host){on_registered, on_settled, on_waiting, on_refused, on_gone};
     m->client.on_watch = on_watch;
     m->client.on_expired = on_expired;
     m->reg = registration_new(w->loop, id, &broker, &m->host);
@@ -568,8 +577,37 @@ Test(registration, a_broker_that_withdraws_leaves_before_its_session_ends)
     run(&w);
     cr_assert_str_eq(node_text(&w, "/brokers/ids/1"), "(none)");
     cr_assert_eq(m.registered, 1);
+    cr_assert_eq(m.gone, 0);
     member_fini(&m);
     world_fini(&w);
+}
+
+/* Its node was removed by somebody else: the controller took it for dead, and it did not know. It
+ * says so also when another process has registered with its id meanwhile. */
+Test(registration, says_so_when_its_node_is_gone)
+{
+    for (int other = 0; other < 2; other++) {
+        struct world w;
+        struct member m, next;
+        world_with_setup(&w);
+        member_init(&m, &w, 1, 9092);
+        start(&w, &m);
+        if (other == 1) {
+            member_init(&next, &w, 1, 9093);
+            start(&w, &next);
+        }
+        cr_assert_eq(m.gone, 0);
+        zk_mem_poke_remove(w.mem, "/brokers/ids/1");
+        run(&w);
+        cr_assert_eq(m.gone, 1);
+        cr_assert_eq(m.registered, 1);
+        if (other == 1) {
+            cr_assert_eq(next.registered, 1);
+            member_fini(&next);
+        }
+        member_fini(&m);
+        world_fini(&w);
+    }
 }
 
 /* The node went, the reply got lost, and the broker that had waited for the id registered: the
