@@ -332,6 +332,8 @@ struct grp_offset *grp_offset_find(struct grp_group *group, struct str topic, in
 struct grp_offset *grp_offset_get(struct grp_group *group, struct str topic, int32_t partition);
 /* Forget the offset, committed and pending; the slot is freed. */
 void grp_offset_delete(struct grp_group *group, struct grp_offset *slot);
+/* Forget what is committed; the slot is freed unless something is pending. */
+void grp_offset_forget(struct grp_group *group, struct grp_offset *slot);
 /* A committed value, unless a newer one is there. The metadata is copied. */
 void grp_offset_commit(struct grp_group *group, struct grp_offset *slot,
                        const struct grp_offset_value *value, int64_t log_offset);

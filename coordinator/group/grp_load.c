@@ -29,7 +29,9 @@ static void load_offset(struct grp_coord *coord, const struct grp_record_key *ke
     if (slot != NULL && transactional) {
         grp_pending_withdraw(group, slot, record->producer_id);
     } else if (slot != NULL) {
-        grp_offset_delete(group, slot);
+        /* What a transaction has still to commit is newer: Kafka expires an old offset meanwhile.
+         */
+        grp_offset_forget(group, slot);
     }
 }
 

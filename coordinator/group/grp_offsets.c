@@ -289,6 +289,11 @@ void grp_offset_delete(struct grp_group *group, struct grp_offset *slot)
             transactional_free(group->coord, pending);
         }
     }
+    grp_offset_forget(group, slot);
+}
+
+void grp_offset_forget(struct grp_group *group, struct grp_offset *slot)
+{
     forget_committed(group, slot);
     release_if_unused(group, slot);
 }

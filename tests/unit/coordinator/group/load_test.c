@@ -232,6 +232,24 @@ Test(load, transactional_offsets_wait_for_their_marker)
     trace_end(&t);
 }
 
+/* Kafka lets an offset expire while a transaction is about to commit a newer one. That went with
+ * it, and the group began at the beginning again. */
+Test(load, a_tombstone_takes_nothing_of_a_transaction_that_commits_later)
+{
+    struct trace t = {0};
+    trace_start_loading(&t);
+    load_offset(&t, "g", 0, 10, 100, -1);
+    load_offset(&t, "g", 0, 11, 101, 1);
+    load_tombstone(&t, "g", 0, 102, -1);
+    load_offset(&t, "g", 1, 20, 103, -1);
+    load_tombstone(&t, "g", 1, 104, -1);
+    marker(&t, 1, true);
+    simple(&t, GRP_EV_LOADED);
+    fetch(&t, 'F', .all = true, .stable = true);
+    EXPECT(&t, "F fetch NONE t-0:NONE=11/-1/\"\"\n");
+    trace_end(&t);
+}
+
 Test(load, groups_with_open_transactions_only_are_kept)
 {
     /* Their offsets may yet be committed. Deleting the group deletes those, too. */
