@@ -330,6 +330,16 @@ double config_double(const struct config *config, enum config_key key)
 
 enum { MINUTE_MS = 60000, HOUR_MS = 3600000 };
 
+int64_t config_duration_ms(const struct config *config, enum config_key key, int64_t each_ms)
+{
+    const int64_t max_ms = INT64_MAX / 4;
+    int64_t value = config_long(config, key);
+    if (value <= 0 || each_ms <= 0) {
+        return 0;
+    }
+    return value < max_ms / each_ms ? value * each_ms : max_ms;
+}
+
 bool config_rack_aware(const struct config *config)
 {
     const char *selector = config_str(config, KEY_replica_selector_class);

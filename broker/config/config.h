@@ -131,6 +131,9 @@ MUST_USE enum err config_check_value(const char *name, enum config_type type, in
 
 /* ---- derived, as Kafka computes them ---- */
 
+/* The key's value, of which each is so many ms, as a time that may be added to a clock: not below
+ * 0, and no more than some millions of years. */
+int64_t config_duration_ms(const struct config *config, enum config_key key, int64_t each_ms);
 int64_t config_retention_ms(const struct config *config);
 int64_t config_roll_ms(const struct config *config);
 int64_t config_roll_jitter_ms(const struct config *config);

@@ -28,10 +28,12 @@ static int64_t setting(struct upkeep *upkeep, enum config_key key)
     return value;
 }
 
+/* A delay may be as long as no clock goes. */
 static void set_timer(struct upkeep *upkeep, struct loop_timer *timer, int64_t delay_ms)
 {
     struct loop *loop = upkeep->broker->control;
-    loop_timer_set(loop, timer, loop_now_ms(loop) + delay_ms);
+    int64_t now_ms = loop_now_ms(loop);
+    loop_timer_set(loop, timer, delay_ms < INT64_MAX - now_ms ? now_ms + delay_ms : INT64_MAX);
 }
 
 /* ---- something for every partition ---- */

@@ -111,8 +111,9 @@ static void configure(struct replicator *replicator, const struct config *config
     replicator->fetchers = config_int(config, KEY_num_replica_fetchers);
     replicator->lag_ms = config_long(config, KEY_replica_lag_time_max_ms);
     replicator->hand_over_enabled = config_bool(config, KEY_controlled_shutdown_enable);
-    replicator->hand_over_max_ms = config_long(config, KEY_controlled_shutdown_max_retries) *
-                                   config_long(config, KEY_controlled_shutdown_retry_backoff_ms);
+    replicator->hand_over_max_ms =
+        config_duration_ms(config, KEY_controlled_shutdown_retry_backoff_ms,
+                           config_long(config, KEY_controlled_shutdown_max_retries));
 }
 
 struct replicator *replicator_new(const struct replicator_options *options,

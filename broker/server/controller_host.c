@@ -112,7 +112,7 @@ static void ctl_config_from(struct server *server, struct ctl_config *out)
         .delete_topics = config_bool(config, KEY_delete_topic_enable),
         .auto_rebalance = config_bool(config, KEY_auto_leader_rebalance_enable),
         .rebalance_check_ms =
-            config_long(config, KEY_leader_imbalance_check_interval_seconds) * 1000,
+            config_duration_ms(config, KEY_leader_imbalance_check_interval_seconds, 1000),
         .imbalance_percentage = config_int(config, KEY_leader_imbalance_per_broker_percentage),
         .seed = server->broker.env.seed,
     };

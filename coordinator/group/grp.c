@@ -466,7 +466,7 @@ static void fire(struct grp_coord *coord, struct grp_timer *timer)
         break;
     case GRP_TIMER_EXPIRE:
         grp_timer_set(&coord->timers, timer,
-                      coord->now_ms + coord->config.retention_check_interval_ms);
+                      grp_later_ms(coord->now_ms, coord->config.retention_check_interval_ms));
         grp_on_expire(coord);
         break;
     }

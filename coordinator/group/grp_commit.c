@@ -80,12 +80,6 @@ static enum err validate_commit(struct grp_group *group, const struct grp_commit
     return group->state == GRP_COMPLETING ? ERR_REBALANCE_IN_PROGRESS : ERR_OK;
 }
 
-static int64_t plus_saturated(int64_t a, int64_t b)
-{
-    int64_t sum;
-    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
-}
-
 static struct grp_offset_value value_of(const struct grp_coord *coord,
                                         const struct grp_commit *commit,
                                         const struct grp_commit_partition *partition)
@@ -97,7 +91,7 @@ static struct grp_offset_value value_of(const struct grp_coord *coord,
         .metadata = partition->metadata.ptr != NULL ? partition->metadata : STR(""),
         .commit_timestamp_ms = given_ms == -1 ? coord->wall_ms : given_ms,
         .expire_timestamp_ms =
-            commit->retention_ms == -1 ? -1 : plus_saturated(coord->wall_ms, commit->retention_ms),
+            commit->retention_ms == -1 ? -1 : grp_later_ms(coord->wall_ms, commit->retention_ms),
     };
 }
 

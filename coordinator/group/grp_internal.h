@@ -226,6 +226,13 @@ struct grp_coord {
     struct grp_out *out;
 };
 
+/* Configurations and clients may name times that no clock reaches. */
+static inline int64_t grp_later_ms(int64_t now_ms, int64_t delay_ms)
+{
+    int64_t later_ms;
+    return __builtin_add_overflow(now_ms, delay_ms, &later_ms) ? INT64_MAX : later_ms;
+}
+
 /* ---- grp_group.c ---- */
 
 struct str grp_str_own(struct str s); /* null stays null */

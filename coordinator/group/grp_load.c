@@ -174,7 +174,7 @@ void grp_on_loaded(struct grp_coord *coord)
     }
     if (coord->config.retention_check_interval_ms > 0) {
         grp_timer_set(&coord->timers, &coord->expire_timer,
-                      coord->now_ms + coord->config.retention_check_interval_ms);
+                      grp_later_ms(coord->now_ms, coord->config.retention_check_interval_ms));
     }
 }
 

@@ -43,6 +43,21 @@ Test(layers, a_brokers_own_dynamic_value_beats_that_for_all_then_the_file_then_t
     config_put(config);
 }
 
+/* To look for expired offsets, or for leaders that are not preferred, "never" was at once and again
+ * and again: the time overflowed. */
+Test(layers, a_time_that_is_longer_than_any_clock_does_not_overflow)
+{
+    struct config *config =
+        config_of("leader.imbalance.check.interval.seconds", "9223372036854775807",
+                  "controlled.shutdown.retry.backoff.ms", "-5");
+    int64_t never_ms =
+        config_duration_ms(config, KEY_leader_imbalance_check_interval_seconds, 1000);
+    cr_expect_eq(never_ms, INT64_MAX / 4);
+    cr_expect_eq(config_duration_ms(config, KEY_controlled_shutdown_retry_backoff_ms, 3), 0);
+    cr_expect_eq(config_duration_ms(config, KEY_replica_lag_time_max_ms, 2), 60000);
+    config_put(config);
+}
+
 Test(layers, a_dynamic_value_that_does_not_check_is_left_out)
 {
     struct config *config = config_of(NULL, NULL, NULL, NULL);

@@ -37,6 +37,24 @@ static void start_short_retention(struct trace *t, int64_t retention_ms)
     trace_start(t);
 }
 
+/* Nobody is to look for expired offsets: the time of the next look overflowed, and a coordinator
+ * looked without end as soon as it had loaded. */
+Test(expire, an_interval_longer_than_any_clock_is_never)
+{
+    struct trace t = {.now_ms = 5000};
+    grp_config_default(&t.config);
+    t.config.offsets_retention_ms = 1000;
+    t.config.retention_check_interval_ms = INT64_MAX;
+    trace_start(&t);
+    commit(&t, 'A', .offset = 1);
+    ack(&t);
+    t.text.size = 0;
+    advance(&t, INT32_MAX);
+    fetch(&t, 'F');
+    EXPECT(&t, "F fetch NONE t-0:NONE=1/-1/\"\"\n");
+    trace_end(&t);
+}
+
 Test(offset_delete, of_an_empty_group_deletes_anything)
 {
     /* A tombstone, acks 0, answered at once; an offset that is not there is no error. The group is
