@@ -39,9 +39,11 @@ const char *grp_state_name(enum grp_state state)
 struct grp_coord *grp_new(const struct grp_config *config, uint64_t seed)
 {
     must(config->group_size_max >= 1);
-    must(config->initial_rebalance_delay_ms >= 0);
     struct grp_coord *coord = mem_new(struct grp_coord);
     coord->config = *config;
+    if (config->initial_rebalance_delay_ms < 0) {
+        coord->config.initial_rebalance_delay_ms = 0;
+    }
     coord->next_op = 1;
     coord->expire_timer.kind = GRP_TIMER_EXPIRE;
     rng_seed(&coord->rng, seed);

@@ -56,7 +56,7 @@ struct grp_config {
         session_timeout_min_ms; /* group.min.session.timeout.ms; below: INVALID_SESSION_TIMEOUT */
     int32_t session_timeout_max_ms;     /* group.max.session.timeout.ms; above: the same */
     int32_t group_size_max;             /* group.max.size; a member more: GROUP_MAX_SIZE_REACHED */
-    int32_t initial_rebalance_delay_ms; /* group.initial.rebalance.delay.ms */
+    int32_t initial_rebalance_delay_ms; /* group.initial.rebalance.delay.ms; below 0 is none */
     int32_t offset_metadata_max;  /* offset.metadata.max.bytes, counted as Java does, in UTF-16
                                      units; longer: OFFSET_METADATA_TOO_LARGE for that partition */
     int64_t offsets_retention_ms; /* offsets.retention.minutes * 60000 */

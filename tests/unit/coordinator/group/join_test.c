@@ -44,6 +44,19 @@ Test(join, each_new_member_prolongs_the_initial_delay_up_to_the_rebalance_timeou
     trace_end(&t);
 }
 
+/* Kafka takes any number; a broker with such a configuration ended at its start. */
+Test(join, a_delay_below_zero_is_none)
+{
+    struct trace t = {0};
+    grp_config_default(&t.config);
+    t.config.initial_rebalance_delay_ms = -1;
+    t.config.retention_check_interval_ms = 0;
+    trace_start(&t);
+    enter(&t, 'A');
+    EXPECT(&t, "A join NONE gen=1 type=consumer proto=range leader=c#1 id=c#1 members=[c#1=m]\n");
+    trace_end(&t);
+}
+
 Test(join, a_delay_of_zero_answers_at_once)
 {
     /* The shipped configuration of a test broker: no delay, the reply comes out of the same step.
