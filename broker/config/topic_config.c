@@ -218,6 +218,10 @@ void topic_config_build(const struct config *config, const struct config_pair *o
         .min_insync_replicas = (int32_t)long_of(&b, TOPIC_min_insync_replicas),
         .unclean_leader_election = bool_of(&b, TOPIC_unclean_leader_election_enable),
     };
+    /* Of a segment's time no more than all can be taken, else each batch would begin one. */
+    if (out->segment_jitter_ms > out->segment_ms) {
+        out->segment_jitter_ms = out->segment_ms;
+    }
     /* The deprecated key counts where the newer one is not set. */
     int64_t difference = long_of(&b, TOPIC_message_timestamp_difference_max_ms);
     if (out->message_timestamp_before_max_ms == INT64_MAX) {

@@ -187,3 +187,16 @@ Test(topic_config, the_deprecated_difference_counts_where_before_and_after_are_n
     cr_expect_eq(config.message_timestamp_before_max_ms, 70);
     cr_expect_eq(config.message_timestamp_after_max_ms, 50);
 }
+
+/* What is taken off segment.ms, by chance, was more than that: each batch began a segment of its
+ * own, and any client can ask for such a topic. */
+Test(topic_config, jitter_is_never_longer_than_the_time_that_it_is_taken_from)
+{
+    struct topic_config config;
+    build("log.roll.ms", "1000", "segment.jitter.ms", "9223372036854775807", &config);
+    cr_expect_eq(config.segment_jitter_ms, 1000);
+    build("log.roll.jitter.ms", "700", "segment.ms", "500", &config);
+    cr_expect_eq(config.segment_jitter_ms, 500);
+    build("log.roll.jitter.ms", "300", "segment.ms", "500", &config);
+    cr_expect_eq(config.segment_jitter_ms, 300);
+}
