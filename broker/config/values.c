@@ -261,6 +261,8 @@ static const struct key_rule {
     {"message.timestamp.type", check_words, "CreateTime LogAppendTime",
      "CreateTime or LogAppendTime", "CreateTime"},
     {"min.cleanable.dirty.ratio", check_ratio, "", "a number from 0 to 1", "0.5"},
+    {"offsets.topic.compression.codec", check_range, "0 4",
+     "0 (none), 1 (gzip), 2 (snappy), 3 (lz4) or 4 (zstd)", "0"},
     {"security.inter.broker.protocol", check_words, "PLAINTEXT SSL SASL_PLAINTEXT SASL_SSL",
      "one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL", "PLAINTEXT"},
     {"ssl.client.auth", check_words, "required requested none", "one of required, requested, none",

@@ -266,8 +266,19 @@ Test(load, words_and_ranges_are_checked_as_in_kafka)
     config_put(config);
 }
 
+/* It was taken, and ended the broker when the first group committed. */
+Test(load, a_codec_of_offsets_that_there_is_none_of_does_not_start)
+{
+    bad("offsets.topic.compression.codec=5\n", NULL, NULL, "codec=5", "4 (zstd)");
+    bad("offsets.topic.compression.codec=-1\n", NULL, NULL, "codec=-1", "0 (none)");
+    struct config *config = good(BASE "offsets.topic.compression.codec=4\n", NULL, NULL);
+    cr_expect_eq(config_int(config, KEY_offsets_topic_compression_codec), 4);
+    config_put(config);
+}
+
 Test(load, what_contradicts_itself_does_not_start)
 {
+    bad("log.roll.jitter.ms=-1\n", NULL, NULL, "log.roll.jitter.ms", "at least 0");
     bad("broker.id=1001\n", NULL, NULL, "reserved.broker.max.id", "smaller");
     bad("broker.id.generation.enable=false\n", NULL, NULL, "broker.id is missing", "broker.id=1");
     bad("broker.id=1\nnode.id=2\n", NULL, NULL, "node.id and broker.id", "broker.id alone");
