@@ -354,6 +354,20 @@ static enum err check_broker(enum config_entity entity, const struct config *now
     return err;
 }
 
+/* What is set already. Of a broker's what cannot be is left out, as Kafka does: somebody wrote it
+ * by hand, or another version did, and nothing could be altered any more. */
+static void take_now(enum config_entity entity, const struct config_set *now,
+                     struct config_set *out)
+{
+    struct errmsg ignored;
+    for (int32_t i = 0; i < now->count; i++) {
+        if (entity == ENTITY_TOPIC ||
+            check_broker_pair(entity, &now->pairs[i], &ignored) == ERR_OK) {
+            out->pairs[out->count++] = now->pairs[i];
+        }
+    }
+}
+
 enum err config_alter(struct arena *arena, enum config_entity entity, const struct config *config,
                       const struct config_set *now, const struct config_change *changes,
                       int32_t count, bool replace, struct config_set *out, struct errmsg *msg)
@@ -361,8 +375,8 @@ enum err config_alter(struct arena *arena, enum config_entity entity, const stru
     int32_t kept = replace ? 0 : now->count;
     out->count = 0;
     out->pairs = arena_array(arena, struct config_pair, (size_t)kept + (size_t)count);
-    for (int32_t i = 0; i < kept; i++) {
-        out->pairs[out->count++] = now->pairs[i];
+    if (!replace) {
+        take_now(entity, now, out);
     }
     for (int32_t i = 0; i < count; i++) {
         enum err err = apply(arena, entity, &changes[i], out, msg);

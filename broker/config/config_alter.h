@@ -40,9 +40,9 @@ struct config_set {
 };
 
 /* The configuration after the changes. `replace`: the changes are all of it (AlterConfigs);
- * `config` is the broker's as it is now. All of *out is checked, what was there before too, and for
- * a broker also whether it could run with it. ERR_INVALID_CONFIG; for brokers mostly
- * ERR_INVALID_REQUEST, as in Kafka. */
+ * `config` is the broker's as it is now. All of *out is checked, what was there before too (of a
+ * broker's what does not suit is gone), and for a broker also whether it could run with it.
+ * ERR_INVALID_CONFIG; for brokers mostly ERR_INVALID_REQUEST, as in Kafka. */
 MUST_USE enum err config_alter(struct arena *arena, enum config_entity entity,
                                const struct config *config, const struct config_set *now,
                                const struct config_change *changes, int32_t count, bool replace,

@@ -125,6 +125,23 @@ Test(alter, brokers_take_dynamic_keys_only_and_some_only_for_one_broker)
                      "a.plugin.key=v;");
 }
 
+/* A value that somebody had written to ZooKeeper by hand, or a password from a life with TLS, let
+ * nothing of the broker's be altered. Kafka leaves out what it cannot use. */
+Test(alter, what_a_broker_cannot_use_of_what_is_set_is_in_nobodys_way)
+{
+    const char *junk = "log.dirs=/x;message.max.bytes=much;ssl.keystore.location=f;"
+                       "listener.name.x.ssl.keystore.password=p;log.segment.bytes=5000;";
+    cr_expect_str_eq(alter(ENTITY_BROKER, junk, change("log.retention.ms", OP_SET, "7")),
+                     "log.segment.bytes=5000;log.retention.ms=7;");
+    cr_expect_str_eq(alter(ENTITY_BROKER, junk, change("message.max.bytes", OP_DELETE, NULL)),
+                     "log.segment.bytes=5000;");
+    cr_expect_str_eq(alter(ENTITY_ALL_BROKERS, "listeners=PLAINTEXT://:1;a.plugin.key=v;",
+                           change("log.segment.bytes", OP_SET, "5000")),
+                     "a.plugin.key=v;log.segment.bytes=5000;");
+    cr_expect_str_eq(alter(ENTITY_BROKER, junk, change("log.dirs", OP_SET, "/y")),
+                     "INVALID_REQUEST");
+}
+
 Test(alter, what_a_broker_could_not_start_with_is_refused)
 {
     cr_expect_str_eq(alter(ENTITY_BROKER, "", change("log.retention.ms", OP_SET, "0")),
