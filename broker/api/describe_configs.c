@@ -332,15 +332,22 @@ static void describe_extras(struct describing *d, bool cluster)
     }
 }
 
-/* `cluster`: the values for all brokers, which are those that were set dynamically. */
+/* `cluster`: of all brokers, which is what was set dynamically for them. */
+static bool is_told(const struct describing *d, enum config_key key, bool cluster)
+{
+    if (cluster) {
+        return config_layer(d->config, key, SOURCE_DYNAMIC_DEFAULT) != NULL;
+    }
+    return config_is_set(d->config, key) || !config_is_internal(key);
+}
+
 static void describe_broker(struct describing *d, bool cluster)
 {
     d->result->configs = req_array(d->req, entry_t, KEY_COUNT + config_extras_count(d->config));
     mark_keys(d, KEY_COUNT, find_broker_key);
     for (int i = 0; i < KEY_COUNT; i++) {
         enum config_key key = (enum config_key)i;
-        bool shown = !cluster || config_layer(d->config, key, SOURCE_DYNAMIC_DEFAULT) != NULL;
-        if (shown && d->keys[i]) {
+        if (d->keys[i] && is_told(d, key, cluster)) {
             describe_broker_key(d, key, cluster);
         }
     }

@@ -28,6 +28,36 @@ const struct config_info *config_info(enum config_key key)
     return &infos[key];
 }
 
+bool config_is_internal(enum config_key key)
+{
+    /* The three rates are no keys of a broker's file in Kafka, but dynamic ones. */
+    static const enum config_key keys[] = {
+        KEY_follower_replication_throttled_rate,
+        KEY_group_consumer_migration_policy,
+        KEY_group_coordinator_new_enable,
+        KEY_group_share_enable,
+        KEY_leader_replication_throttled_rate,
+        KEY_log_initial_task_delay_ms,
+        KEY_metadata_log_segment_min_bytes,
+        KEY_producer_id_expiration_check_interval_ms,
+        KEY_remote_log_manager_task_retry_backoff_max_ms,
+        KEY_remote_log_manager_task_retry_backoff_ms,
+        KEY_remote_log_manager_task_retry_jitter,
+        KEY_replica_alter_log_dirs_io_max_bytes_per_second,
+        KEY_server_max_startup_time_ms,
+        KEY_unclean_leader_election_interval_ms,
+        KEY_unstable_api_versions_enable,
+        KEY_unstable_feature_versions_enable,
+        KEY_zookeeper_metadata_migration_min_batch_size,
+    };
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        if (keys[i] == key) {
+            return true;
+        }
+    }
+    return false;
+}
+
 enum config_key config_find(const char *name)
 {
     int low = 0;

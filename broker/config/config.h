@@ -61,6 +61,8 @@ struct config_info {
 };
 
 const struct config_info *config_info(enum config_key key);
+/* Is it one that Kafka tells nobody of unless somebody has set it? */
+bool config_is_internal(enum config_key key);
 /* KEY_COUNT when it is no broker key. */
 enum config_key config_find(const char *name);
 /* The key whose name is nearest, for "did you mean"; NULL when none is near. */

@@ -178,12 +178,17 @@ entry_of(const struct describe_configs_response_describe_configs_result *result,
     return found;
 }
 
-static void set_dynamic(enum config_source source, const char *value)
+static void set_key(enum config_source source, const char *name, const char *value)
 {
-    struct config_pair pair = {"listener.name.x.max.connections", value};
+    struct config_pair pair = {name, value};
     const struct config *now = config_cell_get(&config);
     config_cell_set(&config, config_with_layer(now, source, &pair, 1));
     config_put(now);
+}
+
+static void set_dynamic(enum config_source source, const char *value)
+{
+    set_key(source, "listener.name.x.max.connections", value);
 }
 
 /* What is set for all brokers was told with this broker's own value, where it has one. */
@@ -221,6 +226,76 @@ Test(describe_configs, a_key_of_a_listener_has_its_value_of_each_layer)
     cr_expect_eq(entry->config_source, SOURCE_DYNAMIC_BROKER);
     cr_assert_eq(entry->synonyms_count, 2);
     cr_expect(str_is(entry->synonyms[1].value, "5"));
+    arena_fini(&arena);
+}
+
+/* The configuration is told as if it had been in the file. */
+static void set_static(const struct config_pair *pairs, int count)
+{
+    struct config *fresh;
+    struct errmsg msg;
+    cr_assert_eq(config_from_pairs(pairs, count, &fresh, &msg), ERR_OK, "%s", msg.text);
+    config_cell_set(&config, fresh);
+}
+
+/* Passwords for ZooKeeper, and the one for delegation tokens by its old name, were told to anybody
+ * who asked. */
+Test(describe_configs, no_password_is_told)
+{
+    static const struct config_pair pairs[] = {
+        {"zookeeper.connect", "z:1"},
+        {"zookeeper.ssl.keystore.password", "hush-1"},
+        {"zookeeper.ssl.truststore.password", "hush-2"},
+        {"delegation.token.master.key", "hush-3"},
+        {"delegation.token.secret.key", "hush-4"},
+        {"password.encoder.secret", "hush-5"},
+        {"ssl.keystore.password", "hush-6"},
+    };
+    struct arena arena = {0};
+    set_static(pairs, sizeof(pairs) / sizeof(pairs[0]));
+    struct fake_stream *fake = connection();
+    put_describe(fake, BROKER, "1", 1);
+    settle();
+    struct describe_configs_response *reply = answer(&arena, fake);
+    for (size_t i = 1; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+        const struct describe_configs_response_describe_configs_resource_result *entry =
+            entry_of(&reply->results[0], pairs[i].name);
+        cr_assert_not_null(entry, "%s", pairs[i].name);
+        cr_expect(entry->is_sensitive, "%s", pairs[i].name);
+    }
+    cr_expect_null(memmem(fake->out.data, fake->out.size, "hush-", 5));
+    arena_fini(&arena);
+}
+
+/* They were told without their packages. */
+Test(describe_configs, java_classes_are_told_by_their_whole_names)
+{
+    struct arena arena = {0};
+    struct fake_stream *fake = connection();
+    put_describe(fake, BROKER, "1", 1);
+    settle();
+    struct describe_configs_response *reply = answer(&arena, fake);
+    const struct describe_configs_response_describe_configs_resource_result *entry =
+        entry_of(&reply->results[0], "principal.builder.class");
+    cr_assert_not_null(entry);
+    cr_expect(str_is(entry->value, "org.apache.kafka.common.security.authenticator."
+                                   "DefaultKafkaPrincipalBuilder"));
+    arena_fini(&arena);
+}
+
+/* Kafka's internal keys, and those that it knows only as dynamic ones, were told to everybody. */
+Test(describe_configs, keys_that_kafka_hides_are_told_where_they_are_set)
+{
+    struct arena arena = {0};
+    set_key(SOURCE_DYNAMIC_BROKER, "leader.replication.throttled.rate", "1000");
+    struct fake_stream *fake = connection();
+    put_describe(fake, BROKER, "1", 1);
+    settle();
+    struct describe_configs_response *reply = answer(&arena, fake);
+    cr_expect_null(entry_of(&reply->results[0], "unstable.api.versions.enable"));
+    cr_expect_null(entry_of(&reply->results[0], "follower.replication.throttled.rate"));
+    cr_expect_not_null(entry_of(&reply->results[0], "leader.replication.throttled.rate"));
+    cr_expect_not_null(entry_of(&reply->results[0], "num.partitions"));
     arena_fini(&arena);
 }
 
