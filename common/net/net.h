@@ -52,8 +52,8 @@ struct net_stream_ops {
      * said otherwise. A wish: more calls than that do no harm. */
     void (*expect)(struct net_stream *stream, size_t bytes);
     /* Who is at the other end: with its port, "10.0.0.5:51514" or "[::1]:51514", for messages;
-     * without, "10.0.0.5": Java's InetAddress text without its leading slash. Asked for rarely, so
-     * no connection carries the text. */
+     * without, "10.0.0.5" or "0:0:0:0:0:0:0:1": Java's InetAddress text without its leading slash.
+     * Asked for rarely, so no connection carries the text. */
     void (*peer)(const struct net_stream *stream, bool with_port, struct net_name *out);
     /* Closes and frees at once; no callback follows. */
     void (*close)(struct net_stream *stream);

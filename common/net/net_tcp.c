@@ -106,16 +106,29 @@ static struct short_address shorten(const struct sockaddr_storage *address)
     return out;
 }
 
+/* Java writes all eight groups, however many of them are zero. */
+static void write_groups(const struct short_address *peer, struct net_name *out)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < sizeof(peer->bytes); i += 2) {
+        size +=
+            (size_t)snprintf(out->text + size, sizeof(out->text) - size, "%s%x", i > 0 ? ":" : "",
+                             (unsigned)peer->bytes[i] << 8 | peer->bytes[i + 1]);
+    }
+}
+
 static void tcp_peer(const struct net_stream *stream, bool with_port, struct net_name *out)
 {
     const struct short_address *peer = &((const struct tcp_stream *)stream)->peer;
+    bool v6 = peer->family == AF_INET6;
     char text[INET6_ADDRSTRLEN] = "?";
-    if (peer->family == AF_INET || peer->family == AF_INET6) {
+    if (peer->family == AF_INET || v6) {
         inet_ntop(peer->family, peer->bytes, text, sizeof(text));
     }
     if (with_port) {
-        bool v6 = peer->family == AF_INET6;
         snprintf(out->text, sizeof(out->text), v6 ? "[%s]:%u" : "%s:%u", text, peer->port);
+    } else if (v6) {
+        write_groups(peer, out);
     } else {
         snprintf(out->text, sizeof(out->text), "%s", text);
     }

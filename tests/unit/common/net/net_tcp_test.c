@@ -110,7 +110,8 @@ static void on_accept(void *arg, struct net_accepted *accepted)
     struct net_name name;
     stream->ops->peer(stream, false, &accepted_peer_host);
     stream->ops->peer(stream, true, &name);
-    cr_assert_eq(strncmp(name.text, "127.0.0.1:", 10), 0, "%s", name.text);
+    cr_assert(strncmp(name.text, "127.0.0.1:", 10) == 0 || strncmp(name.text, "[::1]:", 6) == 0,
+              "%s", name.text);
     cr_assert_eq(stream->local_port, world.address.port);
     conn_new(stream, &server_events, NULL);
     world.open++;
@@ -486,4 +487,25 @@ Test(net_tcp, an_empty_host_is_every_interface, .init = world_init, .fini = worl
     run_on(world.server, relisten_everywhere, NULL);
     echoes("127.0.0.1", 1000);
     cr_assert_str_eq(accepted_peer_host.text, "127.0.0.1");
+}
+
+static bool has_ipv6(void)
+{
+    struct sockaddr_in6 at = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int fd = socket(AF_INET6, SOCK_STREAM, 0);
+    bool has = fd >= 0 && bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0;
+    close(fd);
+    return has;
+}
+
+/* DescribeGroups told "/::1" of a member at which Kafka tells all groups. */
+Test(net_tcp, an_ipv6_peer_is_written_as_java_writes_it, .init = world_init, .fini = world_fini,
+     .timeout = 60)
+{
+    if (!has_ipv6()) {
+        cr_skip_test("this machine has no IPv6");
+    }
+    run_on(world.server, relisten_everywhere, NULL);
+    echoes("::1", 1000);
+    cr_assert_str_eq(accepted_peer_host.text, "0:0:0:0:0:0:0:1");
 }
