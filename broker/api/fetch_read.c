@@ -99,11 +99,11 @@ static enum err check_divergence(const struct req *req, const struct fetch_limit
 static enum err take_range(struct fetch_read *out, enum err err)
 {
     out->bytes = (int64_t)out->range.size_bytes;
+    if (err == ERR_IO) {
+        plog_unreadable(out->part->log, out->view, err);
+    }
     if (err != ERR_OK || out->range.size_bytes == 0) {
         fetch_read_release(out);
-    }
-    if (err == ERR_IO) {
-        plog_unreadable(out->part->log, err);
     }
     return err;
 }

@@ -361,7 +361,7 @@ static void load_fail(struct group_part *gp, enum err err)
      * clients that offsets which they have committed were never committed; another replica has
      * them. */
     chunk_drop(gp);
-    plog_unreadable(gp->part->log, err);
+    plog_unreadable(gp->part->log, NULL, err);
     part_fail(gp->part);
 }
 

@@ -1,4 +1,4 @@
-/* gapless.c: may there be a gap between two segments of a compacted log?
+/* gapless.c: may there be a gap between two segments of a log that is, or was, compacted?
  *
  * What compaction (Kafka's, before the directory came here, or that of a leader) has left may have
  * gaps. A power failure makes some, too: a segment that was finished is synced later, and of the
@@ -11,10 +11,11 @@
  *   N1  It is durable before a segment is made that it speaks of: written at the first roll, and
  *       again when one begins below it.
  *   N2  Where a segment is to begin behind the end of the last batch, all before is synced, and
- *       then the file begins to speak behind that segment.
+ *       then the file begins to speak behind that segment; also where the topic is not compacted
+ *       any more.
  *   N3  Whoever compacts must be told nothing: a clean stop removes the file, when all is synced.
  *
- * Where it is missing every gap is taken for compaction's, as by Kafka. */
+ * Where it is missing every gap in a compacted log is taken for compaction's, as by Kafka. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,17 +44,20 @@ static enum err write_from(struct plog *log, int64_t offset)
     return err;
 }
 
+static bool is_compacted(const struct plog *log)
+{
+    return (log->config->config.cleanup_policy & TOPIC_CLEANUP_COMPACT) != 0;
+}
+
 enum err plog_begin_behind(struct plog *log, int64_t base_offset)
 {
-    enum err err = ERR_OK;
-    if ((log->config->config.cleanup_policy & TOPIC_CLEANUP_COMPACT) == 0) {
-        return ERR_OK;
-    }
     if (log->ends_in_gap || base_offset > plog_offset_end(log)) { /* N2 */
-        err = plog_flush(log);
+        enum err err = plog_flush(log);
         return err == ERR_OK ? write_from(log, base_offset + 1) : err;
     }
-    return base_offset < log->gapless_from ? write_from(log, base_offset) : ERR_OK; /* N1 */
+    bool speaks = is_compacted(log) || log->gapless_from != INT64_MAX;
+    return speaks && base_offset < log->gapless_from ? write_from(log, base_offset)
+                                                     : ERR_OK; /* N1 */
 }
 
 static int64_t parse(const char *data)
@@ -86,8 +90,7 @@ enum err plog_read_gapless(struct plog *log, bool clean)
 
 bool plog_gap_is_loss(const struct plog *log, int64_t base_offset)
 {
-    bool compacted = (log->config->config.cleanup_policy & TOPIC_CLEANUP_COMPACT) != 0;
-    return !compacted || base_offset >= log->gapless_from;
+    return log->gapless_from != INT64_MAX ? base_offset >= log->gapless_from : !is_compacted(log);
 }
 
 enum err plog_forget_gapless(struct plog *log)

@@ -242,7 +242,7 @@ static enum err complete(struct take_over *take)
         return err;
     }
     int64_t end = plog_offset_end(take->current);
-    if (plog_offset_end(to) < end) { /* cut where compaction had left nothing */
+    if (plog_offset_end(to) < end || to->ends_in_gap) { /* cut where compaction had left nothing */
         err = plog_end_at(to, end, clock_wall_ms(to->clock));
     }
     must(err != ERR_OK || plog_offset_end(to) == end);

@@ -99,9 +99,11 @@ void plog_take_offline(struct plog *log)
     atomic_store(&log->failed, true);
 }
 
-void plog_unreadable(struct plog *log, enum err err)
+void plog_unreadable(struct plog *log, const struct view *view, enum err err)
 {
-    (void)plog_fail(log, err, "read");
+    if (view == NULL || strcmp(view->segs[0]->dir->chars, log->dir->chars) == 0) {
+        (void)plog_fail(log, err, "read");
+    }
 }
 
 /* ---- published ---- */
@@ -282,7 +284,8 @@ enum err plog_roll(struct plog *log, int64_t now_ms)
 
 enum err plog_end_at(struct plog *log, int64_t offset, int64_t now_ms)
 {
-    must(offset > plog_offset_end(log));
+    must(offset >= plog_offset_end(log));
+    must(offset > plog_active(log)->base_offset);
     enum err err = roll_to(log, offset, now_ms);
     if (err == ERR_OK) {
         atomic_store_explicit(&log->offset_end, offset, memory_order_release);

@@ -153,8 +153,11 @@ static enum err cut_files(struct plog *log, int32_t at, int64_t position, int64_
     while (err == ERR_OK && log->segs_count - 1 > at) {
         err = drop_seg(log, log->segs_count - 1);
     }
-    log->ends_in_gap = position < 0;
-    if (err == ERR_OK && position >= 0) {
+    log->ends_in_gap = position < 0 && log->segs[at]->base_offset < offset;
+    if (err == ERR_OK && position < 0) {
+        /* It counted as reaching up to the one behind it, which has gone. */
+        seg_publish(log->segs[at], log->segs[at]->size_bytes, offset);
+    } else if (err == ERR_OK) {
         err = seg_truncate(log->segs[at], position, offset, &log->ends_in_gap);
         if (err == ERR_OK) {
             err = fs_sync(log->segs[at]->file);

@@ -419,6 +419,38 @@ Test(manifest, says_nothing_of_logs_that_come_and_go)
     end(&w);
 }
 
+/* One record at `offset`, as a leader sends it whose log was compacted. */
+static void follow_at(struct plog *log, int64_t offset)
+{
+    struct buf data = make_batch((struct batch_want){.first_ms = LOG_EPOCH_MS, .value_bytes = 10});
+    batch_patch_offset_epoch(data.data, offset, 0);
+    cr_assert_eq(plog_append_follower(log, (struct bytes){data.data, data.size}, LOG_EPOCH_MS),
+                 ERR_OK);
+    buf_fini(&data);
+}
+
+/* Behind the last batch of a finished segment compaction has left nothing up to the next one. Cut
+ * there, the log began again, with its manifest, where that next one had begun: what the leader had
+ * in between was never fetched. */
+Test(manifest, a_log_that_was_cut_between_two_segments_ends_where_it_was_cut)
+{
+    struct world w;
+    begin(&w, 1);
+    follow_at(log_of(&w, 2), 3);
+    follow_at(log_of(&w, 2), 20);
+    cr_assert_eq(plog_truncate_to(log_of(&w, 2), 10), ERR_OK);
+    cr_assert_eq(plog_roll(log_of(&w, 2), LOG_EPOCH_MS), ERR_OK);
+    cr_assert(close_world(&w));
+    cr_assert_eq(open_world(&w), ERR_OK);
+    follow_at(log_of(&w, 2), 10);
+    cr_assert_eq(plog_truncate_to(log_of(&w, 2), 7), ERR_OK);
+    cr_assert_eq(plog_offset_end(log_of(&w, 2)), 7);
+    cr_assert(close_world(&w));
+    cr_assert_eq(lists_of_opening(&w), ROOT_LISTS, "with its manifest");
+    cr_assert_eq(plog_offset_end(log_of(&w, 2)), 7);
+    end(&w);
+}
+
 /* ---- crashes ---- */
 
 /* The process, or the machine, ends at every call of a stop and of the start after it. What was in

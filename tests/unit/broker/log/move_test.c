@@ -355,6 +355,53 @@ Test(move, a_log_that_ends_behind_its_last_batch_is_moved)
     }
 }
 
+/* The copy had more, and is cut in the same gap. It was opened in its new place where its last
+ * batch ends, before the end of the log whose place it took, which ended the broker. */
+Test(move, a_copy_that_is_cut_where_compaction_had_left_nothing_takes_the_place)
+{
+    for (int64_t first = 0; first <= 3; first += 3) {
+        struct mover m;
+        mover_begin(&m, 1);
+        open_logs(&m);
+        struct logs_entry *entry = make_log(&m);
+        follow_at(entry->log, first);
+        follow_at(entry->log, 10);
+        cr_assert_eq(make_future(&m, entry), ERR_OK);
+        cr_assert_eq(copy_all(entry->future, entry->log, 700), ERR_OK);
+        cr_assert_eq(plog_truncate_to(entry->log, first > 0 ? 2 : 5), ERR_OK);
+        int64_t end = plog_offset_end(entry->log);
+        move_ok(&m, entry);
+        cr_assert_eq(plog_offset_end(entry->log), end);
+        follow_at(entry->log, end);
+        cr_assert_eq(plog_offset_end(entry->log), end + 1);
+        mover_end(&m);
+    }
+}
+
+/* A disk that fails is one to move away from. A read that had begun before ended with its error
+ * behind the move, and took the new directory offline. */
+Test(move, an_error_of_the_old_directory_is_none_of_the_new_one)
+{
+    struct mover m;
+    mover_begin(&m, 1);
+    open_logs(&m);
+    struct logs_entry *entry = make_log(&m);
+    append_ok(entry->log, 0, BATCHES);
+    struct view *view = plog_view_get(entry->log);
+    cr_assert_eq(make_future(&m, entry), ERR_OK);
+    move_ok(&m, entry);
+    plog_unreadable(entry->log, view, ERR_IO);
+    cr_assert(!plog_failed(entry->log));
+    cr_assert_eq(m.dirs_failed, 0);
+    view_put(view);
+    view = plog_view_get(entry->log);
+    plog_unreadable(entry->log, view, ERR_IO);
+    cr_assert(plog_failed(entry->log));
+    cr_assert_eq(m.dirs_failed, 1);
+    view_put(view);
+    mover_end(&m);
+}
+
 /* The process ends just after the move: the new directory's checkpoints must know the log already,
  * or what had been deleted is there again. */
 Test(move, a_log_that_has_just_moved_begins_where_it_began)
