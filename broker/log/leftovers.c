@@ -4,7 +4,8 @@
  *   *.swap                        compaction had written new segments and was about to put them in
  *                                 place of old ones: that is finished now. Where there are
  *                                 *.cleaned files too, those from the first such offset on are not
- *                                 complete and go as well
+ *                                 complete and go as well: first, for without the *.cleaned they
+ *                                 would look complete
  *   indexes without a .log        removed
  *
  * We do not compact yet; a directory that comes from Kafka may contain all of these.
@@ -225,6 +226,22 @@ static enum err finish_swaps(const struct leftovers *left)
     return err;
 }
 
+static enum err remove_garbage(struct leftovers *left, bool swaps, bool *removed)
+{
+    enum err err = ERR_OK;
+    *removed = false;
+    for (int32_t i = 0; i < left->count && err == ERR_OK; i++) {
+        char **name = &left->names[i];
+        if (ends_with(*name, ".swap") == swaps && is_garbage(left, *name)) {
+            err = unlink_name(left->log, *name);
+            mem_free(*name);
+            *name = mem_strdup("");
+            *removed = true;
+        }
+    }
+    return err;
+}
+
 enum err plog_clear_leftovers(struct plog *log)
 {
     struct leftovers left = {.log = log, .cleaned_min = INT64_MAX};
@@ -232,12 +249,15 @@ enum err plog_clear_leftovers(struct plog *log)
     if (left.bases_count > 1) {
         qsort(left.bases, (size_t)left.bases_count, sizeof(left.bases[0]), base_order);
     }
-    for (int32_t i = 0; i < left.count; i++) {
-        if (err == ERR_OK && is_garbage(&left, left.names[i])) {
-            err = unlink_name(log, left.names[i]);
-            mem_free(left.names[i]);
-            left.names[i] = mem_strdup("");
-        }
+    bool removed = false;
+    if (err == ERR_OK) {
+        err = remove_garbage(&left, true, &removed);
+    }
+    if (err == ERR_OK && removed) {
+        err = fs_sync_dir(log->fs, log->dir->chars);
+    }
+    if (err == ERR_OK) {
+        err = remove_garbage(&left, false, &removed);
     }
     if (err == ERR_OK) {
         err = finish_swaps(&left);

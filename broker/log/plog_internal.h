@@ -148,8 +148,9 @@ MUST_USE enum err plog_forget_gapless(struct plog *log);
 
 /* ---- shorten.c: a log start that goes down ---- */
 
-/* At a start: does a checkpoint not tell of it yet (start_lowered)? */
-MUST_USE enum err plog_find_lowered(struct plog *log);
+/* At a start: does a checkpoint not tell of it yet (start_lowered)? After a clean stop each does.
+ */
+MUST_USE enum err plog_find_lowered(struct plog *log, bool clean);
 
 /* A checkpoint that is on the disk was made after start_lowered had been seen to be `times`. */
 MUST_USE enum err plog_lowered_told(struct plog *log, uint32_t times);

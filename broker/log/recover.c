@@ -80,6 +80,13 @@ static enum err cut_tail(struct seg *seg)
     return err == ERR_OK ? fs_sync(seg->file) : err;
 }
 
+static void note_epoch(struct plog *log, const struct batch_header *header)
+{
+    if (header->leader_epoch > epochs_latest(&log->epochs)) {
+        epochs_assign(&log->epochs, header->leader_epoch, header->base_offset);
+    }
+}
+
 /* What a segment is read for. */
 enum reading {
     READ_INDEX,   /* it is on the disk; only its indexes are to be made */
@@ -116,9 +123,7 @@ static enum err recover_seg(struct plog *log, struct seg *seg, enum reading read
             }
         }
         seg_note(seg, &header, good);
-        if (header.leader_epoch > epochs_latest(&log->epochs)) {
-            epochs_assign(&log->epochs, header.leader_epoch, header.base_offset);
-        }
+        note_epoch(log, &header);
         next = batch_last_offset(&header) + 1;
         good = reader.position;
     }
@@ -307,9 +312,66 @@ static enum err settle_bounds(struct plog *log, const struct plog_options *optio
     return ERR_OK;
 }
 
+/* ---- leader epochs that no file has ----
+ *
+ * It was damaged, or is not there, which a follower must not pay for: without epochs it cannot be
+ * told where its log and the leader's differ. */
+
+/* Is there one in the log's last batch that is not known? Or any, where nothing is known of more
+ * than one segment? */
+static bool epochs_missing(struct plog *log, bool none_loaded)
+{
+    struct batch_header header;
+    struct seg *last = log->segs_count > 0 ? plog_active(log) : NULL;
+    if (last == NULL) {
+        return false;
+    }
+    return (none_loaded && log->segs_count > 1) ||
+           (last->size_bytes > 0 && seg_header_at(last, last->hint_position, &header) == ERR_OK &&
+            header.leader_epoch > epochs_latest(&log->epochs));
+}
+
+/* A damage is for whoever reads there to find. */
+static enum err walk_epochs(struct plog *log, struct seg *seg)
+{
+    struct batch_header header;
+    int64_t position = 0;
+    enum err err = ERR_OK;
+    while (position < seg->size_bytes && (err = seg_header_at(seg, position, &header)) == ERR_OK &&
+           header.base_offset >= seg->base_offset) {
+        note_epoch(log, &header);
+        position += (int64_t)batch_size_bytes(&header);
+    }
+    return err == ERR_CORRUPT || err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
+/* A segment behind which the epoch goes on that it begins with has no other. */
+static enum err reread_epochs(struct plog *log)
+{
+    enum err err = ERR_OK;
+    epochs_truncate_end(&log->epochs, 0);
+    for (int32_t i = 0; i < log->segs_count && err == ERR_OK; i++) {
+        struct batch_header first = {0};
+        struct batch_header next = {0};
+        bool same = i + 1 < log->segs_count && seg_header_at(log->segs[i], 0, &first) == ERR_OK &&
+                    seg_header_at(log->segs[i + 1], 0, &next) == ERR_OK &&
+                    first.leader_epoch == next.leader_epoch;
+        if (same) {
+            note_epoch(log, &first);
+        } else {
+            err = walk_epochs(log, log->segs[i]);
+        }
+    }
+    if (epochs_latest(&log->epochs) >= 0) {
+        log_warn(LOGGER, "took leader epochs from the batches", "dir=%s", log->dir->chars);
+    }
+    return err;
+}
+
 static enum err load_files(struct plog *log, const struct plog_options *options)
 {
     struct listing listing = {0};
+    bool none_loaded = false;
     enum err err = fs_mkdir_all(log->fs, log->dir->chars); /* durable before anything in it is */
     if (err == ERR_OK) {
         err = plog_clear_leftovers(log);
@@ -318,6 +380,7 @@ static enum err load_files(struct plog *log, const struct plog_options *options)
         err = load_epochs(log);
     }
     if (err == ERR_OK) {
+        none_loaded = epochs_latest(&log->epochs) < 0;
         err = plog_read_gapless(log, options->clean);
     }
     if (err == ERR_OK) {
@@ -325,6 +388,9 @@ static enum err load_files(struct plog *log, const struct plog_options *options)
     }
     if (err == ERR_OK) {
         err = load_segs(log, &listing, options);
+    }
+    if (err == ERR_OK && epochs_missing(log, none_loaded)) {
+        err = reread_epochs(log);
     }
     mem_free(listing.bases);
     return err;
@@ -339,7 +405,7 @@ enum err plog_load(struct plog *log, const struct plog_options *options, struct 
     if (err == ERR_NOT_FOUND) {
         known = false;
         err = load_files(log, options);
-        err = err == ERR_OK ? plog_find_lowered(log) : err;
+        err = err == ERR_OK ? plog_find_lowered(log, options->clean) : err;
     }
     if (err == ERR_OK && log->segs_count == 0) {
         int64_t start = start_told(log, options);

@@ -78,10 +78,24 @@ static enum err lower_start(struct plog *log, int64_t offset)
     return write_lowered(log);
 }
 
-enum err plog_find_lowered(struct plog *log)
+static enum err remove_lowered(struct plog *log)
+{
+    char *path = lowered_path(log);
+    enum err err = fs_unlink(log->fs, path);
+    mem_free(path);
+    if (err == ERR_OK) {
+        err = fs_sync_dir(log->fs, log->dir->chars);
+    }
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
+enum err plog_find_lowered(struct plog *log, bool clean)
 {
     char *data;
     size_t size;
+    if (clean) { /* of ours there is none: a Kafka broker has stopped after a crash of ours */
+        return remove_lowered(log);
+    }
     char *path = lowered_path(log);
     enum err err = fs_read_all(log->fs, path, LOWERED_FILE_MAX, &data, &size);
     mem_free(path);
@@ -99,13 +113,8 @@ enum err plog_lowered_told(struct plog *log, uint32_t times)
     if (times == 0) {
         return ERR_OK;
     }
-    char *path = lowered_path(log);
-    enum err err = fs_unlink(log->fs, path);
-    mem_free(path);
-    if (err == ERR_OK) {
-        err = fs_sync_dir(log->fs, log->dir->chars);
-    }
-    if (err != ERR_OK && err != ERR_NOT_FOUND) {
+    enum err err = remove_lowered(log);
+    if (err != ERR_OK) {
         return err;
     }
     /* Lowered once more, maybe before the file went. */

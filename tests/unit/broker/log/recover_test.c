@@ -161,6 +161,28 @@ Test(recover, a_log_that_began_anew_below_its_start_stays_there_without_a_segmen
     cr_assert(lost, "no run had what this is about");
 }
 
+/* After a crash of ours a Kafka broker ran, deleted records, and stopped cleanly: they were there
+ * again. */
+Test(recover, a_word_about_a_lower_start_does_not_count_after_a_clean_stop)
+{
+    for (int clean = 0; clean < 2; clean++) {
+        struct log_world w;
+        world_begin(&w, 1);
+        cr_assert_eq(world_open(&w), ERR_OK);
+        log_fill(&w, 9, 10);
+        cr_assert_eq(plog_close(w.log), ERR_OK);
+        w.log = NULL;
+        w.options.log_start_offset = 5;
+        w.options.recovery_point = 9;
+        w.options.clean = clean == 1;
+        file_write(&w, "log-start-lowered", "2\n", 2);
+        cr_assert_eq(world_open(&w), ERR_OK);
+        cr_assert_eq(plog_log_start(w.log), clean == 1 ? 5 : 2);
+        cr_assert_eq(file_exists(&w, "log-start-lowered"), clean == 0);
+        world_end(&w);
+    }
+}
+
 static void remove_snapshots(struct log_world *w, int64_t end)
 {
     for (int64_t offset = 0; offset <= end; offset++) {
@@ -601,6 +623,46 @@ Test(recover, drops_swaps_that_were_not_complete)
     world_end(&w);
 }
 
+/* Kafka was about to put two segments in the place of one that was too large, and had only the
+ * second one ready. The power fails before the disk's call `k` of our start. */
+static bool end_while_dropping_swaps(uint64_t seed, int64_t k)
+{
+    struct log_world w;
+    begin_seeded(&w, 3, seed);
+    int64_t first = w.log->segs[1]->base_offset;
+    int64_t half = first + 2;
+    size_t size = w.model.batches[first].data.size + w.model.batches[first + 1].data.size;
+    stop(&w);
+    struct buf whole = file_read(&w, file_name(first, "log"));
+    file_write(&w, file_name(first, "log.cleaned"), whole.data, size);
+    file_write(&w, file_name(half, "log.swap"), whole.data + size, whole.size - size);
+    sync_all(&w);
+    fs_fault_set(w.fault,
+                 &(struct fs_fault_plan){
+                     .ops = FS_OPS_ALL, .after = k, .repeat = FS_FAULT_FOR_EVER, .err = ERR_IO});
+    if (world_open(&w) != ERR_OK) {
+        w.log = NULL;
+    }
+    bool hit = fs_fault_hits(w.fault) > 0;
+    world_abandon(&w);
+    fs_sim_crash(w.sim);
+    fs_fault_clear(w.fault);
+    cr_assert_eq(open_and_check(&w), w.model.count, "seed %" PRIu64 " call %" PRId64, seed, k);
+    buf_fini(&whole);
+    world_end(&w);
+    return hit;
+}
+
+/* The *.cleaned was removed first: what was left looked complete, took its place beside the old
+ * segment, did not fit, and all behind it went. */
+Test(recover, drops_swaps_that_were_not_complete_step_by_step)
+{
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        for (int64_t k = 0; end_while_dropping_swaps(seed, k); k++) {
+        }
+    }
+}
+
 Test(recover, skips_damaged_snapshots_and_removes_stale_ones)
 {
     struct log_world w;
@@ -643,6 +705,36 @@ Test(recover, missing_or_damaged_epochs_are_no_reason_to_refuse_a_log)
         stop(&w);
         file_write(&w, "leader-epoch-checkpoint", contents[i], strlen(contents[i]));
         cr_assert_eq(open_and_check(&w), w.model.count, "epochs are read from the batches");
+        world_end(&w);
+    }
+}
+
+/* Nothing that is read at a start says more than the last epoch: the log went on without the
+ * others, or without any, and a follower could not be told where its records and the leader's part.
+ */
+Test(recover, epochs_that_no_file_has_are_those_of_the_batches)
+{
+    static const char *const contents[] = {NULL, "", "0\n0\n", "garbage", "0\n1\n0 0\n"};
+    for (int i = 0; i < 9; i++) {
+        struct log_world w;
+        const char *content = contents[i / 2];
+        bool clean = i % 2 == 0;
+        begin(&w, 4);
+        int64_t last = w.log->segs[3]->base_offset;
+        world_reopen(&w, true);
+        int64_t end = plog_offset_end(w.log);
+        cr_assert_eq(plog_close(w.log), ERR_OK);
+        w.log = NULL;
+        file_remove(&w, "leader-epoch-checkpoint");
+        if (content != NULL) {
+            file_write(&w, "leader-epoch-checkpoint", content, strlen(content));
+        }
+        w.options.clean = clean;
+        w.options.recovery_point = clean ? end : last;
+        cr_assert_eq(open_and_check(&w), w.model.count);
+        w.options.recovery_point = end;
+        stop(&w);
+        cr_assert_eq(open_and_check(&w), w.model.count, "they are in their file");
         world_end(&w);
     }
 }
