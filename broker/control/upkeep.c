@@ -60,8 +60,12 @@ static void walk_post(struct part *part, void (*fn)(struct actor *actor, struct 
 static void retain_in_actor(struct actor *actor, struct actor_msg *msg)
 {
     struct part *part = container_of(actor, struct part, actor);
-    part_retain(part);
-    walk_end(part, msg);
+    if (part_retain(part)) {
+        msg->cost_bytes = ACTOR_TURN_BYTES; /* a turn of its own: each segment takes a sync */
+        part_post(part, msg);
+    } else {
+        walk_end(part, msg);
+    }
 }
 
 static void retain_part(void *arg, struct part *part)

@@ -152,7 +152,12 @@ MUST_USE enum err plog_restart_at(struct plog *log, int64_t offset);
 MUST_USE enum err plog_set_log_start(struct plog *log, int64_t offset);
 bool plog_may_delete_records(const struct plog *log);
 
-/* Delete whole segments by the topic's retention, only below `offset_hw`. `now_ms` since 1970. */
+/* Each takes a sync, and others wait for the thread. */
+enum { PLOG_DELETES_MAX = 8 };
+
+/* Delete whole segments by the topic's retention, only below `offset_hw`; `now_ms` since 1970. At
+ * most PLOG_DELETES_MAX at once; ERR_AGAIN: there may be more. And let go of what has not been used
+ * for long: producers' states, indexes in memory. */
 MUST_USE enum err plog_delete_old_segments(struct plog *log, int64_t offset_hw, int64_t now_ms);
 
 /* ---- the rest ---- */

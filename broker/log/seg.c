@@ -74,6 +74,16 @@ struct seg *seg_get(struct seg *seg)
     return seg;
 }
 
+static void index_free(struct seg *seg)
+{
+    mem_free(seg->index);
+    mem_free(seg->times);
+    seg->index = NULL;
+    seg->times = NULL;
+    seg->index_count = seg->index_capacity = 0;
+    seg->times_count = seg->times_capacity = 0;
+}
+
 void seg_put(struct seg *seg)
 {
     if (seg == NULL || !ref_drop(&seg->count)) {
@@ -81,8 +91,7 @@ void seg_put(struct seg *seg)
     }
     fs_close(seg->file);
     pthread_mutex_destroy(&seg->lock);
-    mem_free(seg->index);
-    mem_free(seg->times);
+    index_free(seg);
     mem_free(seg->recent);
     text_put(seg->dir);
     mem_free(seg);
@@ -165,6 +174,7 @@ static void load_file(struct seg *seg, const char *extension,
  * same segment wait, once. */
 void seg_load_index(struct seg *seg)
 {
+    seg->index_used = true;
     if (!seg->index_loaded) {
         load_file(seg, "index", index_parse);
         load_file(seg, "timeindex", times_parse);
@@ -175,6 +185,33 @@ void seg_load_index(struct seg *seg)
             seg->max_timestamp_offset = seg->base_offset + last->relative_offset;
         }
         seg->index_loaded = true;
+    }
+}
+
+/* The largest timestamp is all that is wanted of most segments: the last entry of the time index
+ * says it. (One that is all zeros is none: of preallocated space, all has to be looked at.) */
+void seg_load_last_time(struct seg *seg)
+{
+    uint8_t entry[TIME_ENTRY_BYTES] = {0};
+    struct fs_file *file;
+    int64_t size;
+    size_t got = 0;
+    char *path = seg_path(seg, "timeindex");
+    if (fs_open(seg->fs, path, FS_READ, &file) == ERR_OK) {
+        if (fs_size(file, &size) != ERR_OK || size < TIME_ENTRY_BYTES ||
+            fs_pread(file, entry, sizeof(entry), (size / TIME_ENTRY_BYTES - 1) * TIME_ENTRY_BYTES,
+                     &got) != ERR_OK) {
+            got = 0;
+        }
+        fs_close(file);
+    }
+    mem_free(path);
+    int64_t timestamp_ms = got == sizeof(entry) ? (int64_t)be64_get(entry) : -1;
+    if (timestamp_ms == 0) {
+        seg_load_index(seg);
+    } else if (timestamp_ms > seg->max_timestamp_ms) {
+        seg->max_timestamp_ms = timestamp_ms;
+        seg->max_timestamp_offset = seg->base_offset + be32_get(entry + 8);
     }
 }
 
@@ -260,6 +297,18 @@ void seg_reset_indexes(struct seg *seg)
     seg->hint_offset = seg->base_offset;
     seg->hint_position = 0;
     recent_forget(seg);
+    pthread_mutex_unlock(&seg->lock);
+}
+
+void seg_rest(struct seg *seg)
+{
+    pthread_mutex_lock(&seg->lock);
+    if (seg->index_loaded && !seg->index_used && !seg->index_dirty) {
+        seg->index_loaded = false;
+        index_free(seg);
+        recent_forget(seg);
+    }
+    seg->index_used = false;
     pthread_mutex_unlock(&seg->lock);
 }
 

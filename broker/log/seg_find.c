@@ -155,6 +155,10 @@ static enum err find_start(struct seg *seg, bool cached, int64_t offset, struct 
         return ERR_AGAIN;
     }
     pthread_mutex_lock(&seg->lock);
+    if (cached && !seg->index_loaded) { /* let go just now */
+        pthread_mutex_unlock(&seg->lock);
+        return ERR_AGAIN;
+    }
     seg_load_index(seg);
     start->end = seg->size_bytes;
     start->position = index_floor(seg, offset);
@@ -317,8 +321,10 @@ static int64_t time_floor(struct seg *seg, int64_t timestamp_ms)
             high = middle;
         }
     }
-    /* Everything up to this entry's offset is older than wanted. */
+    /* Everything up to this entry's offset is older than wanted. It may be one of a batch that is
+     * being written: what is not published is not there to be read. */
     int64_t offset = low > 0 ? seg->base_offset + seg->times[low - 1].relative_offset : 0;
+    offset = offset < seg->next_offset ? offset : seg->next_offset - 1;
     int64_t position = low > 0 ? index_floor(seg, offset) : 0;
     pthread_mutex_unlock(&seg->lock);
     return position;
@@ -418,7 +424,9 @@ enum err seg_find_max_time(struct seg *seg, int64_t *offset, int64_t *found_ms)
 int64_t seg_max_timestamp_ms(struct seg *seg)
 {
     pthread_mutex_lock(&seg->lock);
-    seg_load_index(seg);
+    if (seg->max_timestamp_ms < 0 && !seg->index_loaded) {
+        seg_load_last_time(seg);
+    }
     int64_t largest = seg->max_timestamp_ms;
     pthread_mutex_unlock(&seg->lock);
     return largest;

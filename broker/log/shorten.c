@@ -357,6 +357,14 @@ static enum err delete_oldest(struct plog *log, int64_t next_base, int64_t now_m
     return err == ERR_OK ? ERR_OK : plog_fail(log, err, "delete a segment");
 }
 
+/* Indexes that nobody uses any more: of what was written, and of what was read once. */
+static void rest_finished(struct plog *log)
+{
+    for (int32_t i = 0; i + 1 < log->segs_count; i++) {
+        seg_rest(log->segs[i]);
+    }
+}
+
 enum err plog_delete_old_segments(struct plog *log, int64_t offset_hw, int64_t now_ms)
 {
     if (atomic_load(&log->failed)) {
@@ -366,7 +374,7 @@ enum err plog_delete_old_segments(struct plog *log, int64_t offset_hw, int64_t n
     int64_t total = plog_size_bytes(log);
     int32_t deleted = 0;
     enum err err = ERR_OK;
-    while (err == ERR_OK) {
+    while (err == ERR_OK && deleted < PLOG_DELETES_MAX) {
         struct seg *oldest = log->segs[0];
         bool active = log->segs_count == 1;
         int64_t next_base = active ? plog_offset_end(log) : log->segs[1]->base_offset;
@@ -386,5 +394,9 @@ enum err plog_delete_old_segments(struct plog *log, int64_t offset_hw, int64_t n
     if (deleted > 0) {
         plog_publish_view(log);
     }
+    if (err == ERR_OK && deleted == PLOG_DELETES_MAX) {
+        return ERR_AGAIN;
+    }
+    rest_finished(log);
     return err;
 }

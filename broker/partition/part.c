@@ -512,20 +512,21 @@ enum err part_delete_records(struct part *part, int64_t offset, int64_t *log_sta
     return err;
 }
 
-void part_retain(struct part *part)
+bool part_retain(struct part *part)
 {
     must(actor_here(&part->actor));
     if (part->deleted || part_now(part).role == PART_OFFLINE) {
-        return;
+        return false;
     }
     enum err err = plog_delete_old_segments(part->log, atomic_load(&part->offset_hw),
                                             clock_wall_ms(part->clock));
-    if (err != ERR_OK) {
+    if (err != ERR_OK && err != ERR_AGAIN) {
         log_error(LOGGER, "retention failed", "tp=%s-%d error=%s", part->topic.ptr, part->index,
                   err_text(err));
         part_fail(part);
     }
     part->wake = true;
+    return err == ERR_AGAIN;
 }
 
 /* ---- epochs, for readers on any loop ---- */

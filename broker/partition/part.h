@@ -348,8 +348,8 @@ static inline bool part_throttled_follower(const struct part *part)
  * fetch; offset_low says how far all are. */
 MUST_USE enum err part_delete_records(struct part *part, int64_t offset, int64_t *log_start_offset);
 
-/* @actor Drop what retention says may go. */
-void part_retain(struct part *part);
+/* @actor Drop some of what retention says may go. True: there may be more. */
+bool part_retain(struct part *part);
 
 /* @actor The log goes on as `log`, which is equal to it, in another directory. Returns the old one
  * with the partition's hold on it. Readers on other loops may have it until the end of their turn:

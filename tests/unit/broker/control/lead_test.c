@@ -1,6 +1,8 @@
 /* LeaderAndIsr as it is carried out: partitions and their logs. */
 #include <criterion/criterion.h>
 
+#include "control/replicas.h"
+#include "control/upkeep.h"
 #include "control_fixture.h"
 #include "moves/moves.h"
 #include "replica/replicator.h"
@@ -229,4 +231,29 @@ Test(lead, the_log_of_an_earlier_topic_is_deleted)
         cr_assert_eq(plog_offset_end(entry->log), 0);
         end(&f);
     }
+}
+
+/* More segments than retention deletes at a time: it goes on until none is left. */
+Test(lead, retention_takes_all_that_may_go)
+{
+    struct fixture f;
+    begin(&f);
+    struct plog *log = logs_find(f.side.broker.logs, STR("t"), 0)->log;
+    for (int i = 0; i < 3 * PLOG_DELETES_MAX; i++) {
+        struct buf data = make_batch((struct batch_want){.first_ms = 1});
+        struct plog_batch batch = plog_batch_of(&data);
+        plog_append_leader(log, &batch, 1, 0, LOG_EPOCH_MS);
+        cr_assert_eq(batch.err, ERR_OK);
+        cr_assert_eq(plog_roll(log, LOG_EPOCH_MS), ERR_OK);
+        buf_fini(&data);
+    }
+    lead_twice(&f, (uint8_t[]){7, 7}, (int32_t[]){5, 6});
+    struct upkeep *upkeep = replicas_upkeep(control_apply_replicas(f.side.apply));
+    upkeep_start(upkeep);
+    clock_manual_advance(&f.side.clock, INT64_C(60) * 1000 * 1000 * 1000);
+    side_run(&f.side);
+    upkeep_stop(upkeep);
+    cr_assert_eq(plog_log_start(log), plog_offset_end(log));
+    cr_assert_eq(log->segs_count, 1);
+    end(&f);
 }

@@ -143,7 +143,7 @@ static enum err op_retain(struct run *run)
 {
     enum err err = plog_delete_old_segments(run->w.log, plog_offset_end(run->w.log), LOG_EPOCH_MS);
     note_start(run);
-    return err;
+    return err == ERR_AGAIN ? ERR_OK : err; /* some of them will do */
 }
 
 static enum err op_clean_restart(struct run *run)

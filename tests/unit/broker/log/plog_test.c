@@ -525,6 +525,43 @@ Test(view, does_not_wait_for_one_who_reads_the_index, .timeout = 60)
     world_end(&w);
 }
 
+static int32_t loaded_indexes(const struct log_world *w)
+{
+    int32_t count = 0;
+    for (int32_t i = 0; i < w->log->segs_count; i++) {
+        count += w->log->segs[i]->index_loaded ? 1 : 0;
+    }
+    return count;
+}
+
+/* Of all that was ever written or read the indexes were in memory until the segments were deleted:
+ * half a percent of what small batches take on the disk. */
+Test(view, lets_go_of_indexes_that_nobody_uses)
+{
+    struct log_world w;
+    world_begin(&w, 1);
+    w.options.config.index_interval_bytes = 50;
+    w.options.config.segment_bytes = 1000;
+    cr_assert_eq(world_open(&w), ERR_OK);
+    log_fill(&w, 30, 100);
+    cr_assert_geq(w.log->segs_count, 4);
+    for (int round = 0; round < 2; round++) { /* as they were written, and as they were read */
+        cr_assert_eq(loaded_indexes(&w), w.log->segs_count);
+        cr_assert_eq(plog_delete_old_segments(w.log, 30, LOG_EPOCH_MS), ERR_OK);
+        cr_assert_eq(loaded_indexes(&w), w.log->segs_count, "they were used just now");
+        cr_assert_eq(plog_delete_old_segments(w.log, 30, LOG_EPOCH_MS), ERR_OK);
+        cr_assert_eq(loaded_indexes(&w), 1, "the one that is written");
+        cr_assert_null(w.log->segs[0]->index);
+        cr_assert_null(w.log->segs[0]->times);
+        struct view *view = plog_view_get(w.log);
+        struct view_range range;
+        cr_assert_eq(view_read_cached(view, 1, INT64_MAX, 100, true, &range, NULL), ERR_AGAIN);
+        view_put(view);
+        cr_assert_eq(check_log(&w), 30);
+    }
+    world_end(&w);
+}
+
 Test(view, keeps_deleted_segments_readable)
 {
     struct log_world w;
@@ -601,6 +638,24 @@ Test(retention, by_size_keeps_at_least_as_much)
     expect_bases(&w, "2 4 6 8 ");
     retain(&w, each, -1, 10, LOG_EPOCH_MS);
     expect_bases(&w, "8 ");
+    world_end(&w);
+}
+
+/* Each takes a sync, and everybody else on the loop waits for it. */
+Test(retention, deletes_some_segments_at_a_time)
+{
+    struct log_world w;
+    begin(&w);
+    for (int i = 0; i < PLOG_DELETES_MAX + 2; i++) {
+        log_fill(&w, 1, 100);
+        cr_assert_eq(plog_roll(w.log, LOG_EPOCH_MS), ERR_OK);
+    }
+    int64_t end = plog_offset_end(w.log);
+    w.log->config->config.retention_ms = 0;
+    cr_assert_eq(plog_delete_old_segments(w.log, end, LOG_EPOCH_MS), ERR_AGAIN);
+    cr_assert_eq(plog_log_start(w.log), PLOG_DELETES_MAX);
+    cr_assert_eq(plog_delete_old_segments(w.log, end, LOG_EPOCH_MS), ERR_OK);
+    cr_assert_eq(plog_log_start(w.log), end);
     world_end(&w);
 }
 
@@ -813,6 +868,54 @@ Test(times, the_largest_may_lie_in_an_older_segment)
     cr_assert_eq(plog_offset_of_max_timestamp(w.log, &max.ms, &max.offset, &max.epoch), ERR_OK);
     cr_assert_eq(max.ms, 902);
     cr_assert_eq(max.offset, 2);
+    world_end(&w);
+}
+
+/* Between the moment in which batches are noted and that in which they are written, somebody looks
+ * for their time: what the index said of them was taken for an error in it, and the segment was
+ * without an index from then on. */
+Test(times, that_are_being_written_do_not_cost_the_index)
+{
+    struct log_world w;
+    world_begin(&w, 1);
+    w.options.config.index_interval_bytes = 50;
+    cr_assert_eq(world_open(&w), ERR_OK);
+    log_fill(&w, 10, 100);
+    struct seg *seg = plog_active(w.log);
+    uint32_t entries = seg->index_count;
+    struct batch_header header = w.model.batches[9].header;
+    int64_t last_ms = header.max_timestamp_ms;
+    for (int i = 1; i <= 2; i++) {
+        header.base_offset++;
+        header.max_timestamp_ms += 1000;
+        seg_note(seg, &header, seg->size_bytes + (i - 1) * (int64_t)batch_size_bytes(&header));
+    }
+    cr_assert_eq(seg->index_count, entries + 2);
+    cr_assert_eq(look(&w, last_ms + 1500).offset, -1, "it cannot be read yet");
+    cr_assert_eq(seg->index_count, entries + 2);
+    world_end(&w);
+}
+
+/* A look for a time read the indexes of all segments before it, and they stayed in memory. */
+Test(times, are_looked_for_with_the_index_of_one_segment)
+{
+    struct log_world w;
+    world_begin(&w, 1);
+    w.options.config.index_interval_bytes = 50;
+    w.options.config.segment_bytes = 1000;
+    cr_assert_eq(world_open(&w), ERR_OK);
+    log_fill(&w, 30, 100);
+    world_reopen(&w, true);
+    int32_t last = w.log->segs_count - 1;
+    cr_assert_geq(last, 3);
+    int64_t base = w.log->segs[last - 1]->base_offset;
+    cr_assert_eq(look(&w, w.model.batches[base].header.max_timestamp_ms).offset, base);
+    for (int32_t i = 0; i < last; i++) {
+        cr_assert_eq(w.log->segs[i]->index_loaded, i == last - 1, "segment %d", i);
+        cr_assert_eq(w.log->segs[i]->max_timestamp_ms,
+                     w.model.batches[w.log->segs[i + 1]->base_offset - 1].header.max_timestamp_ms);
+    }
+    (void)check_log(&w);
     world_end(&w);
 }
 
