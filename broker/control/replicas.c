@@ -250,10 +250,12 @@ static bool is_counted_on(const struct replicas *replicas, const struct task *ta
            plog_offset_end(log) > 0 && epochs_latest(plog_epochs(log)) <= task->state.leader_epoch;
 }
 
-/* The log of an earlier topic of that name, left behind: this broker was not a replica any more,
- * and away, when that topic was deleted. Its partition has not been served in this life. */
-static enum err drop_former_log(struct replicas *replicas, const struct task *task,
-                                struct logs_entry **entry)
+/* The log of an earlier topic of that name. Mostly it was left behind: this broker was not a
+ * replica any more, and away, when that topic was deleted. But it may be all that is left of a
+ * topic that ZooKeeper has lost, and that somebody has made anew: it stays, out of the way. Its
+ * partition has not been served in this life. */
+static enum err set_former_log_aside(struct replicas *replicas, const struct task *task,
+                                     struct logs_entry **entry)
 {
     if (!of_another_topic(*entry, task->topic_id)) {
         return ERR_OK;
@@ -267,9 +269,9 @@ static enum err drop_former_log(struct replicas *replicas, const struct task *ta
             STR_ARG(task->topic), task->index, id);
         return ERR_INCONSISTENT_TOPIC_ID;
     }
-    log_warn(LOGGER, "deleting the log of an earlier topic of this name", "tp=%.*s-%d",
+    log_warn(LOGGER, "there is the log of an earlier topic of this name", "tp=%.*s-%d",
              STR_ARG(task->topic), task->index);
-    logs_delete(replicas->broker->logs, task->topic, task->index);
+    logs_set_aside(replicas->broker->logs, task->topic, task->index);
     *entry = NULL;
     return ERR_OK;
 }
@@ -295,7 +297,7 @@ static enum err find_log(struct replicas *replicas, const struct task *task,
     if (*out != NULL && (plog_failed((*out)->log) || logdir_offline((*out)->dir))) {
         return ERR_KAFKA_STORAGE_ERROR;
     }
-    enum err err = drop_former_log(replicas, task, out);
+    enum err err = set_former_log_aside(replicas, task, out);
     if (err != ERR_OK) {
         return err;
     }

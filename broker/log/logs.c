@@ -636,7 +636,7 @@ enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg, stru
     return err;
 }
 
-/* ---- making and deleting ---- */
+/* ---- making ---- */
 
 static struct logdir *choose_dir(struct logs *logs, const char *name)
 {
@@ -720,49 +720,6 @@ enum err logs_create(struct logs *logs, struct str topic, int32_t partition, str
     logs_forget_preference(logs, name);
     mem_free(name);
     return err == ERR_OK ? ERR_OK : ERR_KAFKA_STORAGE_ERROR;
-}
-
-void logs_bury(struct logs *logs, struct logdir *dir, const char *path, struct str topic,
-               int32_t partition, int64_t delay_ms)
-{
-    /* The topic is cut so that the name fits into 255 bytes. */
-    char *to = mem_printf("%s/%.*s-%" PRId32 ".%016" PRIx64 "%016" PRIx64 "-delete", dir->path,
-                          (int)(topic.size < 200 ? topic.size : 200), topic.ptr, partition,
-                          (uint64_t)clock_wall_ms(logs->options.clock), ++logs->deletions);
-    enum err err = fs_rename(dir->fs, path, to);
-    if (err == ERR_OK) {
-        /* A topic of the same name may come next: the old one must not come back. */
-        err = fs_sync_dir(dir->fs, dir->path);
-        if (err != ERR_OK) {
-            logdir_fail(dir);
-        }
-        reaper_add(logs->reaper, to, delay_ms);
-    } else {
-        log_warn(LOGGER, "cannot rename a deleted log", "dir=%s error=%s", path, err_text(err));
-        logdir_fail(dir);
-    }
-    mem_free(to);
-}
-
-void logs_delete(struct logs *logs, struct str topic, int32_t partition)
-{
-    struct logs_item *item = logs_find_item(logs, topic, partition);
-    if (item == NULL) {
-        return;
-    }
-    /* First: a future log alone could be taken for the current one. */
-    logs_drop_future(logs, &item->entry);
-    struct logdir *dir = item->entry.dir;
-    char *path = mem_strdup(plog_dir(item->entry.log));
-    int64_t delay_ms = plog_delete_delay_ms(item->entry.log);
-    plog_abandon(item->entry.log);
-    if (!logdir_offline(dir)) { /* or it may hang */
-        logs_bury(logs, dir, path, topic, partition, delay_ms);
-    }
-    dir->logs_count--;
-    dir->checkpoints_stale = true;
-    logs_item_free(logs, item);
-    mem_free(path);
 }
 
 /* ---- checkpoints ---- */

@@ -9,7 +9,7 @@
  *   <topic>-<partition>/                     a log, see plog.h
  *   <topic>-<partition>/partition.metadata   "version: 0", newline, "topic_id: " and the id in
  *                                            Kafka's base64, without a newline at the end
- *   <topic>-<partition>.<32 digits>-delete/  being removed; -stray: left alone
+ *   <topic>-<partition>.<32 digits>-delete/  being removed; -stray: set aside, left alone
  *   <topic>-<partition>.<32 digits>-future/  on its way here, see move.h
  *
  * Threads: the control loop owns the registry; logs_load() and logs_close() block and are for a
@@ -100,6 +100,10 @@ MUST_USE enum err logs_set_topic_id(struct logs_entry *entry, struct uuid topic_
 /* The partition is gone: its directory is renamed at once and removed after file.delete.delay.ms.
  * The log must not be in use any more; views may be. */
 void logs_delete(struct logs *logs, struct str topic, int32_t partition);
+
+/* Nobody has said that it is to be deleted, but its place is needed: its directory gets a name that
+ * ends with -stray, as Kafka's do, and stays. The log must not be in use any more. */
+void logs_set_aside(struct logs *logs, struct str topic, int32_t partition);
 
 /* ---- logs on their way to another directory: move.h, futures.c ---- */
 

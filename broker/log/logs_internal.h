@@ -1,5 +1,5 @@
-/* logs_internal.h: the registry of logs from the inside, for logs.c (directories, loading, making
- * and deleting) and futures.c (logs on their way to another directory). */
+/* logs_internal.h: the registry of logs from the inside, for logs.c (directories, loading, making),
+ * logs_remove.c and futures.c (logs on their way to another directory). */
 #pragma once
 
 #include "base/hash.h"
@@ -65,6 +65,8 @@ MUST_USE enum err logs_read_topic_id(struct fs *fs, const char *dir, struct uuid
 
 /* Before a log is made in a directory: its checkpoints must not name another of that name. */
 MUST_USE enum err logs_renew_checkpoints(struct logs *logs, struct logdir *dir);
+
+/* ---- logs_remove.c ---- */
 
 /* Rename a log's directory so that no start finds it, and remove it after `delay_ms`. `path` is the
  * log's. */
