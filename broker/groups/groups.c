@@ -27,7 +27,7 @@ struct chunk {
     int64_t offset; /* from here ... */
     size_t bytes_max;
     int64_t offset_end; /* ... to here, or as far as the chunk's size goes */
-    struct view *view;  /* held until it is read */
+    struct view *view;  /* of what is read */
     enum err err;
     struct buf bytes; /* whole batches, and perhaps a piece of one more */
 };
@@ -249,8 +249,6 @@ static void chunk_read(struct work *work)
             chunk->err = ERR_CORRUPT;
         }
     }
-    view_put(chunk->view);
-    chunk->view = NULL;
 }
 
 static void chunk_done(struct work *work)
@@ -346,8 +344,16 @@ static void load_finish(struct group_part *gp)
     }
 }
 
-static void load_fail(struct group_part *gp, enum err err)
+static void load_fail(struct group_part *gp, const struct view *view, enum err err)
 {
+    if (err != ERR_CORRUPT) {
+        plog_unreadable(gp->part->log, view, err);
+        if (!plog_failed(
+                gp->part->log)) { /* it is in another directory now: what is there counts */
+            load_next(gp);
+            return;
+        }
+    }
     log_error(LOGGER, "loading groups ended early", "tp=%s-%d offset=%lld end=%lld error=%s",
               gp->part->topic.ptr, gp->part->index, (long long)gp->load_offset,
               (long long)gp->load_end, err_text(err));
@@ -361,16 +367,15 @@ static void load_fail(struct group_part *gp, enum err err)
      * clients that offsets which they have committed were never committed; another replica has
      * them. */
     chunk_drop(gp);
-    plog_unreadable(gp->part->log, NULL, err);
     part_fail(gp->part);
 }
 
-/* A chunk that was read for the present leadership. */
-static void load_feed(struct group_part *gp)
+/* A chunk that was read, out of `view`, for the present leadership. */
+static void load_feed(struct group_part *gp, const struct view *view)
 {
     struct bytes bytes = {gp->chunk.bytes.data, gp->chunk.bytes.size};
     if (gp->chunk.err != ERR_OK) {
-        load_fail(gp, gp->chunk.err);
+        load_fail(gp, view, gp->chunk.err);
         return;
     }
     if (bytes.size == 0) {
@@ -379,13 +384,13 @@ static void load_feed(struct group_part *gp)
     }
     int64_t end = chunk_whole(&bytes);
     if (bytes.size == 0) {
-        load_fail(gp, ERR_CORRUPT);
+        load_fail(gp, view, ERR_CORRUPT);
         return;
     }
     enum err err = grp_driver_load_batch(gp->driver, bytes);
     (void)err;                    /* what could not be read was skipped and logged there */
     if (end <= gp->load_offset) { /* the last batch lies: to read on from there would never end */
-        load_fail(gp, ERR_CORRUPT);
+        load_fail(gp, view, ERR_CORRUPT);
         return;
     }
     gp->load_offset = end;
@@ -398,15 +403,17 @@ static void on_load_chunk(struct actor *actor, struct actor_msg *msg)
     struct group_part *gp = container_of(msg, struct group_part, load_msg);
     struct part *part = gp->part;
     struct groups *groups = gp->groups;
+    struct view *view = gp->chunk.view;
     gp->load_busy = false;
     if (gp->loading && gp->load_restart) {
         gp->load_restart = false;
         load_next(gp);
     } else if (gp->loading) {
-        load_feed(gp);
+        load_feed(gp, view);
     } else {
         chunk_drop(gp);
     }
+    view_put(view);
     part_put(part);
     reads_leave(groups);
 }

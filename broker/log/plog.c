@@ -101,7 +101,7 @@ void plog_take_offline(struct plog *log)
 
 void plog_unreadable(struct plog *log, const struct view *view, enum err err)
 {
-    if (view == NULL || strcmp(view->segs[0]->dir->chars, log->dir->chars) == 0) {
+    if (strcmp(view->segs[0]->dir->chars, log->dir->chars) == 0) {
         (void)plog_fail(log, err, "read");
     }
 }

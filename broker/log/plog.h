@@ -93,8 +93,7 @@ bool plog_failed(const struct plog *log);
 void plog_take_offline(struct plog *log);
 
 /* What `view` shows of the log could not be read from the disk: the log has failed, and the host is
- * told; unless it has changed its directory since the view was taken. NULL: it has not. From any
- * thread. */
+ * told; unless it has changed its directory since the view was taken. From any thread. */
 void plog_unreadable(struct plog *log, const struct view *view, enum err err);
 const char *plog_dir(const struct plog *log);
 int64_t plog_delete_delay_ms(const struct plog *log); /* @actor, or when there is none any more */

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "fs/fs_fault.h"
+#include "log/move.h"
 
 struct fixture {
     char dir[64];
@@ -33,7 +34,7 @@ static void no_failure(void *arg, enum err err)
     cr_assert(f->may_fail, "the log failed: %s", err_name(err));
 }
 
-static void open_log(struct fixture *f)
+static void open_plog(struct fixture *f, const char *dir, struct plog_options *options)
 {
     struct config *config;
     struct errmsg msg;
@@ -41,18 +42,25 @@ static void open_log(struct fixture *f)
     cr_assert_eq(config_from_pairs(&pair, 1, &config, &msg), ERR_OK, "%s", msg.text);
     struct config_pair compact = {"cleanup.policy", "compact"};
     char path[96];
-    snprintf(path, sizeof(path), "%s/__consumer_offsets-0", f->dir);
-    struct plog_options options = {.fs = fs_fault_fs(f->fs),
-                                   .clock = &f->clock.clock,
-                                   .dir = path,
-                                   .topic = STR("__consumer_offsets"),
-                                   .recovery_point = -1,
-                                   .log_start_offset = -1,
-                                   .producer_expiration_ms = 86400000,
-                                   .on_failure = no_failure,
-                                   .arg = f};
-    topic_config_build(config, &compact, 1, &options.config);
-    cr_assert_eq(plog_open(&options, &f->log, &msg), ERR_OK, "%s", msg.text);
+    snprintf(path, sizeof(path), "%s/%s", f->dir, dir);
+    *options = (struct plog_options){.fs = fs_fault_fs(f->fs),
+                                     .clock = &f->clock.clock,
+                                     .dir = path,
+                                     .topic = STR("__consumer_offsets"),
+                                     .recovery_point = -1,
+                                     .log_start_offset = -1,
+                                     .producer_expiration_ms = 86400000,
+                                     .on_failure = no_failure,
+                                     .arg = f};
+    topic_config_build(config, &compact, 1, &options->config);
+    config_put(config);
+    cr_assert_eq(plog_open(options, &f->log, &msg), ERR_OK, "%s", msg.text);
+}
+
+static void open_log(struct fixture *f)
+{
+    struct plog_options options;
+    open_plog(f, "__consumer_offsets-0", &options);
     struct part_options part = {.topic = STR("__consumer_offsets"),
                                 .loop_count = 1,
                                 .clock = &f->clock.clock,
@@ -60,7 +68,6 @@ static void open_log(struct fixture *f)
                                 .my_id = 1};
     f->part = part_new(&part, f->log, -1);
     part_configure(f->part, &options.config);
-    config_put(config);
 }
 
 static int32_t load_bytes; /* offsets.load.buffer.size; 0: not set */
@@ -134,6 +141,28 @@ static void close_in_actor(struct actor *actor, struct actor_msg *msg)
 {
     (void)actor;
     part_close(container_of(msg, struct step, in_actor)->f->part);
+}
+
+static void take_log_in_actor(struct actor *actor, struct actor_msg *msg)
+{
+    (void)actor;
+    struct fixture *f = container_of(msg, struct step, in_actor)->f;
+    plog_release(part_take_log(f->part, f->log));
+}
+
+/* As the end of a move to another directory. The log that it had. */
+static struct plog *change_directory(struct fixture *f)
+{
+    struct plog_options options;
+    struct plog *old = f->log;
+    struct buf scratch = {0};
+    size_t copied;
+    open_plog(f, "moved", &options);
+    do {
+        cr_assert_eq(plog_copy(f->log, old, &scratch, 1 << 20, &copied), ERR_OK);
+    } while (copied > 0);
+    buf_fini(&scratch);
+    return old;
 }
 
 static void step_in_loop(struct loop_msg *msg)
@@ -547,6 +576,33 @@ Test(groups, does_not_go_on_with_half_of_its_offsets_when_the_disk_cannot_be_rea
     cr_assert(plog_failed(f.log), "so that the controller lets another replica lead");
     cr_assert_eq(part_now(f.part).role, PART_OFFLINE);
     fs_fault_clear(f.fs);
+    stop(&f);
+}
+
+Test(groups, go_on_loading_where_their_log_has_gone_when_the_disk_that_it_left_cannot_be_read)
+{
+    /* A piece was with a worker while the log changed its directory. That the old disk did not give
+     * it took the new one offline, with all logs that are in it. */
+    struct fixture f;
+    start(&f);
+    lead(&f, 1);
+    commit(&f, 'A', "t", 10, STR("m"));
+    f.said.size = 0;
+    follow(&f, 2);
+    lead(&f, 3); /* what the worker is to read is of the old directory */
+    struct plog *old = change_directory(&f);
+    do_step(&(struct step){.in_actor.fn = take_log_in_actor, .f = &f});
+    fs_fault_set(f.fs, &(struct fs_fault_plan){.ops = FS_OP_BIT(FS_OP_PREAD),
+                                               .path = "__consumer_offsets-0",
+                                               .repeat = FS_FAULT_FOR_EVER,
+                                               .err = ERR_IO});
+    run(&f);
+    cr_assert_gt(fs_fault_hits(f.fs), 0);
+    fetch(&f, 'B');
+    expect(&f, "B fetch NONE t-0=10\n");
+    cr_assert_not(plog_failed(f.log));
+    fs_fault_clear(f.fs);
+    cr_assert_eq(plog_close(old), ERR_OK);
     stop(&f);
 }
 
