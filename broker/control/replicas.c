@@ -32,7 +32,8 @@ struct task {
     struct uuid topic_id;
     int32_t index;
     bool delete_log;
-    bool is_new; /* the replica is: there need not be a log */
+    bool set_aside; /* instead of that */
+    bool is_new;    /* the replica is: there need not be a log */
     enum err err;
     /* Where the log ends, when it was asked. */
     int32_t last_epoch;
@@ -514,6 +515,10 @@ static void stop_finish(struct batch_of_tasks *batch)
         if (task->delete_log) {
             log_info(LOGGER, "deleting log", "tp=%.*s-%d", STR_ARG(task->topic), task->index);
             logs_delete(broker->logs, task->topic, task->index);
+        } else if (task->set_aside) {
+            log_warn(LOGGER, "there is the log of an earlier topic of this name", "tp=%.*s-%d",
+                     STR_ARG(task->topic), task->index);
+            logs_set_aside(broker->logs, task->topic, task->index);
         }
     }
     Barnabas__Control__Response response = BARNABAS__CONTROL__RESPONSE__INIT;
@@ -552,13 +557,14 @@ void replicas_stop(struct replicas *replicas, const Barnabas__Control__StopRepli
             task->index = topic->partitions[j]->partition;
             task->part = parts_lookup(&replicas->broker->parts, task->topic, task->index);
             task->delete_log = topic->partitions[j]->delete_;
+            task->set_aside = topic->partitions[j]->set_aside;
             if (task->part != NULL) {
                 task->err = check_stop_epoch(task->part, topic->partitions[j]->leader_epoch);
             }
             if (task->err != ERR_OK) {
                 part_put(task->part);
                 task->part = NULL;
-                task->delete_log = false;
+                task->delete_log = task->set_aside = false;
             }
         }
     }

@@ -13,18 +13,27 @@ static bool listed(const int32_t *ids, size_t count, int32_t id)
     return false;
 }
 
+/* What is left of a log whose making failed has no id and no record. */
+static bool is_empty(const struct logs_entry *entry)
+{
+    return plog_offset_end(entry->log) == plog_log_start(entry->log);
+}
+
+static bool of_another_topic(const struct logs_entry *entry, struct uuid topic_id)
+{
+    return !uuid_is_zero(entry->topic_id) && !uuid_eq(entry->topic_id, topic_id);
+}
+
 static bool is_stray(const struct logs_entry *entry, int32_t broker_id, struct uuid topic_id,
                      const partition_type *partition)
 {
-    /* What is left of a log whose making failed has no id and no record. */
-    bool empty = plog_offset_end(entry->log) == plog_log_start(entry->log);
-    bool ids_known = (!uuid_is_zero(entry->topic_id) || empty) && !uuid_is_zero(topic_id);
+    bool ids_known = (!uuid_is_zero(entry->topic_id) || is_empty(entry)) && !uuid_is_zero(topic_id);
     bool ours = listed(partition->replicas, partition->n_replicas, broker_id) ||
                 listed(partition->isr, partition->n_isr, broker_id);
     if (!ids_known || ours || partition->n_replicas == 0) {
         return false;
     }
-    bool other = !uuid_is_zero(entry->topic_id) && !uuid_eq(entry->topic_id, topic_id);
+    bool other = of_another_topic(entry, topic_id);
     if (partition->leader == CONTROL_LEADER_DURING_DELETE) {
         /* Of another topic: the one of that name before ours, whose end we hear of late. */
         return !other;
@@ -32,14 +41,16 @@ static bool is_stray(const struct logs_entry *entry, int32_t broker_id, struct u
     return other || (partition->leader >= 0 && partition->n_isr > 0);
 }
 
-static void add(struct arena *arena, Barnabas__Control__StopReplicaTopic *topic, int32_t index)
+static void add(struct arena *arena, Barnabas__Control__StopReplicaTopic *topic, int32_t index,
+                bool set_aside)
 {
     Barnabas__Control__StopReplicaPartition *partition =
         arena_new(arena, Barnabas__Control__StopReplicaPartition);
     barnabas__control__stop_replica_partition__init(partition);
     control_set(partition, partition, index);
     control_set(partition, leader_epoch, CONTROL_EPOCH_UNKNOWN);
-    control_set(partition, delete_, true);
+    control_set(partition, delete_, !set_aside);
+    control_set(partition, set_aside, set_aside);
     topic->partitions[topic->n_partitions++] = partition;
 }
 
@@ -61,7 +72,8 @@ static Barnabas__Control__StopReplicaTopic *look(struct arena *arena, struct log
             topic->partitions =
                 arena_array(arena, Barnabas__Control__StopReplicaPartition *, from->n_partitions);
         }
-        add(arena, topic, partition->partition);
+        add(arena, topic, partition->partition,
+            of_another_topic(entry, topic_id) && !is_empty(entry));
     }
     return topic;
 }

@@ -8,8 +8,9 @@
  * A log is a stray when the metadata speaks of its partition, and
  *   - it is of the same topic (by id), others lead it and are in sync, and we are neither among its
  *     replicas nor in its ISR; or its topic is being deleted, and we are not among its replicas; or
- *   - the topic of that name has another id by now, and we are not among its replicas: ours was
- *     deleted. (Where we are, LeaderAndIsr finds the old log; see replicas.c.)
+ *   - the topic of that name has another id by now, and we are not among its replicas. (Where we
+ *     are, LeaderAndIsr finds the old log; see replicas.c.) Mostly ours was deleted; but ZooKeeper
+ *     may have lost it, and somebody made it anew: records are not deleted then, but set aside.
  * A log of which nobody speaks stays: it may be all that is left. Likewise one with records that
  * has no topic id.
  *
@@ -20,7 +21,8 @@
 #include "control/control.h"
 #include "log/logs.h"
 
-/* What is to be stopped and deleted here after this message, in `arena`; NULL: nothing. */
+/* What is to be stopped, and deleted or set aside, here after this message, in `arena`; NULL:
+ * nothing. */
 const Barnabas__Control__StopReplica *strays_find(struct arena *arena, struct logs *logs,
                                                   int32_t broker_id,
                                                   const Barnabas__Control__UpdateMetadata *update);

@@ -4,6 +4,7 @@
 #include "control/replicas.h"
 #include "control/upkeep.h"
 #include "control_fixture.h"
+#include "controller/config_changes.h"
 #include "moves/moves.h"
 #include "replica/replicator.h"
 
@@ -263,6 +264,52 @@ Test(lead, the_log_of_an_earlier_topic_is_set_aside)
         expect_set_aside(&f);
         end(&f);
     }
+}
+
+static void on_told(void *arg, struct bytes bytes)
+{
+    struct arena arena = {0};
+    const Barnabas__Control__Response *response;
+    (void)arg;
+    cr_assert_eq(control_response_unpack(&arena, bytes, &response, NULL), ERR_OK);
+    cr_assert_eq(response->error, 0);
+    arena_fini(&arena);
+}
+
+/* And where we are not among the new topic's replicas. */
+Test(lead, the_log_of_an_earlier_topic_is_set_aside_where_only_metadata_tell_of_the_new_one)
+{
+    struct fixture f;
+    int32_t others = 2;
+    struct uuid id = {{8}};
+    Barnabas__Control__UpdateMetadataPartition partition =
+        BARNABAS__CONTROL__UPDATE_METADATA_PARTITION__INIT;
+    Barnabas__Control__UpdateMetadataPartition *partitions[] = {&partition};
+    Barnabas__Control__UpdateMetadataTopic topic = BARNABAS__CONTROL__UPDATE_METADATA_TOPIC__INIT;
+    Barnabas__Control__UpdateMetadataTopic *topics[] = {&topic};
+    Barnabas__Control__UpdateMetadata body = BARNABAS__CONTROL__UPDATE_METADATA__INIT;
+    Barnabas__Control__Request request = BARNABAS__CONTROL__REQUEST__INIT;
+    begin(&f);
+    struct config_changes_host host = {0}; /* without a session nothing is read */
+    f.side.broker.config_changes = config_changes_new(f.side.loop, &host);
+    control_set(&partition, leader, 2);
+    partition.isr = partition.replicas = &others;
+    partition.n_isr = partition.n_replicas = 1;
+    topic.name = "t";
+    topic.topic_id = (ProtobufCBinaryData){sizeof(id.raw), id.raw};
+    topic.has_topic_id = true;
+    topic.partitions = partitions;
+    topic.n_partitions = 1;
+    body.topics = topics;
+    body.n_topics = 1;
+    control_set(&request, kind, BARNABAS__CONTROL__KIND__UPDATE_METADATA);
+    request.update_metadata = &body;
+    side_tell(&f.side, &request, on_told, &f);
+    side_run(&f.side);
+    cr_assert_null(logs_find(f.side.broker.logs, STR("t"), 0));
+    expect_set_aside(&f);
+    config_changes_free(f.side.broker.config_changes);
+    end(&f);
 }
 
 /* More segments than retention deletes at a time: it goes on until none is left. */

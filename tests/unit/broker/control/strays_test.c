@@ -76,7 +76,9 @@ static size_t count_of(const int32_t *ids)
     return count;
 }
 
-static bool is_stray(struct fixture *f, struct said said)
+enum verdict { STAYS, IS_DELETED, IS_SET_ASIDE };
+
+static enum verdict verdict(struct fixture *f, struct said said)
 {
     Barnabas__Control__UpdateMetadataPartition partition =
         BARNABAS__CONTROL__UPDATE_METADATA_PARTITION__INIT;
@@ -98,14 +100,22 @@ static bool is_stray(struct fixture *f, struct said said)
     update.n_topics = 1;
     const Barnabas__Control__StopReplica *found = strays_find(&f->arena, f->logs, ME, &update);
     if (found == NULL) {
-        return false;
+        return STAYS;
     }
     cr_assert_eq(found->n_topics, 1);
     cr_assert_eq(found->topics[0]->n_partitions, 1);
     cr_assert_str_eq(found->topics[0]->name, "t");
-    cr_assert(found->topics[0]->partitions[0]->delete_);
     cr_assert_eq(found->topics[0]->partitions[0]->partition, 0);
-    return true;
+    cr_assert_neq(found->topics[0]->partitions[0]->delete_,
+                  found->topics[0]->partitions[0]->set_aside);
+    return found->topics[0]->partitions[0]->delete_ ? IS_DELETED : IS_SET_ASIDE;
+}
+
+static bool is_stray(struct fixture *f, struct said said)
+{
+    enum verdict found = verdict(f, said);
+    cr_assert_neq(found, IS_SET_ASIDE);
+    return found == IS_DELETED;
 }
 
 /* Taken out of the replicas while it was away. */
@@ -158,6 +168,20 @@ static void append(struct fixture *f)
     plog_append_leader(entry->log, &batch, 1, 0, clock_wall_ms(&f->clock.clock));
     cr_assert_eq(batch.err, ERR_OK);
     buf_fini(&data);
+}
+
+/* ZooKeeper had lost its topics, and one was made anew with replicas elsewhere: what was left of
+ * the records was deleted. */
+Test(strays, records_of_another_topic_id_are_set_aside)
+{
+    struct fixture f;
+    begin(&f, old_id);
+    append(&f);
+    cr_assert_eq(verdict(&f, (struct said){new_id, 1, {1, 2}, {1}}), IS_SET_ASIDE);
+    cr_assert_eq(verdict(&f, (struct said){old_id, 1, {1, 2}, {1}}), IS_DELETED);
+    cr_assert_eq(verdict(&f, (struct said){old_id, CONTROL_LEADER_DURING_DELETE, {1, 2}, {1, 2}}),
+                 IS_DELETED);
+    end(&f);
 }
 
 /* A topic was deleted and made again at once; a broker that had no replica of the first and leads
