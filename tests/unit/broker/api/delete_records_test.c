@@ -1,30 +1,16 @@
 /* DeleteRecords, behind real connections' code. */
 #include "part_fixture.h"
 
-enum { EPOCH = 5, VERSION = 1, HEAD_BYTES = 8, FOLLOWER = 2 };
+enum { VERSION = 1, HEAD_BYTES = 8, FOLLOWER = 2 };
 
 static const int32_t both[] = {ME, FOLLOWER};
 
-static void on_lead(struct actor *actor, struct actor_msg *msg)
-{
-    (void)actor, (void)msg;
-    struct part_state state = {.leader = ME,
-                               .leader_epoch = EPOCH,
-                               .replicas = both,
-                               .isr = both,
-                               .replicas_count = 2,
-                               .isr_count = 2};
-    cr_assert_eq(part_apply(part, &state), ERR_OK);
-}
-
 static void begin(void)
 {
-    struct actor_msg msg = {.fn = on_lead};
     struct meta_partition partition = {
         .leader = ME, .replicas = both, .replicas_count = 2, .isr = both, .isr_count = 2};
     begin_part();
-    part_post(part, &msg);
-    settle();
+    lead_part(both, 2);
     struct meta_edit *edit = meta_edit_begin(&broker.meta);
     meta_edit_partition(edit, STR("orders"), (struct uuid){{7}}, &partition);
     meta_edit_commit(edit);

@@ -2,27 +2,13 @@
  * must not be what its answer is made of. The sanitizers see when it is. */
 #include "part_fixture.h"
 
-enum { EPOCH = 5, VERSION = 11, PRODUCE_VERSION = 8, HEAD_BYTES = 8, WAIT_MS = 10000 };
-
-static void on_lead(struct actor *actor, struct actor_msg *msg)
-{
-    (void)actor, (void)msg;
-    static const int32_t me[] = {ME};
-    struct part_state state = {.leader = ME,
-                               .leader_epoch = EPOCH,
-                               .replicas = me,
-                               .isr = me,
-                               .replicas_count = 1,
-                               .isr_count = 1};
-    cr_assert_eq(part_apply(part, &state), ERR_OK);
-}
+enum { VERSION = 11, PRODUCE_VERSION = 8, HEAD_BYTES = 8, WAIT_MS = 10000 };
 
 static void begin(void)
 {
-    struct actor_msg msg = {.fn = on_lead};
+    static const int32_t me[] = {ME};
     begin_part();
-    part_post(part, &msg);
-    settle();
+    lead_part(me, 1);
 }
 
 TestSuite(fetch, .init = begin, .fini = end_part);

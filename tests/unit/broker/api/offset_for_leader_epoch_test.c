@@ -1,27 +1,13 @@
 /* OffsetForLeaderEpoch, behind real connections' code. */
 #include "part_fixture.h"
 
-enum { EPOCH = 5, VERSION = 3, HEAD_BYTES = 8 };
-
-static void on_lead(struct actor *actor, struct actor_msg *msg)
-{
-    (void)actor, (void)msg;
-    static const int32_t me[] = {ME};
-    struct part_state state = {.leader = ME,
-                               .leader_epoch = EPOCH,
-                               .replicas = me,
-                               .isr = me,
-                               .replicas_count = 1,
-                               .isr_count = 1};
-    cr_assert_eq(part_apply(part, &state), ERR_OK);
-}
+enum { VERSION = 3, HEAD_BYTES = 8 };
 
 static void begin(void)
 {
-    struct actor_msg msg = {.fn = on_lead};
+    static const int32_t me[] = {ME};
     begin_part();
-    part_post(part, &msg);
-    settle();
+    lead_part(me, 1);
 }
 
 TestSuite(offset_for_leader_epoch, .init = begin, .fini = end_part);
@@ -62,10 +48,10 @@ static const char *end_of(struct fake_stream *fake, int32_t epoch)
 Test(offset_for_leader_epoch, is_not_denied_by_a_leader_that_zookeeper_does_not_hear)
 {
     struct fake_stream *fake = connection();
-    cr_assert_str_eq(end_of(fake, EPOCH), "NONE 0");
-    cr_assert_str_eq(end_of(fake, EPOCH + 1), "NONE -1");
+    cr_assert_str_eq(end_of(fake, LEAD_EPOCH), "NONE 0");
+    cr_assert_str_eq(end_of(fake, LEAD_EPOCH + 1), "NONE -1");
     atomic_store(&broker.cut_off, true);
-    cr_assert_str_eq(end_of(fake, EPOCH), "NONE 0");
-    cr_assert_str_eq(end_of(fake, EPOCH + 1), "NOT_LEADER_OR_FOLLOWER -1");
+    cr_assert_str_eq(end_of(fake, LEAD_EPOCH), "NONE 0");
+    cr_assert_str_eq(end_of(fake, LEAD_EPOCH + 1), "NOT_LEADER_OR_FOLLOWER -1");
     cr_assert_str_eq(end_of(fake, -1), "NONE -1", "no epoch was asked for");
 }

@@ -6,10 +6,11 @@
 #include "client_fixture.h"
 #include "partition/parts.h"
 
-enum { ME = 1 };
+enum { ME = 1, LEAD_EPOCH = 5 };
 
 static struct log_world w;
 static struct part *part;
+static struct part_state lead_state;
 
 static void on_configure(struct actor *actor, struct actor_msg *msg)
 {
@@ -39,6 +40,26 @@ static void begin_part(void)
     parts_reader_init(&netloop.parts, &broker.parts);
     meta_cell_init(&broker.meta);
     meta_reader_init(&netloop.meta, &broker.meta);
+    part_post(part, &msg);
+    settle();
+}
+
+static void on_lead(struct actor *actor, struct actor_msg *msg)
+{
+    (void)actor, (void)msg;
+    cr_assert_eq(part_apply(part, &lead_state), ERR_OK);
+}
+
+/* From now on this broker leads it, in LEAD_EPOCH; these are its replicas, all in sync. */
+static inline void lead_part(const int32_t *replicas, int32_t count)
+{
+    struct actor_msg msg = {.fn = on_lead};
+    lead_state = (struct part_state){.leader = ME,
+                                     .leader_epoch = LEAD_EPOCH,
+                                     .replicas = replicas,
+                                     .isr = replicas,
+                                     .replicas_count = count,
+                                     .isr_count = count};
     part_post(part, &msg);
     settle();
 }

@@ -72,3 +72,14 @@ static inline int32_t open_and_check(struct log_world *w)
     cr_assert_eq(world_open(w), ERR_OK);
     return check_log(w);
 }
+
+/* Everything that is there is durable. */
+static inline void sync_all(struct log_world *w)
+{
+    struct fs_file *file;
+    char *path = mem_printf("%s/" SEG0 ".index", LOG_DIR);
+    cr_assert_eq(fs_open(w->fs, path, FS_WRITE, &file), ERR_OK);
+    cr_assert_eq(fs_sync_all(file), ERR_OK);
+    fs_close(file);
+    mem_free(path);
+}
