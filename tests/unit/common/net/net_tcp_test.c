@@ -1,6 +1,7 @@
 /* Real sockets on loopback, two loops with threads: a server that echoes frames, and clients. */
 #include <criterion/criterion.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -359,7 +360,7 @@ Test(net_tcp, connections_closed_at_any_time, .init = world_init, .fini = world_
 
 /* ---- a stream that is told how much to expect */
 
-enum { EXPECTED_BYTES = 100000 };
+enum { EXPECTED_BYTES = 100000, PIECES = 10 };
 
 struct expecting {
     struct net_stream *stream;
@@ -414,18 +415,21 @@ static void nothing(void *arg)
     (void)arg;
 }
 
-/* Sends that much in pieces, and lets the server's loop look after each. */
+/* Sends that much in pieces, none of which waits for the next, and lets the server's loop look
+ * after each. */
 static void send_in_pieces(size_t size)
 {
+    int on = 1;
     static const uint8_t data[EXPECTED_BYTES];
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(world.address.port)};
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     memset(&expecting, 0, sizeof(expecting));
     sem_init(&expecting.ended, 0, 0);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)), 0);
     cr_assert_eq(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
-    for (size_t at = 0; at < size; at += size / 10) {
-        cr_assert_eq(send(fd, data + at, size / 10, 0), (ssize_t)(size / 10));
+    for (size_t at = 0; at < size; at += size / PIECES) {
+        cr_assert_eq(send(fd, data + at, size / PIECES, 0), (ssize_t)(size / PIECES));
         run_on(world.server, nothing, NULL);
     }
     close(fd);
@@ -433,12 +437,16 @@ static void send_in_pieces(size_t size)
     sem_destroy(&expecting.ended);
 }
 
-/* Not called for pieces; but the end is told at once, whatever was expected. */
+/* Not called for pieces; but the end is told at once, whatever was expected. Linux tells what it
+ * has when its window has no room for another segment as large as the largest so far, which here
+ * is when only the last piece is missing (tcp_epollin_ready; seen on busy machines). */
 Test(net_tcp, what_is_expected_comes_at_once, .init = world_init, .fini = world_fini, .timeout = 60)
 {
     run_on(world.server, relisten_expecting, NULL);
     send_in_pieces(EXPECTED_BYTES);
-    cr_assert_eq(expecting.first, EXPECTED_BYTES, "%zu", expecting.first);
+    cr_assert_geq(expecting.first, EXPECTED_BYTES - EXPECTED_BYTES / PIECES, "%zu",
+                  expecting.first);
+    cr_assert_eq(expecting.bytes, EXPECTED_BYTES);
     cr_assert_eq(expecting.end, ERR_CLOSED);
     send_in_pieces(1000);
     cr_assert_eq(expecting.bytes, 1000);
