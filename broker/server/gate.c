@@ -8,7 +8,6 @@
 
 enum {
     GOOD_PART = 2, /* of a session timeout that clients are served without a beat */
-    BEAT_PART = 6, /* of a session timeout from beat to beat */
     ASK_AGAIN_MS = 100,
 };
 
@@ -102,11 +101,12 @@ static void beat(struct server *server, int64_t now_ms)
     pulse_beat(&server->broker.pulse, now_ms, gate->timeout_ms / GOOD_PART);
 }
 
-static void set_timer(struct server *server, int64_t now_ms)
+/* Together with the session's questions. */
+static void set_timer(struct server *server)
 {
     struct gate *gate = &server->gate;
-    int32_t every_ms = gate->doubting ? ASK_AGAIN_MS : gate->timeout_ms / BEAT_PART;
-    loop_timer_set(server->broker.control, &gate->beat, now_ms + every_ms);
+    int32_t every_ms = gate->doubting ? ASK_AGAIN_MS : session_beat_ms(gate->timeout_ms);
+    loop_timer_set_every(server->broker.control, &gate->beat, every_ms);
 }
 
 /* Have we stood still? In doubt already, ZooKeeper has its time from now on; closed for another
@@ -137,7 +137,7 @@ static void on_beat(struct loop_timer *timer)
         ask(server, now_ms);
     }
     beat(server, now_ms);
-    set_timer(server, now_ms);
+    set_timer(server);
 }
 
 /* ---- open and closed ---- */
@@ -166,7 +166,7 @@ void gate_open(struct server *server)
     if (!server->stopping) {
         gate->watching = true;
         beat(server, now_ms);
-        set_timer(server, now_ms);
+        set_timer(server);
     }
 }
 

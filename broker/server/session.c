@@ -9,7 +9,7 @@
 
 #define LOGGER "kafka.zookeeper.ZooKeeperClient"
 
-enum { ASK_PART = 3 }; /* of the session's time, from question to question */
+enum { BEATS = 3, BEATS_OF = 10 }; /* of the session's time, from question to question */
 
 struct session {
     struct loop *loop;
@@ -130,8 +130,8 @@ static void session_connected(struct session *session)
  *
  * That ZooKeeper's messages arrive here does not say that ours arrive there. Watch events come
  * unasked, and the library takes them for signs of life as it does answers; but the session lasts
- * by what ZooKeeper hears. So it is asked something every third of the session's time, and we are
- * in contact for as long as the last question that was answered is not two thirds old. */
+ * by what ZooKeeper hears. So it is asked something every three tenths of the session's time, and
+ * we are in contact for as long as the last question that was answered is not twice as old. */
 
 static void tell_contact(struct session *session, bool there)
 {
@@ -141,10 +141,15 @@ static void tell_contact(struct session *session, bool there)
     }
 }
 
-static int64_t ask_every_ms(const struct session *session)
+int32_t session_beat_ms(int32_t timeout_ms)
 {
-    int32_t every_ms = session->zk->ops->session_timeout_ms(session->zk) / ASK_PART;
-    return every_ms > 0 ? every_ms : 1;
+    int32_t beat_ms = (int32_t)((int64_t)timeout_ms * BEATS / BEATS_OF);
+    return beat_ms > 0 ? beat_ms : 1;
+}
+
+static int32_t ask_every_ms(const struct session *session)
+{
+    return session_beat_ms(session->zk->ops->session_timeout_ms(session->zk));
 }
 
 /* Any answer of the server's was given in the session. */
@@ -160,33 +165,38 @@ static void on_contact(void *arg, const struct zk_result *result)
     if (session->over || !is_answer(result->err)) {
         return; /* what has become of the connection is told */
     }
-    int64_t every_ms = ask_every_ms(session);
-    if (loop_now_ms(session->loop) - session->asked_ms < 2 * every_ms) {
+    if (loop_now_ms(session->loop) - session->asked_ms < 2 * (int64_t)ask_every_ms(session)) {
         tell_contact(session, true);
     }
-    loop_timer_set(session->loop, &session->contact_timer, session->asked_ms + every_ms);
+    if (!loop_timer_pending(&session->contact_timer)) {
+        loop_timer_set_every(session->loop, &session->contact_timer, ask_every_ms(session));
+    }
 }
 
 static void on_contact_timer(struct loop_timer *timer)
 {
     struct session *session = container_of(timer, struct session, contact_timer);
+    int64_t asked_ms_ago = loop_now_ms(session->loop) - session->asked_ms;
+    if (session->asking && asked_ms_ago < ask_every_ms(session) / 2) {
+        loop_timer_set_every(session->loop, timer, ask_every_ms(session)); /* we stood still */
+        return;
+    }
     if (session->asking) {
         log_warn(LOGGER, "ZooKeeper does not answer", "connect=%s asked_ms_ago=%lld",
-                 session->connect, (long long)(loop_now_ms(session->loop) - session->asked_ms));
+                 session->connect, (long long)asked_ms_ago);
         tell_contact(session, false);
         return;
     }
     session->asking = true;
     session->asked_ms = loop_now_ms(session->loop);
-    loop_timer_set(session->loop, timer, session->asked_ms + ask_every_ms(session));
+    loop_timer_set_every(session->loop, timer, ask_every_ms(session));
     session->zk->ops->exists(session->zk, PATH_CONTROLLER, false, on_contact, session);
 }
 
 static void contact_begins(struct session *session)
 {
     session->asked_ms = loop_now_ms(session->loop); /* to be let in */
-    loop_timer_set(session->loop, &session->contact_timer,
-                   session->asked_ms + ask_every_ms(session));
+    loop_timer_set_every(session->loop, &session->contact_timer, ask_every_ms(session));
     tell_contact(session, true);
 }
 

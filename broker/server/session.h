@@ -29,7 +29,7 @@ struct session_host {
     void (*settled)(struct session_host *host);
     /* The session is over, and with it what we were in the cluster, until `registered` comes. */
     void (*lost)(struct session_host *host);
-    /* ZooKeeper hears us, or has not answered for two thirds of the session's time, or the
+    /* ZooKeeper hears us, or has not answered for three fifths of the session's time, or the
      * connection is lost. The session may last meanwhile, or not. */
     void (*contact)(struct session_host *host, bool there);
     /* It cannot be: another broker has our id or address, or ZooKeeper refuses us. */
@@ -65,6 +65,10 @@ struct admin *session_admin(struct session *session);
 
 /* What ZooKeeper granted; 0 before the first connection. */
 int32_t session_timeout_granted_ms(const struct session *session);
+
+/* Of such a session, from one sign of life to the next. libzookeeper sends a ping after a third of
+ * it without a request; three tenths are just before, so that our question takes its place. */
+int32_t session_beat_ms(int32_t timeout_ms);
 
 /* Is the session still there? One question to ZooKeeper: ERR_OK, or ERR_ZK_CONNECTION_LOSS (ask
  * again), ERR_ZK_SESSION_EXPIRED, ERR_CLOSED. One at a time; after session_join(). */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -35,9 +36,10 @@ struct loop {
     _Atomic bool stopping;
     struct event_base *base;
     struct event *wake_event;
-    struct event *turn_event;
-    int64_t turn_event_ms; /* when it is set to go off; INT64_MAX: it is not */
+    struct event *due_event;
+    int64_t due_ms; /* when the timerfd goes off; INT64_MAX: it does not */
     int wake_fd;
+    int due_fd;
 };
 
 static _Thread_local struct loop *current_loop;
@@ -50,7 +52,8 @@ struct loop *loop_new(const char *name, int index, struct clock *clock)
     loop->index = index;
     loop->clock = clock;
     loop->wake_fd = -1;
-    loop->turn_event_ms = INT64_MAX;
+    loop->due_fd = -1;
+    loop->due_ms = INT64_MAX;
     pthread_mutex_init(&loop->lock, NULL);
     loop->inbox_end = &loop->inbox_head;
     list_init(&loop->tasks);
@@ -171,6 +174,12 @@ void loop_timer_set(struct loop *loop, struct loop_timer *timer, int64_t deadlin
 {
     loop_assert_here(loop);
     timer_wheel_set(&loop->wheel, timer, deadline_ms);
+}
+
+void loop_timer_set_every(struct loop *loop, struct loop_timer *timer, int64_t every_ms)
+{
+    must(every_ms > 0);
+    loop_timer_set(loop, timer, (loop_now_ms(loop) / every_ms + 1) * every_ms);
 }
 
 void loop_timer_cancel(struct loop_timer *timer)
@@ -294,22 +303,22 @@ static void loop_wake_up(struct loop *loop)
     pthread_mutex_unlock(&loop->lock);
 }
 
-/* End the wait when the next timer is due. Most turns change nothing about that. */
-static void loop_set_turn_event(struct loop *loop)
+/* End the wait when the next timer is due: not earlier, or there would be nothing to do. Most turns
+ * change nothing about that. */
+static void loop_set_due(struct loop *loop)
 {
     int64_t deadline = loop_next_deadline_ms(loop);
-    if (deadline == loop->turn_event_ms) {
+    if (deadline == loop->due_ms) {
         return;
     }
-    loop->turn_event_ms = deadline;
-    if (deadline == INT64_MAX) {
-        event_del(loop->turn_event);
-        return;
+    loop->due_ms = deadline;
+    struct itimerspec at = {{0, 0}, {0, 0}};
+    if (deadline != INT64_MAX) {
+        int64_t left = deadline - clock_mono_ms(loop->clock);
+        at.it_value.tv_sec = left > 0 ? left / 1000 : 0;
+        at.it_value.tv_nsec = left > 0 ? left % 1000 * 1000000 : 1; /* all zeros would mean never */
     }
-    int64_t left = deadline - clock_mono_ms(loop->clock);
-    left = left > 0 ? left : 0;
-    struct timeval wait = {.tv_sec = left / 1000, .tv_usec = (left % 1000) * 1000};
-    event_add(loop->turn_event, &wait);
+    must(timerfd_settime(loop->due_fd, 0, &at, NULL) == 0);
 }
 
 /* Wait for sockets, messages or the next timer. */
@@ -319,7 +328,7 @@ static void loop_wait(struct loop *loop)
         event_base_loop(loop->base, EVLOOP_NONBLOCK);
         return;
     }
-    loop_set_turn_event(loop);
+    loop_set_due(loop);
     /* Who is called for a socket is called from inside: the first one to ask reads the clock. */
     loop->clock_stale = true;
     event_base_loop(loop->base, EVLOOP_ONCE);
@@ -342,12 +351,14 @@ static void *loop_thread(void *arg)
     return NULL;
 }
 
-static void on_turn(evutil_socket_t fd, short what, void *arg)
+/* Only ends the wait: timers run in loop_run_once(). Nothing is read: the event is one for each
+ * time that the timerfd goes off. */
+static void on_due(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     (void)what;
     struct loop *loop = arg;
-    loop->turn_event_ms = INT64_MAX; /* else it only ends the wait: timers run in loop_run_once() */
+    loop->due_ms = INT64_MAX;
 }
 
 static struct event_base *base_new(void)
@@ -355,8 +366,9 @@ static struct event_base *base_new(void)
     struct event_config *config = event_config_new();
     must(config != NULL);
     event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
-    /* Without precise timers: with them every wait costs a timerfd_settime(), and ours are coarse.
-     */
+    /* None of libevent's own timers: those that go by the coarse clock, which lags by up to 4 ms,
+     * end in as many waits of 1 ms each, and the precise ones cost a timerfd_settime() for every
+     * wait. */
     struct event_base *base = event_base_new_with_config(config);
     event_config_free(config);
     return base;
@@ -366,15 +378,18 @@ enum err loop_start(struct loop *loop)
 {
     must(!loop->started);
     loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    loop->due_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     loop->base = base_new();
-    if (loop->wake_fd < 0 || loop->base == NULL) {
+    if (loop->wake_fd < 0 || loop->due_fd < 0 || loop->base == NULL) {
         return ERR_IO;
     }
     loop->wake_event = event_new(loop->base, loop->wake_fd, EV_READ | EV_PERSIST, on_wake, loop);
-    loop->turn_event = event_new(loop->base, -1, 0, on_turn, loop);
+    loop->due_event =
+        event_new(loop->base, loop->due_fd, EV_READ | EV_PERSIST | EV_ET, on_due, loop);
     must(loop->wake_event != NULL);
-    must(loop->turn_event != NULL);
+    must(loop->due_event != NULL);
     must(event_add(loop->wake_event, NULL) == 0);
+    must(event_add(loop->due_event, NULL) == 0);
     loop->started = true;
     if (pthread_create(&loop->thread, NULL, loop_thread, loop) != 0) {
         loop->started = false;
@@ -404,13 +419,18 @@ void loop_free(struct loop *loop)
         return;
     }
     must(!loop->started);
-    if (loop->base != NULL) {
+    if (loop->wake_event != NULL) {
         event_free(loop->wake_event);
-        event_free(loop->turn_event);
+        event_free(loop->due_event);
+    }
+    if (loop->base != NULL) {
         event_base_free(loop->base);
     }
     if (loop->wake_fd >= 0) {
         close(loop->wake_fd);
+    }
+    if (loop->due_fd >= 0) {
+        close(loop->due_fd);
     }
     pthread_mutex_destroy(&loop->lock);
     mem_free(loop);

@@ -91,6 +91,9 @@ void loop_task_cancel(struct loop_task *task);
 void loop_timer_init(struct loop_timer *timer, void (*fn)(struct loop_timer *timer));
 /* (Re)arm. A deadline in the past fires in this turn or the next. */
 void loop_timer_set(struct loop *loop, struct loop_timer *timer, int64_t deadline_ms);
+/* (Re)arm for the next time that is a multiple of `every_ms`, which is so long away at most: those
+ * who set theirs again each time with the same period share a wake-up. */
+void loop_timer_set_every(struct loop *loop, struct loop_timer *timer, int64_t every_ms);
 void loop_timer_cancel(struct loop_timer *timer);
 bool loop_timer_pending(const struct loop_timer *timer);
 

@@ -230,7 +230,7 @@ Test(session, is_not_in_contact_with_who_does_not_hear_it)
     join(&w);
     run(&w);
     zk_mem_silence(w.mem, 0x1000, true);
-    for (int ms = 0; ms < 5000; ms += 500) { /* more than two thirds of its time */
+    for (int ms = 0; ms < 5000; ms += 500) { /* more than three fifths of its time */
         clock_manual_advance(&w.clock, 500 * 1000000LL);
         zk_mem_poke(w.mem, "/config/changes/x", "");
         zk_mem_poke_remove(w.mem, "/config/changes/x");
