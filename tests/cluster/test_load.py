@@ -151,6 +151,27 @@ def test_gaps_tells_how_long_each_partition_could_not_be_written(one_broker, top
         assert one["gap_end_ns"] - one["gap_start_ns"] >= 100e6
 
 
+def test_a_gap_that_is_not_over_when_the_run_ends_is_told_as_well(one_broker, topic):
+    """A partition that could not be written to yet had no gap at all: failover and shutdown were told too short times."""
+    create(one_broker, topic, 2)
+    broker = one_broker.broker(1)
+    gaps = bench_load.start("gaps", broker.address, topic, brokers=f"1={broker.port}", partitions=2, acks=-1, records=1,
+                            rate=100)
+    assert gaps.stdout.readline() == "ready\n"
+    broker.kill(signal.SIGSTOP)
+    stopped = time.monotonic_ns()
+    gaps.stdin.close()
+    gaps.stdin = None
+    clusters.wait_until(lambda: time.monotonic_ns() - stopped > 500e6, "a gap that is long enough")
+    continued = time.monotonic_ns()
+    broker.kill(signal.SIGCONT)
+    out, err = gaps.communicate(timeout=60)
+    assert (gaps.returncode, err) == (0, "")
+    for one in json.loads(out)["partitions"]:
+        assert one["gap_end_ns"] > continued
+        assert one["gap_end_ns"] - one["gap_start_ns"] >= 100e6
+
+
 def test_followers_each_get_everything_that_is_produced_meanwhile(one_broker, load, topic):
     """Five consumers of two partitions: three of one, two of the other."""
     create(one_broker, topic, 2)

@@ -4,8 +4,10 @@
  * A producer does what a client does: after a refusal, or when its connection breaks, it asks who
  * leads now and tries again, every RETRY_MS. A refusal that is not retriable ends the program.
  *
- * Prints "ready" when every partition has been written to, and the report when its standard input
- * closes. Times are of the monotonic clock, so that whoever broke something can compare. */
+ * Prints "ready" when every partition has been written to. When its standard input closes it goes
+ * on until each has been written to once more, so that a gap that is not over yet is told as well,
+ * and prints the report. Times are of the monotonic clock, so that whoever broke something can
+ * compare. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,7 +45,7 @@ struct gaps {
     int64_t refused;
     int64_t broken;
     int32_t unwritten;
-    bool over;
+    uint64_t closed_ns; /* when standard input did; 0: not yet */
 };
 
 static void drop(struct writer *writer)
@@ -176,13 +178,32 @@ static void take_answer(struct writer *writer)
     drop(writer);
 }
 
+static void take_closed(struct gaps *gaps)
+{
+    gaps->closed_ns = now_ns();
+    if (epoll_ctl(gaps->epoll, EPOLL_CTL_DEL, STDIN_FILENO, NULL) != 0) {
+        die("epoll_ctl: %m");
+    }
+}
+
+/* Has each partition been written to since standard input closed? Where one never was, "ready" was
+ * not told and nobody measures. */
+static bool is_over(const struct gaps *gaps)
+{
+    bool over = gaps->closed_ns != 0;
+    for (int32_t i = 0; over && gaps->unwritten == 0 && i < gaps->options->partitions; i++) {
+        over = gaps->writers[i].ok_ns > gaps->closed_ns;
+    }
+    return over;
+}
+
 static void take_events(struct gaps *gaps)
 {
     struct epoll_event events[EVENTS_MAX];
     int count = epoll_wait(gaps->epoll, events, EVENTS_MAX, 1);
     for (int i = 0; i < count; i++) {
         if (events[i].data.ptr == NULL) {
-            gaps->over = true;
+            take_closed(gaps);
         } else {
             take_answer(events[i].data.ptr);
         }
@@ -192,7 +213,7 @@ static void take_events(struct gaps *gaps)
 static void run_loop(struct gaps *gaps)
 {
     bool told = false;
-    while (!gaps->over) {
+    while (!is_over(gaps)) {
         uint64_t now = now_ns();
         if (gaps->stale && now >= gaps->refresh_ns) {
             refresh(gaps, now);
