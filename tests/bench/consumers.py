@@ -243,6 +243,8 @@ class Crowd(Reading):
         self.next_line(process, "open")
         opened, idle = sum(map(anonymous_kb, peer.pids)), self.idle(peer)
         open_mb = sum(map(machine.resident_mb, peer.pids))
+        self.go_on(process)
+        self.next_line(process, "probed")
         with usage.Window(peer, also=[process.pid]) as window:
             self.go_on(process)
             report = json.loads(self.next_line(process))

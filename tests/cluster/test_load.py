@@ -238,10 +238,13 @@ def test_a_crowd_is_probed_alone_idle_and_active(one_broker, load, topic):
     crowd.go_on()
     assert crowd.line() == "open\n"
     crowd.go_on()
+    assert crowd.line() == "probed\n"
+    crowd.go_on()
     report = json.loads(crowd.line())
     crowd.go_on()
     assert crowd.end() == (0, "")
     assert report["answer_us"]["count"] == 50
+    assert report["requests"] == 50 + 100  # a probe is a request as well
     for key in ("probe_alone_us", "probe_idle_us", "probe_active_us"):
         assert report[key]["count"] == 100
 

@@ -145,3 +145,37 @@ def test_a_reader_of_a_cold_log_or_the_producer_beside_it_may_be_the_bottleneck(
     cold = consumers.Cold(options)
     found = cold.read_cold(Peer(), "t", {"port": 1}, [], {**REPORT})
     assert found["generator_bound"] is bound
+
+
+def test_a_crowds_cost_is_that_of_the_seconds_in_which_some_are_active(monkeypatch):
+    """The seconds before, in which all others are idle and only the probe sends, were in it as well."""
+    heard = []
+
+    class Window:
+        def __init__(self, *_, **__):
+            heard.append("window begins")
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def finish(self, _):
+            heard.append("window ends")
+
+    class Crowd(consumers.Crowd):
+        def idle(self, _):
+            return {"wakes": 0, "kb": 0, "cpu_ms": 0}
+
+        def next_line(self, _, wanted=None):
+            heard.append(wanted or "report")
+            return '{"generator_core": 0.1}'
+
+        def go_on(self, _):
+            heard.append("go on")
+
+    monkeypatch.setattr(consumers.usage, "Window", Window)
+    options = argparse.Namespace(quick=True, rate=1, acks=1)
+    Crowd(options).measure(Peer(), types.SimpleNamespace(pid=1))
+    assert heard == ["ready", "go on", "open", "go on", "probed", "window begins", "go on", "report", "window ends"]

@@ -5,9 +5,9 @@
  *             --seconds of probing, alone
  *   "open"    --connections more are there, and each has asked for ApiVersions once
  *             --seconds of probing among them, idle
- *             --seconds of probing while the first --active of them send --rate batches a second
- *   the report is printed, with the probe's times of each of the three; after a last line the
- *             connections are closed
+ *   "probed"  --seconds of probing while the first --active of them send --rate batches a second
+ *   the report is printed: of what was sent in these last seconds, by the probe too, and the
+ *             probe's times of each of the three; after a last line the connections are closed
  *
  * Batch i is due at start + i / rate. Nothing may be refused or broken. */
 #include <inttypes.h>
@@ -236,6 +236,17 @@ static void meet(const char *word)
     await_line();
 }
 
+/* What was sent between two looks. */
+static struct load_counts sent_since(const struct crowd *crowd, const struct load_counts *probed)
+{
+    return (struct load_counts){
+        .requests = crowd->sent.requests + crowd->probed.requests - probed->requests,
+        .records = crowd->sent.records + crowd->probed.records - probed->records,
+        .bytes = crowd->sent.bytes + crowd->probed.bytes - probed->bytes,
+        .checksum = crowd->sent.checksum + crowd->probed.checksum - probed->checksum,
+    };
+}
+
 /* As many connections as we may have. */
 static void raise_limit(void)
 {
@@ -260,9 +271,12 @@ int load_crowd(const struct load_options *options)
     open_others(crowd);
     meet("open");
     probe(crowd, &times[1], 0);
+    meet("probed");
+    struct load_counts before = crowd->probed;
     load_clock_start(&clock);
     probe(crowd, &times[2], options->rate);
-    load_report_begin("crowd", &clock, &crowd->sent);
+    struct load_counts counts = sent_since(crowd, &before);
+    load_report_begin("crowd", &clock, &counts);
     load_report_times("answer_us", &crowd->answers);
     load_report_times("probe_alone_us", &times[0]);
     load_report_times("probe_idle_us", &times[1]);
