@@ -1,5 +1,6 @@
 """tests/bench/kafka_peer.py where Maven brings Kafka, and where it does not. Maven is a stand-in."""
 import os
+import re
 import sys
 
 import pytest
@@ -7,6 +8,7 @@ import wire
 
 sys.path.insert(0, os.path.join(wire.ROOT, "tests", "bench"))
 import kafka_peer  # noqa: E402  pylint: disable=wrong-import-position
+import peers  # noqa: E402  pylint: disable=wrong-import-position
 
 
 @pytest.fixture
@@ -48,3 +50,17 @@ def test_where_no_registry_answers_the_reason_is_mavens_and_nothing_half_is_left
 
 def test_without_maven_it_says_so(mvn):
     assert kafka_peer.bring() == "no mvn and java (packages maven, default-jre-headless)"
+
+
+# Of a topic that no figure is about, of transactions, and a time that only a start without ZooKeeper takes.
+NOT_MEASURED = ("offsets.topic.", "transaction.", "zookeeper.connection.timeout.ms")
+
+
+def test_what_kafkas_shipped_properties_change_is_the_same_for_its_contestants():
+    """javatools counted 3 s in which Barnabas waits for more members as reading; Kafka's shipped properties have none."""
+    with open(os.path.join(wire.ROOT, "broker", "config", "keys.def"), encoding="utf-8") as file:
+        defaults = dict(re.findall(r'^KEY\(\w+, "([^"]+)", \w+, "([^"]*)"', file.read(), re.MULTILINE))
+    changed = {key: value for key, value in kafka_peer.SHIPPED.items()
+               if defaults.get(key) != value and not key.startswith(NOT_MEASURED)}
+    assert "group.initial.rebalance.delay.ms" in changed
+    assert {key: peers.CONFIG.get(key) for key in changed} == changed
