@@ -9,6 +9,7 @@ import time
 
 import balance
 import reassignment
+import wire
 from reassignment import name_of
 from text import count, numbers, table
 from tool import CommandError
@@ -144,7 +145,7 @@ class Mover:
                 time.sleep(PAUSE_S)
 
     def interrupted(self):
-        """What whoever pressed Ctrl-C should know."""
+        """What whoever pressed Ctrl-C, or reads that the controller does not answer, should know."""
         moving = {partition: self.changes[partition] for partition in self.moving}
         print(f"\nInterrupted: {count(len(moving), 'partition')} are still moving, and will go on without this program;"
               f" {len(self.waiting)} have not begun. scripts/reassign --list shows them, --balance again goes on once"
@@ -181,7 +182,7 @@ def move(cluster, current, changes, rate, at_once):
     mover = Mover(cluster, changes, at_once)
     try:
         mover.run()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, CommandError, wire.WireError):  # what has begun goes on, and a throttle stays
         mover.interrupted()
         raise
     if rate is not None:

@@ -399,6 +399,22 @@ def test_an_interrupted_balance_says_how_to_go_on_and_back(kafka):
     assert json.loads(err.splitlines()[-1])["partitions"][0]["topic"] == "t"
 
 
+def test_a_balance_that_fails_half_way_says_what_goes_on_and_that_its_throttle_is_still_there(kafka):
+    """It said why it had ended and nothing else, and every later copy of these topics was as slow."""
+    kafka.add_topic("t", [([1], [1])] * 4)
+    kafka.listed_before_done = 10**9
+    with subprocess.Popen([sys.executable, REASSIGN, "--bootstrap-server", kafka.bootstrap, "--balance", "--throttle", "5000"],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as one:
+        lines = iter(one.stdout.readline, "")
+        assert any("0 of 3 partitions moved" in line for line in lines)
+        kafka.fail("ListPartitionReassignments", 31)
+        out, err = one.communicate(timeout=60)
+    assert (one.returncode, out) == (1, "Error: Cluster authorization failed.\n")
+    assert "3 partitions are still moving, and will go on without this program" in err
+    assert "to remove throttles with --verify, the file:" in err
+    assert json.loads(err.splitlines()[-1])["partitions"][0]["topic"] == "t"
+
+
 # ------------------------------------------------------------------ the command line
 
 
