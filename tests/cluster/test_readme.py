@@ -37,6 +37,13 @@ def test_the_first_screen_has_no_more_than_a_screen_before_the_first_command():
     assert len(text().partition("```sh")[0].splitlines()) <= 20
 
 
+def test_every_program_is_there_once_quickstart_has_run():
+    """kcat, which only scripts/test installs, was among the commands to try next."""
+    lines = [line for kind, block in BLOCK.findall(text()) if kind == "sh" for line in block.splitlines()]
+    programs = {part.split()[0] for line in lines for part in re.split(r"; | && ", line.partition(" #")[0])}
+    assert {name for name in programs if not name.startswith(("scripts/", "build/release/"))} == {"cmake"}
+
+
 def test_every_command_runs_and_prints_what_is_shown(needs_cluster, network, tmp_path):
     env = {**os.environ, "BARNABAS_CLUSTER": str(tmp_path / "cluster"), "BARNABAS_TEST_LOGS": str(tmp_path / "logs")}
     printed, commands = "", 0
