@@ -82,7 +82,7 @@ def start_served(options, peer, partitions):
     before, begin = len(peer.starts_ms()), now_ns()
     peer.broker.launch()
     end = await_served(options, [peer.broker], peer.topic, partitions, 1)
-    report = {"served_s": (end - begin) / 1e9, "cpu_s": machine.cpu_seconds_ever(peer.broker.pid)}
+    report = {"served_s": (end - begin) / 1e9, "cpu_s": machine.cpu_seconds(peer.broker.pid)}
     if before:
         peer.cluster.wait(lambda: len(peer.starts_ms()) > before, "the line that says how long it took")
         report["ready_ms"] = peer.starts_ms()[-1]
@@ -252,7 +252,7 @@ class Partitions(ClusterWorkload):
         return self.topics * self.each
 
     def create(self, three):
-        before, begin = sum(map(machine.cpu_seconds_ever, three.pids)), now_ns()
+        before, begin = sum(map(machine.cpu_seconds, three.pids)), now_ns()
         controller = three.cluster.broker(three.cluster.controller())
         answer = controller.call("CreateTopics", {"timeout_ms": 60000, "topics": [
             {"name": f"part-{i}", "num_partitions": self.each, "replication_factor": 3} for i in range(self.topics)]},
@@ -260,7 +260,7 @@ class Partitions(ClusterWorkload):
         if any(topic["error_code"] for topic in answer["topics"]):
             raise SystemExit(f"bench: cannot create topics: {answer}")
         end = await_served(self.options, three.cluster.brokers, "part-", self.total, 3)
-        return {"create_s": (end - begin) / 1e9, "create_cpu_s": sum(map(machine.cpu_seconds_ever, three.pids)) - before}
+        return {"create_s": (end - begin) / 1e9, "create_cpu_s": sum(map(machine.cpu_seconds, three.pids)) - before}
 
     def idle(self, three, seconds=2.0):
         before = sum(map(machine.cpu_seconds, three.pids))

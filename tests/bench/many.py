@@ -135,12 +135,12 @@ class Many:
         time.sleep(GIVEN_BACK_S)
 
     def create(self, peer):
-        begin, before = now_ns(), machine.cpu_seconds_ever(peer.broker.pid)
+        begin, before = now_ns(), machine.cpu_seconds(peer.broker.pid)
         peer.topics += 1
         peer.topic = f"bench-{peer.topics}"
         peer.create(peer.topic, self.partitions, 1)
         end = await_served(self.options, [peer.broker], peer.topic, self.partitions, 1)
-        return {"create_s": (end - begin) / 1e9, "create_cpu_s": machine.cpu_seconds_ever(peer.broker.pid) - before}
+        return {"create_s": (end - begin) / 1e9, "create_cpu_s": machine.cpu_seconds(peer.broker.pid) - before}
 
     def metadata(self, peer):
         def ask():
@@ -166,9 +166,9 @@ class Many:
     def start(self, peer):
         """From the exec of the process on."""
         zookeepers = [one.pid for one in peer.cluster.zookeepers]
-        before = sum(map(machine.cpu_seconds_ever, zookeepers))
+        before = sum(map(machine.cpu_seconds, zookeepers))
         report = start_served(self.options, peer, self.partitions)
-        report["zookeeper_cpu_s"] = sum(map(machine.cpu_seconds_ever, zookeepers)) - before
+        report["zookeeper_cpu_s"] = sum(map(machine.cpu_seconds, zookeepers)) - before
         self.quiet(peer)
         report["pss_mb"] = machine.pss_mb(peer.broker.pid)
         return report

@@ -14,8 +14,8 @@
     foreign           the share of the machine that was used by anybody else, stolen time included
     syscalls          system calls, in a run that counts them (see `counting`), and in no other: counting costs
 
-Processor time comes from a cpuacct group where there is cgroup v1 and we may make one: it counts threads that have
-ended, too. Elsewhere it comes from /proc. SOURCE says which.
+Processor time comes from a cpuacct group where there is cgroup v1 and we may make one: it counts what processes start,
+too. Elsewhere it comes from the processes' own clocks. SOURCE says which.
 """
 import os
 import shutil
@@ -81,8 +81,8 @@ class Group:
             os.rmdir(self.path)
 
 
-class Threads:
-    """The same from /proc, where there is no group to be had."""
+class Clocks:
+    """The same by the processes' clocks, where there is no group to be had."""
 
     def __init__(self, pids):
         self.pids = list(pids)
@@ -116,14 +116,14 @@ def find_source():
             return folder, "a cpuacct group"
     except OSError:
         pass
-    return None, "/proc (no cpuacct group can be made here)"
+    return None, "the processes' clocks (no cpuacct group can be made here)"
 
 
 FOLDER, SOURCE = find_source()
 
 
 def processor_time(pids):
-    return Group(FOLDER, pids) if FOLDER else Threads(pids)
+    return Group(FOLDER, pids) if FOLDER else Clocks(pids)
 
 
 # ------------------------------------------------------------------ who else is at work
@@ -143,7 +143,7 @@ def kernel_seconds():
         try:
             with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
                 if int(file.read().rpartition(")")[2].split()[6]) & KERNEL_THREAD:
-                    total += machine.cpu_seconds(pid)
+                    total += machine.cpu_seconds(int(pid))
         except (OSError, IndexError):
             pass  # gone
     return total
