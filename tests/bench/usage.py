@@ -241,8 +241,16 @@ def disk_bytes(pids):
     return None if None in each else sum(each)
 
 
+def seconds_of(pid):
+    """Of one of ours, which may have ended and been waited for: then own_seconds() has it."""
+    try:
+        return machine.cpu_seconds(pid)
+    except ProcessLookupError:
+        return 0.0
+
+
 class Window:
-    """`also`: other processes that belong to the measuring and go on beyond it, such as a second load's."""
+    """`also`: processes that belong to the measuring and were there before it, such as the load's."""
 
     def __init__(self, peer, also=()):
         self.pids, self.also = list(peer.pids), list(also)
@@ -255,7 +263,7 @@ class Window:
     def _look(self):
         return {"switches": switches(self.pids), "page_faults": page_faults(self.pids),
                 "disk_bytes": disk_bytes(self.pids), "busy": busy_seconds(),
-                "kernel_cpu_s": kernel_seconds(), "own": own_seconds() + sum(map(machine.cpu_seconds, self.also)),
+                "kernel_cpu_s": kernel_seconds(), "own": own_seconds() + sum(map(seconds_of, self.also)),
                 "zookeeper_cpu_s": sum(map(machine.cpu_seconds, self.zookeepers))}
 
     def __enter__(self):

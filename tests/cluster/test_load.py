@@ -97,6 +97,30 @@ def test_latency_of_a_cluster_goes_to_the_leaders(needs_cluster, load, topic, tm
         assert three.reports() == []
 
 
+@pytest.mark.parametrize("mode", ["produce", "consume", "latency", "follow"])
+def test_a_load_that_is_to_meet_begins_when_it_is_told_to(one_broker, load, topic, mode):
+    """What a broker has to do when a load connects was counted as the work that is measured."""
+    create(one_broker, topic, 1)
+    broker = one_broker.broker(1)
+    status, _, text = load("produce", broker.address, topic, requests=3, records=1)
+    assert status == 0, text
+
+    def end():
+        answer = broker.call("ListOffsets", {"topics": [{"name": topic, "partitions": [
+            {"partition_index": 0, "timestamp": -1}]}]})
+        return answer["topics"][0]["partitions"][0]["offset"]
+
+    words = {"meet": 1, "requests": 4, "records": 1, "rate": 100, "seconds": 0.1}
+    one = bench_load.start(mode, broker.address, topic, **words)
+    assert one.stdout.readline() == "ready\n"
+    assert end() == 3
+    out, err = one.communicate("\n", timeout=60)
+    assert one.returncode == 0 and json.loads(out)["seconds"] > 0, err
+    assert end() == {"produce": 7, "consume": 3, "latency": 13, "follow": 13}[mode]
+    one = bench_load.start(mode, broker.address, topic, **words)
+    assert one.communicate(timeout=60) == ("ready\n", "load: nobody measures\n") and one.returncode == 1
+
+
 def test_an_error_code_ends_the_load(one_broker, load, topic):
     create(one_broker, topic, 1)
     status, _, text = load("produce", one_broker.broker(1).address, topic, requests=3, records=2000)

@@ -92,6 +92,41 @@ def test_a_load_that_lost_something_ends_the_workload_with_its_words(load):
         load_runner.load(options, "produce", "somebody")
 
 
+class Window:
+    """usage.Window that notes whether it was there before the load began."""
+
+    def __init__(self, peer, also):
+        self.peer, self.also, self.early = peer, also, not os.path.exists(peer.begun)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def finish(self, report):
+        return {**report, "early": self.early, "also": self.also}
+
+
+def test_what_is_measured_begins_when_the_load_has_connected(load, tmp_path, monkeypatch):
+    """Connections of 1,000 consumers, and what each asks first, were counted as the broker's work for their records."""
+    monkeypatch.setattr(load_runner.usage, "Window", Window)
+    peer = types.SimpleNamespace(name="one", begun=str(tmp_path / "begun"))
+    options = load(f"test \"$*\" = 'produce --meet 1' && echo ready && read line && touch {peer.begun} &&"
+                   " echo '{\"generator_core\": 0.1}'\n")
+    report = load_runner.measured(options, "produce", peer)
+    assert report["early"] and len(report["also"]) == 1 and os.path.exists(peer.begun)
+
+
+@pytest.mark.parametrize("script, told", [("echo 'cannot connect' >&2; exit 1\n", "one: produce failed\ncannot connect"),
+                                          ("echo ready; read line; echo 'error 6' >&2; exit 1\n", "one: produce failed\nerror 6"),
+                                          ("true\n", "one: produce failed")])
+def test_a_load_that_fails_while_it_is_measured_ends_the_workload_with_its_words(load, monkeypatch, tmp_path, script, told):
+    monkeypatch.setattr(load_runner.usage, "Window", Window)
+    with pytest.raises(SystemExit, match=told):
+        load_runner.measured(load(script), "produce", types.SimpleNamespace(name="one", begun=str(tmp_path / "begun")))
+
+
 # ------------------------------------------------------------------ what is produced is read
 
 

@@ -106,6 +106,7 @@ int load_consume(const struct load_options *options)
             die("epoll_ctl: %m");
         }
     }
+    load_meet(options);
     load_clock_start(&clock);
     read_all(readers, count, epoll);
     for (int32_t i = 0; i < count; i++) {

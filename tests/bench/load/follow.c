@@ -180,6 +180,7 @@ int load_follow(const struct load_options *options)
     for (int32_t i = 0; i < options->connections; i++) {
         reader_ask(&run->readers[i]);
     }
+    load_meet(options);
     load_clock_start(&clock);
     run_schedule(run);
     count_requests(run);

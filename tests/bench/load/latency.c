@@ -242,6 +242,7 @@ int load_latency(const struct load_options *options)
             reader_ask(&run->readers[i]);
         }
     }
+    load_meet(options);
     load_clock_start(&clock);
     run_schedule(run);
     load_report_begin("latency", &clock, &run->produced);

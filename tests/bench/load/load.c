@@ -121,6 +121,18 @@ static uint64_t cpu_ns(void)
            (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000u;
 }
 
+void load_meet(const struct load_options *options)
+{
+    if (!options->meet) {
+        return;
+    }
+    printf("ready\n");
+    fflush(stdout);
+    if (getchar() != '\n') {
+        die("nobody measures");
+    }
+}
+
 void load_clock_start(struct load_clock *clock)
 {
     clock->start_ns = now_ns();

@@ -38,6 +38,7 @@ struct load_options {
     int32_t fetch_bytes; /* max bytes of a fetch, of a partition and of a whole answer */
     int32_t rate;        /* batches a second */
     double seconds;
+    bool meet; /* see load_meet() */
 };
 
 /* One Produce request, ready to be sent. */
@@ -69,6 +70,10 @@ struct load_clock {
     uint64_t start_ns;
     uint64_t start_cpu_ns;
 };
+
+/* Where --meet 1 asks for it: all is connected and made, so say "ready" and wait for a line.
+ * Whoever measures the broker does so from here on, and not what all that took. */
+void load_meet(const struct load_options *options);
 
 void load_clock_start(struct load_clock *clock);
 void load_clock_used(const struct load_clock *clock, double *seconds, double *cpu_seconds);

@@ -30,7 +30,9 @@ static int usage(FILE *to)
         "  --requests N       produce: in all (10000); members: so many leave\n"
         "  --fetch-bytes N    consume, follow: at most, per answer (1048576)\n"
         "  --rate N           latency, follow, crowd: batches a second (1000); gaps: of each\n"
-        "  --seconds S        latency, follow, crowd: for so long (5); await: at most\n");
+        "  --seconds S        latency, follow, crowd: for so long (5); await: at most\n"
+        "  --meet 0|1         produce, consume, latency, follow: say \"ready\" and wait for a\n"
+        "                     line before they begin (0)\n");
     return to == stdout ? 0 : 2;
 }
 
@@ -51,6 +53,7 @@ enum option_id {
     OPTION_FETCH_BYTES,
     OPTION_RATE,
     OPTION_SECONDS,
+    OPTION_MEET,
     OPTION_HELP,
 };
 
@@ -71,6 +74,7 @@ static const struct option long_options[] = {
     {"fetch-bytes", required_argument, NULL, OPTION_FETCH_BYTES},
     {"rate", required_argument, NULL, OPTION_RATE},
     {"seconds", required_argument, NULL, OPTION_SECONDS},
+    {"meet", required_argument, NULL, OPTION_MEET},
     {"help", no_argument, NULL, OPTION_HELP},
     {0},
 };
@@ -135,6 +139,9 @@ static void take_option(struct load_options *out, int id, const char *value)
         break;
     case OPTION_SECONDS:
         out->seconds = strtod(value, NULL);
+        break;
+    case OPTION_MEET:
+        out->meet = number(value, 0, 1) == 1;
         break;
     case OPTION_HELP:
         exit(usage(stdout));

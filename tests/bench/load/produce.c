@@ -278,6 +278,7 @@ int load_produce(const struct load_options *options)
     run->leaders = brokers_leaders(&run->brokers, options);
     brokers_ends(&run->brokers, options, run->leaders, before);
     run_open(run);
+    load_meet(options);
     load_clock_start(&clock);
     run_loop(run);
     load_report("produce", &clock, &run->counts, options->acks != 0 ? &run->hist : NULL, NULL);
