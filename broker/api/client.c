@@ -96,6 +96,13 @@ void client_forget_frame(struct req *req)
     req_forget_frame(req);
 }
 
+void client_drop_frame(struct req *req)
+{
+    must(!req->answered);
+    req->client_id = STR_NULL;
+    req_drop_frame(req);
+}
+
 /* The answer is on its way out, and takes memory until it has left. */
 static void req_count_unread(struct req *req)
 {
@@ -686,6 +693,11 @@ void client_charge(struct req *req, int64_t bytes)
 {
     budget_charge(client_lease(req->client), bytes);
     req->charged_bytes += bytes;
+}
+
+void client_uncharge(struct req *req, int64_t bytes)
+{
+    req_uncharge(req, bytes);
 }
 
 /* A decoded array may take many times the bytes that it came in, and lives as long as the request.

@@ -67,9 +67,16 @@ void client_append_end(struct client *client);
 /* A request takes so much memory more, which the budget is to know of until the request ends. */
 void client_charge(struct req *req, int64_t bytes);
 
+/* And so much less again. */
+void client_uncharge(struct req *req, int64_t bytes);
+
 /* A request that waits for others, and whose frame nobody needs any more, gives back the memory of
  * it: body and client_id are gone. */
 void client_forget_frame(struct req *req);
+
+/* Only of the frame: what was decoded stays, but must not point into it any more; client_id is
+ * gone. */
+void client_drop_frame(struct req *req);
 
 /* req.c says that a request has been answered. */
 void client_answered(struct req *req);

@@ -8,6 +8,8 @@
  * Source: Kafka 3.9 in ZooKeeper mode. Versions 0 to 2 carry message sets of magic 0 and 1,
  * which this broker does not take: they are offered because clients probe for them, and answered
  * with UNSUPPORTED_FOR_MESSAGE_FORMAT. */
+#include <string.h>
+
 #include "api/broker.h"
 #include "api/client.h"
 #include "api/handlers.h"
@@ -230,9 +232,48 @@ static bool needs_wait(const struct produce_item *item)
     return !item_decide(item, &err) || err != ERR_OK;
 }
 
+/* Of the frame the answer needs only these. */
+static void keep_names(struct produce_op *op)
+{
+    const struct produce_request *request = op->request;
+    size_t bytes = 0;
+    for (int32_t i = 0; i < request->topic_data_count; i++) {
+        bytes += request->topic_data[i].name.size;
+    }
+    char *to = req_array(op->req, char, bytes);
+    client_charge(op->req, (int64_t)bytes);
+    int32_t at = 0;
+    for (int32_t i = 0; i < request->topic_data_count; i++) {
+        struct produce_request_topic_produce_data *topic = &request->topic_data[i];
+        memcpy(to, topic->name.ptr, topic->name.size);
+        topic->name.ptr = to;
+        to += topic->name.size;
+        for (int32_t j = 0; j < topic->partition_data_count; j++) {
+            op->items[at++].topic = topic->name;
+        }
+    }
+}
+
+/* They are in the log. Who waits for followers keeps no memory of its records: where brokers and
+ * clients share a listener, a follower needs that memory to ask for them, and the controller to say
+ * that it has gone. */
+static void let_records_go(struct produce_op *op)
+{
+    for (int32_t i = 0; i < op->items_count; i++) {
+        buf_fini(&op->items[i].rebuilt);
+    }
+    client_uncharge(op->req, op->rebuilt_bytes);
+    op->rebuilt_bytes = 0;
+    if (op->req->frame_charged) {
+        keep_names(op);
+        client_drop_frame(op->req);
+    }
+}
+
 static void produce_wait(struct produce_op *op)
 {
     struct req *req = op->req;
+    let_records_go(op);
     wait_op_init(&op->wait, req->netloop->loop, produce_waited);
     for (int32_t i = 0; i < op->items_count; i++) {
         struct produce_item *item = &op->items[i];
