@@ -225,18 +225,20 @@ static bool req_only_waits(const struct req *req)
     return req->on_cancel != NULL || req == req->client->held;
 }
 
-bool client_is_quiet(const struct client *client, int64_t since_ms)
+static bool client_only_waits(const struct client *client)
 {
-    if (client->conn == NULL || conn_queued(client->conn) ||
-        conn_last_active_ms(client->conn) > since_ms) {
-        return false;
-    }
     list_for_each (link, &client->requests) {
         if (!req_only_waits(container_of(link, struct req, link))) {
             return false;
         }
     }
     return true;
+}
+
+bool client_is_quiet(const struct client *client, int64_t since_ms)
+{
+    return client->conn != NULL && !conn_queued(client->conn) &&
+           conn_last_active_ms(client->conn) <= since_ms && client_only_waits(client);
 }
 
 static int64_t client_silent_ms(const struct client *client)
@@ -246,7 +248,7 @@ static int64_t client_silent_ms(const struct client *client)
 
 static bool client_idle(const struct client *client, int64_t idle_max_ms)
 {
-    return idle_max_ms > 0 && client->requests_count == 0 && client_silent_ms(client) > idle_max_ms;
+    return idle_max_ms > 0 && client_silent_ms(client) > idle_max_ms && client_only_waits(client);
 }
 
 /* Is its frame behind the pace at which it comes whole in CLIENT_SLOW_FRAME_MS? */

@@ -49,9 +49,9 @@ void client_release(struct client *client);
 /* Has everything been answered that can be, and nothing come or gone since then? */
 bool client_is_quiet(const struct client *client, int64_t since_ms);
 
-/* Close it if nothing has come or gone for longer than that (0: however long), and nothing is in
- * work; or if others wait for the memory of a frame that does not come; or if it does not read its
- * answers, as too many others. */
+/* Close it if nothing has come or gone for longer than that (0: however long), and what it asked
+ * only waits; or if others wait for the memory of a frame that does not come; or if it does not
+ * read its answers, as too many others. */
 void client_check_idle(struct client *client, int64_t idle_max_ms);
 
 /* Close now; requests in work are cancelled or orphaned. */

@@ -179,3 +179,23 @@ Test(fetch, that_has_been_answered_keeps_no_frame)
     fake->send_room = SIZE_MAX;
     settle();
 }
+
+/* Its client had gone without a word, or closed the connection while nobody read: for as long as it
+ * had said that it would wait, its socket was open, and its session in use. */
+Test(fetch, that_waits_does_not_keep_an_idle_connection_open)
+{
+    enum { IDLE_MS = 5000 };
+    struct fake_stream *fake = connection();
+    struct arena arena = {0};
+    put_fetch(fake, 0, 0);
+    int32_t session_id = take_reply(fake, &arena)->session_id;
+    put_fetch(fake, session_id, 1);
+    pass_ms(IDLE_MS - 1);
+    client_check_idle(client_at(0), IDLE_MS);
+    cr_assert(!fake->closed);
+    pass_ms(2);
+    client_check_idle(client_at(0), IDLE_MS);
+    cr_assert(fake->closed);
+    cr_assert_eq(netloop.clients_count, 0);
+    arena_fini(&arena);
+}
