@@ -21,6 +21,7 @@
  * Source: Kafka 3.9 in ZooKeeper mode. Versions 0 to 3 promise magic 0 and 1, to which this
  * broker does not convert: they are offered because clients probe for them, and answered with
  * UNSUPPORTED_FOR_MESSAGE_FORMAT. */
+#include "admin/admin_service.h"
 #include "api/broker.h"
 #include "api/client.h"
 #include "api/fetch_nearest.h"
@@ -45,6 +46,7 @@ enum {
 
 _Static_assert((int)FETCH_PARTITIONS_MAX == (int)FETCH_SESSION_PARTITIONS_MAX,
                "of a request or a session");
+_Static_assert((int)FETCH_SESSION_NAME_MAX == (int)TOPIC_NAME_MAX_BYTES, "none has a longer one");
 
 struct fetch_op;
 

@@ -362,6 +362,16 @@ static struct fetch_session *session_new(struct fetch_sessions *cache,
     return session;
 }
 
+static bool names_fit(const struct fetch_session_request *request)
+{
+    for (int32_t i = 0; i < request->wants_count; i++) {
+        if (request->wants[i].topic.size > FETCH_SESSION_NAME_MAX) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void session_update(struct fetch_session *session,
                            const struct fetch_session_request *request)
 {
@@ -478,6 +488,10 @@ static enum err context_incremental(struct fetch_sessions *cache,
     if (session->uses_ids != request->uses_ids) {
         return ERR_FETCH_SESSION_TOPIC_ID_ERROR;
     }
+    if (!names_fit(request)) {
+        session_close(cache, session);
+        return ERR_FETCH_SESSION_ID_NOT_FOUND;
+    }
     int32_t count_before = session->items_count;
     session_update(session, request);
     if (session->items_count > FETCH_SESSION_PARTITIONS_MAX) {
@@ -517,7 +531,7 @@ enum err fetch_context_begin(struct fetch_sessions *cache,
     if (old != NULL) {
         session_close(cache, old);
     }
-    if (request->session_epoch == FETCH_EPOCH_INITIAL &&
+    if (request->session_epoch == FETCH_EPOCH_INITIAL && names_fit(request) &&
         cache_make_room(cache, request->follower, request->wants_count, now_ms)) {
         struct fetch_session *session = session_new(cache, request, now_ms);
         session_update(session, request);

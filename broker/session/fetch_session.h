@@ -23,7 +23,8 @@
  * fetch makes larger than FETCH_SESSION_PARTITIONS_MAX goes, and the fetch gets INVALID_REQUEST.
  * All sessions together have about FETCH_SESSIONS_PARTITIONS_MAX partitions, of 350 bytes each, but
  * for those of followers: at the limit a consumer's fetch is answered without a session, and one
- * that adds partitions to its session loses it.
+ * that adds partitions to its session loses it. So it is with a topic's name that is longer than
+ * FETCH_SESSION_NAME_MAX, which no topic can have.
  *
  * Threads: the loop's. Source: FetchSession.scala of Kafka 3.9; rules in the table of KIP-227. */
 #pragma once
@@ -53,6 +54,7 @@ enum {
     FETCH_SESSION_SEARCH_MS = 1000,
     FETCH_SESSION_PARTITIONS_MAX = 100000,
     FETCH_SESSIONS_PARTITIONS_MAX = 1000000,
+    FETCH_SESSION_NAME_MAX = 249,
     FETCH_EPOCH_FINAL = -1,
     FETCH_EPOCH_INITIAL = 0,
 };

@@ -117,6 +117,29 @@ Test(fetch_session, has_no_more_partitions_than_one_request_may_have)
     mem_free(wants);
 }
 
+/* A name may have 32,767 bytes on the wire, and a session remembered it twice: six gigabytes in one
+ * session, and the answer, which names them all, was larger than one can be and ended the broker.
+ * Such a partition is answered, for nobody to remember. */
+Test(fetch_session, remembers_no_name_that_no_topic_can_have)
+{
+    static char text[FETCH_SESSION_NAME_MAX + 2];
+    struct fixture f;
+    fixture_init(&f, 4);
+    memset(text, 'x', FETCH_SESSION_NAME_MAX + 1);
+    struct fetch_want longer[] = {want("t", 0, 0), want(text, 0, 0)};
+    struct fetch_want longest[] = {want("t", 0, 0), want(text + 1, 0, 0)};
+    cr_assert_eq(begin(&f, 0, FETCH_EPOCH_INITIAL, longer, 2, 0), ERR_OK);
+    cr_expect_eq(f.context.session_id, 0);
+    cr_expect_eq(f.context.items_count, 2);
+    fetch_context_end(&f.context);
+    int32_t id = open_session(&f, longest, 2, 0);
+    cr_expect_neq(id, 0);
+    cr_expect_eq(begin(&f, id, 1, longer, 2, 0), ERR_FETCH_SESSION_ID_NOT_FOUND);
+    cr_expect_eq(fetch_sessions_count(f.cache), 0);
+    cr_expect_eq(atomic_load(&f.slots.used), 0);
+    fetch_sessions_free(f.cache);
+}
+
 /* Any client may open as many sessions as there are slots, with as many partitions as a request may
  * have, whether these exist or not: that would have been 35 GB. */
 Test(fetch_session, all_together_have_so_many_partitions_at_most)
