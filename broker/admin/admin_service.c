@@ -95,14 +95,46 @@ bool topic_names_collide(struct str a, struct str b)
     return true;
 }
 
-const struct meta_topic *topic_name_collision(const struct meta *meta, struct str name)
+/* The first of the topics low..high-1, which have the same first `at` characters, whose next one is
+ * not below `c`; names that end there come before all. */
+static int32_t first_from(const struct meta *meta, size_t at, int32_t low, int32_t high, int c)
 {
-    for (int32_t i = 0; i < meta->topics_count; i++) {
-        if (topic_names_collide(meta->by_name[i]->name, name)) {
-            return meta->by_name[i];
+    while (low < high) {
+        int32_t middle = low + (high - low) / 2;
+        struct str name = meta->by_name[middle]->name;
+        if (name.size <= at || (uint8_t)name.ptr[at] < c) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
-    return NULL;
+    return low;
+}
+
+/* Of the topics low..high-1, whose first `at` characters are those of `name` but for '.' and '_'.
+ * Those that are left are few after some characters, so this may be asked for each name of a large
+ * request. */
+static const struct meta_topic *find_colliding(const struct meta *meta, struct str name, size_t at,
+                                               int32_t low, int32_t high)
+{
+    if (high - low <= 1 || at == name.size) {
+        const struct meta_topic *first = low < high ? meta->by_name[low] : NULL;
+        return first != NULL && topic_names_collide(first->name, name) ? first : NULL;
+    }
+    int c = (uint8_t)name.ptr[at];
+    int either[] = {c == '_' ? '.' : c, c == '.' ? '_' : c};
+    const struct meta_topic *found = NULL;
+    for (int i = 0; i < (either[0] == either[1] ? 1 : 2) && found == NULL; i++) {
+        int32_t from = first_from(meta, at, low, high, either[i]);
+        int32_t end = first_from(meta, at, from, high, either[i] + 1);
+        found = find_colliding(meta, name, at + 1, from, end);
+    }
+    return found;
+}
+
+const struct meta_topic *topic_name_collision(const struct meta *meta, struct str name)
+{
+    return find_colliding(meta, name, 0, 0, meta->topics_count);
 }
 
 bool topic_is_led(const struct meta *meta, struct str name, int32_t count)
@@ -271,7 +303,7 @@ static void warn_too_few(struct str name, const struct defaults *defaults, int32
 
 enum err admin_auto_create(struct admin_service *service, struct str name, const struct meta *meta)
 {
-    if (!topic_name_valid(name)) {
+    if (!topic_name_valid(name) || topic_name_collision(meta, name) != NULL) {
         return ERR_INVALID_TOPIC_EXCEPTION;
     }
     struct defaults defaults = defaults_of(service, name);

@@ -35,7 +35,8 @@ const struct meta_topic *topic_name_collision(const struct meta *meta, struct st
 bool topic_is_led(const struct meta *meta, struct str name, int32_t count);
 
 /* Somebody asked for a topic that is not there. What the asker is to be told: LEADER_NOT_AVAILABLE
- * (it is being made), INVALID_REPLICATION_FACTOR (too few brokers). */
+ * (it is being made), INVALID_REPLICATION_FACTOR (too few brokers), INVALID_TOPIC_EXCEPTION (only
+ * '.' and '_' differ from another's name, or it can be no name). */
 MUST_USE enum err admin_auto_create(struct admin_service *service, struct str name,
                                     const struct meta *meta);
 

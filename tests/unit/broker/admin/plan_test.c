@@ -188,6 +188,41 @@ Test(plan, a_name_may_neither_exist_nor_collide)
                   "a name does not collide with itself");
 }
 
+static void know(const char *const *names, int32_t count)
+{
+    struct meta_edit *edit = meta_edit_begin(&cell);
+    struct meta_partition partition = {.leader = 1};
+    for (int32_t i = 0; i < count; i++) {
+        meta_edit_partition(edit, str_of(names[i]), (struct uuid){{1}}, &partition);
+    }
+    meta_edit_commit(edit);
+    meta_put(meta);
+    meta = meta_cell_get(&cell);
+}
+
+/* Whoever produced to such a name was told until its time was over that the topic is being made. */
+Test(plan, a_topic_that_is_asked_for_may_not_collide)
+{
+    static const char *const names[] = {"a",     "a-b",   "a.b",   "a.b_c",   "a_x.y",
+                                        "a_x.z", "a_x_w", "b.b.b", "longer_", "z"};
+    static const char *const collide[] = {"a_b",   "a.b.c", "a_b_c", "a.x.y",  "a.x_y",
+                                          "a.x_w", "b_b.b", "b_b_b", "longer."};
+    static const char *const free_names[] = {"a_",  "a_b_", "ab",     "a.x",      "a.x.", "a.x.x",
+                                             "b_b", "_",    "longer", "longer.r", "zz"};
+    know(names, sizeof(names) / sizeof(names[0]));
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        cr_expect_null(topic_name_collision(meta, str_of(names[i])), "%s", names[i]);
+    }
+    for (size_t i = 0; i < sizeof(collide) / sizeof(collide[0]); i++) {
+        cr_expect_not_null(topic_name_collision(meta, str_of(collide[i])), "%s", collide[i]);
+        cr_expect_eq(admin_auto_create(service, str_of(collide[i]), meta),
+                     ERR_INVALID_TOPIC_EXCEPTION);
+    }
+    for (size_t i = 0; i < sizeof(free_names) / sizeof(free_names[0]); i++) {
+        cr_expect_null(topic_name_collision(meta, str_of(free_names[i])), "%s", free_names[i]);
+    }
+}
+
 /* ---- more partitions ---- */
 
 static struct znode_topic topic_of(struct znode_partition *partitions, int32_t count)
