@@ -170,24 +170,21 @@ enum err admin_assign(struct admin_service *service, struct arena *arena, const 
 
 /* What a topic of that name gets when nobody says. */
 struct defaults {
-    int32_t partitions;
-    int32_t replication_factor;
-    bool offsets;
+    enum config_key partitions;
+    enum config_key replication_factor;
 };
 
-static struct defaults defaults_of(struct admin_service *service, struct str name)
+static const struct defaults plain_defaults = {KEY_num_partitions, KEY_default_replication_factor};
+static const struct defaults offsets_defaults = {KEY_offsets_topic_num_partitions,
+                                                 KEY_offsets_topic_replication_factor};
+static const struct defaults transactions_defaults = {KEY_transaction_state_log_num_partitions,
+                                                      KEY_transaction_state_log_replication_factor};
+
+static const struct defaults *defaults_of(struct str name)
 {
-    const struct config *config = config_cell_get(service->host.config);
-    bool offsets = str_is(name, "__consumer_offsets");
-    struct defaults defaults = {
-        .partitions =
-            config_int(config, offsets ? KEY_offsets_topic_num_partitions : KEY_num_partitions),
-        .replication_factor = config_int(config, offsets ? KEY_offsets_topic_replication_factor
-                                                         : KEY_default_replication_factor),
-        .offsets = offsets,
-    };
-    config_put(config);
-    return defaults;
+    return str_is(name, "__consumer_offsets")    ? &offsets_defaults
+           : str_is(name, "__transaction_state") ? &transactions_defaults
+                                                 : &plain_defaults;
 }
 
 static void creation_end(struct creation *creation)
@@ -211,48 +208,78 @@ static void on_created(void *arg, enum err err, const char *text)
 }
 
 /* The internal topics' own settings. */
-static struct znode_config internal_config(struct admin_service *service, struct arena *arena)
+static struct znode_config internal_config(const struct config *config,
+                                           const struct defaults *defaults, struct arena *arena)
+{
+    struct znode_pair *pairs = arena_array(arena, struct znode_pair, 5);
+    bool offsets = defaults == &offsets_defaults;
+    enum config_key segment =
+        offsets ? KEY_offsets_topic_segment_bytes : KEY_transaction_state_log_segment_bytes;
+    pairs[0] = (struct znode_pair){STR("compression.type"),
+                                   offsets ? STR("producer") : STR("uncompressed")};
+    pairs[1] = (struct znode_pair){STR("cleanup.policy"), STR("compact")};
+    pairs[2] = (struct znode_pair){STR("segment.bytes"),
+                                   str_of(arena_printf(arena, "%d", config_int(config, segment)))};
+    if (offsets) {
+        return (struct znode_config){pairs, 3};
+    }
+    int32_t isr_min = config_int(config, KEY_transaction_state_log_min_isr);
+    pairs[3] =
+        (struct znode_pair){STR("min.insync.replicas"), str_of(arena_printf(arena, "%d", isr_min))};
+    pairs[4] = (struct znode_pair){STR("unclean.leader.election.enable"), STR("false")};
+    return (struct znode_config){pairs, 5};
+}
+
+static enum err plan_auto(struct admin_service *service, struct arena *arena,
+                          const struct meta *meta, const struct config *config, struct str name,
+                          struct admin_topic *out)
+{
+    const struct defaults *defaults = defaults_of(name);
+    int32_t count = config_int(config, defaults->partitions);
+    struct assign_request wanted = {.partitions_count = count,
+                                    .replication_factor =
+                                        config_int(config, defaults->replication_factor),
+                                    .first_replica_of_0 = -1};
+    struct znode_ids *placed = arena_array(arena, struct znode_ids, (size_t)count);
+    enum err err = admin_assign(service, arena, meta, &wanted, placed, NULL);
+    if (err != ERR_OK) {
+        return err;
+    }
+    struct znode_partition *partitions = arena_array(arena, struct znode_partition, (size_t)count);
+    for (int32_t i = 0; i < count; i++) {
+        partitions[i].index = i;
+        partitions[i].replicas = placed[i];
+    }
+    *out = (struct admin_topic){
+        .name = name,
+        .id = uuid_random(&service->rng),
+        .partitions = partitions,
+        .partitions_count = count,
+    };
+    if (defaults != &plain_defaults) {
+        out->config = internal_config(config, defaults, arena);
+    }
+    return ERR_OK;
+}
+
+enum err admin_auto_plan(struct admin_service *service, struct arena *arena,
+                         const struct meta *meta, struct str name, struct admin_topic *out)
 {
     const struct config *config = config_cell_get(service->host.config);
-    struct znode_pair *pairs = arena_array(arena, struct znode_pair, 3);
-    pairs[0] = (struct znode_pair){STR("compression.type"), STR("producer")};
-    pairs[1] = (struct znode_pair){STR("cleanup.policy"), STR("compact")};
-    pairs[2] = (struct znode_pair){
-        STR("segment.bytes"),
-        str_of(arena_printf(arena, "%d", config_int(config, KEY_offsets_topic_segment_bytes)))};
+    enum err err = plan_auto(service, arena, meta, config, name, out);
     config_put(config);
-    return (struct znode_config){pairs, 3};
+    return err;
 }
 
 static enum err create_now(struct creation *creation, struct arena *arena, const struct meta *meta)
 {
     struct admin_service *service = creation->service;
-    struct defaults defaults = defaults_of(service, str_of(creation->name));
-    struct assign_request wanted = {.partitions_count = defaults.partitions,
-                                    .replication_factor = defaults.replication_factor,
-                                    .first_replica_of_0 = -1};
-    struct znode_ids *placed = arena_array(arena, struct znode_ids, (size_t)defaults.partitions);
-    enum err err = admin_assign(service, arena, meta, &wanted, placed, NULL);
-    if (err != ERR_OK) {
-        return err;
+    struct admin_topic topic;
+    enum err err = admin_auto_plan(service, arena, meta, str_of(creation->name), &topic);
+    if (err == ERR_OK) {
+        admin_create_topic(service->admin, &topic, on_created, creation);
     }
-    struct znode_partition *partitions =
-        arena_array(arena, struct znode_partition, (size_t)defaults.partitions);
-    for (int32_t i = 0; i < defaults.partitions; i++) {
-        partitions[i].index = i;
-        partitions[i].replicas = placed[i];
-    }
-    struct admin_topic topic = {
-        .name = str_of(creation->name),
-        .id = uuid_random(&service->rng),
-        .partitions = partitions,
-        .partitions_count = defaults.partitions,
-    };
-    if (defaults.offsets) {
-        topic.config = internal_config(service, arena);
-    }
-    admin_create_topic(service->admin, &topic, on_created, creation);
-    return ERR_OK;
+    return err;
 }
 
 static bool already_under_way(const struct admin_service *service, const struct creation *creation)
@@ -284,21 +311,29 @@ static void on_creation(struct loop_msg *msg)
     meta_put(meta);
 }
 
-static void warn_too_few(struct str name, const struct defaults *defaults, int32_t brokers)
+static void warn_too_few(struct str name, const struct defaults *defaults, int32_t wanted,
+                         int32_t brokers)
 {
     static struct log_limit limit;
-    if (defaults->offsets) {
+    if (defaults == &offsets_defaults) {
         log_limited(&limit, LOG_WARN, LOGGER, "consumer groups cannot work yet",
                     "[W-TOPIC-02] offsets.topic.replication.factor=%d but %d broker(s) are alive: "
                     "groups work when %d brokers have joined, or set it to %d.",
-                    defaults->replication_factor, brokers, defaults->replication_factor, brokers);
+                    wanted, brokers, wanted, brokers);
     } else {
-        log_limited(
-            &limit, LOG_WARN, LOGGER, "cannot create topic on request",
-            "[W-TOPIC-03] topic %.*s wants default.replication.factor=%d but %d broker(s) are "
-            "alive.",
-            STR_ARG(name), defaults->replication_factor, brokers);
+        log_limited(&limit, LOG_WARN, LOGGER, "cannot create topic on request",
+                    "[W-TOPIC-03] topic %.*s wants %s=%d but %d broker(s) are alive.",
+                    STR_ARG(name), config_info(defaults->replication_factor)->name, wanted,
+                    brokers);
     }
+}
+
+static int32_t replicas_wanted(struct admin_service *service, const struct defaults *defaults)
+{
+    const struct config *config = config_cell_get(service->host.config);
+    int32_t wanted = config_int(config, defaults->replication_factor);
+    config_put(config);
+    return wanted;
 }
 
 enum err admin_auto_create(struct admin_service *service, struct str name, const struct meta *meta)
@@ -306,9 +341,10 @@ enum err admin_auto_create(struct admin_service *service, struct str name, const
     if (!topic_name_valid(name) || topic_name_collision(meta, name) != NULL) {
         return ERR_INVALID_TOPIC_EXCEPTION;
     }
-    struct defaults defaults = defaults_of(service, name);
-    if (defaults.replication_factor > meta->brokers_count) {
-        warn_too_few(name, &defaults, meta->brokers_count);
+    const struct defaults *defaults = defaults_of(name);
+    int32_t wanted = replicas_wanted(service, defaults);
+    if (wanted > meta->brokers_count) {
+        warn_too_few(name, defaults, wanted, meta->brokers_count);
         return ERR_INVALID_REPLICATION_FACTOR;
     }
     if (atomic_fetch_add(&service->under_way, 1) >= ADMIN_AUTO_CREATE_MAX) {

@@ -223,6 +223,43 @@ Test(plan, a_topic_that_is_asked_for_may_not_collide)
     }
 }
 
+static const char *planned(const struct admin_topic *topic, const char *key)
+{
+    for (int32_t i = 0; i < topic->config.pairs_count; i++) {
+        if (str_is(topic->config.pairs[i].key, key)) {
+            return arena_cstr(&arena, topic->config.pairs[i].value);
+        }
+    }
+    return "";
+}
+
+/* Who looked into __transaction_state made it, with one partition, whose records went after a week:
+ * for the brokers of Kafka's that came next. */
+Test(plan, internal_topics_that_are_asked_for_are_as_kafkas)
+{
+    struct admin_topic topic;
+    cr_assert_eq(admin_auto_plan(service, &arena, meta, STR("t"), &topic), ERR_OK);
+    cr_expect_eq(topic.partitions_count, 4);
+    cr_expect_eq(topic.partitions[3].replicas.count, 2);
+    cr_expect_eq(topic.config.pairs_count, 0);
+    cr_assert_eq(admin_auto_plan(service, &arena, meta, STR("__consumer_offsets"), &topic), ERR_OK);
+    cr_expect_eq(topic.partitions_count, 50);
+    cr_expect_eq(topic.config.pairs_count, 3);
+    cr_expect_str_eq(planned(&topic, "compression.type"), "producer");
+    cr_expect_str_eq(planned(&topic, "cleanup.policy"), "compact");
+    cr_expect_str_eq(planned(&topic, "segment.bytes"), "104857600");
+    cr_assert_eq(admin_auto_plan(service, &arena, meta, STR("__transaction_state"), &topic),
+                 ERR_OK);
+    cr_expect_eq(topic.partitions_count, 50);
+    cr_expect_eq(topic.partitions[49].replicas.count, 3);
+    cr_expect_eq(topic.config.pairs_count, 5);
+    cr_expect_str_eq(planned(&topic, "compression.type"), "uncompressed");
+    cr_expect_str_eq(planned(&topic, "cleanup.policy"), "compact");
+    cr_expect_str_eq(planned(&topic, "segment.bytes"), "104857600");
+    cr_expect_str_eq(planned(&topic, "min.insync.replicas"), "2");
+    cr_expect_str_eq(planned(&topic, "unclean.leader.election.enable"), "false");
+}
+
 /* ---- more partitions ---- */
 
 static struct znode_topic topic_of(struct znode_partition *partitions, int32_t count)
