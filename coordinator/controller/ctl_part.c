@@ -320,8 +320,10 @@ static bool propose_upkeep(const struct ctl *ctl, const struct ctl_part *part,
     if (!ctl_in_isr(next, next->leader)) { /* somebody edited ZooKeeper */
         add_isr(next, next->leader);
     }
+    /* A leader that is no replica would not hear of another epoch: it goes on in the one it has. */
+    bool bump = part->bump && ctl_replica_index(part, next->leader) >= 0;
     return next->leader != part->now.leader || !same_isr(next, &part->now) ||
-           eligible_changes(ctl, part, next) || part->bump || part->missing;
+           eligible_changes(ctl, part, next) || bump || part->missing;
 }
 
 static bool propose(const struct ctl *ctl, const struct ctl_part *part, struct ctl_leadership *next)

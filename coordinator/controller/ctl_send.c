@@ -37,11 +37,20 @@ static bool held(const struct ctl_part *part)
     return part->busy != CTL_PART_IDLE && !part->topic->deleting;
 }
 
+/* It is a replica no more, and the state names it yet: somebody edited the topic's node. Nobody
+ * else may be complete. */
+static bool needed_yet(const struct ctl_broker *broker, const struct ctl_part *part)
+{
+    bool named = part->now.leader == broker->id || ctl_in_isr(&part->now, broker->id) ||
+                 ctl_is_eligible(part, broker->id);
+    return part->exists && named && ctl_dropped(part, broker->id) && !part->topic->deleting;
+}
+
 static bool pickable(const struct ctl_broker *broker, const struct ctl_part *part, int mark,
                      bool tombstones)
 {
     return part != NULL && (ctl_marks_of(broker, part) & mark) != 0 && !held(part) &&
-           part->tombstone == tombstones;
+           part->tombstone == tombstones && !(mark == CTL_MARK_STOP && needed_yet(broker, part));
 }
 
 static struct picked picked_new(struct ctl *ctl, int32_t room)

@@ -185,3 +185,93 @@ Test(ctl_failover, a_leader_asks_again_while_its_topic_cannot_be_read)
         bench_fini(&b);
     }
 }
+
+/* ---- A topic's node that somebody edits. */
+
+static bool tells_1(const struct bench *b)
+{
+    for (int32_t i = 0; i < b->out.count; i++) {
+        if (b->out.items[i].kind == CTL_SEND && b->out.items[i].broker_id == 1) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Nothing that is said to broker 1 from here on tells it to delete its copy. */
+static void expect_copy_stays(struct bench *b)
+{
+    for (int i = 0; i < 10 && tells_1(b); i++) {
+        cr_assert_null(strstr((char *)b->text.data, "SEND to=1 STOP_REPLICA"), "%s",
+                       (char *)b->text.data);
+        sent_ok(b, send_to(b, 1));
+    }
+    cr_assert(!tells_1(b));
+}
+
+/* Elected with t-0, of which broker 1 has the only replica. */
+static void lead_alone(struct bench *b)
+{
+    const char *names[] = {"t"};
+    struct state_spec state = {1, 5, 7, {1}};
+    elect(b, 1);
+    brokers_alive(b, three, NULL, 3);
+    topics_are(b, names, 1);
+    marks_are(b, NULL, 0);
+    step(b, (struct ctl_event){.kind = CTL_EV_PREFERRED});
+    topic_is(b, "t", three, 1, &state, 1);
+    settle(b);
+}
+
+/* Somebody wrote another replica into the topic's node. The one that had everything, as the state
+ * says, was told to delete its copy, before the other had any of it. Its leader goes on in its
+ * epoch: of another one nobody would tell it. */
+Test(ctl_by_hand, a_copy_that_the_state_counts_on_stays_whatever_the_node_says)
+{
+    struct bench b;
+    struct state_spec state = {1, 5, 7, {1}};
+    bench_init(&b);
+    lead_alone(&b);
+    topic_is(&b, "t", three + 1, 1, &state, 1);
+    cr_assert_not_null(strstr((char *)b.text.data, "replicas=[2]"), "%s", (char *)b.text.data);
+    cr_assert_null(strstr((char *)b.text.data, "WRITE_STATE"), "%s", (char *)b.text.data);
+    expect_copy_stays(&b);
+    topic_is(&b, "t", three, 1, &state, 1);
+    cr_assert_not_null(
+        strstr((char *)b.text.data, "WRITE_STATE t-0 leader=1 epoch=6 isr=[1] v=7\n"), "%s",
+        (char *)b.text.data);
+    bench_fini(&b);
+}
+
+/* The same while its broker was away: it came back, and lost what nobody else had. */
+Test(ctl_by_hand, the_only_complete_copy_stays_when_its_broker_comes_back_to_another_node)
+{
+    struct bench b;
+    struct state_spec state = {-1, 6, 8, {1}};
+    bench_init(&b);
+    lead_alone(&b);
+    brokers_alive(&b, (const int[]){2, 3}, NULL, 2);
+    settle(&b);
+    topic_is(&b, "t", three + 1, 1, &state, 1);
+    settle(&b);
+    brokers_alive(&b, three, (const int[]){1, 0, 0}, 3);
+    expect_copy_stays(&b);
+    bench_fini(&b);
+}
+
+/* Where others are in sync without it, it goes. */
+Test(ctl_by_hand, a_copy_goes_when_the_state_does_without_it)
+{
+    struct bench b;
+    struct state_spec state = {1, 5, 7, {1, 2, 3}};
+    bench_init(&b);
+    lead_one(&b, state);
+    topic_is(&b, "t", three + 1, 2, &state, 1);
+    cr_assert_not_null(
+        strstr((char *)b.text.data, "WRITE_STATE t-0 leader=2 epoch=6 isr=[2,3] v=7\n"), "%s",
+        (char *)b.text.data);
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_OK, 8);
+    sent_ok(&b, send_to(&b, 1));
+    expect(&b, "SEND to=1 STOP_REPLICA t-0:epoch=6,delete\n");
+    bench_fini(&b);
+}
