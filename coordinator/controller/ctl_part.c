@@ -440,6 +440,7 @@ static void settle_returning(struct ctl_part *part, bool written)
 void ctl_part_idle(struct ctl_part *part)
 {
     part->busy = CTL_PART_IDLE;
+    part->refused = false;
 }
 
 void ctl_part_write(struct ctl *ctl, struct ctl_part *part, struct ctl_leadership next,
@@ -584,7 +585,8 @@ void ctl_part_wrote(struct ctl *ctl, struct ctl_part *part, enum err err, int32_
         cmd->topic = arena_str(&ctl->out->arena, part->topic->name);
         cmd->partition = part->index;
         /* Refused for itself, not for its version or our office: most likely it will be again. */
-        cmd->later = err == ERR_ZK_OTHER;
+        part->refused = err == ERR_ZK_OTHER;
+        cmd->later = part->refused;
     }
 }
 
@@ -676,6 +678,7 @@ void ctl_state_event(struct ctl *ctl, const struct ctl_event *event)
     }
     struct ctl_alter_item *alter = part->alter;
     int32_t version = part->version;
+    bool refused = part->refused;
     ctl_part_idle(part);
     part->alter = NULL;
     ctl_part_believe(ctl, part, &event->u.state.info);
@@ -684,7 +687,8 @@ void ctl_state_event(struct ctl *ctl, const struct ctl_event *event)
                 same_ids(&part->eligible, &part->next_eligible);
     part->creating = part->creating && ours;
     forget_next(part);
-    if (part->exists && !part->broken && !topic->deleting) {
+    bool as_told = refused && part->version == version;
+    if (part->exists && !part->broken && !topic->deleting && !as_told) {
         /* The replicas hear of it in any case: a leader whose ISR request was overtaken waits for
          * that. */
         tell(ctl, part, part->now.leader, false);

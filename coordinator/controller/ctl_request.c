@@ -371,7 +371,7 @@ static bool shutdown_settled(const struct ctl *ctl, int32_t broker_id)
 {
     for (int32_t s = 0; s < ctl->slots_count; s++) {
         struct ctl_part *part = ctl->slots[s];
-        if (concerns_shutdown(part, broker_id) && part->busy != CTL_PART_IDLE) {
+        if (concerns_shutdown(part, broker_id) && ctl_part_busy(part)) {
             return false;
         }
     }

@@ -2,8 +2,9 @@
  *
  * One request per broker is under way. What comes first, when several are due: the list of live
  * brokers (a follower must know its leader's address), LeaderAndIsr, UpdateMetadata, StopReplica. A
- * partition whose state is being written is held back, so that brokers hear of the result only. A
- * request that failed is due again after CTL_RETRY_MS, as long as the broker is registered.
+ * partition whose state is being written is held back, so that brokers hear of the result only (but
+ * not while ZooKeeper refuses it, or who starts would never have heard all). A request that failed
+ * is due again after CTL_RETRY_MS, as long as the broker is registered.
  * Metadata of partitions that are made together waits until the last of them is there, and what a
  * broker must be told of a topic goes in one request: a client that heard of some partitions would
  * take a topic to have so few.
@@ -34,7 +35,7 @@ struct picked {
 
 static bool held(const struct ctl_part *part)
 {
-    return part->busy != CTL_PART_IDLE && !part->topic->deleting;
+    return ctl_part_busy(part) && !part->topic->deleting;
 }
 
 /* It is a replica no more, and the state names it yet: somebody edited the topic's node. Nobody
@@ -46,11 +47,20 @@ static bool needed_yet(const struct ctl_broker *broker, const struct ctl_part *p
     return part->exists && named && ctl_dropped(part, broker->id) && !part->topic->deleting;
 }
 
-static bool pickable(const struct ctl_broker *broker, const struct ctl_part *part, int mark,
-                     bool tombstones)
+/* ZooKeeper still says that it leads, and it has restarted since, or lost something: it is not to
+ * lead in that epoch once more. */
+static bool not_to_lead(const struct ctl *ctl, const struct ctl_broker *broker,
+                        const struct ctl_part *part)
+{
+    return part->refused && part->now.leader == broker->id && !ctl_part_has_leader(ctl, part);
+}
+
+static bool pickable(const struct ctl *ctl, const struct ctl_broker *broker,
+                     const struct ctl_part *part, int mark, bool tombstones)
 {
     return part != NULL && (ctl_marks_of(broker, part) & mark) != 0 && !held(part) &&
-           part->tombstone == tombstones && !(mark == CTL_MARK_STOP && needed_yet(broker, part));
+           part->tombstone == tombstones && !(mark == CTL_MARK_STOP && needed_yet(broker, part)) &&
+           !(mark == CTL_MARK_LEADER && not_to_lead(ctl, broker, part));
 }
 
 static struct picked picked_new(struct ctl *ctl, int32_t room)
@@ -82,7 +92,7 @@ static struct picked pick(struct ctl *ctl, struct ctl_broker *broker, int mark, 
     struct picked picked = picked_new(ctl, room);
     for (int32_t s = 0; s < broker->marks_capacity && picked.count < room; s++) {
         struct ctl_part *part = s < ctl->slots_count ? ctl->slots[s] : NULL;
-        if (pickable(broker, part, mark, tombstones)) {
+        if (pickable(ctl, broker, part, mark, tombstones)) {
             picked_add(&picked, part);
         }
     }
@@ -103,14 +113,15 @@ static bool half_made(const struct ctl_topic *topic)
 }
 
 /* All that the broker must be told of a topic. False: it is to be in another request. */
-static bool pick_topic(struct ctl_broker *broker, struct ctl_topic *topic, struct picked *picked)
+static bool pick_topic(const struct ctl *ctl, struct ctl_broker *broker, struct ctl_topic *topic,
+                       struct picked *picked)
 {
     bool unmade = half_made(topic);
     int32_t before = picked->count;
     int32_t runs = picked->runs;
     for (int32_t i = 0; i < topic->parts_count; i++) {
         struct ctl_part *part = topic->parts[i];
-        if (pickable(broker, part, CTL_MARK_META, false) && !(unmade && part->fresh)) {
+        if (pickable(ctl, broker, part, CTL_MARK_META, false) && !(unmade && part->fresh)) {
             if (picked->count == CTL_SEND_TOPIC_MAX) {
                 break;
             }
@@ -137,9 +148,10 @@ static struct picked pick_metadata(struct ctl *ctl, struct ctl_broker *broker)
     ctl->picks++;
     for (int32_t s = 0; s < broker->marks_capacity && s < ctl->slots_count; s++) {
         struct ctl_part *part = ctl->slots[s];
-        if (pickable(broker, part, CTL_MARK_META, false) && part->topic->picked != ctl->picks) {
+        if (pickable(ctl, broker, part, CTL_MARK_META, false) &&
+            part->topic->picked != ctl->picks) {
             part->topic->picked = ctl->picks;
-            if (!pick_topic(broker, part->topic, &picked)) {
+            if (!pick_topic(ctl, broker, part->topic, &picked)) {
                 break;
             }
         }
@@ -455,11 +467,25 @@ static bool send_leaders(struct ctl *ctl, struct ctl_broker *broker)
     return true;
 }
 
+/* What it is to lead and follow, but for what it is not to lead. */
+static bool leaders_told(const struct ctl *ctl, const struct ctl_broker *broker)
+{
+    int32_t kept = 0;
+    for (int32_t s = 0; broker->due_leader > 0 && s < ctl->slots_count; s++) {
+        const struct ctl_part *part = ctl->slots[s];
+        kept += part != NULL && (ctl_marks_of(broker, part) & CTL_MARK_LEADER) != 0 &&
+                        not_to_lead(ctl, broker, part)
+                    ? 1
+                    : 0;
+    }
+    return kept == broker->due_leader;
+}
+
 static void send_meta(struct ctl *ctl, struct ctl_broker *broker, const struct picked *picked)
 {
     request_type *request = new_request(ctl, broker, BARNABAS__CONTROL__KIND__UPDATE_METADATA);
     Barnabas__Control__UpdateMetadata *body = meta_body(ctl, picked);
-    bool complete = broker->due_leader == 0 && broker->due_meta == picked->count;
+    bool complete = broker->due_meta == picked->count && leaders_told(ctl, broker);
     control_set(body, complete, complete);
     if (complete && !broker->told_all) {
         name_untold(ctl, body);

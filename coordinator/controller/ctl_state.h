@@ -129,6 +129,7 @@ struct ctl_part {
     struct ctl_ids eligible;   /* not in now.isr, but complete: likewise */
     int32_t version;
     enum ctl_busy busy;
+    bool refused;               /* READING, since ZooKeeper does not take what was to be written */
     uint64_t cmd_id;            /* while WRITING */
     struct ctl_leadership next; /* being written; kept while READING after an unknown result */
     struct ctl_ids next_eligible;
@@ -402,6 +403,12 @@ void ctl_part_wrote(struct ctl *ctl, struct ctl_part *part, enum err err, int32_
 void ctl_state_event(struct ctl *ctl, const struct ctl_event *event);
 /* No write is under way any more. */
 void ctl_part_idle(struct ctl_part *part);
+/* It is not known what its state will be in a moment. One that ZooKeeper does not take is tried
+ * again every second: what is there is what counts, and nobody waits for another. */
+static inline bool ctl_part_busy(const struct ctl_part *part)
+{
+    return part->busy != CTL_PART_IDLE && !part->refused;
+}
 /* Write `next` (taken over); `alter` may be NULL. */
 void ctl_part_write(struct ctl *ctl, struct ctl_part *part, struct ctl_leadership next,
                     struct ctl_alter_item *alter);

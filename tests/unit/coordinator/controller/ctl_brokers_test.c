@@ -313,6 +313,24 @@ Test(ctl_shutdown, the_answer_does_not_wait_for_ever)
     bench_fini(&b);
 }
 
+/* Nor does it wait for a state that ZooKeeper does not take: the stop of each broker with such a
+ * partition took as long as it may. */
+Test(ctl_shutdown, the_answer_does_not_wait_for_what_zookeeper_does_not_take)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
+    ask_shutdown(&b, 3);
+    expect(&b, "NOTE broker is shutting down: broker=3\n"
+               "WRITE_STATE t-0 leader=1 epoch=6 isr=[1,2] v=7\n");
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_ZK_OTHER, 0);
+    expect(&b, "READ_STATE t-0 later\n"
+               "SEND to=3 STOP_REPLICA t-0:epoch=5\n");
+    sent_one(&b, send_to(&b, 3), "t", 0, ERR_OK);
+    expect(&b, "REPLY id=77 CONTROLLED_SHUTDOWN error=0\n");
+    bench_fini(&b);
+}
+
 /* A leaving follower is stopped and leaves the ISR; what nobody else can lead is reported as
  * remaining. */
 Test(ctl_shutdown, follower_stops_and_sole_leader_remains)

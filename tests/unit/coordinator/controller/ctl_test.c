@@ -577,6 +577,46 @@ Test(ctl_write, what_zookeeper_does_not_take_is_not_tried_again_at_once)
     bench_fini(&b);
 }
 
+/* Has it been told all there is? Not that it leads. */
+static bool hears_all(struct bench *b, int32_t broker)
+{
+    for (int i = 0; i < 10; i++) {
+        const Barnabas__Control__Request *said = NULL;
+        for (int32_t k = 0; k < b->out.count; k++) {
+            const struct ctl_cmd *cmd = &b->out.items[k];
+            said = cmd->kind == CTL_SEND && cmd->broker_id == broker ? cmd->request : said;
+        }
+        if (said == NULL || (said->update_metadata != NULL && said->update_metadata->complete)) {
+            return said != NULL;
+        }
+        cr_assert_null(said->leader_and_isr);
+        sent_ok(b, send_to(b, broker));
+    }
+    return false;
+}
+
+/* A broker that started while the state of one partition was refused, again and again, was never
+ * told that it had heard all, and let no client in. What is there counts until ZooKeeper takes
+ * something else; but who led in an epoch before it restarted does not lead in it again. */
+Test(ctl_write, what_zookeeper_does_not_take_keeps_no_broker_from_starting)
+{
+    struct bench b;
+    bench_init(&b);
+    lead_one(&b, (struct state_spec){1, 5, 7, {1, 2, 3}});
+    brokers_alive(&b, (const int[]){2, 3}, NULL, 2);
+    wrote(&b, id_of(&b, CTL_WRITE_STATE, 0), ERR_ZK_OTHER, 0);
+    brokers_alive(&b, three, (const int[]){1, 0, 0}, 3);
+    cr_assert(hears_all(&b, 1), "%s", (char *)b.text.data);
+    struct ctl_event event = {.kind = CTL_EV_STATE};
+    event.u.state.topic = STR("t");
+    event.u.state.info = (struct ctl_state_info){.version = 7};
+    event.u.state.info.state = (struct znode_state){
+        .leader = 1, .leader_epoch = 5, .controller_epoch = 1, .isr = {three, 3}};
+    step(&b, event); /* tried once more, and nobody is told again what has not changed */
+    expect(&b, "WRITE_STATE t-0 leader=2 epoch=6 isr=[2,3] v=7\n");
+    bench_fini(&b);
+}
+
 /* A leader's ISR request is written under the same leader epoch, and told as metadata only. */
 Test(ctl_alter, isr_request_is_written_and_answered)
 {
