@@ -587,6 +587,13 @@ void ctl_part_wrote(struct ctl *ctl, struct ctl_part *part, enum err err, int32_
         /* Refused for itself, not for its version or our office: most likely it will be again. */
         part->refused = err == ERR_ZK_OTHER;
         cmd->later = part->refused;
+        if (part->refused && part->alter != NULL) {
+            /* It asks again. With it wait the other partitions of its request, and those that
+             * would be in its leader's next one. */
+            struct ctl_alter_item *alter = part->alter;
+            part->alter = NULL;
+            ctl_alter_done(ctl, alter, ERR_REQUEST_TIMED_OUT, part);
+        }
     }
 }
 
