@@ -159,19 +159,47 @@ void control_apply_stop(struct control_apply *apply, void (*fn)(void *arg), void
     }
 }
 
+static void lead(struct pending *pending)
+{
+    replicas_lead(pending->apply->replicas, pending->request->leader_and_isr, on_replicas_done,
+                  pending);
+}
+
+/* Nobody is in the way any more. */
+static void on_former_gone(void *arg, Barnabas__Control__Response *response)
+{
+    struct pending *pending = arg;
+    struct control_apply *apply = pending->apply;
+    (void)response;
+    if (!apply->stopped) {
+        lead(pending);
+        return;
+    }
+    apply->moving = false;
+    reply_error(pending, ERR_BROKER_NOT_AVAILABLE);
+    work_done(pending);
+    moved(apply);
+}
+
 /* What new logs are to be like is known. */
 static void on_configs_read(void *arg, enum err err)
 {
     struct pending *pending = arg;
-    if (err != ERR_OK || pending->apply->stopped) {
+    struct control_apply *apply = pending->apply;
+    if (err != ERR_OK || apply->stopped) {
         /* Our session is over: the controller will say everything again to our next one. */
         reply_error(pending, ERR_STALE_BROKER_EPOCH);
         work_done(pending);
         return;
     }
-    pending->apply->moving = true;
-    replicas_lead(pending->apply->replicas, pending->request->leader_and_isr, on_replicas_done,
-                  pending);
+    apply->moving = true;
+    const Barnabas__Control__StopReplica *former =
+        replicas_find_former(apply->replicas, &pending->arena, pending->request->leader_and_isr);
+    if (former != NULL) {
+        replicas_stop(apply->replicas, former, on_former_gone, pending);
+    } else {
+        lead(pending);
+    }
 }
 
 /* Whose request is it? */

@@ -235,6 +235,7 @@ static bool in_isr(const struct part_state *state, int32_t broker_id)
     return false;
 }
 
+/* `entry` may be NULL. */
 static bool of_another_topic(const struct logs_entry *entry, struct uuid topic_id)
 {
     return entry != NULL && !uuid_is_zero(topic_id) && !uuid_is_zero(entry->topic_id) &&
@@ -254,7 +255,7 @@ static bool is_counted_on(const struct replicas *replicas, const struct task *ta
 /* The log of an earlier topic of that name. Mostly it was left behind: this broker was not a
  * replica any more, and away, when that topic was deleted. But it may be all that is left of a
  * topic that ZooKeeper has lost, and that somebody has made anew: it stays, out of the way. Its
- * partition has not been served in this life. */
+ * partition is not served: replicas_find_former(). */
 static enum err set_former_log_aside(struct replicas *replicas, const struct task *task,
                                      struct logs_entry **entry)
 {
@@ -449,6 +450,78 @@ void replicas_lead(struct replicas *replicas, const Barnabas__Control__LeaderAnd
     mem_free(changes);
     batch->finish = lead_finish;
     logs_settle(replicas->broker->logs, replicas->broker->control, lead_settled, batch);
+}
+
+/* ---- partitions of earlier topics ----
+ *
+ * Nobody told this broker of their end: it was cut off, or somebody removed the topic's node. In
+ * their place the new topic's partition could not be made before the broker was restarted; and as
+ * its leader it was elected all the same. */
+
+/* Epochs of one topic do not go down. */
+static bool is_former(const struct replicas *replicas, const struct task *task,
+                      const struct logs_entry *entry, const struct part *part)
+{
+    bool counted = task->state.leader_epoch >= part_now(part).leader_epoch &&
+                   is_counted_on(replicas, task, entry->log);
+    return of_another_topic(entry, task->topic_id) && !plog_failed(entry->log) &&
+           !logdir_offline(entry->dir) && !counted;
+}
+
+static Barnabas__Control__StopReplicaTopic *stop_former(struct arena *arena, char *name,
+                                                        int32_t index, bool empty)
+{
+    Barnabas__Control__StopReplicaTopic *topic =
+        arena_new(arena, Barnabas__Control__StopReplicaTopic);
+    Barnabas__Control__StopReplicaPartition *partition =
+        arena_new(arena, Barnabas__Control__StopReplicaPartition);
+    barnabas__control__stop_replica_topic__init(topic);
+    barnabas__control__stop_replica_partition__init(partition);
+    topic->name = name;
+    topic->partitions = arena_array(arena, Barnabas__Control__StopReplicaPartition *, 1);
+    topic->partitions[topic->n_partitions++] = partition;
+    control_set(partition, partition, index);
+    control_set(partition, leader_epoch, CONTROL_EPOCH_UNKNOWN);
+    control_set(partition, delete_, empty);
+    control_set(partition, set_aside, !empty);
+    return topic;
+}
+
+static void find_former_of(struct replicas *replicas, struct arena *arena,
+                           const Barnabas__Control__LeaderAndIsrTopic *topic,
+                           Barnabas__Control__StopReplica *found)
+{
+    for (size_t i = 0; i < topic->n_partitions; i++) {
+        struct task task = {0};
+        lead_fill(&task, topic, topic->partitions[i]);
+        struct logs_entry *entry = logs_find(replicas->broker->logs, task.topic, task.index);
+        if (!of_another_topic(entry, task.topic_id)) {
+            continue;
+        }
+        struct part *part = parts_lookup(&replicas->broker->parts, task.topic, task.index);
+        if (part != NULL && is_former(replicas, &task, entry, part)) {
+            bool empty = plog_offset_end(entry->log) == plog_log_start(entry->log);
+            found->topics[found->n_topics++] = stop_former(arena, topic->name, task.index, empty);
+        }
+        part_put(part);
+    }
+}
+
+const Barnabas__Control__StopReplica *
+replicas_find_former(struct replicas *replicas, struct arena *arena,
+                     const Barnabas__Control__LeaderAndIsr *request)
+{
+    Barnabas__Control__StopReplica *found = arena_new(arena, Barnabas__Control__StopReplica);
+    size_t total = 0;
+    barnabas__control__stop_replica__init(found);
+    for (size_t i = 0; i < request->n_topics; i++) {
+        total += request->topics[i]->n_partitions;
+    }
+    found->topics = arena_array(arena, Barnabas__Control__StopReplicaTopic *, total + 1);
+    for (size_t i = 0; i < request->n_topics; i++) {
+        find_former_of(replicas, arena, request->topics[i], found);
+    }
+    return found->n_topics > 0 ? found : NULL;
 }
 
 /* ---- StopReplica ---- */

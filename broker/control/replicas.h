@@ -19,6 +19,13 @@ typedef void replicas_done_fn(void *arg, Barnabas__Control__Response *response);
 struct replicas *replicas_new(struct broker *broker);
 void replicas_free(struct replicas *replicas);
 
+/* Partitions that live here and are of an earlier topic, whose name the request gives to another
+ * one: to be stopped before it is carried out, and their logs set aside. In `arena`; NULL: there is
+ * none. */
+const Barnabas__Control__StopReplica *
+replicas_find_former(struct replicas *replicas, struct arena *arena,
+                     const Barnabas__Control__LeaderAndIsr *request);
+
 /* One request at a time: the next only after `fn`. */
 void replicas_lead(struct replicas *replicas, const Barnabas__Control__LeaderAndIsr *request,
                    replicas_done_fn *fn, void *arg);
