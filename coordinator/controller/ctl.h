@@ -201,12 +201,12 @@ enum ctl_cmd_kind {
     /* Read, with watches, and report with the event of the same name. */
     CTL_READ_BROKERS,
     CTL_READ_TOPICS,
-    CTL_READ_TOPIC, /* topic: its node and all its states */
+    CTL_READ_TOPIC, /* topic: its node and all its states; `later`: not at once */
     CTL_READ_STATE, /* topic, partition; `later`: not at once */
     CTL_READ_DELETIONS,
     CTL_READ_PREFERRED,
     CTL_READ_LOG_DIRS, /* also removes the notifications it has read */
-    CTL_READ_ORDERS,   /* the node of reassignments that are ordered in ZooKeeper */
+    CTL_READ_ORDERS,   /* the node of reassignments that are ordered in ZooKeeper; `later` */
     /* Write, and report with CTL_EV_WROTE. */
     CTL_CREATE_STATE,     /* topic, partition, state; parents too */
     CTL_WRITE_STATE,      /* topic, partition, state, version */
@@ -256,7 +256,7 @@ struct ctl_cmd {
     enum err err;
     const struct ctl_reassigned *reassigned;
     int32_t reassigned_count;
-    bool later;   /* CTL_READ_STATE */
+    bool later;   /* reads */
     bool warning; /* CTL_NOTE: a surprise rather than a change of state */
     const char *text;
 };

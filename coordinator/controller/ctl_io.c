@@ -47,6 +47,14 @@ void ctl_task_put_off(struct ctl_task *task)
     }
 }
 
+void ctl_task_refused(struct ctl_task *task)
+{
+    log_limited(&task->io->failed_limit, LOG_ERROR, logger,
+                "ZooKeeper does not take what the controller writes; trying again every second",
+                "path=%s", task->path);
+    ctl_task_put_off(task);
+}
+
 bool ctl_task_failed(struct ctl_task *task, enum err err)
 {
     struct ctl_io *io = task->io;
@@ -228,7 +236,11 @@ void ctl_io_execute(struct ctl_io *io, const struct ctl_cmd *cmd)
         ctl_io_read_names(io, PATH_TOPICS, CTL_EV_TOPICS);
         break;
     case CTL_READ_TOPIC:
-        ctl_io_read_topic(io, cmd->topic, false);
+        if (cmd->later) {
+            ctl_io_read_topic_later(io, cmd->topic);
+        } else {
+            ctl_io_read_topic(io, cmd->topic, false);
+        }
         break;
     case CTL_READ_STATE:
         ctl_io_read_state(io, cmd->topic, cmd->partition, cmd->later);
@@ -240,7 +252,7 @@ void ctl_io_execute(struct ctl_io *io, const struct ctl_cmd *cmd)
         ctl_io_read_preferred(io);
         break;
     case CTL_READ_ORDERS:
-        ctl_io_read_orders(io);
+        ctl_io_read_orders(io, cmd->later);
         break;
     case CTL_READ_LOG_DIRS:
         ctl_io_read_log_dirs(io);
@@ -266,7 +278,7 @@ bool ctl_io_on_watch(struct ctl_io *io, enum zk_watch_event event, struct str pa
     } else if (str_is(path, PATH_PREFERRED)) {
         ctl_io_read_preferred(io);
     } else if (str_is(path, PATH_REASSIGN)) {
-        ctl_io_read_orders(io);
+        ctl_io_read_orders(io, false);
     } else if (str_is(path, PATH_LOG_DIR_EVENTS)) {
         ctl_io_read_log_dirs(io);
     } else {

@@ -58,4 +58,4 @@ void ctl_io_drop_states(struct ctl_io *io);
 /* ---- ctl_orders_io.c */
 
 void ctl_io_read_preferred(struct ctl_io *io);
-void ctl_io_read_orders(struct ctl_io *io);
+void ctl_io_read_orders(struct ctl_io *io, bool later);

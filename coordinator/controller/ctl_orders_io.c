@@ -60,7 +60,7 @@ void ctl_io_read_preferred(struct ctl_io *io)
 
 static void read_orders_again(const struct ctl_task *task)
 {
-    ctl_io_read_orders(task->io);
+    ctl_io_read_orders(task->io, false);
 }
 
 static void on_orders_exist(void *arg, const struct zk_result *result, bool repeated)
@@ -98,11 +98,15 @@ static void on_orders(void *arg, const struct zk_result *result, bool repeated)
     ctl_task_finish(task);
 }
 
-void ctl_io_read_orders(struct ctl_io *io)
+void ctl_io_read_orders(struct ctl_io *io, bool later)
 {
     struct ctl_task *task = ctl_task_new(io);
     task->event.kind = CTL_EV_ORDERS;
     task->path = PATH_REASSIGN;
     task->again = read_orders_again;
-    zk_calls_get(&io->calls, PATH_REASSIGN, true, on_orders, task);
+    if (later) {
+        ctl_task_refused(task);
+    } else {
+        zk_calls_get(&io->calls, PATH_REASSIGN, true, on_orders, task);
+    }
 }

@@ -203,6 +203,11 @@ void ctl_cmd_print(const struct ctl_cmd *cmd, struct buf *out)
     buf_put_text(out, kind_name(cmd->kind));
     switch (cmd->kind) {
     case CTL_READ_TOPIC:
+        buf_printf(out, " %.*s%s", STR_ARG(cmd->topic), cmd->later ? " later" : "");
+        break;
+    case CTL_READ_ORDERS:
+        buf_put_text(out, cmd->later ? " later" : "");
+        break;
     case CTL_DELETE_TOPIC:
     case CTL_DELETE_LEFTOVER:
     case CTL_DELETE_MARK:

@@ -306,16 +306,27 @@ static void read_topic_again(const struct ctl_task *task)
     ctl_io_read_topic(task->io, task->topic, false);
 }
 
-void ctl_io_read_topic(struct ctl_io *io, struct str name, bool if_changed)
+static struct ctl_task *topic_task(struct ctl_io *io, struct str name)
 {
     struct ctl_task *task = ctl_task_new(io);
-    task->if_changed = if_changed;
     task->topic = arena_str(&task->arena, name);
     task->event.kind = CTL_EV_TOPIC;
     task->event.u.topic.name = task->topic;
     task->path = path_topic(&task->arena, name);
     task->again = read_topic_again;
+    return task;
+}
+
+void ctl_io_read_topic(struct ctl_io *io, struct str name, bool if_changed)
+{
+    struct ctl_task *task = topic_task(io, name);
+    task->if_changed = if_changed;
     zk_calls_get(&io->calls, task->path, true, on_topic, task);
+}
+
+void ctl_io_read_topic_later(struct ctl_io *io, struct str name)
+{
+    ctl_task_refused(topic_task(io, name));
 }
 
 static void on_state(void *arg, const struct zk_result *result, bool repeated)
@@ -347,13 +358,10 @@ void ctl_io_read_state(struct ctl_io *io, struct str topic, int32_t partition, b
     task->path = path_partition_state(&task->arena, topic, partition);
     task->again = read_state_again;
     if (later) {
-        log_limited(&io->failed_limit, LOG_ERROR, logger,
-                    "ZooKeeper does not take a partition's state; trying again every second",
-                    "path=%s", task->path);
-        ctl_task_put_off(task);
-        return;
+        ctl_task_refused(task);
+    } else {
+        zk_calls_get(&io->calls, task->path, false, on_state, task);
     }
-    zk_calls_get(&io->calls, task->path, false, on_state, task);
 }
 
 /* ---- Log directory events: read each, report, remove. */

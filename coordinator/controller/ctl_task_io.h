@@ -56,6 +56,9 @@ bool ctl_task_failed(struct ctl_task *task, enum err err);
 /* A read that has not begun, or failed, begins (anew) within CTL_IO_AGAIN_MS. */
 void ctl_task_put_off(struct ctl_task *task);
 
+/* The same, since a write of that node was refused, and would be once more. */
+void ctl_task_refused(struct ctl_task *task);
+
 /* Deliver the task's event and end it. */
 void ctl_task_finish(struct ctl_task *task);
 
@@ -75,6 +78,7 @@ void ctl_io_read_brokers(struct ctl_io *io);
 void ctl_io_read_names(struct ctl_io *io, const char *path, enum ctl_event_kind kind);
 /* `if_changed`: only when others than we have written it since. */
 void ctl_io_read_topic(struct ctl_io *io, struct str name, bool if_changed);
+void ctl_io_read_topic_later(struct ctl_io *io, struct str name);
 void ctl_io_read_state(struct ctl_io *io, struct str topic, int32_t partition, bool later);
 void ctl_io_read_log_dirs(struct ctl_io *io);
 

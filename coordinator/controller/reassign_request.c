@@ -472,7 +472,7 @@ void ctl_orders_advance(struct ctl *ctl)
 void ctl_orders_wrote(struct ctl *ctl, enum err err)
 {
     ctl->orders_cmd = 0;
-    if (err != ERR_CONTROLLER_MOVED) {
-        ctl_emit(ctl, CTL_READ_ORDERS); /* whatever came of it */
+    if (err != ERR_CONTROLLER_MOVED) { /* whatever came of it */
+        ctl_emit(ctl, CTL_READ_ORDERS)->later = err == ERR_ZK_OTHER;
     }
 }

@@ -99,15 +99,19 @@ static void touch_waiting(struct ctl *ctl, struct ctl_topic *topic)
 }
 
 /* The node's new content is what ZooKeeper refuses, not its version or our office: too large, most
- * likely (zk_calls.h). What made it so is not tried again. A FINISH is: it makes the node smaller,
- * and nobody would ask for it once more. */
-static void refused(struct ctl_topic *topic)
+ * likely (zk_calls.h), or we may not write it. What made it so is not tried again. A FINISH is: it
+ * makes the node smaller, and nobody would ask for it once more. True: there is one. */
+static bool refused(struct ctl_topic *topic)
 {
+    bool again = false;
     for (int32_t i = 0; i < topic->parts_count; i++) {
-        if (topic->parts[i]->move != NULL && topic->parts[i]->move->writing) {
+        struct ctl_move *move = topic->parts[i]->move;
+        if (move != NULL && move->writing) {
             ctl_reassign_refused(topic->parts[i]);
+            again = again || !move->refused;
         }
     }
+    return again;
 }
 
 void ctl_reassign_wrote(struct ctl *ctl, struct ctl_topic *topic, enum err err, int32_t version)
@@ -125,11 +129,11 @@ void ctl_reassign_wrote(struct ctl *ctl, struct ctl_topic *topic, enum err err, 
         return;
     }
     topic->rereading = true;
-    if (err == ERR_ZK_OTHER) {
-        refused(topic);
-    }
+    bool later = err == ERR_ZK_OTHER && refused(topic);
     if (err != ERR_CONTROLLER_MOVED) {
-        ctl_emit(ctl, CTL_READ_TOPIC)->topic = arena_str(&ctl->out->arena, topic->name);
+        struct ctl_cmd *cmd = ctl_emit(ctl, CTL_READ_TOPIC);
+        cmd->topic = arena_str(&ctl->out->arena, topic->name);
+        cmd->later = later;
     }
 }
 

@@ -503,7 +503,8 @@ Test(ctl_reassign, that_zookeeper_does_not_take_is_given_up)
     bench_fini(&b);
 }
 
-/* The end of a reassignment is not given up: nobody would ask for it. */
+/* The end of a reassignment is not given up: nobody would ask for it. Nor is it tried again as fast
+ * as ZooKeeper answers. */
 Test(ctl_reassign, whose_end_zookeeper_does_not_take_is_tried_again)
 {
     struct bench b;
@@ -516,6 +517,7 @@ Test(ctl_reassign, whose_end_zookeeper_does_not_take_is_tried_again)
     uint64_t node = id_of(&b, CTL_WRITE_TOPIC, 0);
     settle(&b);
     wrote(&b, node, ERR_ZK_OTHER, -1);
+    expect(&b, "READ_TOPIC t later\n");
     node_is(&b, (struct line){{2, 3, 4, 1}, {4}, {1}}, 1, (struct state_spec){2, 7, 10, {2, 3, 4}});
     expect_in(&b, "WRITE_TOPIC t 0:[2,3,4] v=1\n");
     bench_fini(&b);
@@ -774,6 +776,22 @@ Test(ctl_orders, are_overridden_by_a_request)
     expect(&b, "WRITE_TOPIC t 0:[1,2,3],removing=[3] v=1\nWRITE_ORDERS v=6\n");
     orders_are(&b, items, 1, 6); /* older news */
     expect(&b, "");
+    bench_fini(&b);
+}
+
+/* A node that we may not write was read and written in turns, as fast as ZooKeeper answered. */
+Test(ctl_orders, that_cannot_be_taken_out_are_tried_again_later)
+{
+    struct bench b;
+    static const int target[] = {1, 2};
+    const struct znode_tp items[] = {{STR("u"), 3, {target, 2}}};
+    bench_init(&b);
+    lead_settled(&b);
+    orders_are(&b, items, 1, 6);
+    wrote(&b, id_of(&b, CTL_WRITE_ORDERS, 0), ERR_ZK_OTHER, -1);
+    expect(&b, "READ_ORDERS later\n");
+    orders_are(&b, items, 1, 6);
+    expect(&b, "WRITE_ORDERS v=6\n");
     bench_fini(&b);
 }
 
