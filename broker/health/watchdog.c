@@ -30,7 +30,9 @@ struct watchdog {
     struct fs_watch *watch;
     struct watched_dir dirs[WATCHDOG_DIRS_MAX];
     int dirs_count;
-    bool stuck; /* reported */
+    int64_t looked_ms;      /* the last time */
+    int64_t counts_from_ms; /* what was before does not count: the process stood still */
+    bool stuck;             /* reported */
     _Atomic bool hung;
 
     pthread_t thread;
@@ -127,13 +129,31 @@ static void judge(struct watchdog *watchdog, const struct fs_watch_call *call)
     }
 }
 
+/* When woken after a quiet time it has not looked for long, either: then there is nothing old. */
+static void note_look(struct watchdog *watchdog, int64_t now_ms)
+{
+    if (now_ms - watchdog->looked_ms > WATCHDOG_LATE_MS) {
+        watchdog->counts_from_ms = now_ms;
+    }
+    watchdog->looked_ms = now_ms;
+}
+
+static bool too_long(const struct watchdog *watchdog, const struct fs_watch_call *call,
+                     int64_t now_ms)
+{
+    int64_t from_ms =
+        call->since_ms > watchdog->counts_from_ms ? call->since_ms : watchdog->counts_from_ms;
+    return now_ms - from_ms >= watchdog->options.limit_ms;
+}
+
 bool watchdog_check(struct watchdog *watchdog)
 {
     struct fs_watch_call calls[FS_WATCH_SLOTS];
     int64_t now_ms = clock_mono_ms(watchdog->options.clock);
+    note_look(watchdog, now_ms);
     int count = fs_watch_look(watchdog->watch, calls);
     for (int i = 0; i < count; i++) {
-        if (now_ms - calls[i].since_ms >= watchdog->options.limit_ms) {
+        if (too_long(watchdog, &calls[i], now_ms)) {
             judge(watchdog, &calls[i]);
         }
     }
@@ -226,6 +246,7 @@ struct watchdog *watchdog_new(const struct watchdog_options *options)
     int count = options->dirs_count < WATCHDOG_DIRS_MAX ? options->dirs_count : WATCHDOG_DIRS_MAX;
     watchdog->options = *options;
     watchdog->dirs_count = count;
+    watchdog->looked_ms = clock_mono_ms(options->clock);
     watchdog->watch = fs_watch_new(options->fs, options->clock);
     init_lock(watchdog);
     for (int i = 0; i < count; i++) { /* before the folder that it is in, which matches too */

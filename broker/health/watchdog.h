@@ -13,6 +13,9 @@
  * A directory is probed when something was written to it since the last probe. While nothing is
  * under way and nothing was written, the watchdog sleeps, and the next call wakes it.
  *
+ * A watchdog that looks late has stood still, with the whole process (SIGSTOP, a frozen container,
+ * a virtual machine that is moved), and what was under way with it: that time does not count.
+ *
  * WATCHDOG_LIMIT_MS + WATCHDOG_PROBE_MS + 2 * WATCHDOG_PERIOD_MS are left of the ten seconds within
  * which others are to lead; the controller needs the rest.
  *
@@ -27,6 +30,7 @@ enum {
     WATCHDOG_LIMIT_MS = 7000,
     WATCHDOG_PROBE_MS = 1000, /* between the beginnings of two probes of a directory */
     WATCHDOG_PERIOD_MS = 250, /* between two looks, while there is something to see */
+    WATCHDOG_LATE_MS = 1000,  /* more than this between them: the process stood still */
     WATCHDOG_DIRS_MAX = FS_WATCH_ROOTS / 2,
     WATCHDOG_PROBE_BYTES = 8,
 };

@@ -109,8 +109,13 @@ static void end(struct world *w)
     pthread_mutex_destroy(&w->lock);
 }
 
+/* Looking as often as it does. */
 static bool check_after(struct world *w, int64_t ms)
 {
+    for (; ms > WATCHDOG_PERIOD_MS; ms -= WATCHDOG_PERIOD_MS) {
+        clock_manual_advance(&w->clock, (int64_t)WATCHDOG_PERIOD_MS * 1000000);
+        (void)watchdog_check(w->watchdog);
+    }
     clock_manual_advance(&w->clock, ms * 1000000);
     return watchdog_check(w->watchdog);
 }
@@ -173,6 +178,32 @@ Test(watchdog, a_loop_that_does_not_come_back_is_found_at_the_limit)
     check_after(&w, LIMIT_MS);
     cr_assert_eq(w.stuck, 1, "once");
     cr_assert(watchdog_hung(w.watchdog));
+    hang(&w, NULL);
+    loop_stop(writer.loop);
+    loop_free(writer.loop);
+    end(&w);
+}
+
+/* Who was stopped in the middle of a call and went on after eight seconds was taken for one whose
+ * disk hangs: the process ended, or its directory went offline. From then on it counts. */
+Test(watchdog, a_process_that_stood_still_has_no_disk_that_hangs)
+{
+    struct world w;
+    begin(&w);
+    hang(&w, "/a/orders");
+    struct writer writer = {.w = &w, .path = "/a/orders-0.log", .msg.fn = on_write};
+    writer.loop = loop_new("network", 0, clock_system());
+    cr_assert_eq(loop_start(writer.loop), ERR_OK);
+    loop_post(writer.loop, &writer.msg);
+    wait_waiting(&w, 1);
+    check_after(&w, WATCHDOG_PERIOD_MS);
+    clock_manual_advance(&w.clock, (int64_t)(LIMIT_MS + 1000) * 1000000);
+    (void)watchdog_check(w.watchdog);
+    cr_assert_eq(w.stuck, 0);
+    check_after(&w, LIMIT_MS - 1);
+    cr_assert_eq(w.stuck, 0);
+    check_after(&w, 1);
+    cr_assert_eq(w.stuck, 1);
     hang(&w, NULL);
     loop_stop(writer.loop);
     loop_free(writer.loop);
