@@ -21,14 +21,12 @@ enum {
     PACKET_PATHS_MAX = 500,
     PACKET_BYTES_MAX = 256 << 10, /* far below ZooKeeper's limit of 1 MiB */
     PACKETS_MAX = 4,              /* under way: the next is there when one is answered */
-    ANSWER_MS = 3000,             /* without a byte for so long: it is given up */
-    LINGER_MS = 300,              /* nothing to do: it is closed */
     FAILURES_MAX = 3,
 };
 
 struct zk_many {
     struct zk_many_host *host;
-    int32_t timeout_ms;
+    struct zk_many_options options;
     pthread_mutex_t lock; /* guards what follows; a leaf */
     pthread_cond_t changed;
     struct list queue; /* added, not seen by the thread */
@@ -140,7 +138,8 @@ static void take_leave(struct reader *reader, bool wait)
 static bool open_socket(struct reader *reader)
 {
     struct zk_many *many = reader->many;
-    struct timeval patience = {ANSWER_MS / 1000, ANSWER_MS % 1000 * 1000};
+    int32_t answer_ms = many->options.answer_ms;
+    struct timeval patience = {answer_ms / 1000, answer_ms % 1000 * 1000};
     int on = 1;
     pthread_mutex_lock(&many->lock);
     struct sockaddr_storage address = many->address;
@@ -181,7 +180,7 @@ static bool open_connection(struct reader *reader)
         return false;
     }
     buf_clear(&reader->out);
-    zk_wire_put_connect(&reader->out, zxid, reader->many->timeout_ms);
+    zk_wire_put_connect(&reader->out, zxid, reader->many->options.session_timeout_ms);
     return send_all(reader) && receive_frame(reader, &frame) && zk_wire_get_connect(frame);
 }
 
@@ -307,7 +306,7 @@ static struct timespec from_now(int64_t ms)
 static bool take_more(struct reader *reader)
 {
     struct zk_many *many = reader->many;
-    struct timespec until = from_now(LINGER_MS);
+    struct timespec until = from_now(many->options.linger_ms);
     int rc = 0;
     pthread_mutex_lock(&many->lock);
     many->idle = true;
@@ -387,12 +386,12 @@ static void *many_main(void *arg)
 
 /* ---- Interface. */
 
-struct zk_many *zk_many_new(struct zk_many_host *host, int32_t timeout_ms)
+struct zk_many *zk_many_new(struct zk_many_host *host, const struct zk_many_options *options)
 {
     struct zk_many *many = mem_new(struct zk_many);
     pthread_condattr_t attr;
     many->host = host;
-    many->timeout_ms = timeout_ms;
+    many->options = *options;
     many->fd = -1;
     list_init(&many->queue);
     must(pthread_mutex_init(&many->lock, NULL) == 0);

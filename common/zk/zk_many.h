@@ -53,8 +53,15 @@ struct zk_many_host {
 
 struct zk_many;
 
-/* `timeout_ms`: of its sessions. */
-struct zk_many *zk_many_new(struct zk_many_host *host, int32_t timeout_ms);
+enum { ZK_MANY_ANSWER_MS = 3000, ZK_MANY_LINGER_MS = 300 };
+
+struct zk_many_options {
+    int32_t session_timeout_ms;
+    int32_t answer_ms; /* without a byte for so long: it is given up */
+    int32_t linger_ms; /* nothing to do for so long: it is closed */
+};
+
+struct zk_many *zk_many_new(struct zk_many_host *host, const struct zk_many_options *options);
 
 /* False: not any more, it is to be read node by node. `address`: of the session's server. */
 MUST_USE bool zk_many_add(struct zk_many *many, struct zk_many_read *read,
@@ -64,7 +71,7 @@ MUST_USE bool zk_many_add(struct zk_many *many, struct zk_many_read *read,
 bool zk_many_running(struct zk_many *many);
 
 /* The thread ends soon, without done() for what it has; nothing is added any more. It waits for no
- * answer, and for a server that takes no bytes for some seconds at most. */
+ * answer, and for a server that takes no bytes for `answer_ms` at most. */
 void zk_many_close(struct zk_many *many);
 
 /* When no thread is there. */

@@ -83,8 +83,11 @@ static void read_many(struct zk_op_call *op, const struct sockaddr *address, soc
 {
     struct zk_session *session = op->session;
     if (session->many == NULL) {
-        session->many =
-            zk_many_new(&session->many_host, session->zk.ops->session_timeout_ms(&session->zk));
+        struct zk_many_options options = {.session_timeout_ms =
+                                              session->zk.ops->session_timeout_ms(&session->zk),
+                                          .answer_ms = ZK_MANY_ANSWER_MS,
+                                          .linger_ms = ZK_MANY_LINGER_MS};
+        session->many = zk_many_new(&session->many_host, &options);
     }
     fill_read(op);
     if (!zk_many_add(session->many, &op->many, address, size)) {

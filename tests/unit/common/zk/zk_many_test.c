@@ -14,7 +14,7 @@
 #include "zk/zk_wire.h"
 
 enum {
-    WAIT_MS = 30000,
+    WAIT_MS = 200000, /* and as patient is the reader: connections are counted */
     SESSION_TIMEOUT_MS = 10000,
     CONNECTIONS_MAX = 16,
     OP_MULTI_READ = 22,
@@ -221,7 +221,9 @@ static void on_over(struct zk_many_host *host)
 static void fixture_init(struct fixture *f)
 {
     *f = (struct fixture){.host = {on_begin, on_done, on_over}};
-    f->many = zk_many_new(&f->host, SESSION_TIMEOUT_MS);
+    struct zk_many_options options = {
+        .session_timeout_ms = SESSION_TIMEOUT_MS, .answer_ms = WAIT_MS, .linger_ms = WAIT_MS};
+    f->many = zk_many_new(&f->host, &options);
 }
 
 static void wait_for(_Atomic int *value, int wanted)
