@@ -1,7 +1,10 @@
 /* Real sockets on loopback, two loops with threads: a server that echoes frames, and clients. */
 #include <criterion/criterion.h>
+#include <dlfcn.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,6 +55,45 @@ static void run_on(struct loop *loop, void (*fn)(void *arg), void *arg)
     loop_post(loop, &errand.msg);
     sem_wait(&errand.done);
     sem_destroy(&errand.done);
+}
+
+/* ---- names, which are looked up here and nowhere else: what a name server says, and when, is not
+ * ours to know */
+
+static sem_t slow_answers;       /* one for each look-up of a slow name */
+static sem_t look_ups_over;      /* and one from each thread that looked one up, at its end */
+static pthread_key_t looks_slow; /* tells of that end */
+
+static int look_up(const char *name, const char *service, const struct addrinfo *hints,
+                   struct addrinfo **list)
+{
+    typedef int look_up_fn(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    union {
+        void *symbol;
+        look_up_fn *fn;
+    } real = {.symbol = dlsym(RTLD_NEXT, "getaddrinfo")};
+    return real.fn(name, service, hints, list);
+}
+
+/* Ours comes before the library's. */
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                struct addrinfo **list)
+{
+    bool is_name = name != NULL && strstr(name, "host") != NULL;
+    if (!is_name || (hints->ai_flags & AI_NUMERICHOST) != 0) {
+        return look_up(name, service, hints, list);
+    }
+    if (strncmp(name, "slow-", 5) == 0) {
+        pthread_setspecific(looks_slow, &look_ups_over);
+        sem_wait(&slow_answers);
+    }
+    return strstr(name, "no-such-host") != NULL ? EAI_NONAME
+                                                : look_up("127.0.0.1", service, hints, list);
+}
+
+static void on_look_up_over(void *arg)
+{
+    sem_post(arg);
 }
 
 /* ---- the server */
@@ -281,7 +323,6 @@ Test(net_tcp, frames_of_every_size_come_back, .init = world_init, .fini = world_
     cr_assert_str_eq(accepted_peer_host.text, "127.0.0.1");
 }
 
-/* Names are looked up on a thread of their own. */
 Test(net_tcp, connects_to_a_name, .init = world_init, .fini = world_fini, .timeout = 60)
 {
     echoes("localhost", 1000);
@@ -314,12 +355,19 @@ Test(net_tcp, a_file_in_the_middle, .init = world_init, .fini = world_fini, .tim
 Test(net_tcp, a_refused_connect, .init = world_init, .fini = world_fini, .timeout = 60)
 {
     struct client client;
-    run_on(world.server, unlisten_now, NULL);
+    struct sockaddr_in held = {.sin_family = AF_INET};
+    socklen_t size = sizeof(held);
+    held.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM, 0); /* so that nobody else listens there either */
+    cr_assert_eq(bind(fd, (struct sockaddr *)&held, size), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&held, &size), 0);
+    world.address.port = ntohs(held.sin_port);
     client_start(&client, "127.0.0.1", "x", 1);
     sem_wait(&client.heard);
     cr_assert(!client.connected);
     cr_assert_eq(client.closed_why, ERR_CLOSED);
     client_end(&client);
+    close(fd);
 }
 
 Test(net_tcp, a_name_that_does_not_exist, .init = world_init, .fini = world_fini, .timeout = 60)
@@ -332,14 +380,50 @@ Test(net_tcp, a_name_that_does_not_exist, .init = world_init, .fini = world_fini
     client_end(&client);
 }
 
+enum { SLOW = 8 };
+
+static void slow_init(void)
+{
+    sem_init(&slow_answers, 0, 0);
+    sem_init(&look_ups_over, 0, 0);
+    cr_assert_eq(pthread_key_create(&looks_slow, on_look_up_over), 0);
+    world_init();
+}
+
+static void slow_fini(void)
+{
+    world_fini();
+    for (int i = 0; i < SLOW; i++) {
+        sem_post(&slow_answers);
+    }
+    for (int i = 0; i < SLOW; i++) {
+        sem_wait(&look_ups_over);
+    }
+    pthread_key_delete(looks_slow);
+    sem_destroy(&slow_answers);
+    sem_destroy(&look_ups_over);
+}
+
 /* Closed while the name is being looked up, and the loop gone before the answer is there. */
-Test(net_tcp, closing_does_not_wait_for_the_resolver, .init = world_init, .fini = world_fini,
+Test(net_tcp, closing_does_not_wait_for_the_resolver, .init = slow_init, .fini = slow_fini,
      .timeout = 60)
 {
-    struct client clients[8];
-    for (int i = 0; i < 8; i++) {
-        client_start(&clients[i], i % 2 == 0 ? "localhost" : "no-such-host.invalid", "x", 1);
+    struct client clients[SLOW];
+    for (int i = 0; i < SLOW; i++) {
+        client_start(&clients[i], i % 2 == 0 ? "slow-host" : "slow-no-such-host", "x", 1);
         client_end(&clients[i]);
+    }
+}
+
+/* The answer comes at that very moment, sometimes before and sometimes behind. */
+Test(net_tcp, connections_closed_while_the_resolver_answers, .init = world_init, .fini = world_fini,
+     .timeout = 60)
+{
+    enum { COUNT = 100 };
+    for (int i = 0; i < COUNT; i++) {
+        struct client client;
+        client_start(&client, i % 2 == 0 ? "localhost" : "no-such-host.invalid", "x", 1);
+        client_end(&client);
     }
 }
 
