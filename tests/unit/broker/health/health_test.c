@@ -14,6 +14,8 @@
 #include "codec/codec.h"
 #include "codec/messages.h"
 
+enum { LONG_MS = 600000 /* longer than any test */, SHORT_MS = 50 };
+
 /* A peer on a free port of loopback: accepts one connection, reads one request, sends `answer`. */
 struct peer {
     int listener;
@@ -25,15 +27,21 @@ struct peer {
     pthread_t thread;
 };
 
-static void peer_listen(struct peer *peer)
+/* Nobody else gets the port. */
+static void peer_bind(struct peer *peer)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(at);
     peer->listener = socket(AF_INET, SOCK_STREAM, 0);
     cr_assert_eq(bind(peer->listener, (struct sockaddr *)&at, sizeof(at)), 0);
-    cr_assert_eq(listen(peer->listener, 1), 0);
     cr_assert_eq(getsockname(peer->listener, (struct sockaddr *)&at, &size), 0);
     peer->port = ntohs(at.sin_port);
+}
+
+static void peer_listen(struct peer *peer)
+{
+    peer_bind(peer);
+    cr_assert_eq(listen(peer->listener, 1), 0);
 }
 
 static void *peer_run(void *arg)
@@ -78,6 +86,7 @@ static enum err ask(struct peer *peer, int timeout_ms, struct health_report *rep
     struct health_target target = {.host = "127.0.0.1", .port = peer->port};
     pthread_create(&peer->thread, NULL, peer_run, peer);
     enum err err = health_ask(&target, timeout_ms, report, msg);
+    shutdown(peer->listener, SHUT_RDWR); /* it may have given up before it was connected */
     pthread_join(peer->thread, NULL);
     close(peer->listener);
     buf_fini(&peer->answer);
@@ -92,7 +101,7 @@ Test(health_ask, is_content_with_a_broker_that_knows_a_controller)
     struct request_header_view header;
     peer_listen(&peer);
     answer_metadata(&peer, 3, 2);
-    cr_assert_eq(ask(&peer, 10000, &report, &msg), ERR_OK, "%s", msg.text);
+    cr_assert_eq(ask(&peer, LONG_MS, &report, &msg), ERR_OK, "%s", msg.text);
     cr_assert_eq(report.brokers_count, 3);
     cr_assert_eq(report.controller_id, 2);
     struct bytes request = {peer.request + 4, (size_t)peer.request_size - 4};
@@ -110,7 +119,7 @@ Test(health_ask, waits_for_a_controller)
     struct errmsg msg = {""};
     peer_listen(&peer);
     answer_metadata(&peer, 1, -1);
-    cr_assert_eq(ask(&peer, 10000, &report, &msg), ERR_LEADER_NOT_AVAILABLE);
+    cr_assert_eq(ask(&peer, LONG_MS, &report, &msg), ERR_LEADER_NOT_AVAILABLE);
     cr_assert(strstr(msg.text, "has not joined a cluster with a controller yet"), "%s", msg.text);
 }
 
@@ -121,7 +130,7 @@ Test(health_ask, a_broker_that_knows_no_broker_is_not_ready)
     struct errmsg msg = {""};
     peer_listen(&peer);
     answer_metadata(&peer, 0, 1);
-    cr_assert_eq(ask(&peer, 10000, &report, &msg), ERR_LEADER_NOT_AVAILABLE);
+    cr_assert_eq(ask(&peer, LONG_MS, &report, &msg), ERR_LEADER_NOT_AVAILABLE);
 }
 
 Test(health_ask, a_peer_that_is_no_broker_is_refused_at_once)
@@ -131,7 +140,7 @@ Test(health_ask, a_peer_that_is_no_broker_is_refused_at_once)
     struct errmsg msg = {""};
     peer_listen(&peer);
     buf_put_text(&peer.answer, "HTTP/1.1 400 Bad Request\r\n\r\n");
-    cr_assert_eq(ask(&peer, 10000, &report, &msg), ERR_MALFORMED);
+    cr_assert_eq(ask(&peer, LONG_MS, &report, &msg), ERR_MALFORMED);
     cr_assert(strstr(msg.text, "not as a broker does"), "%s", msg.text);
 }
 
@@ -143,7 +152,7 @@ Test(health_ask, damaged_metadata_is_no_answer)
     peer_listen(&peer);
     answer_metadata(&peer, 1, 1);
     be32_put(peer.answer.data + 8, 1000000); /* the count of brokers */
-    cr_assert_eq(ask(&peer, 10000, &report, &msg), ERR_MALFORMED);
+    cr_assert_eq(ask(&peer, LONG_MS, &report, &msg), ERR_MALFORMED);
 }
 
 Test(health_ask, a_peer_that_closes_is_reported)
@@ -152,7 +161,7 @@ Test(health_ask, a_peer_that_closes_is_reported)
     struct health_report report;
     struct errmsg msg = {""};
     peer_listen(&peer);
-    cr_assert_eq(ask(&peer, 10000, &report, &msg), ERR_CLOSED);
+    cr_assert_eq(ask(&peer, LONG_MS, &report, &msg), ERR_CLOSED);
 }
 
 Test(health_ask, a_silent_peer_takes_no_longer_than_the_limit)
@@ -161,7 +170,7 @@ Test(health_ask, a_silent_peer_takes_no_longer_than_the_limit)
     struct health_report report;
     struct errmsg msg = {""};
     peer_listen(&peer);
-    cr_assert_eq(ask(&peer, 50, &report, &msg), ERR_TIMEOUT);
+    cr_assert_eq(ask(&peer, SHORT_MS, &report, &msg), ERR_TIMEOUT);
     cr_assert(strstr(msg.text, "does not answer in time"), "%s", msg.text);
 }
 
@@ -171,12 +180,12 @@ Test(health_ask, nobody_there_is_reported_with_the_address)
     struct health_report report;
     struct errmsg msg = {""};
     char address[64];
-    peer_listen(&peer);
-    close(peer.listener); /* the port was free, and is so again */
+    peer_bind(&peer);
     struct health_target target = {.host = "127.0.0.1", .port = peer.port};
-    cr_assert_eq(health_ask(&target, 10000, &report, &msg), ERR_IO);
+    cr_assert_eq(health_ask(&target, LONG_MS, &report, &msg), ERR_IO);
     snprintf(address, sizeof(address), "127.0.0.1:%u Connection refused", peer.port);
     cr_assert_str_eq(msg.text, address);
+    close(peer.listener);
 }
 
 static enum err find(const char *listeners, const char *protocols, struct health_target *out,
