@@ -74,7 +74,8 @@ static void *look(void *arg)
 {
     for (int i = 0; i < LOOKS; i++) {
         int32_t epoch = part_now(&part).leader_epoch | 1;
-        enum part_fate fate = part_fate_committed(&part, epoch, (epoch - 1) / 2 * APART + 1);
+        enum part_fate fate =
+            part_fate_committed(&part, epoch, (int64_t)(epoch - 1) / 2 * APART + 1);
         wrong += fate == PART_FATE_KEPT;
         decided += fate == PART_FATE_UNKNOWN;
     }
@@ -92,7 +93,8 @@ Test(part_fate, is_never_kept_by_others_records, .timeout = 60)
     cr_assert_eq(pthread_create(&reader, NULL, look, NULL), 0);
     for (int32_t n = 1; !atomic_load(&looked); n++) {
         role(PART_FOLLOWER, 2 * n);
-        high_watermark(n * APART); /* what was there has been cut off, and others have written */
+        high_watermark((int64_t)n *
+                       APART); /* what was there has been cut off, and others have written */
         lead(2 * n + 1, 2 * n + 1);
     }
     cr_assert_eq(pthread_join(reader, NULL), 0);
