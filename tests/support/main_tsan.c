@@ -22,7 +22,7 @@
 extern struct criterion_test *__start_cr_tst[];
 extern struct criterion_test *__stop_cr_tst[];
 
-enum { STATUS_SKIPPED = 77, TIMEOUT_FACTOR = 5, TIMEOUT_DEFAULT_S = 120 };
+enum { STATUS_SKIPPED = 77, TIMEOUT_FACTOR = 5, TIMEOUT_DEFAULT_S = 240 };
 
 static const struct criterion_test *current;
 

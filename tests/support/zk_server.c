@@ -20,7 +20,7 @@
 
 static const char class_path[] = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar";
 
-enum { START_TIMEOUT_MS = 30000, PROBE_PAUSE_MS = 20, PROBE_TIMEOUT_MS = 500 };
+enum { START_TIMEOUT_MS = 120000, PROBE_PAUSE_MS = 20, PROBE_TIMEOUT_MS = 2000 };
 
 const char *zk_server_missing(void)
 {
@@ -40,35 +40,35 @@ static struct sockaddr_in loopback(int port)
     return address;
 }
 
-/* A port that was free a moment ago: ZooKeeper cannot choose one itself. Below the range that the
- * kernel takes ports of outgoing connections from: else one of those could have it before
- * ZooKeeper does, and a probe could even be connected to itself. */
-static int free_port(void)
+/* Choose a port, and hold it for the server: ZooKeeper cannot choose one itself, and tests of other
+ * processes choose theirs meanwhile, also while this one's server is down. The order matters: bound
+ * without SO_REUSEADDR the port is surely free; with it set afterwards, a server that sets it too
+ * can bind and listen, for this socket never listens. Below the range that the kernel takes ports
+ * of outgoing connections from: a probe could be connected to itself. */
+static void take_port(struct zk_server *server)
 {
     enum { LOWEST = 16384, HIGHEST = 32767 };
     struct rng rng;
+    int on = 1;
     rng_seed_random(&rng);
-    for (;;) {
-        int port = LOWEST + (int)rng_below(&rng, HIGHEST - LOWEST + 1);
-        struct sockaddr_in address = loopback(port);
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        must(fd >= 0);
-        bool free = bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
-        close(fd);
-        if (free) {
-            return port;
-        }
+    server->holder = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    must(server->holder >= 0);
+    for (bool bound = false; !bound;) {
+        server->port = LOWEST + (int)rng_below(&rng, HIGHEST - LOWEST + 1);
+        struct sockaddr_in address = loopback(server->port);
+        bound = bind(server->holder, (struct sockaddr *)&address, sizeof(address)) == 0;
     }
+    must(setsockopt(server->holder, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0);
 }
 
 /* The answer to "srvr" tells a mode only when the server is ready. While it starts, ZooKeeper says
  * that it is not serving yet and may then leave the connection open for ever, so the end of the
  * answer is not waited for. */
-static bool read_mode(int fd)
+static bool read_mode(int fd, int64_t patience_ms)
 {
     char reply[1024] = "";
     size_t size = 0;
-    int64_t deadline_ms = clock_mono_ms(clock_system()) + PROBE_TIMEOUT_MS;
+    int64_t deadline_ms = clock_mono_ms(clock_system()) + patience_ms;
     while (size < sizeof(reply) - 1 && strstr(reply, "Mode:") == NULL) {
         struct pollfd ready = {.fd = fd, .events = POLLIN};
         int64_t left_ms = deadline_ms - clock_mono_ms(clock_system());
@@ -86,13 +86,13 @@ static bool read_mode(int fd)
     return strstr(reply, "Mode:") != NULL;
 }
 
-bool zk_server_answers(int port)
+bool zk_server_answers(int port, int64_t patience_ms)
 {
     struct sockaddr_in address = loopback(port);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     must(fd >= 0);
     bool ok = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
-              write(fd, "srvr", 4) == 4 && read_mode(fd);
+              write(fd, "srvr", 4) == 4 && read_mode(fd, patience_ms);
     close(fd);
     return ok;
 }
@@ -100,7 +100,7 @@ bool zk_server_answers(int port)
 static bool wait_until_up(const struct zk_server *server)
 {
     int64_t deadline_ms = clock_mono_ms(clock_system()) + START_TIMEOUT_MS;
-    while (!zk_server_answers(server->port)) {
+    while (!zk_server_answers(server->port, PROBE_TIMEOUT_MS)) {
         if (clock_mono_ms(clock_system()) > deadline_ms ||
             waitpid(server->pid, NULL, WNOHANG) == server->pid) {
             return false;
@@ -118,7 +118,8 @@ static void write_config(const struct zk_server *server)
     must(file != NULL);
     fprintf(file,
             "tickTime=500\ndataDir=%s/data\nclientPort=%d\nclientPortAddress=127.0.0.1\n"
-            "admin.enableServer=false\n4lw.commands.whitelist=srvr\nmaxClientCnxns=0\n",
+            "admin.enableServer=false\n4lw.commands.whitelist=srvr\nmaxClientCnxns=0\n"
+            "maxSessionTimeout=20000\n",
             server->folder, server->port);
     must(fclose(file) == 0);
 }
@@ -133,8 +134,10 @@ static void run_server(const struct zk_server *server)
     dup2(null, 1);
     dup2(null, 2);
     snprintf(config, sizeof(config), "%s/zoo.cfg", server->folder);
+    /* Nobody takes its machine's power away, and a sync may take seconds on a disk that other tests
+     * use, so long that sessions come to their end. */
     execlp("java", "java", "-Xms32m", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-           "-Dzookeeper.jmx.log4j.disable=true", "-cp", class_path,
+           "-Dzookeeper.jmx.log4j.disable=true", "-Dzookeeper.forceSync=no", "-cp", class_path,
            "org.apache.zookeeper.server.quorum.QuorumPeerMain", config, (char *)NULL);
     _exit(127);
 }
@@ -154,7 +157,7 @@ bool zk_server_start(struct zk_server *server)
 {
     snprintf(server->folder, sizeof(server->folder), "/tmp/barnabas-zk-XXXXXX");
     must(mkdtemp(server->folder) != NULL);
-    server->port = free_port();
+    take_port(server);
     return launch(server);
 }
 
@@ -184,8 +187,17 @@ bool zk_server_restart(struct zk_server *server)
     return launch(server);
 }
 
+void zk_server_forget(const struct zk_server *server)
+{
+    char path[128];
+    must(server->pid == 0);
+    snprintf(path, sizeof(path), "%s/data", server->folder);
+    remove_tree(path);
+}
+
 void zk_server_stop(struct zk_server *server)
 {
     zk_server_kill(server);
+    close(server->holder);
     remove_tree(server->folder);
 }

@@ -9,6 +9,8 @@
 
 #include "support/zk_server.h"
 
+enum { SHORT_MS = 100, LONG_MS = 600000 /* longer than any test */ };
+
 /* A server for one connection: says a line and holds the connection until it is told to end. */
 struct talker {
     int listener;
@@ -45,11 +47,11 @@ static void talker_start(struct talker *talker, const char *line)
     cr_assert_eq(pthread_create(&talker->thread, NULL, talk, talker), 0);
 }
 
-static bool answers(const char *line)
+static bool answers(const char *line, int64_t patience_ms)
 {
     struct talker talker;
     talker_start(&talker, line);
-    bool answer = zk_server_answers(talker.port);
+    bool answer = zk_server_answers(talker.port, patience_ms);
     pthread_join(talker.thread, NULL);
     close(talker.listener);
     return answer;
@@ -57,17 +59,17 @@ static bool answers(const char *line)
 
 /* ZooKeeper answers so while it starts, and leaves the connection open: a probe that waited for its
  * end hung, and the whole test with it. */
-Test(zk_server, a_server_that_does_not_serve_yet_and_never_hangs_up_is_not_ready, .timeout = 20)
+Test(zk_server, a_server_that_does_not_serve_yet_and_never_hangs_up_is_not_ready, .timeout = 60)
 {
-    cr_assert(!answers("This ZooKeeper instance is not currently serving requests\n"));
+    cr_assert(!answers("This ZooKeeper instance is not currently serving requests\n", LONG_MS));
 }
 
-Test(zk_server, a_server_that_says_nothing_is_not_ready, .timeout = 20)
+Test(zk_server, a_server_that_says_nothing_is_not_ready, .timeout = 60)
 {
-    cr_assert(!answers(""));
+    cr_assert(!answers("", SHORT_MS));
 }
 
-Test(zk_server, a_server_that_tells_its_mode_is_ready, .timeout = 20)
+Test(zk_server, a_server_that_tells_its_mode_is_ready, .timeout = 60)
 {
-    cr_assert(answers("Zookeeper version: 3.8.0\nMode: standalone\n"));
+    cr_assert(answers("Zookeeper version: 3.8.0\nMode: standalone\n", LONG_MS));
 }
