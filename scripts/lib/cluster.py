@@ -40,7 +40,9 @@ import wire
 
 HOST = "127.0.0.1"
 PAUSE_S = 0.02
-START_S, STOP_S, WAIT_S = 60.0, 45.0, 60.0
+# How many times as long as usual is waited for what does not come: the tests', for machines that are slow, or busy.
+PATIENCE = float(os.environ.get("BARNABAS_PATIENCE", "1"))
+START_S, STOP_S, WAIT_S, CALL_S = (PATIENCE * seconds for seconds in (60.0, 45.0, 60.0, 10.0))
 LOG_TAIL_LINES = 15
 JAVA = ["java", "-Xms32m", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
 CLASS_PATH = ["/usr/share/java/zookeeper.jar", "/usr/share/java/slf4j-simple.jar"]
@@ -51,6 +53,10 @@ REPORTS = re.compile(r"ERROR: (Address|Leak|Thread)Sanitizer|WARNING: ThreadSani
 
 class ClusterError(Exception):
     """Something did not happen in time, or a process is not what it should be."""
+
+
+class NoAnswer(ClusterError):
+    """Brokers were asked, and the time was too short for an answer."""
 
 
 def os_problem(problem, place):
@@ -461,7 +467,7 @@ class Broker(Process):
         env = {**os.environ, **self.cluster.env, **self.env}
         self.spawn([self.binary, os.path.join(self.folder, "server.properties")], env)
 
-    def call(self, api, body=None, version=None, seconds=10.0):
+    def call(self, api, body=None, version=None, seconds=CALL_S):
         """One request to this broker over a connection of its own."""
         with wire.Connection(self.host, self.port, timeout=seconds, connect_timeout=seconds) as kafka:
             return kafka.call(api, body, version)
@@ -676,23 +682,31 @@ class Cluster:
     # ---- looking
 
     def wait(self, condition, what, seconds=WAIT_S):
-        """wait_until(), with the ends of the brokers' logs where it fails."""
+        """wait_until(), with the ends of the brokers' logs where it fails. A condition for which a broker is asked that is
+        slow to answer is not true yet."""
+        def is_true():
+            try:
+                return condition()
+            except (wire.Timeout, NoAnswer):
+                return False
+
         try:
-            return wait_until(condition, what, seconds)
+            return wait_until(is_true, what, seconds)
         except ClusterError as problem:
             tails = "\n".join(broker.log_tail() for broker in self.brokers)
             raise ClusterError(f"{problem}\n{tails}") from None
 
     def metadata(self, topics=None):
         """The answer of the first broker that has one. topics: names, or None for all."""
-        problems = []
+        problems, late = [], False
         wanted = None if topics is None else [{"name": name} for name in topics]
         for broker in self.brokers:
             try:
                 return broker.call("Metadata", {"topics": wanted, "allow_auto_topic_creation": False}, seconds=5.0)
             except wire.WireError as problem:
                 problems.append(f"{broker.name}: {problem}")
-        raise ClusterError("no broker answers: " + "; ".join(problems))
+                late = late or isinstance(problem, wire.Timeout)
+        raise (NoAnswer if late else ClusterError)("no broker answers: " + "; ".join(problems))
 
     def controller(self):
         """The id of the controller, or None while there is none."""

@@ -23,7 +23,7 @@ SCRIPTS = os.path.join(wire.ROOT, "scripts")
 TOPIC = "registred_user"
 PARTITIONS, BROKERS, IN_SYNC_MIN = 3, 3, 2
 MESSAGES, PARTITION, INTERVAL_SECONDS = 10, 0, 0.2
-DEMO_SECONDS, TOPIC_SECONDS, END_SECONDS = 90.0, 90.0, 30.0
+DEMO_SECONDS, TOPIC_SECONDS, END_SECONDS = (clusters.PATIENCE * seconds for seconds in (90.0, 90.0, 30.0))
 PLACE = re.compile(r"(?:produced|consumed) (partition \d+ offset \d+): ")
 LATEST = -1
 

@@ -86,7 +86,7 @@ def replicas_differ(cluster):
     return None
 
 
-def wait_for_same_replicas(cluster, seconds=30.0):
+def wait_for_same_replicas(cluster, seconds=30.0 * clusters.PATIENCE):
     last = [None]
 
     def same():

@@ -10,6 +10,7 @@ import collections
 import random
 import time
 
+import cluster as clusters
 import disk
 import network
 
@@ -110,7 +111,7 @@ class Scene:
         """As this broker tells it; [] when it does not answer, or not all of it."""
         try:
             answer = broker.call("Metadata", {"topics": [{"name": self.topic}], "allow_auto_topic_creation": False},
-                                 seconds=2.0)
+                                 seconds=2.0 * clusters.PATIENCE)
         except Exception:  # pylint: disable=broad-except
             return []
         return answer["topics"][0]["partitions"]
