@@ -380,9 +380,11 @@ class Process:
 # ------------------------------------------------------------------ ZooKeeper
 
 
-def ask_zookeeper(address, word, seconds=0.5):
-    """The answer to a four-letter word, or "" when there is none. One that comes while ZooKeeper is just beginning to
-    listen is now and then never answered, so the time is short, and who waits asks again."""
+ASK_S = 0.5  # where who waits asks again: a word that comes while ZooKeeper begins to listen may never be answered
+
+
+def ask_zookeeper(address, word, seconds=ASK_S):
+    """The answer to a four-letter word, or "" when there is none in time."""
     host, port = address.rsplit(":", 1)
     try:
         with socket.create_connection((host, int(port)), seconds) as connection:
@@ -428,9 +430,9 @@ class ZooKeeper(Process):
         self.configure()
         self.spawn([*JAVA, "-cp", ":".join(CLASS_PATH), ZOOKEEPER_MAIN, f"{self.folder}/zoo.cfg"])
 
-    def mode(self):
-        """standalone, leader or follower; None when it does not serve."""
-        match = re.search(r"^Mode: (\w+)", ask_zookeeper(self.address, "srvr"), re.MULTILINE)
+    def mode(self, seconds=ASK_S):
+        """standalone, leader or follower; None when it does not serve, or not in time."""
+        match = re.search(r"^Mode: (\w+)", ask_zookeeper(self.address, "srvr", seconds), re.MULTILINE)
         return match[1] if match else None
 
     def ready(self):

@@ -57,11 +57,10 @@ def parse_sessions(dump, connections):
     return found
 
 
-def read_sessions(cluster):
+def read_sessions(zookeepers):
     """Every ZooKeeper knows all sessions, but only the connections that are its own."""
-    alive = [zookeeper for zookeeper in cluster.zookeepers if zookeeper.alive()]
-    dumps = [clusters.ask_zookeeper(zookeeper.address, "dump") for zookeeper in alive]
-    connections = "".join(clusters.ask_zookeeper(zookeeper.address, "cons") for zookeeper in alive)
+    dumps = [clusters.ask_zookeeper(zookeeper.address, "dump", ASK_S) for zookeeper in zookeepers]
+    connections = "".join(clusters.ask_zookeeper(zookeeper.address, "cons", ASK_S) for zookeeper in zookeepers)
     return parse_sessions(max(dumps, key=len, default=""), connections)
 
 
@@ -96,8 +95,9 @@ def read_moves(cluster, metadata):
 
 def look(cluster):
     metadata = read_metadata(cluster)
-    modes = {zookeeper.name: zookeeper.mode() if zookeeper.alive() else None for zookeeper in cluster.zookeepers}
-    return View(cluster, modes, read_sessions(cluster), metadata, read_min_isr(cluster, metadata),
+    modes = {zookeeper.name: zookeeper.mode(ASK_S) if zookeeper.alive() else None for zookeeper in cluster.zookeepers}
+    serving = [zookeeper for zookeeper in cluster.zookeepers if modes[zookeeper.name]]  # who hangs is asked once
+    return View(cluster, modes, read_sessions(serving), metadata, read_min_isr(cluster, metadata),
                 read_moves(cluster, metadata))
 
 
