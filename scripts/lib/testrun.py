@@ -26,15 +26,16 @@ import xml.etree.ElementTree
 import wire
 
 PYTHON = "/usr/bin/python3"  # Debian's: the one that Debian's python3-* packages are for
-PYTEST_SECONDS = 600
-CHECK_SECONDS, DEPLOY_SECONDS = 600, 1800  # images are built, on a slow day beside other work
-LEFT_BEHIND_SECONDS = 10.0  # a keeper (see cluster.py) may still be at work for a moment
-GONE_SECONDS = 10.0  # a killed process that is not gone by then never will be
+# All of these only end what hangs: they are far beyond what anything takes on a machine that is slow and busy.
+PYTEST_SECONDS, CTEST_SECONDS, CHECK_SECONDS, DEPLOY_SECONDS = 3600, 1800, 3600, 3600
+LEFT_BEHIND_SECONDS = 60.0  # a keeper (see cluster.py) may still be at work for a moment
+GONE_SECONDS = 60.0  # a killed process that is not gone by then never will be
 TAIL_LINES = 60
 MARK = "BARNABAS_TEST_JOB"
 CRITERION_COUNTS = re.compile(r"Tested: (\d+) \| Passing: (\d+) \| Failing: (\d+) \| Crashing: (\d+)")
 CRITERION_SKIP = re.compile(r"^\[SKIP\] (\S+?)(?:: (.*))?$", re.MULTILINE)
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+STARTING = threading.RLock()  # held while a process is made; by whoever ends them all, for good
 
 
 class Job:
@@ -130,7 +131,8 @@ def ctest_jobs(build):
         properties = {p["name"]: p["value"] for p in test.get("properties", [])}
         criterion = os.path.basename(os.path.dirname(test["command"][0])) == "unit"
         yield (CriterionJob if criterion else Job)(
-            test["name"], test["command"] + (["--verbose"] if criterion else []), properties.get("TIMEOUT", 300.0),
+            test["name"], test["command"] + (["--verbose"] if criterion else []),
+            max(properties.get("TIMEOUT", 0.0), CTEST_SECONDS),
             properties.get("WORKING_DIRECTORY", build))
 
 
@@ -198,8 +200,9 @@ def run(job, logs):
     mark = f"{os.getpid()}-{job.name}"
     begin = time.monotonic()
     with open(job.log, "wb") as log:
-        child = subprocess.Popen(job.command, cwd=job.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                 env={**os.environ, MARK: mark}, start_new_session=True)
+        with STARTING:
+            child = subprocess.Popen(job.command, cwd=job.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                     env={**os.environ, MARK: mark}, start_new_session=True)
         try:
             child.wait(job.seconds)
         except subprocess.TimeoutExpired:
@@ -243,7 +246,9 @@ def run_all(jobs, logs, workers):
 
 
 def end_all_jobs(number, _frame):
-    """Whoever ends us ends what we have started: brokers of tests would stay on the machine for good."""
+    """Whoever ends us ends what we have started: brokers of tests would stay on the machine for good. And nothing is
+    started any more: a job whose process is killed makes room for the next one."""
+    STARTING.acquire()  # pylint: disable=consider-using-with
     kill_marked(f"{os.getpid()}-")
     os._exit(128 + number)  # without waiting for the threads that waited for them
 

@@ -104,24 +104,22 @@ def test_pytest_that_ends_before_it_counts_is_a_failure(tmp_path):
 
 
 def test_a_test_in_python_that_hangs_fails_by_name_and_the_next_one_runs(tmp_path, monkeypatch):
-    monkeypatch.setenv("BARNABAS_TEST_SECONDS", "1")
+    monkeypatch.setenv("BARNABAS_TEST_SECONDS", "3")
     job = run(pytest_job(tmp_path, HANGS_IN_A_TEST), tmp_path)
     assert (job.passed, job.failed) == (1, 1)
-    assert "the test hangs: it took longer than 1 s" in job.text()
+    assert "the test hangs: it took longer than 3 s" in job.text()
     assert "test_that_waits_for_ever" in job.text()
 
 
 def test_a_program_that_hangs_is_ended_with_its_children_and_named(tmp_path):
-    begin = time.monotonic()
-    job = shell("slow", "echo at work; setsid sleep 300 & wait", tmp_path, seconds=0.5)
-    assert time.monotonic() - begin < 60
-    assert job.problems == ["it hangs: ended after 0.5 s; the last thing it wrote was:\n  at work"]
+    job = shell("slow", "echo at work; setsid sleep 3000 & wait", tmp_path, seconds=5.0)
+    assert job.problems == ["it hangs: ended after 5 s; the last thing it wrote was:\n  at work"]
     assert (job.failed, testrun.marked_processes(f"{os.getpid()}-slow")) == (1, {})
 
 
 def test_a_process_left_behind_is_a_failure_and_is_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(testrun, "LEFT_BEHIND_SECONDS", 0.2)
-    job = shell("messy", "setsid sleep 300 >/dev/null 2>&1 & exit 0", tmp_path)
+    job = shell("messy", "setsid sleep 300 >/dev/null 2>&1 & until grep -q sleep /proc/$!/comm; do :; done", tmp_path)
     assert job.failed == 1
     assert "it left processes behind" in job.problems[0] and "sleep 300" in job.problems[0]
     assert testrun.marked_processes(f"{os.getpid()}-messy") == {}
@@ -153,10 +151,10 @@ testrun.run_all([testrun.Job("waits", ["bash", "-c", "setsid sleep 1000 & echo $
 """
     child = tmp_path / "child"
     with subprocess.Popen([sys.executable, "-c", program], start_new_session=True) as running:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 300
         while not (child.exists() and child.read_text()):
             assert time.monotonic() < end and running.poll() is None
             time.sleep(0.01)
         running.send_signal(signal.SIGTERM)
-        assert running.wait(30) == 128 + signal.SIGTERM
+        assert running.wait(300) == 128 + signal.SIGTERM
     assert testrun.marked_processes(f"{running.pid}-") == {}
