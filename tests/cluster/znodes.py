@@ -4,14 +4,17 @@
         value = znodes.json("/brokers/topics/orders")
         znodes.children("/brokers/ids")
 
-One connection, one session, one request at a time, no watches. A node that is missing is a KeyError.
+One connection, one session that is kept alive while nothing is asked, one request at a time, no watches. A node that is
+missing is a KeyError.
 """
 import json
 import socket
 import struct
+import threading
 
-CONNECT_TIMEOUT_S, SESSION_TIMEOUT_MS = 10.0, 30000
-CREATE, DELETE, GET_DATA, SET_DATA, GET_CHILDREN, CLOSE = 1, 2, 4, 5, 8, -11
+CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S, SESSION_TIMEOUT_MS = 30.0, 120.0, 30000
+CREATE, DELETE, GET_DATA, SET_DATA, GET_CHILDREN, PING, CLOSE = 1, 2, 4, 5, 8, 11, -11
+PING_XID = -2
 NO_NODE, NODE_EXISTS = -101, -110
 EPHEMERAL = 1
 PERM_ALL = 31
@@ -30,9 +33,13 @@ class Znodes:
     def __init__(self, address):
         host, port = address.rsplit(":", 1)
         self.socket = socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S)
+        self.socket.settimeout(ANSWER_TIMEOUT_S)
         self.xid = 0
         self._send(struct.pack(">iqiq", 0, 0, SESSION_TIMEOUT_MS, 0) + _text(bytes(16)) + b"\0")
-        self._receive()
+        granted_ms = struct.unpack(">i", self._receive()[4:8])[0]  # often less than what was asked for
+        self.lock = threading.Lock()  # of the connection
+        self.closed = threading.Event()
+        threading.Thread(target=self._keep_alive, args=(granted_ms / 1000 / 3,), daemon=True).start()
 
     def __enter__(self):
         return self
@@ -41,10 +48,19 @@ class Znodes:
         self.close()
 
     def close(self):
+        self.closed.set()
         try:
             self._call(CLOSE, b"")
         finally:
             self.socket.close()
+
+    def _keep_alive(self, every_s):
+        while not self.closed.wait(every_s):
+            try:
+                with self.lock:
+                    self._exchange(PING_XID, PING, b"")
+            except (OSError, ZnodeError):
+                return  # whoever asks next is told
 
     def _send(self, payload):
         self.socket.sendall(struct.pack(">i", len(payload)) + payload)
@@ -61,16 +77,21 @@ class Znodes:
     def _receive(self):
         return self._take(struct.unpack(">i", self._take(4))[0])
 
-    def _call(self, kind, body, path=""):
-        self.xid += 1
-        self._send(struct.pack(">ii", self.xid, kind) + body)
+    def _exchange(self, xid, kind, body):
+        """(error, answer)"""
+        self._send(struct.pack(">ii", xid, kind) + body)
         answer = self._receive()
-        _, _, error = struct.unpack(">iqi", answer[:16])
+        return struct.unpack(">iqi", answer[:16])[2], answer[16:]
+
+    def _call(self, kind, body, path=""):
+        with self.lock:
+            self.xid += 1
+            error, answer = self._exchange(self.xid, kind, body)
         if error == NO_NODE:
             raise KeyError(path)
         if error:
             raise ZnodeError(f"{path}: error {error}")
-        return answer[16:]
+        return answer
 
     def get(self, path):
         """(data, version)"""
