@@ -15,13 +15,18 @@ sys.path.insert(0, os.path.join(ROOT, "scripts", "lib"))
 os.environ.setdefault("LSAN_OPTIONS", f"suppressions={ROOT}/tests/lsan.supp:print_suppressions=0")
 
 import cluster as clusters  # noqa: E402  pylint: disable=wrong-import-position
+import patience  # noqa: E402  pylint: disable=wrong-import-position
 import private_network  # noqa: E402  pylint: disable=wrong-import-position
+
+patience.teach_kafka_python()
 
 TEST_CONFIG = {
     "offsets.topic.num.partitions": "5",
     "group.initial.rebalance.delay.ms": "0",
     "zookeeper.session.timeout.ms": "6000",
 }
+# Where no broker is killed: then none is to be taken for dead, either, when the machine is busy.
+LONG_SESSION = {"zookeeper.session.timeout.ms": "60000"}
 
 
 def test_config(brokers):
@@ -80,7 +85,7 @@ def cluster(needs_cluster, tmp_path):
 @pytest.fixture(scope="session")
 def shared_cluster(needs_cluster, tmp_path_factory):
     """Do not kill, stop or reconfigure any of its brokers."""
-    one = make(tmp_path_factory.mktemp("shared") / "cluster")
+    one = make(tmp_path_factory.mktemp("shared") / "cluster", config=LONG_SESSION)
     try:
         one.up()
     except BaseException:

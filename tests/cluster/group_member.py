@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 
-STOP_S = 30
+STOP_S = 120
 
 
 class Member:
@@ -88,6 +88,9 @@ def say(event, **fields):
 
 def run_kafka_python(wanted):
     import kafka  # pylint: disable=import-outside-toplevel
+    import patience  # pylint: disable=import-outside-toplevel
+
+    patience.teach_kafka_python()
 
     class Listener(kafka.ConsumerRebalanceListener):
         def on_partitions_revoked(self, revoked):
