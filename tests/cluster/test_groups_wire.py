@@ -7,7 +7,7 @@ import pytest
 
 import cluster as clusters
 import wire
-from conftest import end, make
+from conftest import LONG_SESSION, end, make
 
 OK, OFFSET_METADATA_TOO_LARGE, NOT_COORDINATOR, ILLEGAL_GENERATION = 0, 12, 16, 22
 INVALID_GROUP_ID, UNKNOWN_MEMBER_ID, INVALID_SESSION_TIMEOUT, UNKNOWN_TOPIC_OR_PARTITION = 24, 25, 26, 3
@@ -16,7 +16,7 @@ INVALID_REQUEST, NON_EMPTY_GROUP, GROUP_ID_NOT_FOUND, MEMBER_ID_REQUIRED = 42, 6
 GROUP_MAX_SIZE_REACHED, FENCED_INSTANCE_ID, GROUP_SUBSCRIBED_TO_TOPIC = 81, 82, 86
 REQUEST_TIMED_OUT, UNSTABLE_OFFSET_COMMIT = 7, 88
 
-LIMITS = {"group.max.size": "2", "group.min.session.timeout.ms": "1000", "group.max.session.timeout.ms": "20000",
+LIMITS = {"group.max.size": "2", "group.min.session.timeout.ms": "6000", "group.max.session.timeout.ms": "20000",
           "offset.metadata.max.bytes": "8", "num.partitions": "2"}
 
 
@@ -31,21 +31,23 @@ class Group:
 
     def __init__(self, cluster, name, topic=None):
         self.cluster, self.name, self.topic = cluster, name, topic or name
-        self.node = cluster.wait(self._find, f"a coordinator of {name}")
-        self.kafka = wire.Connection("127.0.0.1", cluster.broker(self.node).port)
+        self.node = cluster.wait(self._find, f"a coordinator of {name}, the same to all brokers")
+        self.kafka = wire.Connection("127.0.0.1", cluster.broker(self.node).port, timeout=300)
         self.member_id, self.generation = "", -1
         # The others may hear who coordinates before the coordinator does, as with Kafka's.
         cluster.wait(lambda: self.described()["error_code"] == OK, f"the coordinator of {name}")
 
     def _find(self):
-        answer = self.cluster.brokers[0].call("FindCoordinator", {"key": self.name}, version=0)
-        return answer["node_id"] if answer["error_code"] == OK else None
+        answers = [broker.call("FindCoordinator", {"key": self.name}, version=0) for broker in self.cluster.brokers
+                   if broker.alive()]
+        told = {answer["node_id"] if answer["error_code"] == OK else None for answer in answers}
+        return told.pop() if len(told) == 1 else None
 
     def call(self, api, version=None, **body):
         return self.kafka.call(api, {"group_id": self.name, **body}, version)
 
     def join_body(self, **more):
-        return {"session_timeout_ms": 10000, "rebalance_timeout_ms": 10000, "member_id": self.member_id,
+        return {"session_timeout_ms": 20000, "rebalance_timeout_ms": 20000, "member_id": self.member_id,
                 "protocol_type": "consumer",
                 "protocols": [{"name": "range", "metadata": subscription(self.topic)}], **more}
 
@@ -121,7 +123,7 @@ def group(shared_cluster, topic):
 
 @pytest.fixture(scope="module")
 def limits_cluster(needs_cluster, tmp_path_factory):
-    one = make(tmp_path_factory.mktemp("limits") / "cluster", brokers=1, config=LIMITS)
+    one = make(tmp_path_factory.mktemp("limits") / "cluster", brokers=1, config={**LONG_SESSION, **LIMITS})
     try:
         one.up()
     except BaseException:
@@ -554,7 +556,7 @@ def test_too_few_brokers_for_the_offsets_topic_are_said_and_waited_for(cluster):
 
 @pytest.mark.parametrize("version", (0, 4, 9))
 def test_sessions_have_bounds(limited, version):
-    for timeout_ms, error in ((999, INVALID_SESSION_TIMEOUT), (20001, INVALID_SESSION_TIMEOUT), (1000, OK)):
+    for timeout_ms, error in ((5999, INVALID_SESSION_TIMEOUT), (20001, INVALID_SESSION_TIMEOUT), (6000, OK)):
         answer = limited.join(version, session_timeout_ms=timeout_ms)
         assert answer["error_code"] == error
 
@@ -589,13 +591,13 @@ def test_metadata_of_offsets_has_a_largest_size(limited):
 
 
 def test_offsets_expire(cluster, topic):
-    """offsets.retention.minutes=1: an offset committed two minutes ago (version 1 names the time) goes, and so does
+    """offsets.retention.minutes=60: an offset committed two hours ago (version 1 names the time) goes, and so does
     one whose retention (versions 2 to 4) has passed; one of now stays."""
-    one = cluster(brokers=1, config={"offsets.retention.minutes": "1", "offsets.retention.check.interval.ms": "100",
+    one = cluster(brokers=1, config={"offsets.retention.minutes": "60", "offsets.retention.check.interval.ms": "100",
                                      "num.partitions": "4"})
     create(one, topic)
     group = Group(one, topic)
-    ago_ms = int(time.time() * 1000) - 120000
+    ago_ms = int(time.time() * 1000) - 2 * 3600000
     partitions = [{"partition_index": 0, "committed_offset": 1, "committed_metadata": "", "commit_timestamp": ago_ms}]
     group.call("OffsetCommit", 1, topics=[{"name": topic, "partitions": partitions}])
     assert group.commit(2, 4, partition=1, retention_time_ms=1) == OK
@@ -613,7 +615,8 @@ def test_offsets_expire(cluster, topic):
 def test_a_commit_that_followers_do_not_confirm_in_time_is_unstable_until_they_do(cluster, topic):
     """The follower hangs: REQUEST_TIMED_OUT after offsets.commit.timeout.ms. The offset is in the leader's log, but
     nobody reads it; who asks for stable offsets is told to wait. When the follower goes on, it is there."""
-    two = cluster(brokers=2, config={"offsets.commit.timeout.ms": "2000", "zookeeper.session.timeout.ms": "30000"})
+    two = cluster(brokers=2, config={"offsets.commit.timeout.ms": "2000", "zookeeper.session.timeout.ms": "120000",
+                                     "replica.lag.time.max.ms": "120000"})
     create(two, topic)
     group = Group(two, topic)
     assert group.commit(1) == OK
@@ -648,8 +651,8 @@ def test_a_broker_with_members_that_wait_stops_cleanly(cluster, topic):
         group.kafka.send("JoinGroup", {"group_id": group.name, **group.join_body()}, 3)
         one.wait(lambda g=group: waits(one, g.name), "the member waiting")
     child = one.process(1).child
-    one.stop(1, seconds=20)
-    assert child.wait(20) == 0
+    one.stop(1)
+    assert child.wait(60) == 0
     for group in groups:
         assert group.kafka.receive()["error_code"] == NOT_COORDINATOR
         with pytest.raises(wire.ConnectionClosed):
