@@ -4,6 +4,7 @@ import json
 import confluent_kafka
 import pytest
 from test_replication import create, isr_sizes, partitions_of, produce
+from traffic import partitions_of as told_by
 
 RACKS = {number: {"broker.rack": f"r{number}"} for number in (1, 2, 3)}
 NEAREST = {"replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector"}
@@ -53,14 +54,15 @@ def test_without_a_selector_everybody_reads_from_the_leader(cluster, topic):
 
 
 def test_a_follower_hears_of_the_high_watermark_at_once_where_consumers_read_from_it(cluster, topic):
-    """Its own next fetch would bring it after replica.fetch.wait.max.ms."""
-    c = cluster(config={**NEAREST, "replica.fetch.wait.max.ms": "20000"}, broker_config=RACKS)
+    """Its own next fetch would bring it after replica.fetch.wait.max.ms, which is longer than is waited here."""
+    c = cluster(config={**NEAREST, "replica.fetch.wait.max.ms": "600000", "replica.socket.timeout.ms": "1200000",
+                        "replica.lag.time.max.ms": "1200000"}, broker_config=RACKS)
     create(c, topic, partitions=1, replication=2)
     found = partitions_of(c, topic)[0]
     follower = c.broker(next(b for b in found["replica_nodes"] if b != found["leader_id"]))
     for count in range(1, 4):
         produce(c, topic, [f"v{count}"])
-        c.wait(lambda n=count: fetch(follower, topic, 0, "")["high_watermark"] == n, "the follower's high watermark", 8)
+        c.wait(lambda n=count: fetch(follower, topic, 0, "")["high_watermark"] == n, "the follower's high watermark", 120)
 
 
 def test_a_consumer_with_a_rack_reads_from_the_follower_there(cluster, topic):
@@ -133,6 +135,8 @@ def test_consumers_of_another_epoch_are_fenced(cluster, topic, api):
     c.wait(lambda: partitions_of(c, topic)[0]["leader_epoch"] > old["leader_epoch"], "another leader")
     now = partitions_of(c, topic)[0]
     leader = c.broker(now["leader_id"])
+    # Others may hear of it before it does itself.
+    c.wait(lambda: [p["leader_epoch"] for p in told_by(leader, topic)] == [now["leader_epoch"]], "the leader knowing of it")
 
     def ask(epoch):
         if api == "Fetch":
