@@ -14,12 +14,14 @@ import kafka.errors
 import pytest
 import records
 import wire
+from admin import NOT_CONTROLLER, error_codes
 from znodes import Znodes
 
 TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS = 2, 4, 8, 16
 SET, DELETE, APPEND, SUBTRACT = range(4)
 FROM_TOPIC, FROM_BROKER, FROM_ALL_BROKERS, FROM_FILE, FROM_DEFAULT, FROM_LOGGER = 1, 2, 3, 4, 5, 6
 ZERO_ID = wire.ZERO_UUID
+ANSWER_S = 120
 
 
 def name_of(code):
@@ -30,6 +32,15 @@ def controller(one):
     return one.broker(one.wait(one.controller, "a controller"))
 
 
+def ask_controller(one, api, body, version=None):
+    """Its answer. One that was just elected says that it is none until it has read what there is, and clients ask again."""
+    def answered():
+        answer = controller(one).call(api, body, version, seconds=ANSWER_S)
+        return None if NOT_CONTROLLER in error_codes(answer) else answer
+
+    return one.wait(answered, f"a controller that answers {api}")
+
+
 def other(one):
     return next(broker for broker in one.brokers if broker.id != one.controller())
 
@@ -38,9 +49,9 @@ def wanted(name, partitions=1, replicas=1, **more):
     return {"name": name, "num_partitions": partitions, "replication_factor": replicas, **more}
 
 
-def create(one, *topics, version=None, timeout_ms=20000, **more):
+def create(one, *topics, version=None, timeout_ms=1000 * ANSWER_S, **more):
     """{name: result}"""
-    answer = controller(one).call("CreateTopics", {"topics": list(topics), "timeout_ms": timeout_ms, **more}, version)
+    answer = ask_controller(one, "CreateTopics", {"topics": list(topics), "timeout_ms": timeout_ms, **more}, version)
     return {topic["name"]: topic for topic in answer["topics"]}
 
 
@@ -60,16 +71,16 @@ def wait_known(one, name, count):
     one.wait(known, f"every broker knowing {count} partitions of {name}")
 
 
-def delete(one, *names, version=5, timeout_ms=20000):
+def delete(one, *names, version=5, timeout_ms=1000 * ANSWER_S):
     body = {"topic_names": list(names), "timeout_ms": timeout_ms}
-    answer = controller(one).call("DeleteTopics", body, version)
+    answer = ask_controller(one, "DeleteTopics", body, version)
     return {topic["name"]: name_of(topic["error_code"]) for topic in answer["responses"]}
 
 
 def grow(one, name, count, assignments=None, version=None, **more):
-    body = {"topics": [{"name": name, "count": count, "assignments": assignments}], "timeout_ms": 20000,
+    body = {"topics": [{"name": name, "count": count, "assignments": assignments}], "timeout_ms": 1000 * ANSWER_S,
             "validate_only": False, **more}
-    result, = controller(one).call("CreatePartitions", body, version)["results"]
+    result, = ask_controller(one, "CreatePartitions", body, version)["results"]
     return name_of(result["error_code"]), result["error_message"]
 
 
@@ -258,8 +269,8 @@ def test_delete_topics_in_every_version(shared_cluster, topic, znodes, version):
     if version < 6:
         assert delete(shared_cluster, topic, version=version) == {topic: "NONE"}
     else:
-        body = {"topics": [{"name": None, "topic_id": topic_id}], "timeout_ms": 20000}
-        result, = controller(shared_cluster).call("DeleteTopics", body, version)["responses"]
+        body = {"topics": [{"name": None, "topic_id": topic_id}], "timeout_ms": 1000 * ANSWER_S}
+        result, = ask_controller(shared_cluster, "DeleteTopics", body, version)["responses"]
         assert (result["error_code"], result["name"], result["topic_id"]) == (0, topic, topic_id)
     # The answer waited until the metadata had lost it; ZooKeeper follows at once.
     assert name_of(topic_of(shared_cluster, topic)["error_code"]) == "UNKNOWN_TOPIC_OR_PARTITION"
@@ -295,9 +306,9 @@ def leader_of(one, topic, partition):
 
 
 def write(one, topic, partition, count):
-    producer = kafka.KafkaProducer(bootstrap_servers=one.bootstrap.split(","), acks="all", retries=5)
+    producer = kafka.KafkaProducer(bootstrap_servers=one.bootstrap.split(","), acks="all", retries=1000)
     for future in [producer.send(topic, b"x" * 100, partition=partition) for _ in range(count)]:
-        future.get(timeout=30)
+        future.get(timeout=ANSWER_S)
     producer.close()
 
 
@@ -413,8 +424,8 @@ def test_partitions_for_a_name_that_is_no_topics_are_refused(shared_cluster, top
 
 def delete_records(broker, topic, partition, offset, version=None):
     body = {"topics": [{"name": topic, "partitions": [{"partition_index": partition, "offset": offset}]}],
-            "timeout_ms": 10000}
-    result = broker.call("DeleteRecords", body, version)["topics"][0]["partitions"][0]
+            "timeout_ms": 1000 * ANSWER_S}
+    result = broker.call("DeleteRecords", body, version, seconds=ANSWER_S)["topics"][0]["partitions"][0]
     return name_of(result["error_code"]), result["low_watermark"]
 
 
@@ -728,7 +739,7 @@ def test_confluents_admin_client(shared_cluster, topic):
     admin = confluent.AdminClient({"bootstrap.servers": shared_cluster.bootstrap})
 
     def done(futures):
-        return [future.result(timeout=30) for future in futures.values()]
+        return [future.result(timeout=ANSWER_S) for future in futures.values()]
 
     done(admin.create_topics([confluent.NewTopic(topic, 2, 2, config={"retention.ms": "1000"})], operation_timeout=20))
     wait_known(shared_cluster, topic, 2)
@@ -751,7 +762,7 @@ def test_confluents_admin_client(shared_cluster, topic):
 def topics(one, *words, status=0):
     """scripts/topics; its output."""
     command = [sys.executable, f"{wire.ROOT}/scripts/topics", *words, "--bootstrap-server", one.bootstrap]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert ran.returncode == status, ran.stdout + ran.stderr
     return ran.stdout + ran.stderr
 
@@ -835,7 +846,7 @@ def test_deleted_records_are_gone_on_every_replica_when_the_answer_comes(shared_
 
 
 def test_records_are_deleted_though_a_replica_is_dead_and_not_while_one_in_sync_hangs(cluster):
-    one = cluster(brokers=3)
+    one = cluster(brokers=3, config={"zookeeper.session.timeout.ms": "20000"})
     created(one, "t", -1, -1, assignments=[{"partition_index": 0, "broker_ids": [1, 2]}])
     write(one, "t", 0, 10)
     one.wait(lambda: partitions_of(one, "t")[0]["isr_nodes"] == [1, 2], "both replicas in sync")
