@@ -12,7 +12,7 @@ TOPICS = os.path.join(wire.ROOT, "scripts", "topics")
 def described(one, *words):
     """{(topic, partition)} of the lines printed."""
     done = subprocess.run([sys.executable, TOPICS, "--bootstrap-server", one.broker(1).address, "--describe",
-                           "--exclude-internal", *words], capture_output=True, text=True, timeout=60, check=False)
+                           "--exclude-internal", *words], capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     fields = [dict(field.split(": ", 1) for field in line.strip().split("\t") if ": " in field)
               for line in done.stdout.splitlines()]
@@ -20,7 +20,7 @@ def described(one, *words):
 
 
 def test_each_question_names_the_partitions_that_it_is_about(cluster):
-    one = cluster(3, config={"min.insync.replicas": "2", "zookeeper.session.timeout.ms": "2000"})
+    one = cluster(3, config={"min.insync.replicas": "2"})
     create(one, "two", assignment=[[1, 2], [1, 3]])
     create(one, "three", assignment=[[1, 2, 3]])
     create(one, "single", assignment=[[3], [1]])

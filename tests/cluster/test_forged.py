@@ -37,7 +37,7 @@ def fetch_as(kafka, topic, replica, epoch, offset, version):
 
 def test_a_client_that_says_it_is_a_follower_moves_no_high_watermark(cluster, topic):
     """Of a replica that there is or is not, in a life that it made up, with what is there or beyond it."""
-    one = cluster(brokers=2, config={"zookeeper.session.timeout.ms": "30000", "replica.lag.time.max.ms": "60000"})
+    one = cluster(brokers=2, config={"zookeeper.session.timeout.ms": "600000", "replica.lag.time.max.ms": "600000"})
     create(one, topic, assignment=[[1, 2]])
     leader, follower = one.broker(1), one.broker(2)
     append(leader, topic)
@@ -63,7 +63,7 @@ NODES = {"/brokers/topics/broken": b"no topic", "/brokers/topics/half": b'{"vers
 
 
 def test_nodes_that_nobody_can_read_are_told_and_left_alone_and_the_rest_goes_on(cluster, topic):
-    one = cluster(config={"zookeeper.session.timeout.ms": "4000"})
+    one = cluster()
     create(one, "kept", partitions=3, replicas=3)
     with Znodes(one.zookeepers[0].address) as znodes:
         for path, data in NODES.items():
