@@ -4,25 +4,27 @@ import subprocess
 import confluent_kafka
 import kafka
 import pytest
+from traffic import partitions_of
 
+END_S = 300  # nothing takes so long
 MESSAGES = [f"message {i}".encode() for i in range(30)]
 
 
 def produce_kcat(bootstrap, topic, kcat):
-    subprocess.run([kcat, "-b", bootstrap, "-P", "-t", topic], input=b"\n".join(MESSAGES), check=True, timeout=60)
+    subprocess.run([kcat, "-b", bootstrap, "-P", "-t", topic], input=b"\n".join(MESSAGES), check=True, timeout=END_S)
 
 
 def consume_kcat(bootstrap, topic, kcat):
     done = subprocess.run([kcat, "-b", bootstrap, "-C", "-t", topic, "-e", "-q"], capture_output=True, check=True,
-                          timeout=60)
+                          timeout=END_S)
     return done.stdout.splitlines()
 
 
 def produce_kafka_python(bootstrap, topic, _kcat):
-    producer = kafka.KafkaProducer(bootstrap_servers=bootstrap.split(","), acks="all", retries=5)
+    producer = kafka.KafkaProducer(bootstrap_servers=bootstrap.split(","), acks="all", retries=1000)
     futures = [producer.send(topic, message) for message in MESSAGES]
     for future in futures:
-        future.get(timeout=60)
+        future.get(timeout=END_S)
     producer.close()
 
 
@@ -44,18 +46,18 @@ def produce_confluent(bootstrap, topic, _kcat):
     producer = confluent_kafka.Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True})
     for message in MESSAGES:
         producer.produce(topic, message, on_delivery=lambda error, _: error and failures.append(error))
-    assert producer.flush(60) == 0
+    assert producer.flush(END_S) == 0
     assert failures == []
 
 
 def consume_confluent(bootstrap, topic, _kcat):
     consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap, "group.id": "assigns-by-itself",
                                          "enable.auto.commit": False})
-    partitions = consumer.list_topics(topic, timeout=60).topics[topic].partitions
+    partitions = consumer.list_topics(topic, timeout=END_S).topics[topic].partitions
     consumer.assign([confluent_kafka.TopicPartition(topic, p, confluent_kafka.OFFSET_BEGINNING) for p in partitions])
     values = []
     while len(values) < len(MESSAGES):
-        message = consumer.poll(60)
+        message = consumer.poll(END_S)
         assert message is not None, f"only {len(values)} messages arrived"
         assert message.error() is None, message.error()
         values.append(message.value())
@@ -72,6 +74,8 @@ CONSUMERS = {"kcat": consume_kcat, "kafka-python": consume_kafka_python, "conflu
 def test_what_one_client_writes_another_reads(shared_cluster, topic, needs_command, writer, reader):
     kcat = needs_command("kcat", "package kcat")
     PRODUCERS[writer](shared_cluster.bootstrap, topic, kcat)
+    shared_cluster.wait(lambda: all(partitions_of(broker, topic) for broker in shared_cluster.brokers),
+                        "every broker knowing the topic, which was made on the way")
     assert sorted(CONSUMERS[reader](shared_cluster.bootstrap, topic, kcat)) == sorted(MESSAGES)
 
 
