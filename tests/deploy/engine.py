@@ -15,7 +15,7 @@ import time
 
 PROGRAMS = {"dockerd": "docker.io", "containerd": "containerd", "iptables": "iptables", "docker": "docker.io",
             "docker-compose": "docker-compose", "ip": "iproute2", "nsenter": "util-linux"}
-START_S, STOP_S, PULL_S, BUILD_S = 30, 60, 20, 1200
+START_S, STOP_S, PULL_S, BUILD_S, RUN_S = 120, 120, 60, 2400, 600
 RELEASE = "bookworm"
 NO_PACKAGES = re.compile(r"^(E: (Unable to fetch|Failed to fetch)|W: Failed to fetch|.*Temporary failure resolving)", re.M)
 
@@ -36,7 +36,7 @@ def missing():
     return f"missing packages: {' '.join(packages)}" if packages else None
 
 
-def run(words, timeout=60, check=True, **options):
+def run(words, timeout=RUN_S, check=True, **options):
     """Run to the end; the output, errors included. Failed when the status is not 0."""
     try:
         done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout,
@@ -117,8 +117,11 @@ class Engine:
         self.daemon = None
 
     def answers(self):
-        return subprocess.run([self.docker_program, "version"], env=self.environment, check=False,
-                              capture_output=True, timeout=20).returncode == 0
+        try:
+            return subprocess.run([self.docker_program, "version"], env=self.environment, check=False,
+                                  capture_output=True, timeout=20).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
 
     def log_tail(self):
         with open(f"{self.folder}/dockerd.log", encoding="utf-8", errors="replace") as log:
