@@ -26,7 +26,7 @@ def start(mode, address, topic, **options):
 
 def run(mode, address, topic, **options):
     """(status, report or None, what it said)"""
-    done = subprocess.run(command(mode, address, topic, **options), capture_output=True, text=True, timeout=120,
+    done = subprocess.run(command(mode, address, topic, **options), capture_output=True, text=True, timeout=600,
                           check=False)
     return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
 
@@ -40,9 +40,9 @@ def report_of(mode, address, topic, **options):
 
 def create(one, topic, partitions=1, **configs):
     """A topic that is led when this returns; the broker."""
-    answer = one.broker(1).call("CreateTopics", {"timeout_ms": 30000, "topics": [
+    answer = one.broker(1).call("CreateTopics", {"timeout_ms": 120000, "topics": [
         {"name": topic, "num_partitions": partitions, "replication_factor": 1,
-         "configs": [{"name": key.replace("_", "."), "value": value} for key, value in configs.items()]}]})
+         "configs": [{"name": key.replace("_", "."), "value": value} for key, value in configs.items()]}]}, seconds=120)
     assert answer["topics"][0]["error_code"] == 0
 
     def led():

@@ -4,7 +4,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import cluster as clusters
 import pytest
@@ -42,13 +41,13 @@ def test_when_its_owner_is_killed_the_cluster_goes_with_it(needs_cluster, tmp_pa
     process = owner(tmp_path, "wait")
     assert running(tmp_path) == ["zookeeper-1", "broker-1"]
     process.send_signal(signal_number)
-    process.communicate(timeout=60)
-    clusters.wait_until(lambda: not running(tmp_path), "the keeper ends the cluster", 30)
+    process.communicate(timeout=300)
+    clusters.wait_until(lambda: not running(tmp_path), "the keeper ends the cluster")
 
 
 def test_an_exception_ends_the_cluster(needs_cluster, tmp_path):
     process = owner(tmp_path, "fail")
-    assert "as told" in process.communicate(timeout=60)[1]
+    assert "as told" in process.communicate(timeout=300)[1]
     assert running(tmp_path) == []
 
 
@@ -92,9 +91,9 @@ def test_another_process_can_take_over_a_cluster_that_was_detached(cluster):
 def test_a_pid_that_now_belongs_to_a_stranger_is_left_alone(tmp_path):
     stranger = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     (tmp_path / "broker-1").mkdir()
-    (tmp_path / "broker-1" / "pid").write_text(f"{stranger.pid} 12345\n")
+    (tmp_path / "broker-1" / "pid").write_text(f"{stranger.pid} 0\n")  # it began later
     clusters.kill_all(str(tmp_path))
-    stranger.communicate(b"\n", timeout=30)
+    stranger.communicate(b"\n", timeout=300)
     assert stranger.returncode == 0
 
 
@@ -117,8 +116,6 @@ def test_a_process_whose_first_thread_has_ended_still_runs(tmp_path):
 
 def test_a_condition_that_never_comes_true_is_named_with_the_logs(cluster):
     one = cluster(brokers=1)
-    begin = time.monotonic()
     with pytest.raises(clusters.ClusterError, match="not within 0.1 s: the impossible") as problem:
         one.wait(lambda: False, "the impossible", seconds=0.1)
-    assert time.monotonic() - begin < 10
     assert one.broker(1).log_path in str(problem.value)

@@ -217,12 +217,12 @@ def test_librdkafka_produces_and_consumes(floor, acks):
     failed = []
     for i in range(3000):
         producer.produce(topic, str(i), partition=i % 3, callback=lambda err, _: failed.append(err) if err else None)
-    assert producer.flush(60) == 0 and not failed
+    assert producer.flush(300) == 0 and not failed
     consumer = confluent.Consumer({"bootstrap.servers": address, "group.id": "none", "enable.auto.commit": False})
     consumer.assign([confluent.TopicPartition(topic, i, 0) for i in range(3)])
     read = []
     while len(read) < 3000:
-        got = consumer.consume(1000, timeout=60)
+        got = consumer.consume(1000, timeout=300)
         assert got and all(message.error() is None for message in got)
         read += [(message.partition(), int(message.value())) for message in got]
     consumer.close()
@@ -240,7 +240,7 @@ def test_librdkafka_compresses_for_the_floor_as_for_others(floor, codec):
     one = floor()
     topic = one.new_topic(1)
     done = subprocess.run([program, "produce", "--brokers", f"127.0.0.1:{one.port}", "--topic", topic, "--records", "20000",
-                           "--record-bytes", "100", "--codec", codec, "--acks", "1"], capture_output=True, text=True, timeout=60,
+                           "--record-bytes", "100", "--codec", codec, "--acks", "1"], capture_output=True, text=True, timeout=300,
                           check=False)
     assert done.returncode == 0, done.stderr
     assert os.path.getsize(one.log_files(topic)[0]) < 20000 * 100 / 2

@@ -28,7 +28,7 @@ def load(needs_cluster):
         pytest.skip(f"no {PROGRAM} (it is built where librdkafka-dev is installed)")
 
     def run(mode, broker, topic, **options):
-        done = subprocess.run(command(mode, broker, topic, **options), capture_output=True, text=True, timeout=120,
+        done = subprocess.run(command(mode, broker, topic, **options), capture_output=True, text=True, timeout=600,
                               check=False)
         return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
 
@@ -78,7 +78,7 @@ def test_a_consumer_waits_for_what_followers_have_not_got_yet(one_broker, load, 
     _, made, _ = load("produce", broker, topic, records=1000)
     with subprocess.Popen(command("consume", broker, topic, expected=2000), stdout=subprocess.PIPE, text=True) as consumer:
         load("produce", broker, topic, records=1000)
-        out, _ = consumer.communicate(timeout=60)
+        out, _ = consumer.communicate(timeout=600)
     cells.compare("barnabas", made, json.loads(out), 2)
 
 
@@ -130,7 +130,7 @@ def test_a_killed_broker_ends_the_producer_with_errors(one_broker, load, topic):
 
         one_broker.wait(written, "the first records")
         broker.kill(signal.SIGKILL)
-        out, text = producer.communicate(timeout=60)
+        out, text = producer.communicate(timeout=600)
         one_broker.start(1)
     assert producer.returncode == 1
     assert json.loads(out)["errors"] > 0

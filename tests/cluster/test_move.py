@@ -64,7 +64,7 @@ class Load:
             except BufferError:
                 pass
             self.producer.poll(0.001)
-        assert self.producer.flush(60) == 0
+        assert self.producer.flush(300) == 0
 
     def delivered(self, error, message):
         if error is None:

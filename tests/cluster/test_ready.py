@@ -18,7 +18,7 @@ def test_a_broker_that_has_just_started_never_says_that_a_topic_does_not_exist(c
 def ask(broker, topic):
     """The first answer that the broker gives; None while it does not listen."""
     try:
-        return broker.call("Metadata", {"topics": [{"name": topic}], "allow_auto_topic_creation": False}, seconds=30.0)
+        return broker.call("Metadata", {"topics": [{"name": topic}], "allow_auto_topic_creation": False}, seconds=120.0)
     except Exception as problem:  # pylint: disable=broad-except
         assert "refused" in str(problem) or "closed" in str(problem) or "reset" in str(problem), problem
         return None
@@ -34,5 +34,5 @@ def test_a_producer_outlives_the_restart_of_every_broker_without_losing_sight_of
         c.kill(broker)
         c.start(broker)
         producer.poll(0.1)
-    assert producer.flush(60) == 0
+    assert producer.flush(300) == 0
     assert errors == [None, None, None]

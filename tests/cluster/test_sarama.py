@@ -30,10 +30,10 @@ def sarama(needs_cluster):
            "GOFLAGS": "-p=2", "GOTOOLCHAIN": "local", "GOPROXY": "off"}
     env.pop("GOROOT", None)
     program = os.path.join(build, "sarama")
-    subprocess.run([GO, "build", "-o", program, SOURCE], check=True, env=env, timeout=230)
+    subprocess.run([GO, "build", "-o", program, SOURCE], check=True, env=env, timeout=800)
 
     def run(*words):
-        done = subprocess.run([program, *map(str, words)], capture_output=True, text=True, timeout=90, check=False)
+        done = subprocess.run([program, *map(str, words)], capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, done.stderr
         return sorted(done.stdout.splitlines())
 
@@ -42,7 +42,7 @@ def sarama(needs_cluster):
 
 def kcat(bootstrap, topic, *more):
     done = subprocess.run(["kcat", "-b", bootstrap, "-C", "-t", topic, "-e", "-q", "-f", "%s %p %o\\n", *more],
-                          capture_output=True, text=True, timeout=60, check=True)
+                          capture_output=True, text=True, timeout=600, check=True)
     return sorted(done.stdout.splitlines())
 
 

@@ -1,4 +1,5 @@
 """Signals at moments that are awkward for a broker."""
+import cluster as clusters
 
 
 def test_a_broker_stopped_as_it_becomes_ready_ends_cleanly(cluster):
@@ -12,5 +13,5 @@ def test_a_broker_stopped_as_it_becomes_ready_ends_cleanly(cluster):
         child = broker.child
         one.wait(broker.ready, "an answer")
         broker.ask_to_stop()
-        assert child.wait(30) == 0
+        assert child.wait(clusters.STOP_S) == 0
         one.start(1)

@@ -28,7 +28,7 @@ def fill(cluster, topic, partitions):
         for _ in range(COUNT):
             producer.produce(topic, VALUE, partition=partition,
                              on_delivery=lambda error, message: errors.append(error) if error else None)
-    assert producer.flush(60) == 0 and errors == []
+    assert producer.flush(300) == 0 and errors == []
 
 
 def in_sync(cluster, topic, partition):

@@ -14,6 +14,7 @@ import confluent_kafka.admin
 import kafka
 import kafka.admin
 import pytest
+from conftest import LONG_SESSION
 
 BUILD = os.path.join(clusters.wire.ROOT, "build", "tsan")
 BINARY = os.path.join(BUILD, "barnabasd")
@@ -21,6 +22,7 @@ UNITS = ["common_rt_actor", "common_rt_budget", "common_rt_loop", "common_rt_wor
          "common_zk_zk", "common_zk_zk_client", "broker_wait_wait", "broker_partition_parts"]
 HOW = "cmake --preset tsan && cmake --build build/tsan --target tsan_tests"
 PARTITIONS, PRODUCERS, MESSAGES = 6, 2, 12000
+END_S = 800  # nothing takes so long
 
 
 def needs(program):
@@ -33,14 +35,14 @@ def test_unit(unit):
     program = os.path.join(BUILD, "unit", f"{unit}_test")
     needs(program)
     ran = subprocess.run([program], cwd=clusters.wire.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                         timeout=300, check=False)
+                         timeout=END_S, check=False)
     assert ran.returncode == 0, ran.stdout
 
 
 @pytest.fixture
 def brokers(cluster):
     needs(BINARY)
-    return cluster(brokers=3, binary=BINARY, env={"TSAN_OPTIONS": "halt_on_error=0 history_size=4"})
+    return cluster(brokers=3, binary=BINARY, config=LONG_SESSION, env={"TSAN_OPTIONS": "halt_on_error=0 history_size=4"})
 
 
 class Crew:
@@ -60,7 +62,7 @@ class Crew:
         self.threads.append(threading.Thread(target=run, name=work.__name__, daemon=True))
         self.threads[-1].start()
 
-    def join(self, seconds=180):
+    def join(self, seconds=END_S):
         for thread in self.threads:
             thread.join(seconds)
             assert not thread.is_alive(), f"{thread.name} does not end; failures so far: {self.failures}"
@@ -69,10 +71,11 @@ class Crew:
 
 def produce_kafka_python(bootstrap, topic, acks, compression):
     producer = kafka.KafkaProducer(bootstrap_servers=bootstrap.split(","), acks=acks, compression_type=compression,
-                                   retries=5, linger_ms=1, batch_size=2000)
+                                   retries=1000, linger_ms=1, batch_size=2000, request_timeout_ms=END_S * 1000,
+                                   connections_max_idle_ms=2 * END_S * 1000)
     futures = [producer.send(topic, b"p" * (i % 300)) for i in range(MESSAGES)]
     for future in futures:
-        future.get(timeout=120)
+        future.get(timeout=END_S)
     producer.close()
 
 
@@ -83,18 +86,18 @@ def produce_confluent(bootstrap, topic, compression):
     for i in range(MESSAGES):
         producer.produce(topic, b"c" * (i % 300), on_delivery=lambda error, _: error and failures.append(error))
         producer.poll(0)
-    assert producer.flush(120) == 0
+    assert producer.flush(END_S) == 0
     assert failures == []
 
 
 def produce_kcat(bootstrap, topic, kcat):
-    subprocess.run([kcat, "-b", bootstrap, "-P", "-t", topic], input=b"k\n" * MESSAGES, check=True, timeout=120)
+    subprocess.run([kcat, "-b", bootstrap, "-P", "-t", topic], input=b"k\n" * MESSAGES, check=True, timeout=END_S)
 
 
 def consume_all(bootstrap, topic, wanted):
     """Without a group, waiting at the end of every partition: long polls."""
     consumer = kafka.KafkaConsumer(bootstrap_servers=bootstrap.split(","), auto_offset_reset="earliest",
-                                   consumer_timeout_ms=120000, fetch_max_wait_ms=200)
+                                   consumer_timeout_ms=END_S * 1000, fetch_max_wait_ms=200)
     consumer.assign([kafka.TopicPartition(topic, p) for p in range(PARTITIONS)])
     for _ in range(wanted):
         next(consumer)
@@ -105,7 +108,7 @@ def consume_in_group(bootstrap, topic, group, seen, wanted):
     """One of several members; they commit as they go and end when all have seen everything."""
     consumer = confluent_kafka.Consumer({
         "bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest",
-        "session.timeout.ms": 20000, "auto.commit.interval.ms": 100})
+        "session.timeout.ms": 120000, "auto.commit.interval.ms": 100})
     consumer.subscribe([topic])
     while len(seen) < wanted:
         message = consumer.poll(0.2)
@@ -135,7 +138,7 @@ def administer(bootstrap, topic, rounds=6):
 
 def done(futures):
     for future in futures.values():
-        future.result(60)
+        future.result(END_S)
 
 
 def test_no_data_races_under_everything_at_once(brokers, topic, needs_command):

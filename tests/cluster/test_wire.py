@@ -14,6 +14,7 @@ import records
 import wire
 
 HOUR_MS = 3600 * 1000
+ANSWER_S, LONG_MS = 120, 600000  # whoever waits for LONG_MS has no answer within ANSWER_S
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def broker(needs_cluster, tmp_path_factory):
 
 @pytest.fixture
 def kafka(broker):
-    with wire.Connection("127.0.0.1", broker.port) as connection:
+    with wire.Connection("127.0.0.1", broker.port, timeout=ANSWER_S) as connection:
         yield connection
 
 
@@ -277,7 +278,7 @@ def test_produce_with_acks_0_says_nothing(kafka, made):
 
 def test_produce_with_acks_0_closes_on_an_error(kafka):
     kafka.send("Produce", produce_body("nowhere", {0: simple()}, acks=0), 9)
-    assert kafka.is_closed(10)
+    assert kafka.is_closed()
 
 
 @pytest.mark.parametrize("acks", [2, -2, 100])
@@ -507,7 +508,7 @@ def test_fetch_of_what_is_not_there(broker, kafka, made, version):
     assert (error(got[0]), error(got[9])) == ("NONE", "UNKNOWN_TOPIC_OR_PARTITION")
     assert (got[9]["high_watermark"], got[9]["records"]) == (-1, b"")
     unknown = "nowhere" if version < 13 else "B" * 21 + "A"
-    got = parts_of(kafka.call("Fetch", fetch_body(unknown, {0: 0}, version, max_wait_ms=60000), version))
+    got = parts_of(kafka.call("Fetch", fetch_body(unknown, {0: 0}, version, max_wait_ms=LONG_MS), version))
     assert error(got[0]) == ("UNKNOWN_TOPIC_OR_PARTITION" if version < 13 else "UNKNOWN_TOPIC_ID")
 
 
@@ -516,7 +517,7 @@ def test_offsets_out_of_range_do_not_wait(broker, kafka, made, version):
     produce(kafka, made, {0: simple(3)})
     name = fetch_name(broker, made, version)
     for offset in (-1, 4, 2**60):
-        got = parts_of(kafka.call("Fetch", fetch_body(name, {0: offset}, version, max_wait_ms=60000), version))
+        got = parts_of(kafka.call("Fetch", fetch_body(name, {0: offset}, version, max_wait_ms=LONG_MS), version))
         assert error(got[0]) == "OFFSET_OUT_OF_RANGE"
 
 
@@ -552,22 +553,20 @@ def test_an_empty_fetch_waits_for_its_time_and_no_longer(kafka, made):
     started = time.monotonic()
     assert fetch(kafka, made, {0: 0}, max_wait_ms=300)[0]["records"] == b""
     assert time.monotonic() - started >= 0.29
-    started = time.monotonic()
-    assert fetch(kafka, made, {0: 0}, max_wait_ms=60000, min_bytes=0)[0]["records"] == b""
-    assert fetch(kafka, made, {}, max_wait_ms=60000) == {}
-    assert time.monotonic() - started < 30
+    assert fetch(kafka, made, {0: 0}, max_wait_ms=LONG_MS, min_bytes=0)[0]["records"] == b""
+    assert fetch(kafka, made, {}, max_wait_ms=LONG_MS) == {}
 
 
 def test_a_waiting_fetch_is_woken_by_a_produce(broker, kafka, made):
-    sent = kafka.send("Fetch", fetch_body(made, {0: 0, 1: 0}, 12, max_wait_ms=60000), 12)
+    sent = kafka.send("Fetch", fetch_body(made, {0: 0, 1: 0}, 12, max_wait_ms=LONG_MS), 12)
     with wire.Connection("127.0.0.1", broker.port) as other:
         produce(other, made, {1: simple(2)})
-    assert len(values(parts_of(kafka.receive(sent, 30))[1]["records"])) == 2
+    assert len(values(parts_of(kafka.receive(sent))[1]["records"])) == 2
 
 
 def test_a_waiting_fetch_is_woken_when_there_is_enough(broker, kafka, made):
     batch = simple(10)
-    body = fetch_body(made, {0: 0, 1: 0}, 12, max_wait_ms=60000, min_bytes=3 * len(batch))
+    body = fetch_body(made, {0: 0, 1: 0}, 12, max_wait_ms=LONG_MS, min_bytes=3 * len(batch))
     sent = kafka.send("Fetch", body, 12)
     with wire.Connection("127.0.0.1", broker.port) as other:
         produce(other, made, {0: batch})
@@ -575,14 +574,14 @@ def test_a_waiting_fetch_is_woken_when_there_is_enough(broker, kafka, made):
         with pytest.raises(wire.Timeout):
             kafka.receive(sent, 0.3)
         produce(other, made, {0: batch})
-    got = parts_of(kafka.receive(sent, 30))
+    got = parts_of(kafka.receive(sent))
     assert len(got[0]["records"]) + len(got[1]["records"]) == 3 * len(batch)
 
 
 def test_a_waiting_fetch_of_a_topic_that_goes_is_answered(broker, kafka, made):
-    sent = kafka.send("Fetch", fetch_body(made, {0: 0}, 12, max_wait_ms=60000), 12)
+    sent = kafka.send("Fetch", fetch_body(made, {0: 0}, 12, max_wait_ms=LONG_MS), 12)
     broker.call("DeleteTopics", {"topics": [{"name": made}], "topic_names": [made], "timeout_ms": 10000})
-    assert error(parts_of(kafka.receive(sent, 30))[0]) in ("UNKNOWN_TOPIC_OR_PARTITION", "NOT_LEADER_OR_FOLLOWER")
+    assert error(parts_of(kafka.receive(sent))[0]) in ("UNKNOWN_TOPIC_OR_PARTITION", "NOT_LEADER_OR_FOLLOWER")
 
 
 @pytest.mark.parametrize("version", versions("Fetch", 9))
@@ -602,7 +601,7 @@ def test_a_log_that_diverges_is_told_where(broker, kafka, made, version):
     assert error(part) == "NONE"
     assert part["records"] != b""
     # More than the leader has of that epoch.
-    body = fetch_body(name, {0: 9}, version, current_leader_epoch=0, last_fetched_epoch=0, max_wait_ms=60000)
+    body = fetch_body(name, {0: 9}, version, current_leader_epoch=0, last_fetched_epoch=0, max_wait_ms=LONG_MS)
     part = parts_of(kafka.call("Fetch", body, version))[0]
     assert (error(part), part["records"]) == ("NONE", b"")
     assert part["diverging_epoch"] == {"epoch": 0, "end_offset": 3}
@@ -733,9 +732,7 @@ def test_list_offsets_of_very_many_partitions_takes_no_time(broker, kafka, made)
     frame = wire.request_frame("ListOffsets", {"replica_id": -1, "topics": [{"name": made, "partitions": partitions}]},
                                7, 1)
     kafka.send_frame(frame)
-    started = time.monotonic()
     kafka.receive_frame(60)
-    assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize("version", versions("ListOffsets", 4))
@@ -813,7 +810,7 @@ def test_what_is_not_kafka_is_closed_with_one_line(broker, kafka, what):
     before = [line for line in broker.log_text().splitlines() if code in line]
     own = f"{kafka.socket.getsockname()[0]}:{kafka.socket.getsockname()[1]}"
     kafka.send_frame(data)
-    assert kafka.is_closed(10)
+    assert kafka.is_closed()
     lines = [line for line in broker.log_text().splitlines() if code in line]
     # A limit on repeats holds later ones of a kind back, but never the first.
     assert len(lines) - len(before) <= 1
@@ -836,7 +833,7 @@ def test_what_is_not_kafka_is_closed_with_one_line(broker, kafka, what):
 ])
 def test_what_cannot_be_read_is_closed(broker, kafka, what, frame):
     kafka.send_frame(frame)
-    assert kafka.is_closed(10), what
+    assert kafka.is_closed(), what
     assert broker.alive()
 
 
@@ -853,7 +850,7 @@ def test_a_connection_that_leaves_in_the_middle_harms_nobody(broker, made):
         with socket.create_connection(("127.0.0.1", broker.port)) as one:
             one.sendall(wire.request_frame("Produce", produce_body(made, {0: simple()}), 9)[:size])
     with wire.Connection("127.0.0.1", broker.port) as kafka:
-        sent = kafka.send("Fetch", fetch_body(made, {0: 0}, 12, max_wait_ms=60000), 12)
+        sent = kafka.send("Fetch", fetch_body(made, {0: 0}, 12, max_wait_ms=LONG_MS), 12)
         assert sent is not None  # waits, and its client goes
     with wire.Connection("127.0.0.1", broker.port) as kafka:
         assert error(produce_one(kafka, made, simple())) == "NONE"
@@ -865,7 +862,7 @@ def test_frames_that_do_not_come_hold_up_nobody_for_long(broker, made):
     silent = [socket.create_connection(("127.0.0.1", broker.port)) for _ in range(6)]
     for one in silent:
         one.sendall(struct.pack(">i", 100 << 20))
-    with wire.Connection("127.0.0.1", broker.port, timeout=60) as kafka:
+    with wire.Connection("127.0.0.1", broker.port, timeout=ANSWER_S) as kafka:
         assert error(produce_one(kafka, made, simple(1000))) == "NONE"
     assert "W-NET-03" in broker.log_text()
     for one in silent:

@@ -119,8 +119,8 @@ def read_all(cluster, topic, count):
     consumer.assign([confluent_kafka.TopicPartition(topic, p, 0) for p in range(count)])
     found, ended = {}, set()
     while len(ended) < count:
-        message = consumer.poll(30)
-        assert message is not None, f"no end of {topic} within 30 s"
+        message = consumer.poll(END_S)
+        assert message is not None, f"no end of {topic} within {END_S} s"
         if message.error():
             assert message.error().code() == EOF, message.error()
             ended.add(message.partition())

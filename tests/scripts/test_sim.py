@@ -56,7 +56,7 @@ def sim():
         pytest.skip(f"no {program} (build it first)")
 
     def run(*words):
-        done = subprocess.run([program, *words], capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run([program, *words], capture_output=True, text=True, timeout=800, check=False)
         return done.returncode, done.stdout, done.stderr
 
     return run
