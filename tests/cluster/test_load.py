@@ -220,7 +220,7 @@ def test_followers_notice_records_of_somebody_else(one_broker, topic):
     """What another producer writes meanwhile is not what was sent."""
     create(one_broker, topic, 1)
     address = one_broker.broker(1).address
-    follow = bench_load.start("follow", address, topic, rate=100, seconds=3, records=1)
+    follow = bench_load.start("follow", address, topic, rate=100, seconds=120, records=1)  # it ends when it notices
 
     def begun():
         end = one_broker.broker(1).call("ListOffsets", {"topics": [{"name": topic, "partitions": [
@@ -231,7 +231,7 @@ def test_followers_notice_records_of_somebody_else(one_broker, topic):
     answer = one_broker.broker(1).call("Produce", {"acks": 1, "timeout_ms": 30000, "topic_data": [
         {"name": topic, "partition_data": [{"index": 0, "records": records.make_batch([(None, b"else")])}]}]})
     assert answer["responses"][0]["partition_responses"][0]["error_code"] == 0
-    _, err = follow.communicate(timeout=60)
+    _, err = follow.communicate(timeout=600)
     assert follow.returncode == 1
     assert "another size" in err or "not what was sent" in err
 
@@ -250,7 +250,7 @@ class Crowd:
         self.process.stdin.flush()
 
     def end(self):
-        _, err = self.process.communicate(timeout=60)
+        _, err = self.process.communicate(timeout=600)
         return self.process.returncode, err
 
 
