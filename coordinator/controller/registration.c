@@ -409,8 +409,12 @@ static void start_waiting(struct registration *reg, const struct zk_result *resu
     if (reg->holder_session != result->stat.ephemeral_owner) {
         /* A new holder is a new wait. Ensembles round timeouts up, and start them anew after
          * electing a leader: half as long again. */
+        int64_t grace_ms = session_timeout_ms(reg) / 2;
+        if (grace_ms < REGISTRATION_GRACE_MIN_MS) {
+            grace_ms = REGISTRATION_GRACE_MIN_MS;
+        }
         reg->holder_session = result->stat.ephemeral_owner;
-        reg->deadline_ms = loop_now_ms(reg->loop) + session_timeout_ms(reg) * 3 / 2;
+        reg->deadline_ms = loop_now_ms(reg->loop) + session_timeout_ms(reg) + grace_ms;
         snprintf(line, sizeof(line),
                  "waiting: broker id %d is still registered by an earlier session (%s). It expires "
                  "in <= %lld s; continuing then.",

@@ -10,7 +10,8 @@
  * czxid. When the node exists: if it is our session's, that is it (a lost reply). If it is our
  * previous session's, it is removed. Otherwise somebody holds it: usually our own former life,
  * which crashed. Wait, with one line that says so, until it goes; when it is still there after one
- * and a half session timeouts, its owner is alive and we are refused, with the owner's host:port.
+ * and a half session timeouts, and REGISTRATION_GRACE_MIN_MS more than one, its owner is alive and
+ * we are refused, with the owner's host:port.
  *
  * Threads: the loop. Ownership: the caller owns all of it; callbacks come from the loop, never from
  * inside a call of this module. */
@@ -46,6 +47,10 @@ struct registration_step *registration_generate_id(struct loop *loop, struct zk 
                                                    void *arg);
 
 /* ---- Being registered. */
+
+/* So much later than it should ZooKeeper may end a session, however short that is: it does so at
+ * its ticks, and on a busy machine when it gets round to it. */
+enum { REGISTRATION_GRACE_MIN_MS = 5000 };
 
 struct registration;
 

@@ -321,7 +321,8 @@ Test(registration, waits_for_its_own_former_life)
 }
 
 /* The id is another live broker's: its session does not end, so that we are refused, with its
- * address. */
+ * address. Not at once when it should be over: half a second of a short one was left for ZooKeeper
+ * to end it, and on a busy machine brokers that were started again after a crash gave up. */
 Test(registration, the_id_of_a_live_broker_is_refused)
 {
     struct world w;
@@ -331,7 +332,7 @@ Test(registration, the_id_of_a_live_broker_is_refused)
     start(&w, &live);
     member_init(&m, &w, 1, 9099);
     start(&w, &m);
-    pass(&w, SESSION_TIMEOUT_MS * 3 / 2 - 100);
+    pass(&w, SESSION_TIMEOUT_MS + REGISTRATION_GRACE_MIN_MS - 100);
     cr_assert_eq(m.refusals, 0);
     pass(&w, 200);
     cr_assert_eq(m.refusals, 1);
