@@ -24,6 +24,7 @@ TEST_CONFIG = {
     "offsets.topic.num.partitions": "5",
     "group.initial.rebalance.delay.ms": "0",
     "zookeeper.session.timeout.ms": "6000",
+    "zookeeper.connection.timeout.ms": "120000",  # of a start; it would be as long as a session, which some tests cut
 }
 # Where no broker is killed: then none is to be taken for dead, either, when the machine is busy.
 LONG_SESSION = {"zookeeper.session.timeout.ms": "60000"}
