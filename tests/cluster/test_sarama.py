@@ -9,6 +9,7 @@ import subprocess
 import cluster as clusters
 import pytest
 import wire
+from test_groups_wire import Group
 from traffic import create
 
 GO = "/usr/bin/go"  # Debian's: the one whose standard library the package was made for
@@ -54,6 +55,7 @@ def test_what_it_writes_it_reads_alone_and_in_a_group_and_so_does_kcat(shared_cl
     written = sarama("produce", shared_cluster.bootstrap, version, topic, "none", COUNT)
     assert len(written) == COUNT
     assert sarama("consume", shared_cluster.bootstrap, version, topic, COUNT) == written
+    Group(shared_cluster, topic).close()  # has a coordinator
     assert sarama("group", shared_cluster.bootstrap, version, topic, topic, COUNT) == written
     assert kcat(shared_cluster.bootstrap, topic) == written
 
@@ -69,6 +71,7 @@ def test_its_codecs_and_its_idempotent_producer(shared_cluster, sarama, topic, n
 
 def test_its_group_goes_on_where_it_was(shared_cluster, sarama, topic):
     create(shared_cluster, topic, partitions=1)
+    Group(shared_cluster, topic).close()  # has a coordinator
     server = shared_cluster.bootstrap
     first = sarama("produce", server, "2.2.0", topic, "none", COUNT)
     assert sarama("group", server, "2.2.0", topic, topic, COUNT) == first

@@ -15,12 +15,15 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/Shopify/sarama"
 )
 
-const timeout = 60 * time.Second
+// Nothing takes so long, and what may pass is tried again until then.
+const timeout = 300 * time.Second
+const tries = 1000
 
 var codecs = map[string]sarama.CompressionCodec{
 	"none": sarama.CompressionNone, "gzip": sarama.CompressionGZIP, "snappy": sarama.CompressionSnappy,
@@ -51,6 +54,10 @@ func configure(version string) *sarama.Config {
 	config.Consumer.Offsets.Initial = sarama.OffsetOldest
 	config.Consumer.Return.Errors = true
 	config.Admin.Timeout = timeout
+	config.Producer.Timeout = timeout
+	config.Producer.Retry.Max = tries
+	config.Metadata.Retry.Max = tries
+	config.Consumer.Group.Session.Timeout = 60 * time.Second
 	return config
 }
 
@@ -105,8 +112,9 @@ func consume(servers []string, config *sarama.Config, topic string, count int) {
 	}
 }
 
-// A member of a group that leaves it after so many messages.
+// A member of a group that leaves it after so many messages. Each partition has a goroutine of its own.
 type member struct {
+	lock sync.Mutex
 	left int
 	done context.CancelFunc
 }
@@ -114,16 +122,26 @@ type member struct {
 func (m *member) Setup(sarama.ConsumerGroupSession) error   { return nil }
 func (m *member) Cleanup(sarama.ConsumerGroupSession) error { return nil }
 
+// Whether it was still wanted.
+func (m *member) take(session sarama.ConsumerGroupSession, message *sarama.ConsumerMessage) bool {
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	if m.left == 0 {
+		return false
+	}
+	show(message)
+	session.MarkMessage(message, "")
+	m.left--
+	if m.left == 0 {
+		m.done()
+	}
+	return true
+}
+
 func (m *member) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
 	for message := range claim.Messages() {
-		if m.left == 0 {
+		if !m.take(session, message) {
 			return nil
-		}
-		show(message)
-		session.MarkMessage(message, "")
-		m.left--
-		if m.left == 0 {
-			m.done()
 		}
 	}
 	return nil
@@ -139,7 +157,7 @@ func group(servers []string, config *sarama.Config, topic string, name string, c
 	}()
 	ctx, done := context.WithCancel(context.Background())
 	m := &member{left: count, done: done}
-	for m.left > 0 {
+	for ctx.Err() == nil {
 		check(consumer.Consume(ctx, []string{topic}, m))
 	}
 	check(consumer.Close())
