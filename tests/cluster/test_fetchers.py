@@ -35,4 +35,4 @@ def test_fetchers_come_and_go_while_partitions_are_written(cluster, topic):
         produce(c, topic, [f"{count}-{i}" for i in range(300)])
         c.wait(lambda n=count: connections(follower.pid, leader.port) == before + n - 1, f"{count} fetchers")
     assert_identical(c, topic, 40, brokers=(1, 2))
-    assert isr_sizes(c, topic) == [2] * 40
+    c.wait(lambda: isr_sizes(c, topic) == [2] * 40, "everybody in sync")

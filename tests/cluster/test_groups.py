@@ -159,7 +159,7 @@ def test_a_cooperative_member_keeps_what_it_does_not_have_to_give(groups_cluster
     groups_cluster.wait(lambda: share([first, second]), "both sharing the partitions")
     assert [len(partitions) for partitions in first.revoked] == [2]
     assert second.revoked == []
-    assert describe(groups_cluster, topic)["protocol_data"] == "cooperative-sticky"
+    groups_cluster.wait(lambda: describe(groups_cluster, topic)["protocol_data"] == "cooperative-sticky", "a stable group")
 
 
 def test_a_static_member_restarts_without_a_rebalance(groups_cluster, topic, member):

@@ -102,7 +102,7 @@ def test_replicas_move_under_load_and_nothing_is_lost(cluster, topic, tmp_path):
                     c.wait(lambda n=before: load.sent > n + 100, "traffic that goes on")
     assert load.errors == []
     acked.update(load.acked)
-    assert isr_sizes(c, topic) == [2, 2]
+    c.wait(lambda: isr_sizes(c, topic) == [2, 2], "everybody in sync")
     assert consume_all(c, topic, 2) == acked
     for partition in (0, 1):
         c.wait(lambda p=partition: log_bytes(tmp_path, 1, topic, p) == log_bytes(tmp_path, 2, topic, p),
