@@ -1,57 +1,67 @@
 #include "api/names.h"
 
-#include <stdlib.h>
+#include "base/hash.h"
 
-static int by_name(const void *a, const void *b)
+/* Which names there have been: open addressing, at most half full. A place is one more than where
+ * its name stands first; 0: free. */
+struct places {
+    int32_t *at;
+    uint32_t mask;
+};
+
+static void places_init(struct places *places, int32_t count)
 {
-    const struct str *const *x = a;
-    const struct str *const *y = b;
-    int order = str_cmp(**x, **y);
-    /* Equal names stand in the order of the request. */
-    return order != 0 ? order : *x < *y ? -1 : 1;
+    uint32_t size = 2;
+    while (size < (uint32_t)count * 2) {
+        size *= 2;
+    }
+    places->at = mem_zalloc(size, sizeof(*places->at));
+    places->mask = size - 1;
 }
 
-static const struct str **sort(struct arena *arena, const struct str *names, int32_t count)
+/* That of an equal name, or a free one. */
+static int32_t *place_of(const struct places *places, const struct str *names, struct str name)
 {
-    const struct str **sorted = arena_array(arena, const struct str *, (size_t)count + 1);
-    for (int32_t i = 0; i < count; i++) {
-        sorted[i] = &names[i];
+    uint32_t at = (uint32_t)hash_bytes(name.ptr, name.size) & places->mask;
+    while (places->at[at] != 0 && !str_eq(names[places->at[at] - 1], name)) {
+        at = (at + 1) & places->mask;
     }
-    qsort(sorted, (size_t)count, sizeof(const struct str *), by_name);
-    return sorted;
-}
-
-bool *names_repeated(struct arena *arena, const struct str *names, int32_t count)
-{
-    bool *repeated = arena_array(arena, bool, (size_t)count + 1);
-    const struct str **sorted = sort(arena, names, count);
-    for (int32_t i = 1; i < count; i++) {
-        if (str_eq(*sorted[i - 1], *sorted[i])) {
-            repeated[sorted[i - 1] - names] = true;
-            repeated[sorted[i] - names] = true;
-        }
-    }
-    return repeated;
-}
-
-bool *names_again(struct arena *arena, const struct str *names, int32_t count)
-{
-    bool *again = arena_array(arena, bool, (size_t)count + 1);
-    const struct str **sorted = sort(arena, names, count);
-    for (int32_t i = 1; i < count; i++) {
-        again[sorted[i] - names] = str_eq(*sorted[i - 1], *sorted[i]);
-    }
-    return again;
+    return &places->at[at];
 }
 
 int32_t *names_first(struct arena *arena, const struct str *names, int32_t count)
 {
     int32_t *first = arena_array(arena, int32_t, (size_t)count + 1);
-    const struct str **sorted = sort(arena, names, count);
+    struct places places;
+    places_init(&places, count);
     for (int32_t i = 0; i < count; i++) {
-        bool again = i > 0 && str_eq(*sorted[i - 1], *sorted[i]);
-        int32_t at = (int32_t)(sorted[i] - names);
-        first[at] = again ? first[sorted[i - 1] - names] : at;
+        int32_t *place = place_of(&places, names, names[i]);
+        *place = *place == 0 ? i + 1 : *place;
+        first[i] = *place - 1;
     }
+    mem_free(places.at);
     return first;
+}
+
+bool *names_again(struct arena *arena, const struct str *names, int32_t count)
+{
+    const int32_t *first = names_first(arena, names, count);
+    bool *again = arena_array(arena, bool, (size_t)count + 1);
+    for (int32_t i = 0; i < count; i++) {
+        again[i] = first[i] != i;
+    }
+    return again;
+}
+
+bool *names_repeated(struct arena *arena, const struct str *names, int32_t count)
+{
+    const int32_t *first = names_first(arena, names, count);
+    bool *repeated = arena_array(arena, bool, (size_t)count + 1);
+    for (int32_t i = 0; i < count; i++) {
+        if (first[i] != i) {
+            repeated[i] = true;
+            repeated[first[i]] = true;
+        }
+    }
+    return repeated;
 }

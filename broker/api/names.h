@@ -5,8 +5,9 @@
 
 #include "base/arena.h"
 
-/* repeated[i]: names[i] equals another one (null equals null). In the arena; takes n log n, since a
- * request can hold a great many. */
+/* repeated[i]: names[i] equals another one (null equals null). In the arena; takes time in
+ * proportion to their number: a request can hold millions, and some are looked at on the control
+ * loop. */
 bool *names_repeated(struct arena *arena, const struct str *names, int32_t count);
 
 /* again[i]: names[i] equals an earlier one. Likewise. */
