@@ -329,8 +329,8 @@ enum err record_find_max_timestamp(struct bytes batch, size_t inflated_max,
     if (batch_read_header(batch, &header) != ERR_OK) {
         return ERR_CORRUPT;
     }
-    if (batch_timestamp_type(&header) == BATCH_LOG_APPEND_TIME) {
-        *out = (struct record_place){batch_last_offset(&header), header.max_timestamp_ms};
+    if (batch_timestamp_type(&header) == BATCH_LOG_APPEND_TIME && is_dense(&header)) {
+        *out = (struct record_place){header.base_offset, header.max_timestamp_ms};
         return ERR_OK;
     }
     return find_first(batch, inflated_max, matches_timestamp, &header.max_timestamp_ms, out);

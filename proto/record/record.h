@@ -91,8 +91,8 @@ struct record_place {
 MUST_USE enum err record_find(struct bytes batch, const struct record_wanted *wanted,
                               size_t inflated_max, struct record_place *out);
 
-/* The first record that has the batch's max timestamp; under log append time the last record, as
- * Kafka says. ERR_NOT_FOUND when no record has it. */
+/* The first record that has the batch's max timestamp; under log append time all have it.
+ * ERR_NOT_FOUND when no record has it. */
 MUST_USE enum err record_find_max_timestamp(struct bytes batch, size_t inflated_max,
                                             struct record_place *out);
 

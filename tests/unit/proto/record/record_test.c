@@ -443,7 +443,7 @@ Test(record_find, needs_no_records_under_log_append_time)
 
 Test(record_find, finds_the_record_with_the_max_timestamp)
 {
-    /* The first that has it; the last record under log append time; none when the header lies. */
+    /* The first that has it, which under log append time all have; none when the header lies. */
     struct buf batch = {0};
     struct record_place place;
     put_gappy(&batch, COMPRESS_SNAPPY);
@@ -454,8 +454,24 @@ Test(record_find, finds_the_record_with_the_max_timestamp)
     EXPECT_ERR(record_find_max_timestamp(bytes_of(&batch), INFLATED_MAX, &place), ERR_NOT_FOUND);
     batch_patch_append_time(batch.data, 40);
     EXPECT_OK(record_find_max_timestamp(bytes_of(&batch), INFLATED_MAX, &place));
-    cr_assert_eq(place.offset, 104);
+    cr_assert_eq(place.offset, 100);
     cr_assert_eq(place.timestamp_ms, 40);
+    buf_fini(&batch);
+}
+
+/* It was the last record, as in older Kafkas: a client that asks for the offset of the largest time
+ * was told another one than by Kafka 3.9. */
+Test(record_find, the_max_timestamp_under_log_append_time_is_the_first_records)
+{
+    struct buf batch = {0};
+    struct record_place place;
+    put_batch(&batch, COMPRESS_GZIP, 10);
+    batch_patch_offset_epoch(batch.data, 50, 0);
+    batch_patch_append_time(batch.data, 1000);
+    memset(batch.data + BATCH_HEADER_SIZE, 0, batch.size - BATCH_HEADER_SIZE);
+    EXPECT_OK(record_find_max_timestamp(bytes_of(&batch), INFLATED_MAX, &place));
+    cr_assert_eq(place.offset, 50, "the header tells it");
+    cr_assert_eq(place.timestamp_ms, 1000);
     buf_fini(&batch);
 }
 
