@@ -109,9 +109,11 @@ static void index_push(struct seg *seg, int64_t offset, int64_t position)
         (struct index_entry){(uint32_t)(offset - seg->base_offset), (uint32_t)position};
 }
 
+/* Records without a time (-1) have no entry. */
 static void times_push(struct seg *seg, int64_t timestamp_ms, int64_t offset)
 {
-    if (seg->times_count > 0 && timestamp_ms <= seg->times[seg->times_count - 1].timestamp_ms) {
+    int64_t last_ms = seg->times_count > 0 ? seg->times[seg->times_count - 1].timestamp_ms : -1;
+    if (timestamp_ms <= last_ms) {
         return;
     }
     if (seg->times_count == seg->times_capacity) {

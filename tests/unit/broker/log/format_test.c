@@ -125,6 +125,25 @@ Test(format, indexes_of_a_small_segment_hold_only_its_time)
     world_end(&w);
 }
 
+/* An entry that says -1 is none of Kafka's: its dump tool calls it out of order. */
+Test(format, a_time_index_has_no_entry_for_records_without_a_time)
+{
+    struct log_world w;
+    world_begin(&w, 1);
+    w.options.config.index_interval_bytes = 50;
+    cr_assert_eq(world_open(&w), ERR_OK);
+    for (int i = 0; i < 3; i++) {
+        log_append_ok(&w, (struct batch_want){.first_ms = -1, .value_bytes = 12}, 0);
+    }
+    cr_assert_eq(plog_roll(w.log, LOG_EPOCH_MS), ERR_OK);
+    expect_bytes(&w, "00000000000000000000.timeindex", "");
+    log_append_ok(&w, (struct batch_want){.first_ms = -1, .value_bytes = 12}, 0);
+    log_append_ok(&w, (struct batch_want){.first_ms = 0x500, .value_bytes = 12}, 0);
+    cr_assert_eq(plog_roll(w.log, LOG_EPOCH_MS), ERR_OK);
+    expect_bytes(&w, "00000000000000000003.timeindex", "0000000000000500 00000001");
+    world_end(&w);
+}
+
 Test(format, a_snapshot_keeps_each_producers_last_batch)
 {
     struct log_world w;
