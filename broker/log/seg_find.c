@@ -332,18 +332,40 @@ static int64_t time_floor(struct seg *seg, int64_t timestamp_ms)
 
 enum { INFLATED_MAX = 256 << 20 };
 
-/* The wanted record within one batch (or message of an old format, which is a record by itself). */
+/* The wanted message within a compressed one of an old format. */
+static enum err find_in_wrapper(struct bytes wrapper, const struct record_wanted *wanted,
+                                struct record_place *place)
+{
+    struct buf inflated = {0};
+    struct msgset_iter it;
+    struct record record;
+    bool found = false;
+    msgset_iter_init(&it, wrapper, INFLATED_MAX, &inflated);
+    while (!found && msgset_iter_next(&it, &record)) {
+        found =
+            record.offset >= wanted->offset_min && record.timestamp_ms >= wanted->timestamp_min_ms;
+        *place = (struct record_place){record.offset, record.timestamp_ms};
+    }
+    enum err err = msgset_iter_end(&it);
+    buf_fini(&inflated);
+    return err == ERR_OK && !found ? ERR_NOT_FOUND : err;
+}
+
+/* The wanted record within one batch (or message of an old format, which is a record by itself
+ * unless it is compressed). */
 static enum err find_in_batch(struct seg *seg, int64_t position, const struct batch_header *header,
                               const struct record_wanted *wanted, struct record_place *place)
 {
-    if (header->magic < 2) {
+    if (header->magic < 2 && batch_codec(header) == COMPRESS_NONE) {
         *place = (struct record_place){batch_last_offset(header), header->max_timestamp_ms};
         return ERR_OK;
     }
     struct buf batch = {0};
     enum err err = read_batch(seg, position, header, &batch);
+    struct bytes whole = {batch.data, batch.size};
     if (err == ERR_OK) {
-        err = record_find((struct bytes){batch.data, batch.size}, wanted, INFLATED_MAX, place);
+        err = header->magic < 2 ? find_in_wrapper(whole, wanted, place)
+                                : record_find(whole, wanted, INFLATED_MAX, place);
     }
     buf_fini(&batch);
     return err;

@@ -16,6 +16,7 @@
 #include "log/flusher.h"
 #include "log/plog_internal.h"
 #include "record/batch_builder.h"
+#include "record/crc32c.h"
 #include "record/msgset.h"
 #include "rt/worker.h"
 
@@ -193,6 +194,45 @@ static inline struct buf make_batch(struct batch_want want)
     batch_builder_fini(&builder);
     mem_free(value);
     return out;
+}
+
+/* Append a message of magic 1 without a key, as segments of old clusters have them; one with a
+ * codec holds messages in `value`. */
+static inline void put_message(struct buf *out, int64_t offset, enum compress_codec codec,
+                               int64_t timestamp_ms, struct bytes value)
+{
+    size_t at = out->size;
+    size_t size = MSGSET_HEADER_SIZE_V1 - BATCH_LENGTH_OVERHEAD + 4 + 4 + value.size;
+    buf_put_be64(out, (uint64_t)offset);
+    buf_put_be32(out, (uint32_t)size);
+    buf_put_be32(out, 0); /* crc: below */
+    buf_put_byte(out, 1);
+    buf_put_byte(out, (uint8_t)codec);
+    buf_put_be64(out, (uint64_t)timestamp_ms);
+    buf_put_be32(out, UINT32_MAX); /* null */
+    buf_put_be32(out, (uint32_t)value.size);
+    buf_put(out, value.data, value.size);
+    struct bytes covered = {out->data + at + MSGSET_AT_MAGIC, out->size - at - MSGSET_AT_MAGIC};
+    be32_put(out->data + at + MSGSET_AT_CRC, crc32_zlib(covered));
+}
+
+/* Messages of offsets `first` to `first` + count - 1, a millisecond apart, as one compressed one.
+ */
+static inline void put_wrapper(struct buf *out, int64_t first, int count, int64_t first_ms)
+{
+    struct buf inner = {0};
+    struct buf packed = {0};
+    for (int i = 0; i < count; i++) {
+        put_message(&inner, i, COMPRESS_NONE, first_ms + i,
+                    (struct bytes){(const uint8_t *)"v", 1});
+    }
+    cr_assert_eq(record_compress(COMPRESS_GZIP, COMPRESS_LEVEL_DEFAULT,
+                                 (struct bytes){inner.data, inner.size}, &packed),
+                 ERR_OK);
+    put_message(out, first + count - 1, COMPRESS_GZIP, first_ms + count - 1,
+                (struct bytes){packed.data, packed.size});
+    buf_fini(&inner);
+    buf_fini(&packed);
 }
 
 static inline struct plog_batch plog_batch_of(struct buf *data)

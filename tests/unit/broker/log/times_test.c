@@ -123,6 +123,33 @@ Test(times, are_looked_for_with_the_index_of_one_segment)
     world_end(&w);
 }
 
+/* A compressed message of an old format was taken for one record, its last: who began to consume at
+ * a time missed up to all of the others that it holds. */
+Test(times, within_a_compressed_message_of_an_old_format)
+{
+    struct log_world w;
+    struct buf log = {0};
+    world_begin(&w, 1);
+    put_message(&log, 9, COMPRESS_NONE, 50, (struct bytes){(const uint8_t *)"v", 1});
+    put_wrapper(&log, 10, 3, 100);
+    cr_assert_eq(fs_mkdir_all(w.fs, LOG_DIR), ERR_OK);
+    file_write(&w, "00000000000000000000.log", log.data, log.size);
+    cr_assert_eq(world_open(&w), ERR_OK);
+    cr_assert_eq(plog_offset_end(w.log), 13);
+    const int64_t cases[][3] = {/* asked, time, offset */
+                                {0, 50, 9},     {50, 50, 9},    {51, 100, 10}, {100, 100, 10},
+                                {101, 101, 11}, {102, 102, 12}, {103, -1, -1}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct found found = look(&w, cases[i][0]);
+        cr_assert_eq(found.ms, cases[i][1], "time %" PRId64, cases[i][0]);
+        cr_assert_eq(found.offset, cases[i][2], "time %" PRId64, cases[i][0]);
+    }
+    cr_assert_eq(plog_set_log_start(w.log, 11), ERR_OK);
+    cr_assert_eq(look(&w, 0).offset, 11, "not below the log start");
+    buf_fini(&log);
+    world_end(&w);
+}
+
 Test(times, an_empty_log_has_none)
 {
     struct log_world w;
