@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "log/plog_internal.h"
+#include "record/msgset.h"
 
 #define LOGGER "kafka.log.LogManager"
 
@@ -78,7 +79,7 @@ static struct bytes whole_batches(const struct buf *scratch)
     struct batch_header header;
     for (;;) {
         struct bytes rest = {all.data + size, all.size - size};
-        if (batch_read_header(rest, &header) != ERR_OK || batch_size_bytes(&header) > rest.size) {
+        if (entry_read_header(rest, &header) != ERR_OK || batch_size_bytes(&header) > rest.size) {
             return (struct bytes){all.data, size};
         }
         size += batch_size_bytes(&header);
@@ -88,9 +89,8 @@ static struct bytes whole_batches(const struct buf *scratch)
 static enum err append_copied(struct plog *to, int64_t offset, const struct buf *scratch,
                               size_t *copied)
 {
-    struct batch_header header;
     struct bytes batches = whole_batches(scratch);
-    if (batches.size == 0 || batch_read_header(batches, &header) != ERR_OK) {
+    if (batches.size == 0) {
         return ERR_CORRUPT;
     }
     enum err err = offset != plog_offset_end(to) ? plog_restart_at(to, offset) : ERR_OK;

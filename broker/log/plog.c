@@ -8,6 +8,7 @@
 #include "base/ref.h"
 #include "log/flusher.h"
 #include "log/plog_internal.h"
+#include "record/msgset.h"
 
 #define LOGGER "kafka.log.UnifiedLog"
 
@@ -496,9 +497,9 @@ enum err plog_append_follower(struct plog *log, struct bytes batches, int64_t no
     int64_t next = plog_offset_end(log);
     while (err == ERR_OK && batches.size > 0) {
         struct batch_header header;
-        if (batch_read_header(batches, &header) != ERR_OK ||
+        if (entry_read_header(batches, &header) != ERR_OK ||
             batch_size_bytes(&header) > batches.size || header.base_offset < next ||
-            !batch_offsets_hold(&header) || batch_check_crc(batches) != ERR_OK) {
+            !batch_offsets_hold(&header) || entry_check_crc(batches) != ERR_OK) {
             err = ERR_CORRUPT;
             break;
         }

@@ -126,9 +126,9 @@ struct plog_batch {
 void plog_append_leader(struct plog *log, struct plog_batch *batches, int count,
                         int32_t leader_epoch, int64_t now_ms);
 
-/* Append a run of whole batches as they come from the leader: offsets and epochs as they are, from
- * offset_end on. ERR_CORRUPT: a batch is damaged or does not follow; nothing of it or behind it was
- * written. */
+/* Append a run of whole batches as they come from the leader, or of messages of the old formats
+ * that its log still has: offsets and epochs as they are, from offset_end on. ERR_CORRUPT: a batch
+ * is damaged or does not follow; nothing of it or behind it was written. */
 MUST_USE enum err plog_append_follower(struct plog *log, struct bytes batches, int64_t now_ms);
 
 /* A leader epoch begins at offset_end. Its file says so when the segment is finished; until then

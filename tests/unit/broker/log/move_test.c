@@ -302,6 +302,27 @@ Test(move, records_that_are_cut_off_meanwhile_are_cut_off_in_the_copy)
     mover_end(&m);
 }
 
+/* Messages of before Kafka 0.11 were taken for damage: such a log could not change its directory.
+ */
+Test(move, messages_of_old_formats_are_copied)
+{
+    struct mover m;
+    struct buf data = {0};
+    mover_begin(&m, 1);
+    open_logs(&m);
+    struct logs_entry *entry = make_log(&m);
+    put_message(&data, 0, COMPRESS_NONE, LOG_EPOCH_MS, (struct bytes){(const uint8_t *)"v", 1});
+    put_wrapper(&data, 1, 5, LOG_EPOCH_MS + 1);
+    struct bytes all = {data.data, data.size};
+    cr_assert_eq(plog_append_follower(entry->log, all, LOG_EPOCH_MS), ERR_OK);
+    append_ok(entry->log, 0, BATCHES);
+    cr_assert_eq(make_future(&m, entry), ERR_OK);
+    cr_assert_eq(copy_all(entry->future, entry->log, 100), ERR_OK);
+    assert_equal(entry->future, entry->log);
+    buf_fini(&data);
+    mover_end(&m);
+}
+
 Test(move, a_log_that_begins_within_a_batch_is_copied)
 {
     struct mover m;

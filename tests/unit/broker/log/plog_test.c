@@ -820,6 +820,43 @@ Test(plog, flushes_by_the_number_of_messages)
     world_end(&w);
 }
 
+/* Segments of before Kafka 0.11 have messages of older formats, which Kafka's followers take as
+ * they are: ours called them damaged, and a new replica never got beyond them. */
+Test(plog, a_follower_takes_messages_of_old_formats)
+{
+    struct log_world w;
+    struct buf data = {0};
+    world_begin(&w, 1);
+    w.options.config.index_interval_bytes = 50;
+    cr_assert_eq(world_open(&w), ERR_OK);
+    for (int i = 0; i < 3; i++) {
+        put_message(&data, i, COMPRESS_NONE, LOG_START_MS + i, (struct bytes){(uint8_t *)"v", 1});
+    }
+    put_wrapper(&data, 3, 4, LOG_START_MS + 3);
+    struct buf batch = make_batch((struct batch_want){.records = 2, .first_ms = LOG_START_MS + 7});
+    batch_patch_offset_epoch(batch.data, 7, 3);
+    buf_put(&data, batch.data, batch.size);
+    struct bytes all = {data.data, data.size};
+    cr_assert_eq(plog_append_follower(w.log, all, LOG_EPOCH_MS), ERR_OK);
+    cr_assert_eq(plog_offset_end(w.log), 9);
+    cr_assert_eq(plog_append_follower(w.log, all, LOG_EPOCH_MS), ERR_CORRUPT, "once only");
+    for (int pass = 0; pass < 3; pass++) {
+        struct buf have = read_log(w.log, 0);
+        cr_assert_eq(have.size, data.size);
+        cr_assert_eq(memcmp(have.data, data.data, data.size), 0);
+        buf_fini(&have);
+        world_reopen(&w, pass == 0);
+        cr_assert_eq(plog_offset_end(w.log), 9);
+    }
+    data.data[data.size - batch.size - 1] ^= 1; /* in the compressed one */
+    cr_assert_eq(plog_restart_at(w.log, 0), ERR_OK);
+    cr_assert_eq(plog_append_follower(w.log, all, LOG_EPOCH_MS), ERR_CORRUPT);
+    cr_assert_eq(plog_offset_end(w.log), 3);
+    buf_fini(&batch);
+    buf_fini(&data);
+    world_end(&w);
+}
+
 /* Found by reading: the leader's start lies within a batch after DeleteRecords, and a new replica
  * that begins there was refused its first batch for ever. */
 Test(plog, a_replica_that_begins_within_a_batch_takes_the_whole_batch)
