@@ -38,7 +38,8 @@ struct plog {
     _Atomic int64_t recovery_point;
     _Atomic bool failed;
     _Atomic int64_t lowered_to;     /* the newest start that was below the one before; */
-    _Atomic uint32_t start_lowered; /* how often, and no checkpoint tells of it yet: shorten.c */
+    _Atomic uint32_t start_lowered; /* how often, and no checkpoint tells of it yet: shorten.c.
+                                       Twice that, and one more while the start is yet to move */
     _Atomic uint32_t names_made;    /* files that were made in the directory; */
     _Atomic uint32_t names_synced;  /* how many of them a sync of it has seen */
     /* A leaf: guards `view` against its replacement while it is counted, and what flush.c says. */
@@ -152,7 +153,8 @@ MUST_USE enum err plog_forget_gapless(struct plog *log);
  */
 MUST_USE enum err plog_find_lowered(struct plog *log, bool clean);
 
-/* A checkpoint that is on the disk was made after start_lowered had been seen to be `times`. */
+/* A checkpoint that is on the disk has a start that was looked at after start_lowered had been seen
+ * to be `times`. */
 MUST_USE enum err plog_lowered_told(struct plog *log, uint32_t times);
 
 /* ---- snapshots.c ---- */

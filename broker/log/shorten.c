@@ -52,7 +52,10 @@ static enum err drop_seg(struct plog *log, int32_t at)
  * there. The checkpoint goes on to name the old start until it is written the next time: after a
  * crash in between, what had come below it would be taken for deleted. So a file in the log's
  * directory, "log-start-lowered", says that the checkpoint does not count, durably, from before the
- * cut until it does. It holds the new start: a decimal number and a newline. */
+ * cut until it does. It holds the new start: a decimal number and a newline.
+ *
+ * Checkpoints are written by another thread, at any moment: one that is written between the file
+ * and the cut still has the old start, so the file stays until the next. */
 
 enum { LOWERED_FILE_MAX = 64 };
 
@@ -71,11 +74,25 @@ static enum err write_lowered(struct plog *log)
     return err;
 }
 
+/* What is going to be cut will make the log begin at `offset`, below its start? */
 static enum err lower_start(struct plog *log, int64_t offset)
 {
+    if (offset >= plog_log_start(log)) {
+        return ERR_OK;
+    }
     atomic_store(&log->lowered_to, offset);
     atomic_fetch_add(&log->start_lowered, 1); /* first: see plog_lowered_told() */
     return write_lowered(log);
+}
+
+/* It has been cut. */
+static void move_start(struct plog *log, int64_t offset)
+{
+    bool lowered = offset < plog_log_start(log);
+    atomic_store_explicit(&log->log_start, offset, memory_order_release);
+    if (lowered) {
+        atomic_fetch_add(&log->start_lowered, 1);
+    }
 }
 
 static enum err remove_lowered(struct plog *log)
@@ -99,7 +116,7 @@ enum err plog_find_lowered(struct plog *log, bool clean)
     char *path = lowered_path(log);
     enum err err = fs_read_all(log->fs, path, LOWERED_FILE_MAX, &data, &size);
     mem_free(path);
-    atomic_store(&log->start_lowered, err == ERR_OK || err == ERR_INVALID ? 1 : 0);
+    atomic_store(&log->start_lowered, err == ERR_OK || err == ERR_INVALID ? 2 : 0);
     if (err == ERR_OK) {
         long long offset = strtoll(data, NULL, 10); /* an older broker's file is empty */
         atomic_store(&log->lowered_to, offset > 0 ? offset : 0);
@@ -110,7 +127,7 @@ enum err plog_find_lowered(struct plog *log, bool clean)
 
 enum err plog_lowered_told(struct plog *log, uint32_t times)
 {
-    if (times == 0) {
+    if (times == 0 || times % 2 != 0) { /* odd: the old start may have been told */
         return ERR_OK;
     }
     enum err err = remove_lowered(log);
@@ -211,8 +228,7 @@ enum err plog_truncate_to(struct plog *log, int64_t offset)
     enum err err = find_cut(log->segs[at], &offset, &position);
     if (err == ERR_OK) {
         plog_lower_recovery_point(log, offset);
-        /* The start may be within the batch that goes as a whole. */
-        err = offset < plog_log_start(log) ? lower_start(log, offset) : ERR_OK;
+        err = lower_start(log, offset); /* it may be within the batch that goes as a whole */
     }
     if (err == ERR_OK) {
         err = cut_files(log, at, position, offset);
@@ -222,7 +238,7 @@ enum err plog_truncate_to(struct plog *log, int64_t offset)
     }
     atomic_store_explicit(&log->offset_end, offset, memory_order_release);
     if (plog_log_start(log) > offset) {
-        atomic_store_explicit(&log->log_start, offset, memory_order_release);
+        move_start(log, offset);
     }
     epochs_truncate_end(&log->epochs, offset);
     plog_publish_view(log);
@@ -266,7 +282,7 @@ enum err plog_restart_at(struct plog *log, int64_t offset)
         return ERR_KAFKA_STORAGE_ERROR;
     }
     plog_lower_recovery_point(log, 0);
-    enum err err = offset < plog_log_start(log) ? lower_start(log, offset) : ERR_OK;
+    enum err err = lower_start(log, offset);
     if (err == ERR_OK) {
         err = replace_segs(log, offset);
     }
@@ -277,7 +293,7 @@ enum err plog_restart_at(struct plog *log, int64_t offset)
     producers_clear(&log->producers);
     epochs_truncate_end(&log->epochs, 0);
     atomic_store_explicit(&log->offset_end, offset, memory_order_release);
-    atomic_store_explicit(&log->log_start, offset, memory_order_release);
+    move_start(log, offset);
     plog_publish_view(log);
     err = plog_save_epochs(log);
     return err == ERR_OK ? ERR_OK : plog_fail(log, err, "restart");

@@ -65,6 +65,47 @@ Test(logs, a_deleted_partition_does_not_come_back_after_a_power_failure)
     end(&d);
 }
 
+/* Checkpoints are written at any moment: here while a log begins anew below its start. */
+static void checkpoint_while_it_is_cut(void *arg, enum fs_op op, const char *path)
+{
+    struct dirs *d = arg;
+    if (op == FS_OP_UNLINK && strstr(path, ".log") != NULL) {
+        fs_fault_set_hook(d->fault, NULL, NULL);
+        logs_checkpoint(d->logs, hw_of, NULL);
+    }
+}
+
+/* A follower began anew below its start. A checkpoint that was written in the meantime still had
+ * the old one, and yet was taken for one that has the new: after a crash before the next one all
+ * that had come below the old start was taken for deleted. */
+Test(logs, a_checkpoint_from_within_a_cut_below_the_start_does_not_count_as_telling_it)
+{
+    struct dirs d;
+    begin(&d);
+    d.count = 1;
+    open_ok(&d);
+    struct logs_entry *entry = create(&d, "orders", 0);
+    cr_assert_eq(append(entry, 9), ERR_OK);
+    cr_assert_eq(plog_set_log_start(entry->log, 7), ERR_OK);
+    logs_checkpoint(d.logs, hw_of, NULL);
+    fs_fault_set_hook(d.fault, checkpoint_while_it_is_cut, &d);
+    cr_assert_eq(plog_restart_at(entry->log, 2), ERR_OK);
+    fs_fault_set_hook(d.fault, NULL, NULL);
+    cr_assert_eq(append(entry, 3), ERR_OK);
+    cr_assert(exists(&d, "/a/orders-0/log-start-lowered"));
+    kill_dirs(&d);
+    open_ok(&d);
+    entry = logs_find(d.logs, STR("orders"), 0);
+    cr_assert_eq(plog_log_start(entry->log), 2);
+    cr_assert_eq(plog_offset_end(entry->log), 5);
+    logs_checkpoint(d.logs, hw_of, NULL);
+    cr_assert(!exists(&d, "/a/orders-0/log-start-lowered"), "the checkpoint tells it");
+    kill_dirs(&d);
+    open_ok(&d);
+    cr_assert_eq(plog_log_start(logs_find(d.logs, STR("orders"), 0)->log), 2);
+    end(&d);
+}
+
 static bool take_away(struct dirs *d, const char *name)
 {
     bool found = false;
