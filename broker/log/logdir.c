@@ -199,20 +199,27 @@ static int64_t clean_mark_ms(const struct logdir *dir)
     return there ? st.mtime_ms : -1;
 }
 
-/* The mark counts once, and so does the manifest: a crash from now on is a crash. */
-static enum err take_clean_mark(struct logdir *dir)
+static void read_clean_mark(struct logdir *dir)
+{
+    int64_t mark_ms = clean_mark_ms(dir);
+    dir->clean = mark_ms >= 0;
+    dir->manifest = manifest_read(dir->fs, dir->path, mark_ms);
+}
+
+enum err logdir_take_marks(struct logdir *dir)
 {
     bool removed;
-    enum err err = manifest_take(dir->fs, dir->path, clean_mark_ms(dir), &dir->manifest, &removed);
+    enum err err = manifest_remove(dir->fs, dir->path, &removed);
     if (err != ERR_OK) {
         return err;
     }
     char *path = in_dir(dir, CLEAN_NAME);
     err = fs_unlink(dir->fs, path);
     mem_free(path);
-    dir->clean = err == ERR_OK;
-    err = err == ERR_NOT_FOUND ? ERR_OK : err;
-    return err == ERR_OK && (dir->clean || removed) ? fs_sync_dir(dir->fs, dir->path) : err;
+    if (err == ERR_NOT_FOUND) {
+        return removed ? fs_sync_dir(dir->fs, dir->path) : ERR_OK;
+    }
+    return err == ERR_OK ? fs_sync_dir(dir->fs, dir->path) : err;
 }
 
 /* Where none can be written: its absence says the same as suspect. */
@@ -296,9 +303,7 @@ enum err logdir_open(struct logdir *dir, struct fs *fs, const char *path, const 
         err = take_start_mark(dir, boot_id);
     }
     if (err == ERR_OK) {
-        err = take_clean_mark(dir);
-    }
-    if (err == ERR_OK) {
+        read_clean_mark(dir);
         err = read_checkpoint(dir, LOGDIR_RECOVERY_POINTS, &dir->recovery_points);
     }
     if (err == ERR_OK) {

@@ -53,12 +53,16 @@ struct logdir {
     bool checkpoints_stale; /* the files say something of a log that is gone, or more than it has */
 };
 
-/* Make the directory if it is absent, lock it, read what it says. The clean-shutdown mark is
- * removed as soon as it has been seen. ERR_LOCKED: another broker uses it. `boot_id`: the machine's
- * present one, "" when that is not known. */
+/* Make the directory if it is absent, lock it, read what it says. ERR_LOCKED: another broker uses
+ * it. `boot_id`: the machine's present one, "" when that is not known. */
 MUST_USE enum err logdir_open(struct logdir *dir, struct fs *fs, const char *path,
                               const char *boot_id, struct errmsg *msg);
 void logdir_close(struct logdir *dir);
+
+/* Its logs are about to be loaded, and may change: a crash from now on is one. The clean-shutdown
+ * mark goes, durably, and with it the manifest. Until then a start that comes to nothing (another
+ * broker's id, no ZooKeeper) leaves the last stop a clean one. */
+MUST_USE enum err logdir_take_marks(struct logdir *dir);
 
 /* The logs are loaded: what was read for that is not needed any more. */
 void logdir_loaded(struct logdir *dir);

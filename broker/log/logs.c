@@ -600,6 +600,9 @@ enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg, stru
         if (err == ERR_OK) {
             err = fs_list(dir->fs, dir->path, on_dir_entry, &loading);
         }
+        if (err == ERR_OK) {
+            err = logdir_take_marks(dir);
+        }
         err = load_found(&loading, err);
         mem_free(loading.found);
         arena_fini(&loading.names);

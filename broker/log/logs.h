@@ -65,7 +65,8 @@ void logs_trust(struct logs *logs);
 /* The configuration of a topic's logs, from a worker. */
 typedef void logs_config_fn(void *arg, struct str topic, struct topic_config *out);
 
-/* Load every partition's log that is there. */
+/* Load every partition's log that is there. From here on the last stop is not a clean one any more
+ * (logdir_take_marks()). */
 MUST_USE enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg,
                             struct errmsg *msg);
 

@@ -160,17 +160,23 @@ static struct manifest *parse(char *data, size_t size, int64_t mark_mtime_ms)
     return manifest;
 }
 
-enum err manifest_take(struct fs *fs, const char *dir, int64_t mark_mtime_ms, struct manifest **out,
-                       bool *removed)
+struct manifest *manifest_read(struct fs *fs, const char *dir, int64_t mark_mtime_ms)
 {
     char *path = path_in(dir);
     char *data;
     size_t size;
-    *out = NULL;
+    struct manifest *manifest = NULL;
     if (mark_mtime_ms >= 0 && fs_read_all(fs, path, MANIFEST_MAX, &data, &size) == ERR_OK) {
-        *out = parse(data, size, mark_mtime_ms);
+        manifest = parse(data, size, mark_mtime_ms);
         mem_free(data);
     }
+    mem_free(path);
+    return manifest;
+}
+
+enum err manifest_remove(struct fs *fs, const char *dir, bool *removed)
+{
+    char *path = path_in(dir);
     enum err err = fs_unlink(fs, path); /* M1 */
     *removed = err == ERR_OK;
     mem_free(path);

@@ -14,7 +14,7 @@
  *     CRC                CRC-32C of everything before this line, 8 hexadecimal digits
  *
  * It is never stale:
- *   M1  It is read once, and is gone, durably, before anything in the directory changes: with
+ *   M1  It is gone, durably, before the logs of a directory are opened, and may change: with
  *       .kafka_cleanshutdown, and whether or not that is there.
  *   M2  It counts only together with the .kafka_cleanshutdown it was written after. A Kafka broker,
  *       or a version of ours that knows no manifest, leaves another one, or none.
@@ -61,11 +61,12 @@ struct manifest_log {
 
 struct manifest;
 
-/* Read and remove the one in `dir`; `mark_mtime_ms`: of its .kafka_cleanshutdown, -1 when that is
- * not there. *out is NULL when there is none that counts. *removed: there was a file; the directory
- * is to be synced. */
-MUST_USE enum err manifest_take(struct fs *fs, const char *dir, int64_t mark_mtime_ms,
-                                struct manifest **out, bool *removed);
+/* Read the one in `dir`; `mark_mtime_ms`: of its .kafka_cleanshutdown, -1 when that is not there.
+ * NULL when there is none that counts. */
+struct manifest *manifest_read(struct fs *fs, const char *dir, int64_t mark_mtime_ms);
+
+/* *removed: there was one; the directory is to be synced. */
+MUST_USE enum err manifest_remove(struct fs *fs, const char *dir, bool *removed);
 
 /* NULL: it is not there, or its directory has changed (M3). */
 const struct manifest_log *manifest_find(const struct manifest *manifest, struct fs *fs,

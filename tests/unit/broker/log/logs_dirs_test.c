@@ -126,6 +126,32 @@ Test(logs, the_mark_of_a_clean_stop_counts_once)
     end(&d);
 }
 
+/* A start that was refused (for another broker's id), or that ZooKeeper did not answer, took the
+ * mark along: the next one read all that had been written last, which may be terabytes. */
+Test(logs, a_start_that_ends_before_they_are_loaded_leaves_the_stop_a_clean_one)
+{
+    static const char *const names[] = {"/a", "/b"};
+    struct dirs d;
+    begin(&d);
+    open_ok(&d);
+    cr_assert_eq(append(create(&d, "orders", 0), 3), ERR_OK);
+    cr_assert(close_dirs(&d));
+    struct logs_options options = {
+        .fs = d.fs, .clock = &d.clock.clock, .workers = d.workers, .dirs = names, .dirs_count = 2};
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(logs_open(&options, &d.logs, &d.msg), ERR_OK);
+        cr_assert_not_null(logs_dir(d.logs, 0)->manifest);
+        kill_dirs(&d);
+    }
+    open_ok(&d);
+    cr_assert(logs_dir(d.logs, 0)->clean);
+    cr_assert(logs_dir(d.logs, 1)->clean);
+    cr_assert(!exists(&d, "/a/.kafka_cleanshutdown"));
+    cr_assert(!exists(&d, "/a/" MANIFEST_NAME));
+    cr_assert_eq(plog_offset_end(logs_find(d.logs, STR("orders"), 0)->log), 3);
+    end(&d);
+}
+
 Test(logs, an_empty_mark_of_an_older_kafka_counts_too)
 {
     struct dirs d;
