@@ -483,6 +483,13 @@ void logdir_trust(struct logdir *dir)
     }
 }
 
+static void tell_failed(struct logdir *dir)
+{
+    if (dir->on_failed != NULL) {
+        dir->on_failed(dir->arg, dir->path);
+    }
+}
+
 void logdir_hangs(struct logdir *dir)
 {
     if (atomic_exchange(&dir->offline, true)) {
@@ -490,8 +497,13 @@ void logdir_hangs(struct logdir *dir)
     }
     log_error(LOGGER, "log directory hangs and is offline",
               "dir=%s; its partitions are not served until the broker is restarted", dir->path);
-    if (dir->on_failed != NULL) {
-        dir->on_failed(dir->arg, dir->path);
+    tell_failed(dir);
+}
+
+void logdir_leave(struct logdir *dir)
+{
+    if (!atomic_exchange(&dir->offline, true)) {
+        tell_failed(dir);
     }
 }
 
@@ -505,9 +517,7 @@ void logdir_fail(struct logdir *dir)
     /* A sync by a worker may fail after the directory was marked at a stop. */
     remove_clean_mark(dir);
     write_suspect(dir);
-    if (dir->on_failed != NULL) {
-        dir->on_failed(dir->arg, dir->path);
-    }
+    tell_failed(dir);
 }
 
 bool logdir_parse_name(const char *name, struct str *topic, int32_t *partition)

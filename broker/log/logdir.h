@@ -95,6 +95,10 @@ void logdir_fail(struct logdir *dir);
 /* The same for one that hangs: nothing is asked of it. */
 void logdir_hangs(struct logdir *dir);
 
+/* The same for one that could not be opened. Nothing in it was changed: what its marks say of the
+ * last stop stays true. */
+void logdir_leave(struct logdir *dir);
+
 /* "topic-3" -> topic, 3; false for anything that is no partition's directory. */
 bool logdir_parse_name(const char *name, struct str *topic, int32_t *partition);
 

@@ -50,7 +50,7 @@ enum err logs_open(const struct logs_options *options, struct logs **out, struct
             err = one;
         } else if (one != ERR_OK) {
             log_error(LOGGER, "cannot use a log directory", "%s", why.text);
-            logdir_fail(&logs->dirs[i]);
+            logdir_leave(&logs->dirs[i]);
             *msg = why;
         } else {
             usable++;

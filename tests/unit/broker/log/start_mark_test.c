@@ -124,6 +124,31 @@ Test(start_mark, an_absent_or_damaged_mark_is_a_suspicion)
     end(&d);
 }
 
+/* Somebody had mistyped a line in meta.properties, or taken away the right to read it. Nothing was
+ * done to the logs; and yet, with the file as it was, the broker counted for none of them, read all
+ * that had been written last, and wrote it again. */
+Test(start_mark, a_directory_that_could_not_be_opened_is_what_it_was)
+{
+    struct dirs d;
+    trusted(&d);
+    cr_assert(close_dirs(&d));
+    char *text;
+    size_t size;
+    cr_assert_eq(fs_read_all(d.fs, "/a/meta.properties", 1000, &text, &size), ERR_OK);
+    put(&d, "/a/meta.properties", "broker.id=seven\n");
+    open_ok(&d);
+    cr_assert(logdir_offline(logs_dir(d.logs, 0)));
+    cr_assert_str_eq(d.failed, "/a;");
+    kill_dirs(&d);
+    put(&d, "/a/meta.properties", text);
+    open_ok(&d);
+    cr_assert(logs_dir(d.logs, 0)->clean);
+    cr_assert_not(logs_dir(d.logs, 0)->rewrite);
+    cr_assert_not(logs_suspect(d.logs));
+    mem_free(text);
+    end(&d);
+}
+
 Test(start_mark, a_directory_that_failed_is_suspect_even_if_it_cannot_be_written)
 {
     for (int broken = 0; broken < 2; broken++) {
