@@ -355,10 +355,11 @@ static enum err delete_oldest(struct plog *log, int64_t next_base, int64_t now_m
         if (err != ERR_OK) {
             return err;
         }
-        err = plog_sync_names(log);
-        if (err != ERR_OK) {
-            return plog_fail(log, err, "delete a segment");
-        }
+    }
+    /* Also one that was begun a moment ago for another reason. */
+    enum err named = plog_sync_names(log);
+    if (named != ERR_OK) {
+        return plog_fail(log, named, "delete a segment");
     }
     if (next_base > plog_log_start(log)) {
         atomic_store_explicit(&log->log_start, next_base, memory_order_release);

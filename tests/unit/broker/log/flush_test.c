@@ -354,6 +354,45 @@ Test(flush, what_was_flushed_survives_a_power_failure)
     }
 }
 
+/* The power fails before the `after`-th call to the disk of a retention that takes the older one of
+ * two segments; whether it had so many. */
+static bool fails_in_retention(uint64_t seed, int64_t after)
+{
+    struct log_world w;
+    world_begin(&w, seed);
+    cr_assert_eq(world_open(&w), ERR_OK);
+    log_fill(&w, 3, 100);
+    log_flush_ok(&w);
+    cr_assert_eq(plog_roll(w.log, LOG_EPOCH_MS), ERR_OK);
+    struct topic_config config = w.options.config;
+    config.retention_ms = 0;
+    plog_configure(w.log, &config);
+    fs_fault_set(w.fault, &(struct fs_fault_plan){.ops = FS_OPS_ALL,
+                                                  .after = after,
+                                                  .repeat = FS_FAULT_FOR_EVER,
+                                                  .err = ERR_IO});
+    enum err err = plog_delete_old_segments(w.log, 3, LOG_EPOCH_MS);
+    bool hit = fs_fault_hits(w.fault) > 0;
+    cr_assert_eq(err == ERR_OK, !hit);
+    fs_fault_clear(w.fault);
+    plog_abandon(w.log);
+    fs_sim_crash(w.sim);
+    cr_assert_eq(world_open(&w), ERR_OK);
+    cr_assert_eq(plog_offset_end(w.log), 3, "seed %d, after %d", (int)seed, (int)after);
+    world_end(&w);
+    return hit;
+}
+
+/* The removal of the oldest segment was on the disk, the name of the one behind it, begun a moment
+ * ago, was not: the log began anew at 0. */
+Test(flush, a_log_does_not_begin_anew_when_the_power_fails_in_retention)
+{
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        for (int64_t after = 0; fails_in_retention(seed, after); after++) {
+        }
+    }
+}
+
 /* ---- by time ---- */
 
 Test(flush, records_that_have_waited_for_flush_ms_are_synced)
