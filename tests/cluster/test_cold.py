@@ -6,6 +6,9 @@ import pytest
 from bench_load import create, report_of
 
 
+DROP_S = 30
+
+
 @pytest.fixture(scope="module")
 def one_broker(needs_cluster, tmp_path_factory):
     with clusters.Cluster(str(tmp_path_factory.mktemp("cold") / "cluster"), brokers=1,
@@ -19,17 +22,25 @@ def log_files(broker, topic):
             if os.path.basename(folder).startswith(f"{topic}-") for name in names if name.endswith(".log")]
 
 
+def is_dropped(path):
+    """Write a file out, then out of the page cache. The kernel leaves what it holds at the moment, as it does on a busy
+    machine."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        try:
+            os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def drop_cached(paths):
-    """Write them out, then out of the page cache; skips where that cannot be."""
-    for path in paths:
-        with open(path, "rb") as file:
-            os.fsync(file.fileno())
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            try:
-                os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT)
-            except BlockingIOError:
-                continue
-            pytest.skip("files in this folder are always in memory")
+    """All of them; skips where that cannot be."""
+    try:
+        clusters.wait_until(lambda: all([is_dropped(path) for path in paths]), "files out of memory", DROP_S)
+    except clusters.ClusterError:
+        pytest.skip("files in this folder are always in memory")
 
 
 def reader_switches(broker):
