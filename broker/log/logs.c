@@ -17,8 +17,7 @@
 
 /* ---- directories ---- */
 
-/* Until somebody knows better. */
-static int64_t hw_loaded(void *arg, struct logs_entry *entry)
+int64_t logs_hw_loaded(void *arg, struct logs_entry *entry)
 {
     (void)arg;
     return entry->offset_hw;
@@ -28,7 +27,7 @@ enum err logs_open(const struct logs_options *options, struct logs **out, struct
 {
     struct logs *logs = mem_new(struct logs);
     logs->options = *options;
-    logs->hw_of = hw_loaded;
+    logs->hw_of = logs_hw_loaded;
     logs->news = new_logs_new();
     logs->shelf = shelf_new();
     logs->reaper = reaper_new(options->fs, options->clock, options->workers, options->on_put_aside,

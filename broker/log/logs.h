@@ -147,5 +147,8 @@ void logs_each(struct logs *logs, void (*fn)(void *arg, struct logs_entry *entry
 typedef int64_t logs_hw_fn(void *arg, struct logs_entry *entry);
 void logs_checkpoint(struct logs *logs, logs_hw_fn *hw_of, void *arg);
 
-/* Blocks. True when every directory was marked clean. */
+/* What it was when the log was loaded: as long as nobody knows better. */
+int64_t logs_hw_loaded(void *arg, struct logs_entry *entry);
+
+/* Blocks. True when every directory was marked clean. After logs_load(). */
 bool logs_close(struct logs *logs, logs_hw_fn *hw_of, void *arg);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/must.h"
 #include "partition/part_internal.h"
+#include "record/msgset.h"
 
 #define LOGGER "kafka.cluster.Partition"
 
@@ -124,7 +125,7 @@ static enum err usable_batches(const struct part_replicate *step, struct bytes *
         struct batch_header header;
         struct bytes rest = {records.data + out->size, records.size - out->size};
         bool whole =
-            batch_read_header(rest, &header) == ERR_OK && batch_size_bytes(&header) <= rest.size;
+            entry_read_header(rest, &header) == ERR_OK && batch_size_bytes(&header) <= rest.size;
         bool later = whole && header.leader_epoch > step->leader_epoch;
         if (out->size == 0 && (later || !whole)) {
             /* The leader always sends the first batch whole. */

@@ -62,6 +62,7 @@ struct server {
     struct work load_work;
     enum err load_err;
     struct errmsg load_msg;
+    bool logs_loaded;
     struct work close_work;
     bool closed_clean;
     bool left; /* the controller's office: given up, or not waited for any longer */

@@ -61,8 +61,9 @@ static void on_close_logs(struct work *work)
 {
     struct server *server = container_of(work, struct server, close_work);
     struct control_apply *apply = server->broker.control_apply;
-    server->closed_clean =
-        logs_close(server->broker.logs, replicas_high_watermark, control_apply_replicas(apply));
+    server->closed_clean = apply != NULL ? logs_close(server->broker.logs, replicas_high_watermark,
+                                                      control_apply_replicas(apply))
+                                         : logs_close(server->broker.logs, logs_hw_loaded, NULL);
 }
 
 static void on_closed_logs(struct work *work)
@@ -72,8 +73,9 @@ static void on_closed_logs(struct work *work)
 
 static void close_logs(struct server *server)
 {
-    /* Before the broker had joined, nothing was written: what the directories say stays true. */
-    if (server->broker.logs == NULL || server->broker.control_apply == NULL) {
+    /* Before they were loaded nothing was written: what the directories say stays true. Once they
+     * are, a stop is a clean one, also where the broker never joined: a port was taken, say. */
+    if (!server->logs_loaded) {
         finish(server);
         return;
     }

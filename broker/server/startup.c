@@ -298,6 +298,7 @@ static void on_load(struct work *work)
 static void on_loaded(struct work *work)
 {
     struct server *server = container_of(work, struct server, load_work);
+    server->logs_loaded = server->load_err == ERR_OK;
     if (server->load_err != ERR_OK) {
         fail(server, server->load_err, server->load_msg.text);
     } else if (!server->stopping) {

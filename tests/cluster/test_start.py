@@ -257,6 +257,15 @@ def test_a_port_that_is_taken_is_told(cluster):
     assert f"error[E-LISTENER-01]: port {one.broker(1).port} on 127.0.0.1 is taken by another process" in text
 
 
+def test_a_start_that_finds_its_port_taken_stops_clean(cluster):
+    """The logs had been loaded, and the mark of the last stop was used up: the next start was one after a crash."""
+    one = cluster(brokers=2)
+    one.stop(2)
+    one.broker(2).config["listeners"] = f"PLAINTEXT://{one.broker(1).address}"
+    assert "stopped: broker=2 clean=yes" in refused(one, 2)
+    assert os.path.exists(os.path.join(one.broker(2).folder, "data", ".kafka_cleanshutdown"))
+
+
 # ------------------------------------------------------------------ what a start says
 
 

@@ -190,3 +190,25 @@ Test(follow, what_a_deposed_leader_has_from_the_next_one_is_not_taken, .init = b
     cr_assert_eq(records_of((const int32_t[]){EPOCH, EPOCH + 1, EPOCH + 1}, 3), ERR_OK);
     expect_log(0, 30, 33, EPOCH);
 }
+
+/* A partition of before Kafka 0.11 has messages of older formats: a new replica of it was told that
+ * they were damaged, and never got beyond them. */
+Test(follow, messages_of_old_formats_are_taken, .init = begin, .fini = end)
+{
+    struct buf records = {0};
+    put_message(&records, 30, COMPRESS_NONE, LOG_START_MS, (struct bytes){(uint8_t *)"v", 1});
+    put_wrapper(&records, 31, 4, LOG_START_MS);
+    size_t whole = records.size;
+    put_message(&records, 35, COMPRESS_NONE, LOG_START_MS, (struct bytes){(uint8_t *)"v", 1});
+    for (size_t cut = whole + 1; cut < records.size; cut++) {
+        cr_assert_eq(plog_truncate_to(w.log, 30), ERR_OK);
+        struct bytes sent = {records.data, cut};
+        cr_assert_eq(take((struct part_replicate){.step = PART_STEP_RECORDS, .records = sent}),
+                     ERR_OK);
+        expect_log(0, 30, 35, 5);
+    }
+    struct bytes damaged = {records.data, 20};
+    cr_assert_eq(take((struct part_replicate){.step = PART_STEP_RECORDS, .records = damaged}),
+                 ERR_CORRUPT);
+    buf_fini(&records);
+}
