@@ -7,7 +7,7 @@
  * more and wait for each other's wake-ups, which shows in the 99th percentile long before a loop
  * that has them both is full. Only when a loop has come near to a whole core and
  * another has little to do, some of its connections move there, each between two requests of its
- * own (client_move_to()).
+ * own (client.c, `moving`).
  *
  * A loop looks at its own processor time at most every BALANCE_LOOK_MS, when a connection has just
  * been served: an idle one does nothing. What others read of it is the last look, which counts for

@@ -14,7 +14,7 @@
  *
  * Threads: the control loop owns the registry; logs_load() and logs_close() block and are for a
  * worker, while nothing else touches it. Each log itself belongs to its partition's actor from
- * logs_take() on. */
+ * part_new() on. */
 #pragma once
 
 #include "base/uuid.h"

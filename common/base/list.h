@@ -1,6 +1,6 @@
 /* list.h: intrusive doubly linked list with a sentinel.
  *
- * A link belongs to exactly one list at a time. list_link_init() makes it a member of none;
+ * A link belongs to exactly one list at a time. list_init() makes it a member of none;
  * removing a link that is in no list is harmless, so cleanup needs no case distinction. */
 #pragma once
 

@@ -519,7 +519,7 @@ static void mem_close(struct zk *zk)
     must(!session->closed);
     session->closed = true;
     /* Closed while disconnected, the ensemble does not hear of it until the timeout: see
-     * free_dead(). */
+     * zk_mem_tick(). */
     if (session->alive && session->connected) {
         session_end(session);
     }

@@ -1,6 +1,6 @@
 /* zk_server.h: a real ZooKeeper for tests, on loopback, on a free port, in a temporary folder.
  *
- * Needs java and Debian's zookeeper.jar. Tests that cannot have one call cr_skip with
+ * Needs java and Debian's zookeeper.jar. Tests that cannot have one call cr_skip_test with
  * zk_server_missing(). Threads: one. The server dies with the test process. */
 #pragma once
 
