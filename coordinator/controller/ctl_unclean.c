@@ -28,10 +28,10 @@
  * failed to sync) may have lost what it had acknowledged. Each of its replicas that counts is
  * UNCLEAN: not in sync and no candidate, though it may go on to count as eligible. It is UNCLEAN
  * no more when it does not count; when it enters the ISR in this life; or when it was elected
- * because nobody is better. When none of its replicas is UNCLEAN any more, its registration loses
- * the mark, and the broker forgets it as well. The mark in the registration is all there is to
- * remember: a controller that takes over in between begins again, and at worst sends a replica that
- * had caught up out of the ISR once more.
+ * because nobody is better. Of a partition that was made in this life it is not. When none of its
+ * replicas is UNCLEAN any more, its registration loses the mark, and the broker forgets it as well.
+ * The mark in the registration is all there is to remember: a controller that takes over in between
+ * begins again, and at worst sends a replica that had caught up out of the ISR once more.
  *
  * When everybody that counts is UNCLEAN, nobody is better than the one with the longest log: the
  * largest epoch, then the largest end. All of them have to be there to be compared. The other
@@ -99,11 +99,19 @@ struct ctl_ids ctl_eligible_after(const struct ctl *ctl, const struct ctl_part *
 
 /* ---- UNCLEAN replicas. */
 
+/* Its state is as it was when the partition was made, which was after this life of the broker
+ * began: whatever it has acknowledged of it, it has. */
+static bool made_in_this_life(const struct ctl_part *part, const struct ctl_broker *broker)
+{
+    return part->exists && part->version == 0 && part->now.leader_epoch == 0 &&
+           part->mzxid > broker->epoch;
+}
+
 void ctl_unclean_find(struct ctl *ctl, struct ctl_part *part)
 {
     for (int32_t i = 0; i < part->replicas.count; i++) {
         struct ctl_broker *broker = ctl_find_broker(ctl, part->replicas.ids[i]);
-        if (broker != NULL && broker->unclean) {
+        if (broker != NULL && broker->unclean && !made_in_this_life(part, broker)) {
             part->flags[i] |= CTL_REPLICA_UNCLEAN;
             broker->settled_slots = 0;
         }

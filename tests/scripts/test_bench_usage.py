@@ -66,7 +66,8 @@ def test_a_window_has_what_the_process_used(worker):
         report = window.finish({})
     assert report["cpu_s"] == pytest.approx(used, abs=0.02)
     assert report["switches"] >= 1 and report["loaded_mb"] >= report["loaded_pss_mb"] > 1
-    assert report["disk_bytes"] == 0 or 0 <= report["disk_bytes"] - (1 << 20) < 65536  # 0: a file system in memory
+    # 0: a file system in memory. Twice: somebody had it synced while it was being written
+    assert report["disk_bytes"] == 0 or 1 << 20 <= report["disk_bytes"] < 5 << 19
     assert "syscalls" not in report
 
 

@@ -534,6 +534,33 @@ Test(ctl_unclean, survives_a_failover)
     bench_fini(&b);
 }
 
+/* The controller of a cluster in its first second died before it had taken the mark away, which
+ * every broker has that is new: the next one took leaders out of partitions that had been made
+ * since, and where the dead one had the other replica nobody led until it came back. */
+Test(ctl_unclean, who_started_before_the_partition_was_made_has_all_of_it)
+{
+    const char *names[] = {"t"};
+    const struct state_spec as_made = {2, 0, 0, {2, 1}};
+    const struct state_spec changed = {2, 0, 1, {2, 1}};
+    for (int round = 0; round < 3; round++) {
+        struct bench b;
+        bench_init(&b);
+        b.mzxid = round == 1 ? 500 : 5000; /* before and after broker 2's registration, 1102 */
+        elect(&b, 3);
+        brokers_alive(&b, (const int[]){2, 3}, (const int[]){-1, 0}, 2);
+        topics_are(&b, names, 1);
+        marks_are(&b, NULL, 0);
+        step(&b, (struct ctl_event){.kind = CTL_EV_PREFERRED});
+        topic_is(&b, "t", three, 2, round == 2 ? &changed : &as_made, 1);
+        runs(&b, &silent,
+             round == 0   ? "WRITE_STATE t-0 leader=2 epoch=1 isr=[2] v=0\n"
+                            "SETTLE_BROKER 2 epoch=1102\n"
+             : round == 1 ? "WRITE_STATE t-0 leader=-1 epoch=1 isr=[2,1] v=0\n"
+                          : "WRITE_STATE t-0 leader=-1 epoch=1 isr=[2,1] v=1\n");
+        bench_fini(&b);
+    }
+}
+
 /* It restarts while a write that lets it in is under way: out again, and not settled before. */
 Test(ctl_unclean, overtakes_a_write_that_lets_it_in)
 {
