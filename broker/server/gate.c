@@ -7,7 +7,7 @@
 #define LOGGER "kafka.server.KafkaServer"
 
 enum {
-    GOOD_PART = 2, /* of a session timeout that clients are served without a beat */
+    GOOD_BEATS = 2, /* so long clients are served without another one: six tenths of a session */
     ASK_AGAIN_MS = 100,
 };
 
@@ -48,14 +48,19 @@ static void open_up(struct server *server)
     release(&server->broker);
 }
 
+static int64_t good_ms(const struct gate *gate)
+{
+    return GOOD_BEATS * (int64_t)session_beat_ms(gate->timeout_ms);
+}
+
 /* An answer was given in our session after it had been asked for, which lasted from then on for its
- * timeout at least: for longer than half of that it says nothing any more. */
+ * timeout at least: for longer than about half of that it says nothing any more. */
 static void on_answer(void *arg, enum err err)
 {
     struct server *server = arg;
     struct gate *gate = &server->gate;
     int64_t now_ms = clock_now_ms(server);
-    bool fresh = now_ms - gate->asked_ms <= gate->timeout_ms / GOOD_PART;
+    bool fresh = now_ms - gate->asked_ms <= good_ms(gate);
     gate->asking = false;
     if (gate->doubting && err == ERR_OK && fresh) {
         log_info(LOGGER, "serving clients again",
@@ -98,7 +103,7 @@ static void beat(struct server *server, int64_t now_ms)
     struct gate *gate = &server->gate;
     int32_t granted_ms = session_timeout_granted_ms(server->session);
     gate->timeout_ms = granted_ms > 0 ? granted_ms : gate->timeout_ms;
-    pulse_beat(&server->broker.pulse, now_ms, gate->timeout_ms / GOOD_PART);
+    pulse_beat(&server->broker.pulse, now_ms, good_ms(gate));
 }
 
 /* Together with the session's questions. */

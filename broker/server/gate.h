@@ -2,10 +2,10 @@
  *
  * They wait (client_must_hold() in api/client.c) until the controller has told us what there is; in
  * the time between a session that was lost and the next; and after the process has stood still for
- * half a session timeout or more, until ZooKeeper has answered something in our session, for it may
- * have ended and others may lead (api/pulse.h). Kafka serves them then, and sends a consumer that
- * is further than it knows back to the beginning. Where ZooKeeper is away for another session
- * timeout we serve on, as Kafka does from the start.
+ * six tenths of a session timeout or more, until ZooKeeper has answered something in our session,
+ * for it may have ended and others may lead (api/pulse.h). Kafka serves them then, and sends a
+ * consumer that is further than it knows back to the beginning. Where ZooKeeper is away for another
+ * session timeout we serve on, as Kafka does from the start.
  *
  * Threads: the control loop. */
 #pragma once
