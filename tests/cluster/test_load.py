@@ -145,15 +145,20 @@ def test_await_ends_when_all_partitions_are_served_and_says_when_they_are_not(on
         assert status == 1 and "are not served" in text
 
 
-def test_gaps_tells_how_long_each_partition_could_not_be_written(one_broker, topic):
-    """The broker is stopped for a moment, which is a gap for all of them."""
+def stopped_under_load(one_broker, topic):
+    """The broker, stopped; who writes to two partitions; and since when."""
     create(one_broker, topic, 2)
     broker = one_broker.broker(1)
     gaps = bench_load.start("gaps", broker.address, topic, brokers=f"1={broker.port}", partitions=2, acks=-1, records=1,
                             rate=100)
     assert gaps.stdout.readline() == "ready\n"
     broker.kill(signal.SIGSTOP)
-    stopped = time.monotonic_ns()
+    return broker, gaps, time.monotonic_ns()
+
+
+def test_gaps_tells_how_long_each_partition_could_not_be_written(one_broker, topic):
+    """The broker is stopped for a moment, which is a gap for all of them."""
+    broker, gaps, stopped = stopped_under_load(one_broker, topic)
     clusters.wait_until(lambda: time.monotonic_ns() - stopped > 500e6, "a gap that is long enough")
     continued = time.monotonic_ns()
     broker.kill(signal.SIGCONT)
@@ -177,13 +182,7 @@ def test_gaps_tells_how_long_each_partition_could_not_be_written(one_broker, top
 
 def test_a_gap_that_is_not_over_when_the_run_ends_is_told_as_well(one_broker, topic):
     """A partition that could not be written to yet had no gap at all: failover and shutdown were told too short times."""
-    create(one_broker, topic, 2)
-    broker = one_broker.broker(1)
-    gaps = bench_load.start("gaps", broker.address, topic, brokers=f"1={broker.port}", partitions=2, acks=-1, records=1,
-                            rate=100)
-    assert gaps.stdout.readline() == "ready\n"
-    broker.kill(signal.SIGSTOP)
-    stopped = time.monotonic_ns()
+    broker, gaps, stopped = stopped_under_load(one_broker, topic)
     gaps.stdin.close()
     gaps.stdin = None
     clusters.wait_until(lambda: time.monotonic_ns() - stopped > 500e6, "a gap that is long enough")

@@ -19,7 +19,7 @@ from conftest import LONG_SESSION
 BUILD = os.path.join(clusters.wire.ROOT, "build", "tsan")
 BINARY = os.path.join(BUILD, "barnabasd")
 UNITS = ["common_rt_actor", "common_rt_budget", "common_rt_loop", "common_rt_worker", "common_net_net_tcp",
-         "common_zk_zk", "common_zk_zk_client", "broker_wait_wait", "broker_partition_parts"]
+         "common_zk_zk", "common_zk_zk_client", "broker_wait_wait", "broker_partition_parts", "broker_log_threads"]
 HOW = "cmake --preset tsan && cmake --build build/tsan --target tsan_tests"
 PARTITIONS, PRODUCERS, MESSAGES = 6, 2, 12000
 END_S = 800  # nothing takes so long

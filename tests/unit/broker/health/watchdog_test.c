@@ -159,18 +159,26 @@ static void on_write(struct loop_msg *msg)
     (void)write_it(container_of(msg, struct writer, msg));
 }
 
+/* A loop of its own writes, and waits for the disk. */
+static void hang_a_loop(struct writer *writer)
+{
+    writer->path = "/a/orders-0.log";
+    writer->msg.fn = on_write;
+    hang(writer->w, "/a/orders");
+    writer->loop = loop_new("network", 0, clock_system());
+    cr_assert_eq(loop_start(writer->loop), ERR_OK);
+    loop_post(writer->loop, &writer->msg);
+    wait_waiting(writer->w, 1);
+}
+
 /* ---- */
 
 Test(watchdog, a_loop_that_does_not_come_back_is_found_at_the_limit)
 {
     struct world w;
     begin(&w);
-    hang(&w, "/a/orders");
-    struct writer writer = {.w = &w, .path = "/a/orders-0.log", .msg.fn = on_write};
-    writer.loop = loop_new("network", 0, clock_system());
-    cr_assert_eq(loop_start(writer.loop), ERR_OK);
-    loop_post(writer.loop, &writer.msg);
-    wait_waiting(&w, 1);
+    struct writer writer = {.w = &w};
+    hang_a_loop(&writer);
     cr_assert(!check_after(&w, LIMIT_MS - 1));
     cr_assert_eq(w.stuck, 0);
     cr_assert(!watchdog_hung(w.watchdog));
@@ -190,12 +198,8 @@ Test(watchdog, a_process_that_stood_still_has_no_disk_that_hangs)
 {
     struct world w;
     begin(&w);
-    hang(&w, "/a/orders");
-    struct writer writer = {.w = &w, .path = "/a/orders-0.log", .msg.fn = on_write};
-    writer.loop = loop_new("network", 0, clock_system());
-    cr_assert_eq(loop_start(writer.loop), ERR_OK);
-    loop_post(writer.loop, &writer.msg);
-    wait_waiting(&w, 1);
+    struct writer writer = {.w = &w};
+    hang_a_loop(&writer);
     check_after(&w, WATCHDOG_PERIOD_MS);
     clock_manual_advance(&w.clock, (int64_t)(LIMIT_MS + 1000) * 1000000);
     (void)watchdog_check(w.watchdog);
