@@ -10,8 +10,12 @@
 #include "zk/zk_connect.h"
 #include "zk/zk_session.h"
 
+#define LOGGER "kafka.zookeeper.ZooKeeperClient"
+
 enum {
-    KEEPER_RETRY_MS = 1000, /* after names did not resolve */
+    /* After names did not resolve; and from one look at them to the next while the connection is
+     * lost. */
+    KEEPER_RETRY_MS = 1000,
     /* The first session: a ZooKeeper that is just beginning to listen now and then accepts a
      * connection and never answers on it, and the library would wait for two thirds of the
      * session's timeout. So long is waited before another connection is tried; twice as long each
@@ -67,7 +71,6 @@ static void on_session_event(struct zk_session *session, zhandle_t *handle, int 
     if (state == ZOO_CONNECTED_STATE) {
         event = ZK_SESSION_CONNECTED;
         session->answered = true;
-        pthread_cond_broadcast(&session->changed);
         session->session_id = zoo_client_id(handle)->client_id;
         session->timeout_ms = zoo_recv_timeout(handle);
     } else if (state == ZOO_EXPIRED_SESSION_STATE) {
@@ -79,6 +82,7 @@ static void on_session_event(struct zk_session *session, zhandle_t *handle, int 
         return;
     }
     session->last_event = event;
+    pthread_cond_broadcast(&session->changed);
     struct zk_delivery *delivery = mem_new(struct zk_delivery);
     delivery->kind = DELIVER_SESSION;
     delivery->session = event;
@@ -145,6 +149,7 @@ static void session_free(struct zk_session *session)
     pthread_cond_destroy(&session->changed);
     mem_free(session->connect);
     mem_free(session->chroot);
+    mem_free(session->servers);
     mem_free(session);
 }
 
@@ -293,19 +298,30 @@ static const struct zk_ops client_ops = {
     .close = client_close,
 };
 
-static zhandle_t *make_handle(struct zk_session *session, const char *connect, int32_t timeout_ms,
+/* `chroot`: "" for none. */
+static zhandle_t *make_handle(struct zk_session *session, const char *chroot, int32_t timeout_ms,
                               watcher_fn watcher)
 {
     static struct log_limit limit;
-    zhandle_t *handle = zookeeper_init2(connect, watcher, timeout_ms, NULL, session,
-                                        ZOO_NO_LOG_CLIENTENV, on_library_log);
-    if (handle == NULL) {
-        log_limited(&limit, LOG_WARN, "kafka.zookeeper.ZooKeeperClient",
-                    "ZooKeeper address does not resolve", "zookeeper.connect=%s reason=\"%s\"",
-                    connect, strerror(errno));
+    char *servers = zk_connect_resolve(session->connect);
+    if (servers == NULL) {
         return NULL;
     }
-    /* Resolve names after a lost connection, and never else. */
+    char *connect = mem_printf("%s%s", servers, chroot);
+    zhandle_t *handle = zookeeper_init2(connect, watcher, timeout_ms, NULL, session,
+                                        ZOO_NO_LOG_CLIENTENV, on_library_log);
+    int error = errno;
+    mem_free(connect);
+    if (handle == NULL) {
+        log_limited(&limit, LOG_WARN, LOGGER, "ZooKeeper cannot be connected to",
+                    "zookeeper.connect=%s%s reason=\"%s\"", session->connect, session->chroot,
+                    strerror(error));
+        mem_free(servers);
+        return NULL;
+    }
+    mem_free(session->servers);
+    session->servers = servers;
+    /* What it looks up are numbers: while it is connected it need not. */
     must(zoo_set_servers_resolution_delay(handle, -1) == ZOK);
     return handle;
 }
@@ -351,7 +367,7 @@ static void make_chroot(struct zk_session *session)
     int32_t timeout_ms = session->asked_timeout_ms < CHROOT_TIMEOUT_MS ? session->asked_timeout_ms
                                                                        : CHROOT_TIMEOUT_MS;
     while (pause_unless_closed(session, pause_ms)) {
-        zhandle_t *handle = make_handle(session, session->connect, timeout_ms, ignore_event);
+        zhandle_t *handle = make_handle(session, "", timeout_ms, ignore_event);
         bool made = handle != NULL && make_levels(handle, session->chroot);
         if (handle != NULL) {
             zookeeper_close(handle);
@@ -396,14 +412,14 @@ static bool give_up(struct zk_session *session, zhandle_t *handle)
 
 /* The session's handle, connected; or whatever there is when the session is closed first, maybe
  * NULL. */
-static zhandle_t *connect_first(struct zk_session *session, const char *connect)
+static zhandle_t *connect_first(struct zk_session *session)
 {
     int64_t pause_ms = 0;
     int64_t patience_ms = FIRST_ANSWER_MS;
     zhandle_t *handle = NULL;
     while (handle == NULL && pause_unless_closed(session, pause_ms)) {
         pause_ms = KEEPER_RETRY_MS;
-        handle = make_handle(session, connect, session->asked_timeout_ms, on_watch);
+        handle = make_handle(session, session->chroot, session->asked_timeout_ms, on_watch);
         if (handle != NULL && !wait_answered(session, patience_ms)) {
             handle = give_up(session, handle) ? NULL : handle;
             patience_ms *= 2;
@@ -413,23 +429,69 @@ static zhandle_t *connect_first(struct zk_session *session, const char *connect)
     return handle;
 }
 
+/* @locks session. */
+static bool is_away(const struct zk_session *session)
+{
+    return session->last_event == ZK_SESSION_DISCONNECTED && !session->closed && !session->ended;
+}
+
+/* Waits until the connection has been lost for a while: the library comes back by itself, if it
+ * can. False: until the session is closed, or ended. */
+static bool wait_away(struct zk_session *session)
+{
+    bool away = false;
+    pthread_mutex_lock(&session->lock);
+    while (!away && !session->closed && !session->ended) {
+        if (is_away(session)) {
+            wait_for(session, &session->closed, &session->ended, KEEPER_RETRY_MS);
+            away = is_away(session);
+        } else {
+            pthread_cond_wait(&session->changed, &session->lock);
+        }
+    }
+    pthread_mutex_unlock(&session->lock);
+    return away;
+}
+
+static void ignore_stat(int rc, const struct Stat *stat, const void *data)
+{
+    (void)rc, (void)stat, (void)data;
+}
+
+/* The servers' names may mean other addresses by now. While it is connected the library would end
+ * the connection for new ones. */
+static void look_names_up(struct zk_session *session, zhandle_t *handle)
+{
+    char *servers = zk_connect_resolve(session->connect);
+    pthread_mutex_lock(&session->lock);
+    bool away = is_away(session);
+    pthread_mutex_unlock(&session->lock);
+    bool same = servers == NULL || strcmp(servers, session->servers) == 0;
+    if (!away || same || zoo_set_servers(handle, servers) != ZOK) {
+        mem_free(servers);
+        return;
+    }
+    mem_free(session->servers);
+    session->servers = servers;
+    /* Its thread may be waiting for one of the old ones, for a third of the session's time: any
+     * request wakes it. */
+    int rc = zoo_aexists(handle, "/", 0, ignore_stat, NULL);
+    (void)rc; /* in a session that is over there is nobody to wake */
+}
+
 static void *keeper_main(void *arg)
 {
     struct zk_session *session = arg;
-    char *connect = mem_printf("%s%s", session->connect, session->chroot);
     if (session->chroot[0] != '\0') {
         make_chroot(session);
     }
-    zhandle_t *handle = connect_first(session, connect);
-    pthread_mutex_lock(&session->lock);
-    while (!session->closed && !session->ended) {
-        pthread_cond_wait(&session->changed, &session->lock);
+    zhandle_t *handle = connect_first(session);
+    while (wait_away(session)) {
+        look_names_up(session, handle);
     }
-    pthread_mutex_unlock(&session->lock);
     if (handle != NULL) {
         zookeeper_close(handle); /* C2 */
     }
-    mem_free(connect);
     pthread_mutex_lock(&session->lock);
     session->keeper_done = true;
     bool used = !session->closed; /* ended: whoever opened it does not know */

@@ -8,3 +8,8 @@ enum { ZK_CONNECT_PORT = 2181 };
 /* *servers: for libzookeeper, each with its port. *chroot: "" or "/x/y", never with a slash at its
  * end. mem_free() both. */
 void zk_connect_parse(const char *connect, char **servers, char **chroot);
+
+/* The addresses that the servers' names mean now: numbers with their ports, of an odd count, as
+ * libzookeeper needs them (zk_connect.c). A name that means nothing is left out; NULL: none means
+ * anything. mem_free(). Blocks. */
+char *zk_connect_resolve(const char *servers);

@@ -33,6 +33,7 @@ struct zk_session {
     void *arg;
     char *connect; /* without chroot */
     char *chroot;  /* "" or "/x/y" */
+    char *servers; /* the addresses that the library has; the keeper's */
     int32_t asked_timeout_ms;
     struct loop_msg wake;
     struct list ops; /* submitted, not delivered; the loop's, and the keeper's once closed */
