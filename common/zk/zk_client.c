@@ -343,21 +343,36 @@ static void ignore_event(zhandle_t *handle, int type, int state, const char *pat
     (void)handle, (void)type, (void)state, (void)path, (void)context;
 }
 
-/* Every level of the chroot; false when the connection failed on the way. */
-static bool make_levels(zhandle_t *handle, const char *chroot)
+/* Every level of the chroot, as far as the connection lasts. */
+static int make_levels(zhandle_t *handle, const char *chroot)
 {
     char *partial = mem_strdup(chroot);
-    bool made = true;
-    for (size_t i = 1; made && i <= strlen(chroot); i++) {
+    int rc = ZOK;
+    for (size_t i = 1; rc == ZOK && i <= strlen(chroot); i++) {
         if (chroot[i] == '/' || chroot[i] == '\0') {
             partial[i] = '\0';
-            int rc = zoo_create(handle, partial, NULL, -1, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0);
-            made = rc == ZOK || rc == ZNODEEXISTS;
+            rc = zoo_create(handle, partial, NULL, -1, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0);
+            rc = rc == ZNODEEXISTS ? ZOK : rc;
             partial[i] = chroot[i];
         }
     }
     mem_free(partial);
-    return made;
+    return rc;
+}
+
+/* Whether it is there, made if need be. Where somebody has made it for a broker that may make
+ * nothing above it, ZooKeeper says of each level that it is not allowed, not that it exists. */
+static bool has_chroot(zhandle_t *handle, const char *chroot)
+{
+    static struct log_limit limit;
+    struct Stat stat;
+    int rc = zoo_exists(handle, chroot, 0, &stat);
+    rc = rc == ZNONODE ? make_levels(handle, chroot) : rc;
+    if (rc == ZNOAUTH || rc == ZBADARGUMENTS) {
+        log_limited(&limit, LOG_WARN, LOGGER, "the chroot of zookeeper.connect cannot be made",
+                    "path=%s reason=\"%s\"", chroot, zerror(rc));
+    }
+    return rc == ZOK;
 }
 
 /* The library expects the chroot to exist; make it through a session that has none. */
@@ -368,7 +383,7 @@ static void make_chroot(struct zk_session *session)
                                                                        : CHROOT_TIMEOUT_MS;
     while (pause_unless_closed(session, pause_ms)) {
         zhandle_t *handle = make_handle(session, "", timeout_ms, ignore_event);
-        bool made = handle != NULL && make_levels(handle, session->chroot);
+        bool made = handle != NULL && has_chroot(handle, session->chroot);
         if (handle != NULL) {
             zookeeper_close(handle);
         }

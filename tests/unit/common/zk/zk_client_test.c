@@ -1,6 +1,7 @@
 /* The client over libzookeeper where the server goes away, stands still, refuses, or is not there.
  */
 #include <poll.h>
+#include <zookeeper/zookeeper.h>
 
 #include "support/zk_server.h"
 #include "zk_suite_fixture.h"
@@ -174,6 +175,40 @@ Test(zk_client, comes_back_with_more_watches_than_a_request_holds)
     }
     cr_assert_eq(told, WATCHES);
     zk_calls_fini(&calls);
+    server_world_fini(&w, &server);
+}
+
+static void hear_nothing(zhandle_t *handle, int type, int state, const char *path, void *context)
+{
+    (void)handle, (void)type, (void)state, (void)path, (void)context;
+}
+
+/* Where several use a ZooKeeper, each may be given a node in a folder that it may only read. A
+ * broker wanted to make it nevertheless, for ever, and said that no ZooKeeper answers; Kafka's
+ * looks whether it is there. */
+Test(zk_client, works_in_a_chroot_that_it_could_not_have_made)
+{
+    struct zk_server server;
+    struct world w;
+    server_world_init(&w, &server);
+    zoo_set_debug_level(ZOO_LOG_LEVEL_ERROR);
+    zhandle_t *handle = zookeeper_init(w.connect, hear_nothing, SESSION_TIMEOUT_MS, NULL, NULL, 0);
+    cr_assert_not_null(handle);
+    int rc = zoo_create(handle, "/shared", NULL, -1, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0);
+    cr_assert_eq(rc, ZOK, "%s", zerror(rc));
+    rc = zoo_create(handle, "/shared/kafka", NULL, -1, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0);
+    cr_assert_eq(rc, ZOK, "%s", zerror(rc));
+    rc = zoo_set_acl(handle, "/shared", -1, &ZOO_READ_ACL_UNSAFE);
+    cr_assert_eq(rc, ZOK, "%s", zerror(rc));
+    cr_assert_eq(zoo_create(handle, "/shared/kafka", NULL, -1, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0),
+                 ZNOAUTH);
+    snprintf(w.connect, sizeof(w.connect), "127.0.0.1:%d/shared/kafka", server.port);
+    struct client *c = client_new(&w);
+    cr_assert_eq(create(c, "/a", "1", 0).err, ERR_OK);
+    struct Stat stat;
+    rc = zoo_exists(handle, "/shared/kafka/a", 0, &stat);
+    cr_assert_eq(rc, ZOK, "%s", zerror(rc));
+    zookeeper_close(handle);
     server_world_fini(&w, &server);
 }
 
