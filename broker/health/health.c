@@ -105,6 +105,7 @@ static enum err connect_to(struct asking *asking, const struct addrinfo *address
     return ERR_OK;
 }
 
+/* A name may have addresses on which the broker does not listen: "localhost" is ::1, too. */
 static enum err connect_any(struct asking *asking)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
@@ -115,7 +116,14 @@ static enum err connect_any(struct asking *asking)
     if (rc != 0) {
         return fail(asking, ERR_NOT_FOUND, gai_strerror(rc));
     }
-    enum err err = connect_to(asking, list);
+    enum err err = ERR_NOT_FOUND;
+    for (const struct addrinfo *at = list; at != NULL && err != ERR_OK && err != ERR_TIMEOUT;
+         at = at->ai_next) {
+        if (asking->fd >= 0) {
+            close(asking->fd);
+        }
+        err = connect_to(asking, at);
+    }
     freeaddrinfo(list);
     return err;
 }

@@ -581,8 +581,45 @@ static void tcp_refuse(struct net *net, struct net_accepted *accepted)
     mem_free(accepted);
 }
 
-/* A bound and listening socket of one family (AF_UNSPEC: whatever the host has), or -1 with errno.
- */
+/* A bound and listening socket, or -1 with errno. */
+static int listen_at(const struct addrinfo *at, int backlog)
+{
+    int fd = socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return -1;
+    }
+    set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (at->ai_family == AF_INET6) {
+        set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+    }
+    if (bind(fd, at->ai_addr, at->ai_addrlen) != 0 || listen(fd, backlog) != 0) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+/* The first of the addresses that can be had, IPv4 before IPv6: "localhost" is both on most
+ * machines, and Java, and so its clients and Kafka, and our own brokers (resolve_now()) take the
+ * one of IPv4. A port that somebody has is not to be looked for elsewhere. */
+static int listen_any(const struct addrinfo *list, int backlog)
+{
+    int fd = -1;
+    errno = EADDRNOTAVAIL;
+    for (int round = 0; round < 2; round++) {
+        for (const struct addrinfo *i = list; i != NULL; i = i->ai_next) {
+            bool its_round = (i->ai_family == AF_INET) == (round == 0);
+            if (its_round && fd < 0 && errno != EADDRINUSE) {
+                fd = listen_at(i, backlog);
+            }
+        }
+    }
+    return fd;
+}
+
+/* Of one family (AF_UNSPEC: whatever the host has); -1 with errno. */
 static int listen_family(const struct net_address *at, int family, int backlog)
 {
     char port[8];
@@ -594,24 +631,8 @@ static int listen_family(const struct net_address *at, int family, int backlog)
         errno = EADDRNOTAVAIL;
         return -1;
     }
-    int error = EADDRNOTAVAIL;
-    int fd = -1;
-    for (const struct addrinfo *i = list; i != NULL && fd < 0; i = i->ai_next) {
-        fd = socket(i->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (fd < 0) {
-            error = errno;
-            continue;
-        }
-        set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-        if (i->ai_family == AF_INET6) {
-            set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
-        }
-        if (bind(fd, i->ai_addr, i->ai_addrlen) != 0 || listen(fd, backlog) != 0) {
-            error = errno;
-            close(fd);
-            fd = -1;
-        }
-    }
+    int fd = listen_any(list, backlog);
+    int error = errno;
     freeaddrinfo(list);
     errno = error;
     return fd;
