@@ -28,8 +28,9 @@ static void on_told(void *arg, enum err err, const char *text)
     }
 }
 
-static bool any_dir_left(struct logs *logs)
+bool server_any_dir_left(struct server *server)
 {
+    struct logs *logs = server->broker.logs;
     for (int32_t i = 0; i < logs_dirs_count(logs); i++) {
         if (!logdir_offline(logs_dir(logs, i))) {
             return true;
@@ -53,7 +54,7 @@ static void on_dir_failure(struct loop_msg *msg)
     struct server *server = failure->server;
     if (!server->stopping && server->broker.control_apply != NULL) {
         replicas_dir_failed(control_apply_replicas(server->broker.control_apply), failure->dir);
-        if (!any_dir_left(server->broker.logs)) {
+        if (!server_any_dir_left(server)) {
             give_up(server);
         } else if (server->registered) {
             admin_report_dir_failure(session_admin(server->session), server->broker.id, on_told,

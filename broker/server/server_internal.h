@@ -79,6 +79,8 @@ void startup_begin(struct server *server);
 
 /* dir_failure.c: a log directory went offline; from any thread. `arg` is the server. */
 void server_on_dir_failed(void *arg, const char *dir);
+/* dir_failure.c: is there a log directory that is not offline? The logs are open. */
+bool server_any_dir_left(struct server *server);
 
 /* dir_failure.c: the watchdog over the log directories; broker.env.fs is what it watches. */
 void server_watch(struct server *server);

@@ -295,12 +295,17 @@ static void on_load(struct work *work)
     server->load_err = logs_load(server->broker.logs, config_of, server, &server->load_msg);
 }
 
+/* Where the last directory failed while its logs were loaded nobody has heard of it:
+ * on_dir_failure() has an eye on what runs. */
 static void on_loaded(struct work *work)
 {
     struct server *server = container_of(work, struct server, load_work);
     server->logs_loaded = server->load_err == ERR_OK;
     if (server->load_err != ERR_OK) {
         fail(server, server->load_err, server->load_msg.text);
+    } else if (!server_any_dir_left(server)) {
+        fail(server, ERR_KAFKA_STORAGE_ERROR,
+             "error[E-DATA-09]: every log directory has failed; what each lacks is said above.");
     } else if (!server->stopping) {
         join(server);
     }

@@ -242,6 +242,21 @@ def test_a_file_that_says_whose_the_directory_is_and_cannot_be_read_is_told(clus
     assert f"error[E-DATA-10]: {path} cannot be understood" in log
 
 
+def test_a_broker_whose_only_directory_cannot_be_loaded_ends(cluster):
+    """It said that it is ready, with a directory that serves nothing; only a failure that came later ended it."""
+    one = cluster(brokers=1)
+    create(one, "t")
+    one.stop(1)
+    data = os.path.join(one.broker(1).folder, "data")
+    os.unlink(os.path.join(data, ".kafka_cleanshutdown"))
+    epochs = os.path.join(data, "t-0", "leader-epoch-checkpoint")  # a read of it fails as on a bad disk
+    if os.path.exists(epochs):
+        os.unlink(epochs)
+    os.mkdir(epochs)
+    log = refused(one, 1)
+    assert "cannot load logs: dir=" in log and "error[E-DATA-09]: every log directory has failed" in log
+
+
 def test_an_address_that_is_not_this_machines_is_told(cluster):
     one = cluster(brokers=1)
     one.stop(1)
