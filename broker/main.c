@@ -1,5 +1,5 @@
-/* barnabasd: the broker. Reads its configuration, runs a server until SIGTERM or SIGINT, stops
- * cleanly. */
+/* barnabasd: the broker. Reads its configuration, runs a server until SIGTERM, SIGINT or SIGHUP,
+ * stops cleanly. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -211,6 +211,14 @@ static void make_room_for_files(void)
     }
 }
 
+/* The end of a terminal stops a broker as SIGTERM does, as it does Kafka, unless whoever began it
+ * (nohup) wants it to go on. */
+static bool hangs_up(void)
+{
+    struct sigaction action;
+    return sigaction(SIGHUP, NULL, &action) == 0 && action.sa_handler != SIG_IGN;
+}
+
 enum waited { STARTED, NOT_STARTED, INTERRUPTED };
 
 /* Wait for the start to end, or for a signal that ends it. After a signal `started` is still the
@@ -310,6 +318,9 @@ int main(int argc, char **argv)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    if (hangs_up()) {
+        sigaddset(&signals, SIGHUP);
+    }
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGCHLD, SIG_IGN); /* as process 1 of a container: what is left to us is reaped */
