@@ -99,6 +99,11 @@ static struct listener_config *find(struct listeners *listeners, const char *nam
     return NULL;
 }
 
+static bool is_protocol(struct str text, const char *name)
+{
+    return text.size == strlen(name) && strncasecmp(text.ptr, name, text.size) == 0;
+}
+
 /* The protocol that listener.security.protocol.map gives a name. */
 static enum err find_protocol(const struct config *config, const char *name,
                               enum security_protocol *out, struct errmsg *msg)
@@ -113,7 +118,7 @@ static enum err find_protocol(const struct config *config, const char *name,
         }
         struct str protocol = config_trim((struct str){colon + 1, item.size - size - 1});
         for (int i = 0; i <= SECURITY_SASL_SSL; i++) {
-            if (str_is(protocol, protocol_names[i])) {
+            if (is_protocol(protocol, protocol_names[i])) {
                 *out = (enum security_protocol)i;
                 return ERR_OK;
             }

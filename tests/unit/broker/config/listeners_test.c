@@ -73,6 +73,16 @@ Test(listeners, names_are_upper_cased_blanks_skipped_and_ipv6_understood)
     listeners_fini(&out);
 }
 
+/* As Kafka's: the file of one did not start ours. */
+Test(listeners, protocols_may_be_in_lower_case)
+{
+    struct listeners out;
+    good("PLAINTEXT://:1", NULL, "listener.security.protocol.map", "plaintext:plaintext", &out);
+    cr_expect_eq(out.items[0].protocol, SECURITY_PLAINTEXT);
+    listeners_fini(&out);
+    bad("tls://:1", NULL, "listener.security.protocol.map", "tls:ssl", "error[E-LISTENER-08]");
+}
+
 Test(listeners, brokers_use_the_listener_of_their_protocol_or_the_one_that_is_named)
 {
     struct listeners out;
