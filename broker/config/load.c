@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -11,7 +13,8 @@
 #include "config/listeners.h"
 #include "config/properties.h"
 
-#define LOGGER "kafka.server.KafkaConfig"
+#define LOGGER              "kafka.server.KafkaConfig"
+#define LOG_FORMAT_VARIABLE "BARNABAS_LOG_FORMAT"
 
 enum { FILE_MAX = 16 << 20 };
 
@@ -212,12 +215,31 @@ static bool has_links(const char *const *environment)
     return false;
 }
 
+/* Kafka leaves the log's form to log4j, whose files mean nothing here. */
+static void take_log_format(struct loading *loading, const char *value)
+{
+    if (strcasecmp(value, "text") == 0) {
+        log_set_format(LOG_FORMAT_TEXT);
+    } else if (strcasecmp(value, "json") == 0) {
+        log_set_format(LOG_FORMAT_JSON);
+    } else {
+        errmsg_set(loading->msg,
+                   "error[E-CONFIG-06]: the log has no such format.\n  " LOG_FORMAT_VARIABLE
+                   "=%.200s\n  It must be text, lines as Kafka's, or json, an object in a line.",
+                   value);
+        loading->err = ERR_INVALID_CONFIG;
+    }
+}
+
 static enum err load_environment(struct loading *loading, const char *const *environment)
 {
     loading->origin = "environment";
     bool links = has_links(environment);
     for (const char *const *at = environment; *at != NULL && loading->err == ERR_OK; at++) {
         const char *equals = strchr(*at, '=');
+        if (strncmp(*at, LOG_FORMAT_VARIABLE "=", sizeof(LOG_FORMAT_VARIABLE)) == 0) {
+            take_log_format(loading, equals + 1);
+        }
         if (strncmp(*at, "KAFKA_", 6) == 0 && equals != NULL) {
             char *name = mem_strndup(*at, (size_t)(equals - *at));
             take_variable(loading, name, equals + 1, links);

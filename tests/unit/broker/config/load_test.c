@@ -86,6 +86,24 @@ static int lines(const char *text)
     return count;
 }
 
+/* The form was there, and nothing that an operator could say led to it. */
+Test(load, the_log_is_json_where_the_environment_asks_for_it)
+{
+    static const char *const json[] = {"BARNABAS_LOG_FORMAT=json", NULL};
+    static const char *const text[] = {"BARNABAS_LOG_FORMAT=TEXT", NULL};
+    static const char *const other[] = {"BARNABAS_LOG_FORMAT=xml", NULL};
+    struct config *config = good(BASE "num.partition=2\n", json, NULL);
+    const char *line = warnings(config);
+    cr_expect_eq(strncmp(line, "{\"ts\":\"", 7), 0, "%s", line);
+    cr_expect(strstr(line, "\"logger\":\"kafka.server.KafkaConfig\"") != NULL, "%s", line);
+    config_put(config);
+    config = good(BASE "num.partition=2\n", text, NULL);
+    line = warnings(config);
+    cr_expect_eq(line[0], '[', "%s", line);
+    config_put(config);
+    bad("", other, NULL, "BARNABAS_LOG_FORMAT=xml", "text");
+}
+
 Test(load, later_sources_win_file_then_environment_then_override)
 {
     static const char *const environment[] = {"KAFKA_NUM_PARTITIONS=2", "KAFKA_BROKER_RACK=r2",
