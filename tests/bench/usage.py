@@ -136,17 +136,23 @@ def busy_seconds():
     return (user + nice + system + irq + softirq + steal) * TICK_S
 
 
-def kernel_seconds():
-    """Of the kernel's own threads since boot."""
-    total = 0
+def kernel_threads():
+    """Of each of the kernel's own threads, by its id: the seconds since it began."""
+    threads = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
                 if int(file.read().rpartition(")")[2].split()[6]) & KERNEL_THREAD:
-                    total += machine.cpu_seconds(int(pid))
+                    threads[pid] = machine.cpu_seconds(int(pid))
         except (OSError, IndexError):
             pass  # gone
-    return total
+    return threads
+
+
+def kernel_seconds(before):
+    """Of the kernel's threads, since kernel_threads() said `before`. Workers come and go: what one that is not there any
+    more had used is not known, and is not to be taken away."""
+    return sum(max(0.0, seconds - before.get(pid, 0.0)) for pid, seconds in kernel_threads().items())
 
 
 def own_seconds():
@@ -256,14 +262,14 @@ class Window:
         self.pids, self.also = list(peer.pids), list(also)
         self.zookeepers = [z.pid for z in getattr(getattr(peer, "cluster", None), "zookeepers", []) if z.pid]
         self.calls = Calls(self.pids) if counting else None
-        self.before = self._look()
+        self.before, self.kernel_before = self._look(), kernel_threads()
         self.cpu = processor_time(self.pids)
         self.began = time.monotonic()
 
     def _look(self):
         return {"switches": switches(self.pids), "page_faults": page_faults(self.pids),
                 "disk_bytes": disk_bytes(self.pids), "busy": busy_seconds(),
-                "kernel_cpu_s": kernel_seconds(), "own": own_seconds() + sum(map(seconds_of, self.also)),
+                "own": own_seconds() + sum(map(seconds_of, self.also)),
                 "zookeeper_cpu_s": sum(map(machine.cpu_seconds, self.zookeepers))}
 
     def __enter__(self):
@@ -277,6 +283,7 @@ class Window:
         took = time.monotonic() - self.began
         used = {key: value - self.before[key] for key, value in self._look().items()
                 if None not in (value, self.before[key])}
+        used["kernel_cpu_s"] = kernel_seconds(self.kernel_before)
         if self.calls:
             report["syscalls"] = self.calls.finish()
         ours = report["cpu_s"] + used["own"] + used["zookeeper_cpu_s"] + used["kernel_cpu_s"]

@@ -79,6 +79,12 @@ def test_what_the_kernel_does_not_say_is_not_nothing(worker, monkeypatch):
     assert "disk_bytes" not in report and "switches" in report
 
 
+def test_a_thread_of_the_kernel_that_has_ended_takes_nothing_away(monkeypatch):
+    """Its whole life was subtracted: the kernel had used -0.1 s."""
+    monkeypatch.setattr(usage, "kernel_threads", lambda: {"7": 3.5, "9": 0.25})
+    assert usage.kernel_seconds({"7": 3.0, "8": 100.0}) == 0.75
+
+
 def test_without_a_group_threads_that_have_ended_are_counted(worker, monkeypatch):
     """Those that there were at both ends were added up: where a JVM's ended meanwhile, what they had used before was
     taken away from it."""
