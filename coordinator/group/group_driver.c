@@ -3,7 +3,10 @@
  * A load ends in two steps: the log has been read, and then the high watermark has reached its end.
  * Between them the machine still counts as loading. Without the second step a leader would give out
  * what only its own log has; the next one, that does not have it, would give the same generation
- * another assignment and take committed offsets back. Kafka serves after the first step.
+ * another assignment and take committed offsets back. Kafka serves after the first step, and so do
+ * we where commits do not wait for followers either (commit_acks): there the log may have grown for
+ * as long as min.insync.replicas held the high watermark, and would not be served until they are
+ * back.
  *
  * A turn is: step, append, reply; then the steps that the appends brought about (failed ones,
  * committed ones), until nothing is left; then the timer. The host may call back into
@@ -291,10 +294,11 @@ static bool tell_deleted(struct grp_driver *driver)
     return true;
 }
 
-/* What was loaded is committed: from now on it is served. */
+/* What was loaded is committed, or that it is written is enough: from now on it is served. */
 static bool tell_loaded(struct grp_driver *driver)
 {
-    if (driver->offset_load < 0 || driver->offset_load > driver->offset_hw) {
+    bool waits = driver->config.commit_acks != 0 && driver->offset_load > driver->offset_hw;
+    if (driver->offset_load < 0 || waits) {
         return false;
     }
     driver->offset_load = -1;

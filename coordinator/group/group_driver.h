@@ -72,7 +72,7 @@ MUST_USE enum err grp_driver_load_batch(struct grp_driver *driver, struct bytes 
 /* The end was reached (or reading failed: a partition whose load failed is owned all the same).
  * `offset_end` is where the log ended when the leadership began. What was loaded is served when the
  * high watermark has reached that: until then another leader may come that does not have it, and
- * everybody hears COORDINATOR_LOAD_IN_PROGRESS. */
+ * everybody hears COORDINATOR_LOAD_IN_PROGRESS. With commit_acks 0 it is served at once. */
 void grp_driver_load_done(struct grp_driver *driver, int64_t offset_end);
 
 /* Leadership ended, known from `epoch` (-1: whatever the epoch). False, and nothing happens, when

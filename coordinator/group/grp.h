@@ -74,7 +74,8 @@ struct grp_config {
     size_t group_bytes_max;    /* a group's members with their metadata; 0 is no limit. Above it a
                                   join gets GROUP_MAX_SIZE_REACHED: the leader's answer is made of
                                   all that */
-    int16_t commit_acks;       /* offsets.commit.required.acks: -1, or 0 for "written is enough" */
+    int16_t commit_acks; /* offsets.commit.required.acks, of commits and of groups' records: -1, or
+                            0 for "written is enough" */
     int32_t commit_timeout_ms; /* offsets.commit.timeout.ms: the driver's; see group_driver.h */
     int8_t compression; /* offsets.topic.compression.codec: 0 none ... 4 zstd; the driver's */
 };

@@ -43,7 +43,7 @@ uint64_t grp_store(struct grp_group *group)
     struct grp_out_record *out = arena_new(arena, struct grp_out_record);
     out->key = grp_record_group_key(arena, group->id);
     out->value = grp_record_group_value(arena, &record);
-    return grp_append_add(group->coord, -1, out, 1);
+    return grp_append_add(group->coord, group->coord->config.commit_acks, out, 1);
 }
 
 /* ---- into PreparingRebalance ---- */

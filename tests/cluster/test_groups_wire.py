@@ -636,6 +636,26 @@ def test_a_commit_that_followers_do_not_confirm_in_time_is_unstable_until_they_d
     group.close()
 
 
+def test_groups_go_on_below_min_insync_where_commits_wait_for_no_follower(cluster, topic):
+    """offsets.commit.required.acks=1 counts for groups' records as for commits: below min.insync.replicas members get
+    their assignments, and what is only in the leader's log is served after a restart."""
+    two = cluster(brokers=2, config={"min.insync.replicas": "2", "offsets.commit.required.acks": "1"})
+    create(two, topic)
+    group = Group(two, topic)
+    two.stop(next(broker.id for broker in two.brokers if broker.id != group.node))
+    assert group.join()["error_code"] == OK
+    assert group.sync()["error_code"] == OK
+    assert group.commit(1, **group.as_member()) == OK
+    group.close()
+    two.stop(group.node)
+    two.start(group.node)
+    again = Group(two, topic)
+    assert again.committed() == {(topic, 0): 1}
+    again.member_id, again.generation = group.member_id, group.generation
+    assert again.heartbeat() == OK
+    again.close()
+
+
 def waits(one, name):
     found = one.brokers[0].call("DescribeGroups", {"groups": [name]})["groups"][0]
     return found["group_state"] == "PreparingRebalance" and len(found["members"]) == 1

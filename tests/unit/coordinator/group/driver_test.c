@@ -352,6 +352,26 @@ Test(driver, serves_what_it_loaded_only_when_that_is_committed)
     stop(&h);
 }
 
+/* With min.insync.replicas=2 and one replica left the log grew, the high watermark stood, and after
+ * a restart the groups were loading until another replica was back. */
+Test(driver, serves_at_once_what_it_loaded_where_commits_wait_for_nobody)
+{
+    struct memory_host h = {0};
+    struct grp_config config;
+    grp_config_default(&config);
+    config.retention_check_interval_ms = 0;
+    config.commit_acks = 0;
+    start(&h, &config);
+    load(&h, 1, (struct bytes){(const uint8_t *)"", 0}, 0, 0);
+    commit(&h, 'A', 0, 10);
+    expect(&h, "append acks=0 records=1 codec=0 time=1000000 end=1\nA commit NONE\n");
+    cr_assert(grp_driver_unload(h.driver, 2));
+    load(&h, 3, (struct bytes){h.log.data, h.log.size}, 1, 0);
+    fetch_all(&h);
+    expect(&h, "F fetch NONE t-0=10\n");
+    stop(&h);
+}
+
 Test(driver, of_a_log_that_is_committed_already_serves_at_once)
 {
     /* Nobody has to tell it of a high watermark that stands at the end: of a leader without

@@ -26,6 +26,28 @@ Test(sync, completing_group_waits_for_the_leader_and_for_the_log)
     trace_end(&t);
 }
 
+/* Below min.insync.replicas its record was refused, though commits were taken: no group ever became
+ * stable. */
+Test(sync, is_stored_with_the_acks_of_commits)
+{
+    /* offsets.commit.required.acks 0 or 1; likewise when the last member leaves. */
+    struct trace t = {0};
+    grp_config_default(&t.config);
+    t.config.retention_check_interval_ms = 0;
+    t.config.commit_acks = 0;
+    trace_start(&t);
+    to_completing(&t, "A");
+    sync_group(&t, 'A', .assign = "A");
+    EXPECT(
+        &t,
+        "append acks=0 group g gen=1 at=1003000 type=consumer proto=range leader=c#1 [c#1:m:a]\n");
+    leave(&t, 'A');
+    EXPECT(&t, "append acks=0 group g gen=2 at=1003000 type=consumer proto=null leader=null\n"
+               "A sync UNKNOWN_MEMBER_ID type=null proto=null assignment=\n"
+               "A leave NONE c#1/null:NONE\n");
+    trace_end(&t);
+}
+
 Test(sync, a_follower_that_comes_late_is_answered_from_the_stored_assignment)
 {
     /* Stable: at once. */
