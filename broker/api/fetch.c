@@ -346,8 +346,10 @@ static int64_t measure(const struct fetch_op *op, struct part *part, const struc
         view_read_cached(view, from, bound, (size_t)limits->min_bytes, true, &range, NULL);
     view_put(view);
     /* A failure is news: the read that follows reports it. What is not in memory is no fresh data
-     * and most likely much. */
-    return err == ERR_OK ? (int64_t)range.size_bytes : limits->min_bytes;
+     * and most likely much. And a segment that others follow gets no more: to wait would bring
+     * nothing. */
+    bool all = err == ERR_OK && !range.ends_segment;
+    return all ? (int64_t)range.size_bytes : limits->min_bytes;
 }
 
 /* Has the follower not been told of this high watermark? Only a session remembers. */

@@ -109,12 +109,17 @@ static enum err read_with(struct view *view, int64_t offset, int64_t offset_limi
     if (err != ERR_OK || end <= start.position) {
         return err;
     }
-    size_t size = (size_t)(end - start.position);
-    size = size < max_bytes ? size : max_bytes;
+    size_t left = (size_t)(end - start.position);
+    size_t size = left < max_bytes ? left : max_bytes;
     if (size < start.size_bytes) {
         size = min_one ? start.size_bytes : 0;
     }
-    *out = (struct view_range){seg->file, start.position, size, start.base_offset, false};
+    bool more = at < view->segs_count && view->segs[at]->base_offset < offset_limit;
+    *out = (struct view_range){.file = seg->file,
+                               .position = start.position,
+                               .size_bytes = size,
+                               .base_offset = start.base_offset,
+                               .ends_segment = more && size == left};
     return ERR_OK;
 }
 

@@ -25,7 +25,8 @@ struct view_range {
     int64_t position;
     size_t size_bytes;
     int64_t base_offset; /* of the first batch: at or before the offset asked for */
-    bool in_memory; /* all of it was read while it was looked for, and did not wait for a disk */
+    bool in_memory;    /* all of it was read while it was looked for, and did not wait for a disk */
+    bool ends_segment; /* with it: what is asked for goes on in the next one */
 };
 
 enum { VIEW_COPY_BYTES = 4096 };

@@ -199,3 +199,50 @@ Test(fetch, that_waits_does_not_keep_an_idle_connection_open)
     cr_assert_eq(netloop.clients_count, 0);
     arena_fini(&arena);
 }
+
+/* From `offset` on, without a session, for so many bytes. */
+static void put_fetch_for(struct fake_stream *fake, int64_t offset, int32_t min_bytes)
+{
+    struct fetch_request request;
+    struct fetch_request_fetch_partition partition;
+    struct fetch_request_fetch_topic topic = {
+        .topic = STR("orders"), .partitions = &partition, .partitions_count = 1};
+    codec_init(&fetch_request_desc, &request);
+    codec_init(&fetch_request_fetch_partition_desc, &partition);
+    partition.fetch_offset = offset;
+    partition.partition_max_bytes = 1 << 20;
+    request.replica_id = -1;
+    request.min_bytes = min_bytes;
+    request.max_bytes = 1 << 20;
+    request.max_wait_ms = WAIT_MS;
+    request.session_epoch = -1;
+    request.topics = &topic;
+    request.topics_count = 1;
+    put_request(fake, API_FETCH, VERSION, 1, &request);
+    settle();
+}
+
+/* An answer has records of one segment. A consumer with fetch.min.bytes that came to the end of one
+ * waited there for fetch.max.wait.ms, though all that it could get was there, and more behind it:
+ * at each segment of a log that it read from its beginning. */
+Test(fetch, that_has_come_to_a_segments_end_does_not_wait_for_more)
+{
+    enum { MIN_BYTES = 1000 };
+    struct fake_stream *fake = connection();
+    struct arena arena = {0};
+    put_produce(fake);
+    cr_assert_eq(plog_roll(w.log, LOG_EPOCH_MS), ERR_OK);
+    put_produce(fake);
+    buf_clear(&fake->out);
+    put_fetch_for(fake, 0, MIN_BYTES);
+    struct fetch_response *reply = take_reply(fake, &arena);
+    size_t got = reply->responses[0].partitions[0].records.size;
+    cr_assert_gt(got, 0);
+    cr_assert_lt(got, MIN_BYTES);
+    put_fetch_for(fake, 1, MIN_BYTES); /* here more may come */
+    cr_assert_eq(fake->out.size, 0);
+    pass_ms(WAIT_MS + 100);
+    reply = take_reply(fake, &arena);
+    cr_assert_eq(reply->responses[0].partitions[0].records.size, got);
+    arena_fini(&arena);
+}

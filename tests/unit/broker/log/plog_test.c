@@ -338,6 +338,34 @@ Test(view, reads_whole_batches_within_its_limits)
     world_end(&w);
 }
 
+/* A range is of one segment. Whoever waits for more must know whether there can be any. */
+Test(view, says_where_a_segment_ends_before_the_log_does)
+{
+    struct log_world w;
+    struct view_range range;
+    begin(&w);
+    log_fill(&w, 3, 20);
+    cr_assert_eq(plog_roll(w.log, LOG_EPOCH_MS), ERR_OK);
+    log_fill(&w, 3, 20);
+    struct view *view = plog_view_get(w.log);
+    struct {
+        int64_t offset, limit;
+        size_t max;
+        bool ends;
+    } cases[] = {
+        {0, 6, 1 << 20, true}, {2, 6, 1, true},        {0, 4, 1 << 20, true},
+        {0, 6, 100, false},    {0, 3, 1 << 20, false}, {3, 6, 1 << 20, false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        enum err err = view_read(view, cases[i].offset, cases[i].limit, cases[i].max, true, &range);
+        cr_assert_eq(err, ERR_OK);
+        cr_assert_gt(range.size_bytes, 0);
+        cr_assert_eq(range.ends_segment, cases[i].ends, "case %zu", i);
+    }
+    view_put(view);
+    world_end(&w);
+}
+
 static void expect_same_reading(struct view *view, int64_t offset, int64_t limit, size_t max)
 {
     struct view_range range;
