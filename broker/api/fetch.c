@@ -291,21 +291,6 @@ static void take_items(struct fetch_op *op, bool all)
     (void)fetch_context_dirty(&op->context, all, op->items);
 }
 
-static void fetch_read_all(struct fetch_op *op)
-{
-    op->bytes = 0;
-    op->must_answer = false;
-    for (int32_t i = 0; i < op->count; i++) {
-        struct fetch_read *read = &op->reads[i];
-        fetch_read_partition(op->req, &op->limits, op->items[i], op->limits.max_bytes - op->bytes,
-                             op->bytes == 0, read);
-        if (read->view != NULL) {
-            op->bytes += read->bytes;
-        }
-        op->must_answer = op->must_answer || read->err != ERR_OK || read->diverging;
-    }
-}
-
 /* Is this to be kept from a follower that is not in the ISR? Those that are must stay in. */
 static bool held_back(const struct fetch_op *op, struct part *part, bool out_of_sync)
 {
@@ -320,6 +305,25 @@ static void hold_back(struct fetch_op *op, int32_t i)
     if (read->view != NULL && held_back(op, read->part, read->item->noted.out_of_sync)) {
         op->bytes -= read->bytes;
         fetch_read_release(read);
+    }
+}
+
+/* What is known to be held back takes no room from others, which may be in sync. */
+static void fetch_read_all(struct fetch_op *op)
+{
+    op->bytes = 0;
+    op->must_answer = false;
+    for (int32_t i = 0; i < op->count; i++) {
+        struct fetch_read *read = &op->reads[i];
+        fetch_read_partition(op->req, &op->limits, op->items[i], op->limits.max_bytes - op->bytes,
+                             op->bytes == 0, read);
+        if (read->view != NULL) {
+            op->bytes += read->bytes;
+            if (op->live) {
+                hold_back(op, i);
+            }
+        }
+        op->must_answer = op->must_answer || read->err != ERR_OK || read->diverging;
     }
 }
 
@@ -387,9 +391,6 @@ static void fetch_waited(struct wait_op *wait_op, bool timed_out)
         take_items(op, false);
     }
     fetch_read_all(op);
-    for (int32_t i = 0; i < op->count && op->live; i++) {
-        hold_back(op, i);
-    }
     fetch_finish(op);
 }
 

@@ -246,3 +246,124 @@ Test(fetch, that_has_come_to_a_segments_end_does_not_wait_for_more)
     cr_assert_eq(reply->responses[0].partitions[0].records.size, got);
     arena_fini(&arena);
 }
+
+/* ---- a follower ---- */
+
+enum { FOLLOWER = 2, FOLLOWER_EPOCH = 9, FOLLOW_VERSION = 17, FOLLOW_HEAD_BYTES = 9 };
+
+static const struct uuid copies_id = {{7}};
+static const int32_t both[] = {ME, FOLLOWER};
+static struct part *copy; /* for on_copy(): */
+static int32_t copy_isr_count;
+
+static void on_copy(struct actor *actor, struct actor_msg *msg)
+{
+    (void)actor, (void)msg;
+    struct topic_config topic_config = log_config();
+    struct part_state state = {.leader = ME,
+                               .leader_epoch = LEAD_EPOCH,
+                               .replicas = both,
+                               .isr = both,
+                               .replicas_count = 2,
+                               .isr_count = copy_isr_count};
+    part_configure(copy, &topic_config);
+    cr_assert_eq(part_apply(copy, &state), ERR_OK);
+}
+
+/* One more partition, of a topic of its own, that we lead and the follower has: in sync or not. All
+ * share one log. */
+static struct part *add_copy(int32_t index, bool in_sync)
+{
+    struct part_options options = {.topic = STR("copies"),
+                                   .topic_id = copies_id,
+                                   .index = index,
+                                   .loop_count = 1,
+                                   .clock = &test_clock.clock,
+                                   .home = netloop.loop,
+                                   .my_id = ME,
+                                   .lag_ms = 30000};
+    struct meta_partition told = {
+        .index = index, .leader = ME, .replicas = both, .replicas_count = 2};
+    struct actor_msg msg = {.fn = on_copy};
+    copy = part_new(&options, w.log, -1);
+    copy_isr_count = in_sync ? 2 : 1;
+    struct parts_change change = {.topic = STR("copies"), .index = index, .part = copy};
+    parts_edit(&broker.parts, &change, 1);
+    struct meta_edit *edit = meta_edit_begin(&broker.meta);
+    meta_edit_partition(edit, STR("copies"), copies_id, &told);
+    meta_edit_commit(edit);
+    part_post(copy, &msg);
+    settle();
+    return copy;
+}
+
+/* The follower begins a session: all of both partitions, in their order, at most so many bytes. */
+static struct fetch_response *follow_both(struct fake_stream *fake, size_t max_bytes,
+                                          struct arena *arena)
+{
+    struct fetch_request request;
+    struct fetch_request_fetch_partition partitions[2];
+    struct fetch_request_fetch_topic topic = {
+        .topic = STR(""), .topic_id = copies_id, .partitions = partitions, .partitions_count = 2};
+    struct fetch_response *reply = codec_array(&fetch_response_desc, arena, 1);
+    codec_init(&fetch_request_desc, &request);
+    for (int32_t i = 0; i < 2; i++) {
+        codec_init(&fetch_request_fetch_partition_desc, &partitions[i]);
+        partitions[i].partition = i;
+        partitions[i].partition_max_bytes = 1 << 20;
+    }
+    request.replica_state.replica_id = FOLLOWER;
+    request.replica_state.replica_epoch = FOLLOWER_EPOCH;
+    request.min_bytes = 1;
+    request.max_bytes = (int32_t)max_bytes;
+    request.max_wait_ms = WAIT_MS;
+    request.session_epoch = 0;
+    request.topics = &topic;
+    request.topics_count = 1;
+    put_request(fake, API_FETCH, FOLLOW_VERSION, 1, &request);
+    settle();
+    cr_assert_geq(fake->out.size, (size_t)FOLLOW_HEAD_BYTES);
+    struct bytes body = {fake->out.data + FOLLOW_HEAD_BYTES, fake->out.size - FOLLOW_HEAD_BYTES};
+    cr_assert_eq(codec_decode(&fetch_response_desc, FOLLOW_VERSION, body, arena, reply, NULL),
+                 ERR_OK);
+    return reply;
+}
+
+static void know_follower(void)
+{
+    struct meta_broker known = {.id = FOLLOWER, .epoch = FOLLOWER_EPOCH};
+    struct meta_edit *edit = meta_edit_begin(&broker.meta);
+    meta_edit_brokers(edit, &known, 1);
+    meta_edit_commit(edit);
+    listener.internal = true;
+}
+
+/* Partitions that were being moved under a throttle were read, took all the room of an answer, and
+ * were then held back: those behind them, in sync, got nothing until the throttle let go, fell out
+ * of their ISRs, and the follower asked without a pause. */
+Test(fetch, of_a_throttled_partition_leaves_room_for_those_behind_it)
+{
+    struct fake_stream *fake = connection();
+    struct arena arena = {0};
+    know_follower();
+    log_append_ok(&w, (struct batch_want){.records = 1, .value_bytes = 3000}, LEAD_EPOCH);
+    part_throttle(add_copy(0, false), true, false);
+    (void)add_copy(1, true);
+    throttle_init(&broker.throttles.leader, 11, 1000);
+    throttle_set_limit(&broker.throttles.leader, 1);
+    throttle_note(&broker.throttles.leader, loop_now_ms(netloop.loop), 1000);
+    size_t batch = w.model.batches[0].data.size;
+    struct fetch_response *reply = follow_both(fake, batch, &arena);
+    size_t got[2] = {0};
+    for (int32_t i = 0; i < reply->responses_count; i++) {
+        const struct fetch_response_fetchable_topic_response *topic = &reply->responses[i];
+        for (int32_t j = 0; j < topic->partitions_count; j++) {
+            cr_assert_eq(topic->partitions[j].error_code, 0);
+            got[topic->partitions[j].partition_index] = topic->partitions[j].records.size;
+        }
+    }
+    cr_assert_eq(got[0], 0);
+    cr_assert_eq(got[1], batch);
+    throttle_fini(&broker.throttles.leader);
+    arena_fini(&arena);
+}
