@@ -401,6 +401,11 @@ static enum err item_check(struct req *req, struct produce_item *item, struct pa
     count_inflated(op, 0, &rules);
     enum err err = batch_validate_produce(*records, &rules, &item->append.header, &detail);
     count_inflated(op, detail.inflated_bytes, &rules);
+    if (err == ERR_OK && batch_is_transactional(&item->append.header)) {
+        /* There is no coordinator to end it. A producer that was in a transaction while the cluster
+         * was still Kafka's may go on sending: taken, its records would be open for ever. */
+        err = ERR_INVALID_TXN_STATE;
+    }
     if (err == ERR_OK) {
         err = item_fix(item, &detail, &rules, records);
     }

@@ -174,6 +174,20 @@ Test(produce, that_a_cut_off_leader_finds_out_of_order_is_for_another_leader)
     cr_assert_eq(told_of_sequence(1), ERR_OK);
 }
 
+/* Who was in a transaction while the cluster was Kafka's went on with it here, where nobody can end
+ * it: its producer was remembered for ever, and to Kafka, once it had the log again, all behind its
+ * first record was not committed. */
+Test(produce, within_a_transaction_is_refused)
+{
+    struct fake_stream *fake = connection();
+    struct batch_want want = {.value_bytes = 9, .producer = 7, .transactional = true};
+    put_batch(fake, 1, want);
+    settle();
+    cr_assert_eq(told(fake), ERR_INVALID_TXN_STATE);
+    cr_assert_eq(plog_offset_end(part->log), 0);
+    cr_assert_eq(told_of_sequence(0), ERR_OK);
+}
+
 /* Its time is not over, and nothing else would end it. */
 Test(produce, that_waits_ends_with_its_connection)
 {
