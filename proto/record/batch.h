@@ -238,9 +238,10 @@ struct record_error {
  *   decompresses to more than inflated_bytes_max          ERR_MESSAGE_TOO_LARGE (Kafka: no bound)
  *
  * Uncompressed records are always walked. Compressed ones are inflated only when rules->deep,
- * rules->keys_required or a bound on create times asks for it; else the header is believed about
- * count and max timestamp. Kafka inflates every batch; a consumer finds malformed records there as
- * well. Where uncompressed offset deltas are not 0..n-1 Kafka stores them as they came; we rebuild.
+ * rules->keys_required or a bound on create times asks for it, or the max timestamp is below the
+ * base timestamp; else the header is believed about count and max timestamp. Kafka inflates every
+ * batch; a consumer finds malformed records there as well. Where uncompressed offset deltas are not
+ * 0..n-1 Kafka stores them as they came; we rebuild.
  *
  * On ERR_OK *out is the header. Memory for inflating is freed before the return. */
 MUST_USE enum err batch_validate_produce(struct bytes records, const struct batch_rules *rules,

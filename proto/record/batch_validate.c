@@ -374,9 +374,18 @@ static enum err check_compressed(const struct batch_header *header, struct bytes
     return err;
 }
 
-static bool must_inflate(const struct batch_rules *rules)
+/* The base timestamp is the first record's, so a max below it cannot be true: Sarama leaves it out.
+ * Believed, it would hide the records from whoever looks for a time. */
+static bool max_timestamp_missing(const struct batch_header *header,
+                                  const struct batch_rules *rules)
 {
-    return rules->deep || rules->keys_required || has_range(rules);
+    return !rules->log_append_time && header->max_timestamp_ms < header->base_timestamp_ms;
+}
+
+static bool must_inflate(const struct batch_header *header, const struct batch_rules *rules)
+{
+    return rules->deep || rules->keys_required || has_range(rules) ||
+           max_timestamp_missing(header, rules);
 }
 
 enum err batch_validate_produce(struct bytes records, const struct batch_rules *rules,
@@ -400,7 +409,7 @@ enum err batch_validate_produce(struct bytes records, const struct batch_rules *
     struct bytes body = {records.data + BATCH_HEADER_SIZE, records.size - BATCH_HEADER_SIZE};
     if (batch_codec(out) == COMPRESS_NONE) {
         err = check_records(out, body, rules, detail);
-    } else if (must_inflate(rules)) {
+    } else if (must_inflate(out, rules)) {
         err = check_compressed(out, body, rules, detail);
     }
     if (err == ERR_OK && rules->codec != BATCH_CODEC_PRODUCER && rules->codec != batch_codec(out)) {

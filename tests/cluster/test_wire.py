@@ -448,6 +448,16 @@ def test_a_max_timestamp_that_is_not_true_is_put_right(kafka, made):
     assert batch.max_timestamp == now
 
 
+def test_a_compressed_batch_without_a_max_timestamp_is_found_by_time(kafka, made):
+    """As Sarama sends it."""
+    data = changed(simple(2, timestamp=1000 * HOUR_MS, codec="gzip"), 35, ">q", -1)
+    assert error(produce_one(kafka, made, data)) == "NONE"
+    (_, batch), = records.read_batches(fetch(kafka, made, {0: 0})[0]["records"])
+    assert batch.is_valid
+    assert batch.max_timestamp == 1000 * HOUR_MS
+    assert list_offset(kafka, made, 1000 * HOUR_MS, 7)["offset"] == 0
+
+
 def test_the_limit_of_a_topics_messages(broker, kafka, topic):
     create(broker, topic, max_message_bytes=1000)
     assert error(produce_one(kafka, topic, records.make_batch([(None, bytes(1000))]))) == "MESSAGE_TOO_LARGE"

@@ -408,6 +408,24 @@ Test(batch_validate, says_when_the_max_timestamp_is_wrong)
     cr_assert_eq(detail.fix, BATCH_FIX_NONE);
 }
 
+/* Sarama leaves the max timestamp at -1. Of compressed batches that was believed: by time they were
+ * not found, and an idempotent producer was forgotten as one of long ago. */
+Test(batch_validate, finds_the_max_timestamp_that_a_compressed_batch_lacks)
+{
+    for (int codec = COMPRESS_GZIP; codec < COMPRESS_COUNT; codec++) {
+        make((enum compress_codec)codec, 3);
+        batch_patch_max_timestamp(batch.data, BATCH_NONE);
+        EXPECT_OK(validate());
+        cr_assert_eq(detail.fix, BATCH_FIX_MAX_TIMESTAMP);
+        cr_assert_eq(detail.max_timestamp_ms, NOW_MS + 2);
+        rules.log_append_time = true; /* will be the broker's */
+        EXPECT_OK(validate());
+        cr_assert_eq(detail.fix, BATCH_FIX_NONE);
+        cr_assert_eq(detail.inflated_bytes, 0);
+        rules.log_append_time = false;
+    }
+}
+
 Test(batch_validate, says_when_offsets_are_not_consecutive)
 {
     /* Then the batch must be rebuilt; compressed ones only show it when they are inflated. */
