@@ -232,7 +232,7 @@ static struct znode_config internal_config(const struct config *config,
 
 static enum err plan_auto(struct admin_service *service, struct arena *arena,
                           const struct meta *meta, const struct config *config, struct str name,
-                          struct admin_topic *out)
+                          struct admin_topic *out, struct errmsg *msg)
 {
     const struct defaults *defaults = defaults_of(name);
     int32_t count = config_int(config, defaults->partitions);
@@ -241,7 +241,7 @@ static enum err plan_auto(struct admin_service *service, struct arena *arena,
                                         config_int(config, defaults->replication_factor),
                                     .first_replica_of_0 = -1};
     struct znode_ids *placed = arena_array(arena, struct znode_ids, (size_t)count);
-    enum err err = admin_assign(service, arena, meta, &wanted, placed, NULL);
+    enum err err = admin_assign(service, arena, meta, &wanted, placed, msg);
     if (err != ERR_OK) {
         return err;
     }
@@ -263,23 +263,36 @@ static enum err plan_auto(struct admin_service *service, struct arena *arena,
 }
 
 enum err admin_auto_plan(struct admin_service *service, struct arena *arena,
-                         const struct meta *meta, struct str name, struct admin_topic *out)
+                         const struct meta *meta, struct str name, struct admin_topic *out,
+                         struct errmsg *msg)
 {
     const struct config *config = config_cell_get(service->host.config);
-    enum err err = plan_auto(service, arena, meta, config, name, out);
+    enum err err = plan_auto(service, arena, meta, config, name, out, msg);
     config_put(config);
     return err;
 }
 
-static enum err create_now(struct creation *creation, struct arena *arena, const struct meta *meta)
+/* Whoever asks is told to ask again, and would for ever: why is told here alone, as in Kafka. */
+static void warn_impossible(const struct creation *creation, const char *text)
+{
+    static struct log_limit limit;
+    log_limited(&limit, LOG_WARN, LOGGER, "cannot create topic on request",
+                "[W-TOPIC-04] topic=%s reason=\"%s\"", creation->name, text);
+}
+
+/* False: there is nothing to wait for. */
+static bool create_now(struct creation *creation, struct arena *arena, const struct meta *meta)
 {
     struct admin_service *service = creation->service;
     struct admin_topic topic;
-    enum err err = admin_auto_plan(service, arena, meta, str_of(creation->name), &topic);
-    if (err == ERR_OK) {
-        admin_create_topic(service->admin, &topic, on_created, creation);
+    struct errmsg msg = {""};
+    enum err err = admin_auto_plan(service, arena, meta, str_of(creation->name), &topic, &msg);
+    if (err != ERR_OK) {
+        warn_impossible(creation, msg.text);
+        return false;
     }
-    return err;
+    admin_create_topic(service->admin, &topic, on_created, creation);
+    return true;
 }
 
 static bool already_under_way(const struct admin_service *service, const struct creation *creation)
@@ -304,7 +317,7 @@ static void on_creation(struct loop_msg *msg)
     bool needless = already_under_way(service, creation) ||
                     meta_find(meta, str_of(creation->name)) != NULL ||
                     topic_name_collision(meta, str_of(creation->name)) != NULL;
-    if (needless || create_now(creation, &arena, meta) != ERR_OK) {
+    if (needless || !create_now(creation, &arena, meta)) {
         creation_end(creation);
     }
     arena_fini(&arena);

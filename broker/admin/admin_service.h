@@ -43,8 +43,8 @@ MUST_USE enum err admin_auto_create(struct admin_service *service, struct str na
 /* What it will be: the internal topics have settings of their own. Placed in the arena, but for the
  * name. @in control */
 MUST_USE enum err admin_auto_plan(struct admin_service *service, struct arena *arena,
-                                  const struct meta *meta, struct str name,
-                                  struct admin_topic *out);
+                                  const struct meta *meta, struct str name, struct admin_topic *out,
+                                  struct errmsg *msg);
 
 /* Replicas for new partitions among the live brokers of `meta`. Placed in the arena. */
 MUST_USE enum err admin_assign(struct admin_service *service, struct arena *arena,

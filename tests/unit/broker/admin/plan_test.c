@@ -1,9 +1,11 @@
 /* What new topics and new partitions will be: placing, checks, Kafka's errors. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #include "admin/admin_host.h"
 #include "admin/new_partitions.h"
 #include "admin/new_topic.h"
+#include "base/log.h"
 
 static struct meta_cell cell;
 static struct meta *meta;
@@ -238,17 +240,18 @@ static const char *planned(const struct admin_topic *topic, const char *key)
 Test(plan, internal_topics_that_are_asked_for_are_as_kafkas)
 {
     struct admin_topic topic;
-    cr_assert_eq(admin_auto_plan(service, &arena, meta, STR("t"), &topic), ERR_OK);
+    cr_assert_eq(admin_auto_plan(service, &arena, meta, STR("t"), &topic, NULL), ERR_OK);
     cr_expect_eq(topic.partitions_count, 4);
     cr_expect_eq(topic.partitions[3].replicas.count, 2);
     cr_expect_eq(topic.config.pairs_count, 0);
-    cr_assert_eq(admin_auto_plan(service, &arena, meta, STR("__consumer_offsets"), &topic), ERR_OK);
+    cr_assert_eq(admin_auto_plan(service, &arena, meta, STR("__consumer_offsets"), &topic, NULL),
+                 ERR_OK);
     cr_expect_eq(topic.partitions_count, 50);
     cr_expect_eq(topic.config.pairs_count, 3);
     cr_expect_str_eq(planned(&topic, "compression.type"), "producer");
     cr_expect_str_eq(planned(&topic, "cleanup.policy"), "compact");
     cr_expect_str_eq(planned(&topic, "segment.bytes"), "104857600");
-    cr_assert_eq(admin_auto_plan(service, &arena, meta, STR("__transaction_state"), &topic),
+    cr_assert_eq(admin_auto_plan(service, &arena, meta, STR("__transaction_state"), &topic, NULL),
                  ERR_OK);
     cr_expect_eq(topic.partitions_count, 50);
     cr_expect_eq(topic.partitions[49].replicas.count, 3);
@@ -258,6 +261,38 @@ Test(plan, internal_topics_that_are_asked_for_are_as_kafkas)
     cr_expect_str_eq(planned(&topic, "segment.bytes"), "104857600");
     cr_expect_str_eq(planned(&topic, "min.insync.replicas"), "2");
     cr_expect_str_eq(planned(&topic, "unclean.leader.election.enable"), "false");
+}
+
+static void take_line(void *arg, enum log_level level, const char *logger, const char *event,
+                      const char *detail)
+{
+    (void)level, (void)logger, (void)event;
+    snprintf(arg, sizeof(msg.text), "%s", detail);
+}
+
+/* With a rack at some brokers and none at others (one after the other is given its own) nobody was
+ * told why consumer groups never came to work: clients are only told to ask again. */
+Test(plan, why_a_topic_that_is_asked_for_cannot_be_placed_is_told)
+{
+    struct meta_broker brokers[] = {{.id = 1, .rack = "r1"}, {.id = 2}, {.id = 3}};
+    struct meta_edit *edit = meta_edit_begin(&cell);
+    meta_edit_brokers(edit, brokers, 3);
+    meta_edit_commit(edit);
+    struct clock_manual clock_;
+    clock_manual_init(&clock_, 0);
+    struct loop *control = loop_new("control", -1, &clock_.clock);
+    struct admin_host host = {.control = control, .meta = &cell, .config = &config_cell, .seed = 7};
+    struct admin_service *asked = admin_service_new(&host, NULL);
+    log_set_sink(take_line, msg.text);
+    cr_expect_eq(admin_auto_create(asked, STR("__consumer_offsets"), meta),
+                 ERR_LEADER_NOT_AVAILABLE);
+    while (loop_turn(control)) {
+    }
+    log_set_sink(NULL, NULL);
+    cr_expect_not_null(strstr(msg.text, "__consumer_offsets"), "%s", msg.text);
+    cr_expect_not_null(strstr(msg.text, "Not all brokers have rack information"), "%s", msg.text);
+    admin_service_free(asked);
+    loop_free(control);
 }
 
 /* ---- more partitions ---- */
