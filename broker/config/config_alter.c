@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "config/config_internal.h"
+#include "config/listeners.h"
 #include "config/values.h"
 
 /* ---- what can be said without the present values ---- */
@@ -356,8 +357,8 @@ static enum err check_broker(enum config_entity entity, const struct config *now
 
 /* What is set already. Of a broker's what cannot be is left out, as Kafka does: somebody wrote it
  * by hand, or another version did, and nothing could be altered any more. */
-static void take_now(enum config_entity entity, const struct config_set *now,
-                     struct config_set *out)
+static void take_now(enum config_entity entity, const struct config *config,
+                     const struct config_set *now, struct config_set *out)
 {
     struct errmsg ignored;
     for (int32_t i = 0; i < now->count; i++) {
@@ -365,6 +366,9 @@ static void take_now(enum config_entity entity, const struct config_set *now,
             check_broker_pair(entity, &now->pairs[i], &ignored) == ERR_OK) {
             out->pairs[out->count++] = now->pairs[i];
         }
+    }
+    if (entity == ENTITY_BROKER) {
+        out->count = listeners_leave_out(config, out->pairs, out->count, &ignored);
     }
 }
 
@@ -376,7 +380,7 @@ enum err config_alter(struct arena *arena, enum config_entity entity, const stru
     out->count = 0;
     out->pairs = arena_array(arena, struct config_pair, (size_t)kept + (size_t)count);
     if (!replace) {
-        take_now(entity, now, out);
+        take_now(entity, config, now, out);
     }
     for (int32_t i = 0; i < count; i++) {
         enum err err = apply(arena, entity, &changes[i], out, msg);

@@ -304,6 +304,49 @@ enum err listeners_parse(const struct config *config, struct listeners *out, str
     return err == ERR_OK ? check_control_plane(config, out, msg) : err;
 }
 
+/* ---- what ZooKeeper says ---- */
+
+static bool is_of_listeners(const struct config_pair *pair)
+{
+    enum config_key key = config_find(pair->name);
+    return key == KEY_listeners || key == KEY_advertised_listeners ||
+           key == KEY_listener_security_protocol_map;
+}
+
+static bool can_be_served(const struct config *config, struct errmsg *msg)
+{
+    struct listeners listeners;
+    bool good = listeners_parse(config, &listeners, msg) == ERR_OK;
+    if (good) {
+        listeners_fini(&listeners);
+    }
+    return good;
+}
+
+int listeners_leave_out(const struct config *config, struct config_pair *pairs, int count,
+                        struct errmsg *msg)
+{
+    int others = 0;
+    for (int i = 0; i < count; i++) {
+        others += is_of_listeners(&pairs[i]) ? 0 : 1;
+    }
+    if (others == count) {
+        return count;
+    }
+    struct config *next = config_with_layer(config, SOURCE_DYNAMIC_BROKER, pairs, count);
+    bool good = can_be_served(next, msg);
+    config_put(next);
+    int kept = 0;
+    for (int i = 0; !good && i < count; i++) {
+        if (!is_of_listeners(&pairs[i])) {
+            pairs[kept++] = pairs[i];
+        }
+    }
+    return good ? count : kept;
+}
+
+/* ---- for the image ---- */
+
 char *listeners_bind_all(const char *advertised)
 {
     struct buf out = {0};

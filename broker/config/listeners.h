@@ -33,6 +33,12 @@ MUST_USE enum err listeners_parse(const struct config *config, struct listeners 
                                   struct errmsg *msg);
 void listeners_fini(struct listeners *listeners);
 
+/* `pairs` are to be the broker's own dynamic layer over `config`. When what they say of listeners
+ * cannot be served (they may be of another life, with TLS), that is left out, as Kafka does: the
+ * new count is returned, and *msg says why. */
+int listeners_leave_out(const struct config *config, struct config_pair *pairs, int count,
+                        struct errmsg *msg);
+
 const char *security_protocol_name(enum security_protocol protocol);
 
 /* `listeners` for an advertised list: every host replaced by 0.0.0.0. Fresh memory. */

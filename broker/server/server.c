@@ -350,9 +350,14 @@ void server_apply_dynamic(struct server *server, bool mine, const struct znode_c
     int count;
     struct config_pair *pairs = pairs_of(config, &count);
     const struct config *now = config_cell_get(&server->config);
-    config_cell_set(&server->config,
-                    config_with_layer(now, mine ? SOURCE_DYNAMIC_BROKER : SOURCE_DYNAMIC_DEFAULT,
-                                      pairs, count));
+    struct errmsg msg = {""};
+    int kept = mine ? listeners_leave_out(now, pairs, count, &msg) : count;
+    if (kept < count) {
+        log_error(LOGGER, "listeners that are set in ZooKeeper are ignored", "%s", msg.text);
+    }
+    config_cell_set(
+        &server->config,
+        config_with_layer(now, mine ? SOURCE_DYNAMIC_BROKER : SOURCE_DYNAMIC_DEFAULT, pairs, kept));
     config_put(now);
     mem_free(pairs);
 }

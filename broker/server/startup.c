@@ -249,6 +249,17 @@ static void on_topic_configs(void *arg, enum err err, const struct admin_entity 
     load_logs(server);
 }
 
+/* Nothing is bound yet: listeners that are set in ZooKeeper, for this broker, count from here on.
+ */
+static void take_listeners(struct server *server)
+{
+    const struct config *config = config_now(server);
+    struct errmsg msg;
+    listeners_fini(&server->listeners);
+    must(listeners_parse(config, &server->listeners, &msg) == ERR_OK);
+    config_put(config);
+}
+
 static void on_broker_configs(void *arg, enum err err, const struct admin_entity *entities,
                               int32_t count)
 {
@@ -264,6 +275,7 @@ static void on_broker_configs(void *arg, enum err err, const struct admin_entity
     for (int32_t i = 0; i < count; i++) {
         server_take_broker_config(server, entities[i].name, &entities[i].config);
     }
+    take_listeners(server);
     admin_read_configs(session_admin(server->session), "topics", on_topic_configs, server);
 }
 

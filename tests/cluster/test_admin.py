@@ -700,6 +700,29 @@ def test_dynamic_values_of_brokers_take_effect_at_once_by_precedence_and_outlive
     one.wait(lambda: produce(broker, "t", 2000) == "NONE", "the file's value again")
 
 
+def test_listeners_that_are_set_dynamically_count_from_the_next_start_on(cluster):
+    """They were stored and described, and no start looked at them: clients were told what the file says for ever."""
+    one = cluster(brokers=1)
+    broker = one.broker(1)
+    told = f"PLAINTEXT://localhost:{broker.port}"
+
+    def restarted():
+        one.stop(1)
+        one.start(1)
+        return [(b["host"], b["port"]) for b in one.metadata([])["brokers"]]
+
+    assert alter(broker, BROKER, "1", ("advertised.listeners", SET, told)) == ("NONE", None)
+    assert restarted() == [("localhost", broker.port)]
+    assert describe(broker, BROKER, "1")[1]["advertised.listeners"]["value"] == told
+    # From a life as Kafka's, with a listener that is not offered here.
+    config = {"listeners": f"PLAINTEXT://127.0.0.1:{broker.port},SSL://127.0.0.1:0", "message.max.bytes": "1000"}
+    with Znodes(one.zookeepers[0].address) as znodes:
+        znodes.set("/config/brokers/1", json.dumps({"version": 1, "config": config}).encode())
+    assert restarted() == [("127.0.0.1", broker.port)]
+    assert "listeners that are set in ZooKeeper are ignored" in broker.log_text()
+    assert describe(broker, BROKER, "1")[1]["message.max.bytes"]["value"] == "1000"
+
+
 def test_retention_that_is_shortened_deletes_old_segments_of_a_running_log(cluster):
     one = cluster(brokers=1, config={"log.retention.check.interval.ms": "50", "log.initial.task.delay.ms": "50",
                                      "log.segment.delete.delay.ms": "0"})

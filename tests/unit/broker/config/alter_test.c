@@ -142,6 +142,20 @@ Test(alter, what_a_broker_cannot_use_of_what_is_set_is_in_nobodys_way)
                      "INVALID_REQUEST");
 }
 
+/* Likewise a listener with TLS: it is not served, and what else there is may change. */
+Test(alter, stored_listeners_that_cannot_be_served_are_in_nobodys_way)
+{
+    cr_expect_str_eq(alter(ENTITY_BROKER, "listeners=SSL://:9093;log.segment.bytes=5000;",
+                           change("log.retention.ms", OP_SET, "7")),
+                     "log.segment.bytes=5000;log.retention.ms=7;");
+    cr_expect_str_eq(alter(ENTITY_BROKER, "advertised.listeners=PLAINTEXT://h:1;",
+                           change("log.retention.ms", OP_SET, "7")),
+                     "advertised.listeners=PLAINTEXT://h:1;log.retention.ms=7;");
+    cr_expect_str_eq(alter(ENTITY_BROKER, "advertised.listeners=PLAINTEXT://h:1;",
+                           change("listeners", OP_SET, "SSL://:9093")),
+                     "INVALID_REQUEST");
+}
+
 Test(alter, what_a_broker_could_not_start_with_is_refused)
 {
     cr_expect_str_eq(alter(ENTITY_BROKER, "", change("log.retention.ms", OP_SET, "0")),
