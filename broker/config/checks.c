@@ -151,14 +151,6 @@ static enum err check_relations(const struct config *config, struct errmsg *msg)
                       "The broker finds its cluster there, for example:\n      "
                       "zookeeper.connect=localhost:2181");
     }
-    if (config_roll_ms(config) < 1) {
-        return refuse(msg, "log.roll.ms must be at least 1.",
-                      "For example:\n      log.roll.ms=604800000");
-    }
-    if (config_roll_jitter_ms(config) < 0) {
-        return refuse(msg, "log.roll.jitter.ms must be at least 0.",
-                      "For example:\n      log.roll.jitter.ms=0");
-    }
     int64_t retention = config_retention_ms(config);
     if (retention == 0) {
         return refuse(msg, "log.retention must be -1 (for ever) or at least 1 ms.",

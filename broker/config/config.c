@@ -389,20 +389,6 @@ int64_t config_retention_ms(const struct config *config)
     return value < 0 ? -1 : value;
 }
 
-int64_t config_roll_ms(const struct config *config)
-{
-    return config_str(config, KEY_log_roll_ms) != NULL
-               ? config_long(config, KEY_log_roll_ms)
-               : config_long(config, KEY_log_roll_hours) * HOUR_MS;
-}
-
-int64_t config_roll_jitter_ms(const struct config *config)
-{
-    return config_str(config, KEY_log_roll_jitter_ms) != NULL
-               ? config_long(config, KEY_log_roll_jitter_ms)
-               : config_long(config, KEY_log_roll_jitter_hours) * HOUR_MS;
-}
-
 int64_t config_zookeeper_connection_timeout_ms(const struct config *config)
 {
     return config_str(config, KEY_zookeeper_connection_timeout_ms) != NULL

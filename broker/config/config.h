@@ -137,8 +137,6 @@ MUST_USE enum err config_check_value(const char *name, enum config_type type, in
  * 0, and no more than some millions of years. */
 int64_t config_duration_ms(const struct config *config, enum config_key key, int64_t each_ms);
 int64_t config_retention_ms(const struct config *config);
-int64_t config_roll_ms(const struct config *config);
-int64_t config_roll_jitter_ms(const struct config *config);
 int64_t config_zookeeper_connection_timeout_ms(const struct config *config);
 /* replica.selector.class: do consumers read from the replica in their rack? */
 bool config_rack_aware(const struct config *config);

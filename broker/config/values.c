@@ -167,6 +167,14 @@ static bool check_gzip(const char *words, const char *value)
     return check_range("-1 -1", value) || check_range(words, value);
 }
 
+/* Any negative number is "for ever". */
+static bool check_retention(const char *words, const char *value)
+{
+    int64_t number;
+    (void)words;
+    return config_parse_long(value, &number) && number != 0;
+}
+
 /* "3.0", "3.0-IV1", "0.10.2.1": from 0.8 to 4.0. */
 static bool check_version(const char *words, const char *value)
 {
@@ -257,6 +265,7 @@ static const struct key_rule {
     {"log.message.format.version", check_version, "", "a version of Kafka from 0.8 to 4.0", "3.0"},
     {"log.message.timestamp.type", check_words, "CreateTime LogAppendTime",
      "CreateTime or LogAppendTime", "CreateTime"},
+    {"log.retention.ms", check_retention, "", "-1 (for ever) or at least 1", "604800000"},
     {"message.format.version", check_version, "", "a version of Kafka from 0.8 to 4.0", "3.0"},
     {"message.timestamp.type", check_words, "CreateTime LogAppendTime",
      "CreateTime or LogAppendTime", "CreateTime"},

@@ -46,7 +46,6 @@ static void ask_everything(struct arena *arena, const struct config *config)
         }
     }
     (void)config_retention_ms(config);
-    (void)config_roll_ms(config);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -79,6 +79,22 @@ Test(layers, a_key_that_may_not_change_at_run_time_is_no_dynamic_value)
     config_put(config);
 }
 
+/* kafka-configs.sh --zookeeper stores them as they come. To a broker that took them every segment
+ * was too old, and was deleted; Kafka goes on with what it had. */
+Test(layers, a_retention_of_nothing_is_no_dynamic_value)
+{
+    struct config *config = config_of("log.retention.ms", "5000", "log.roll.ms", "6000");
+    config = with(config, SOURCE_DYNAMIC_DEFAULT, "log.retention.ms", "0");
+    cr_expect_eq(config_long(config, KEY_log_retention_ms), 5000);
+    config = with(config, SOURCE_DYNAMIC_DEFAULT, "log.roll.ms", "0");
+    cr_expect_eq(config_long(config, KEY_log_roll_ms), 6000);
+    config = with(config, SOURCE_DYNAMIC_DEFAULT, "log.roll.jitter.ms", "-1");
+    cr_expect_eq(config_source(config, KEY_log_roll_jitter_ms), SOURCE_DEFAULT);
+    config = with(config, SOURCE_DYNAMIC_BROKER, "log.retention.ms", "-1");
+    cr_expect_eq(config_long(config, KEY_log_retention_ms), -1);
+    config_put(config);
+}
+
 Test(layers, what_each_broker_has_of_its_own_is_not_set_for_all)
 {
     struct config *config = config_of("advertised.listeners", "PLAINTEXT://a:1", NULL, NULL);
