@@ -396,6 +396,22 @@ int64_t config_zookeeper_connection_timeout_ms(const struct config *config)
                : config_long(config, KEY_zookeeper_session_timeout_ms);
 }
 
+/* As Java spells it, and with it what DescribeLogDirs says, and those who name a directory for a
+ * replica: one slash between two names, and none behind the last. */
+static char *path_of(struct str item)
+{
+    char *path = str_dup(item);
+    size_t size = 0;
+    for (size_t i = 0; i < item.size; i++) {
+        if (path[i] != '/' || size == 0 || path[size - 1] != '/') {
+            path[size++] = path[i];
+        }
+    }
+    size -= size > 1 && path[size - 1] == '/' ? 1 : 0;
+    path[size] = '\0';
+    return path;
+}
+
 char **config_log_dirs(const struct config *config, int *count)
 {
     const char *text = config_str(config, KEY_log_dirs);
@@ -409,7 +425,7 @@ char **config_log_dirs(const struct config *config, int *count)
         struct str item = config_trim((struct str){text, size});
         if (item.size > 0) {
             dirs = mem_realloc(dirs, ((size_t)*count + 1) * sizeof(*dirs));
-            dirs[(*count)++] = str_dup(item);
+            dirs[(*count)++] = path_of(item);
         }
         text += size + (text[size] == ',');
     }

@@ -140,7 +140,8 @@ int64_t config_retention_ms(const struct config *config);
 int64_t config_zookeeper_connection_timeout_ms(const struct config *config);
 /* replica.selector.class: do consumers read from the replica in their rack? */
 bool config_rack_aware(const struct config *config);
-/* The items of log.dirs (or log.dir), trimmed; fresh memory, each and the array by mem_free. */
+/* The items of log.dirs (or log.dir), without blanks around them and slashes that say nothing;
+ * fresh memory, each and the array by mem_free. */
 char **config_log_dirs(const struct config *config, int *count);
 
 /* ---- where the current snapshot is published ---- */

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "config/config.h"
 
 enum { LOG_MAX = 16384 };
@@ -340,6 +341,24 @@ Test(load, a_missing_file_or_address_is_told)
     cr_expect(strstr(msg.text, "/nonexistent/server.properties") != NULL, "%s", msg.text);
     cr_expect_eq(load("log.dirs=/data\n", NULL, NULL, &config, &msg), ERR_INVALID_CONFIG);
     cr_expect(strstr(msg.text, "zookeeper.connect is missing") != NULL, "%s", msg.text);
+}
+
+/* DescribeLogDirs said "/data/", and a replica that was to go to "/data", as Kafka calls it, was
+ * told that there is no such directory. */
+Test(load, log_dirs_are_spelt_as_kafka_spells_them)
+{
+    static const char *const expected[] = {"/data", "/a/b", "/", "c"};
+    int count;
+    struct config *config =
+        good("zookeeper.connect=z\nlog.dirs=/data/, /a//b/// ,/,,c/\n", NULL, NULL);
+    char **dirs = config_log_dirs(config, &count);
+    cr_assert_eq(count, 4);
+    for (int i = 0; i < count; i++) {
+        cr_expect_str_eq(dirs[i], expected[i]);
+        mem_free(dirs[i]);
+    }
+    mem_free(dirs);
+    config_put(config);
 }
 
 Test(load, without_log_dirs_the_temporary_folder_is_warned_of)
