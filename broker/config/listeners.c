@@ -49,6 +49,19 @@ static enum err bad_endpoint(const char *key, struct str item, struct errmsg *ms
     return ERR_INVALID_CONFIG;
 }
 
+/* The characters that Kafka allows in a host: those of names and addresses, IPv6's among them. */
+static bool is_host(const char *host)
+{
+    static const char marks[] = "-%._:";
+    for (; *host != '\0'; host++) {
+        unsigned char c = (unsigned char)*host;
+        if (c >= 128 || (!isalnum(c) && strchr(marks, c) == NULL)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static enum err parse_endpoint(const char *key, struct str item, struct endpoint *out,
                                struct errmsg *msg)
 {
@@ -86,7 +99,7 @@ static enum err parse_endpoint(const char *key, struct str item, struct endpoint
     }
     memcpy(out->host, host, size);
     out->host[size] = '\0';
-    return ERR_OK;
+    return is_host(out->host) ? ERR_OK : bad_endpoint(key, item, msg);
 }
 
 static struct listener_config *find(struct listeners *listeners, const char *name)

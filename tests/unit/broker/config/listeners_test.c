@@ -112,6 +112,24 @@ Test(listeners, what_cannot_be_is_told_with_its_code)
     bad("PLAINTEXT://:1", NULL, "control.plane.listener.name", "NONE", "error[E-LISTENER-14]");
 }
 
+/* Clients were told "${HOST}", which nobody had filled in, and failed one by one. */
+Test(listeners, what_can_be_no_host_is_refused)
+{
+    static const char *const hosts[] = {"${HOST}",    "<host>", "my host",
+                                        "host/kafka", "a@b",    "m\xc3\xbc"};
+    struct listeners out;
+    for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
+        char text[64];
+        snprintf(text, sizeof(text), "PLAINTEXT://%s:9092", hosts[i]);
+        bad("PLAINTEXT://:9092", text, NULL, NULL, "error[E-LISTENER-04]");
+        bad(text, NULL, NULL, NULL, "error[E-LISTENER-04]");
+    }
+    good("PLAINTEXT://:9092", "PLAINTEXT://under_score-1.example.org:9092", NULL, NULL, &out);
+    good("PLAINTEXT://:9092", "PLAINTEXT://[fe80::1%eth0]:9092", NULL, NULL, &out);
+    cr_expect_str_eq(out.items[0].advertised_host, "fe80::1%eth0");
+    listeners_fini(&out);
+}
+
 Test(listeners, many_names_are_refused_not_overrun)
 {
     char text[4096] = "";
