@@ -71,6 +71,28 @@ static enum err check_selector(const struct config *config, struct errmsg *msg)
     return ERR_INVALID_CONFIG;
 }
 
+/* With config.providers a value may say where it is to be looked up: ${provider:path:key}. As it
+ * stands it would be taken for the value: a rack, or an address, of that name. Passwords have no
+ * effect here, and may look like that. */
+static enum err check_variables(const struct config *config, struct errmsg *msg)
+{
+    const char *providers = config_extra(config, "config.providers");
+    for (int i = 0; providers != NULL && i < KEY_COUNT; i++) {
+        enum config_key key = (enum config_key)i;
+        const struct config_info *info = config_info(key);
+        const char *value = config_str(config, key);
+        if (info->type != CONFIG_PASSWORD && value != NULL && strstr(value, "${") != NULL) {
+            errmsg_set(msg,
+                       "error[E-CONFIG-05]: %s names a value that cannot be looked up.\n  "
+                       "%s=%.200s\n  config.providers=%.100s: Java classes cannot be loaded. Write "
+                       "the value itself, or give it by --override or a variable KAFKA_*.",
+                       info->name, info->name, value, providers);
+            return ERR_INVALID_CONFIG;
+        }
+    }
+    return ERR_OK;
+}
+
 static enum err check_refused(const struct config *config, struct errmsg *msg)
 {
     const char *roles = config_str(config, KEY_process_roles);
@@ -102,7 +124,10 @@ static enum err check_refused(const struct config *config, struct errmsg *msg)
                       "of its own. Remove the key.");
     }
     enum err err = check_classes(config, msg);
-    return err == ERR_OK ? check_selector(config, msg) : err;
+    if (err == ERR_OK) {
+        err = check_selector(config, msg);
+    }
+    return err == ERR_OK ? check_variables(config, msg) : err;
 }
 
 static enum err check_connections(const struct config *config, struct errmsg *msg)

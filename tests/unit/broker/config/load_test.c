@@ -325,6 +325,16 @@ Test(load, what_must_not_be_ignored_silently_does_not_start)
     bad("create.topic.policy.class.name=x.Y\n", NULL, NULL, "create.topic.policy", "x.Y");
 }
 
+/* The rack was "${env:RACK}", and the advertised host would have been. Without providers such a
+ * text is what it is, as in Kafka. */
+Test(load, a_value_that_kafka_would_look_up_elsewhere_is_not_taken_as_it_stands)
+{
+    bad("config.providers=env\nbroker.rack=${env:RACK}\n", NULL, NULL, "broker.rack=${env:RACK}",
+        "config.providers=env");
+    config_put(good(BASE "config.providers=env\n", NULL, NULL));
+    config_put(good(BASE "broker.rack=${env:RACK}\n", NULL, NULL));
+}
+
 Test(load, node_id_alone_is_the_brokers_id)
 {
     struct config *config = good(BASE "node.id=5\n", NULL, NULL);
