@@ -59,25 +59,39 @@ static void take_pair(void *arg, const char *name, const char *value, int line)
     }
 }
 
-static enum err load_file(struct loading *loading, const char *path)
+/* All of it, or why not: errno. A directory can be opened, and not read; Docker makes one where the
+ * file to be mounted is missing. */
+static bool read_file(const char *path, struct buf *content)
 {
     FILE *file = fopen(path, "re");
     if (file == NULL) {
+        return false;
+    }
+    size_t got;
+    errno = 0;
+    do {
+        uint8_t *to = buf_extend(content, 65536);
+        got = fread(to, 1, 65536, file);
+        content->size -= 65536 - got;
+    } while (got > 0 && content->size < FILE_MAX);
+    int why = ferror(file) ? errno : got > 0 ? EFBIG : 0;
+    fclose(file);
+    errno = why;
+    return why == 0;
+}
+
+static enum err load_file(struct loading *loading, const char *path)
+{
+    struct buf content = {0};
+    if (!read_file(path, &content)) {
         errmsg_set(
             loading->msg,
             "error[E-CONFIG-02]: cannot read the configuration %s: %s.\n  Give the path of a "
             "file such as the sample deploy/server.properties.",
             path, strerror(errno));
+        buf_fini(&content);
         return ERR_NOT_FOUND;
     }
-    struct buf content = {0};
-    size_t got;
-    do {
-        uint8_t *to = buf_extend(&content, 65536);
-        got = fread(to, 1, 65536, file);
-        content.size -= 65536 - got;
-    } while (got > 0 && content.size < FILE_MAX);
-    fclose(file);
     loading->origin = path;
     properties_parse((struct bytes){content.data, content.size}, take_pair, loading);
     buf_fini(&content);

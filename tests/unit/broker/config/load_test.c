@@ -342,6 +342,16 @@ Test(load, node_id_alone_is_the_brokers_id)
     config_put(config);
 }
 
+/* It was an empty one, and the start said that zookeeper.connect is missing. */
+Test(load, a_directory_is_no_file)
+{
+    struct config_load_options options = {.file = "/tmp"};
+    struct config *config;
+    struct errmsg msg;
+    cr_expect_eq(config_load(&options, &config, &msg), ERR_NOT_FOUND);
+    cr_expect(strstr(msg.text, "/tmp: Is a directory") != NULL, "%s", msg.text);
+}
+
 Test(load, a_missing_file_or_address_is_told)
 {
     struct config_load_options options = {.file = "/nonexistent/server.properties"};
