@@ -620,19 +620,29 @@ static void on_settled(struct session_host *host)
 
 /* ---- 8: ready ---- */
 
+static void describe_listener(const struct server *server, int index, struct buf *line)
+{
+    const struct listener_config *from = &server->listeners.items[index];
+    const struct listener *bound = &server->broker.listeners[index];
+    uint16_t port = from->advertised_port != 0 ? from->advertised_port : bound->port;
+    struct arena arena = {0};
+    buf_printf(line, "%s%s bound to %s:%u, ", index > 0 ? "; " : "", from->name,
+               from->host[0] != '\0' ? from->host : "*", bound->port);
+    if (from->advertised) {
+        buf_printf(line, "clients are told %.*s:%u", STR_ARG(advertised_host(from, &arena)), port);
+    } else {
+        buf_put_text(line, "clients are not told of it");
+    }
+    buf_put_text(line, bound->internal ? " (also for brokers)" : "");
+    arena_fini(&arena);
+}
+
 static void log_start(struct server *server)
 {
     struct broker *broker = &server->broker;
-    struct arena arena = {0};
     struct buf line = {0};
     for (int i = 0; i < broker->listeners_count; i++) {
-        const struct listener_config *from = &server->listeners.items[i];
-        uint16_t port =
-            from->advertised_port != 0 ? from->advertised_port : broker->listeners[i].port;
-        buf_printf(&line, "%s%s bound to %s:%u, clients are told %.*s:%u%s", i > 0 ? "; " : "",
-                   from->name, from->host[0] != '\0' ? from->host : "*", broker->listeners[i].port,
-                   STR_ARG(advertised_host(from, &arena)), port,
-                   broker->listeners[i].internal ? " (also for brokers)" : "");
+        describe_listener(server, i, &line);
     }
     log_info(LOGGER, "listeners", "%.*s", (int)line.size, line.data);
     buf_clear(&line);
@@ -646,7 +656,6 @@ static void log_start(struct server *server)
     }
     log_info(LOGGER, "log dirs", "%.*s", (int)line.size, line.data);
     buf_fini(&line);
-    arena_fini(&arena);
 }
 
 static void maybe_ready(struct server *server)

@@ -2,6 +2,7 @@
 about ZooKeeper sessions that end."""
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -297,6 +298,15 @@ def test_a_start_says_what_matters_in_twelve_lines_at_most(cluster):
                       "log.retention.hour (did you mean log.retention.hours?)", "group.share.enable",
                       f"of cluster {cluster_id} is ready in "):
             assert words in text
+
+
+def test_a_listener_that_is_not_advertised_is_not_said_to_be(cluster):
+    one = cluster(brokers=1, config={
+        "listeners": "PLAINTEXT://127.0.0.1:{port},INSIDE://127.0.0.1:0", "advertised.listeners": "PLAINTEXT://127.0.0.1:{port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT"})
+    one.wait(lambda: "INFO started:" in one.broker(1).log_text(), "the last line of the start")
+    line, = [line for line in start_lines(one.broker(1)) if " bound to " in line]
+    assert re.search(r"INSIDE bound to 127\.0\.0\.1:\d+, clients are not told of it", line), line
 
 
 def test_the_environment_alone_starts_a_broker_by_the_images_rules(cluster, tmp_path):
