@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -27,6 +28,10 @@ enum {
     SEND_COPY_BYTES = 64 * 1024, /* per call, for files without a descriptor */
     ACCEPT_PER_TURN = 64,
     ACCEPT_PAUSE_MS = 100, /* when descriptors have run out */
+    /* Of the descriptors this part, or so many, are not for those who connect: a log whose next
+     * file cannot be opened has failed, and its directory with it. */
+    KEPT_PART = 8,
+    KEPT_MAX = 1024,
 };
 
 struct net_tcp {
@@ -68,6 +73,7 @@ struct tcp_listener {
     struct net_tcp *net;
     struct loop *loop;
     int fd;
+    int fd_end; /* from here on descriptors are for others */
     struct event *event;
     net_accept_fn *fn;
     void *arg;
@@ -524,16 +530,32 @@ static void on_pause_over(struct loop_timer *timer)
     event_add(listener->event, NULL);
 }
 
-static void accept_failed(struct tcp_listener *listener, int error)
+static void accept_later(struct tcp_listener *listener, const char *why)
 {
     static struct log_limit limit;
+    log_limited(&limit, LOG_ERROR, LOGGER, "cannot accept connections",
+                "%s; raise the limit of open files (ulimit -n)", why);
+    event_del(listener->event);
+    loop_timer_set(listener->loop, &listener->pause, loop_now_ms(listener->loop) + ACCEPT_PAUSE_MS);
+}
+
+static void accept_failed(struct tcp_listener *listener, int error)
+{
     if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM) {
         return; /* the peer gave up meanwhile, or nobody waits */
     }
-    log_limited(&limit, LOG_ERROR, LOGGER, "cannot accept connections",
-                "%s; raise the limit of open files (ulimit -n)", strerror(error));
-    event_del(listener->event);
-    loop_timer_set(listener->loop, &listener->pause, loop_now_ms(listener->loop) + ACCEPT_PAUSE_MS);
+    accept_later(listener, strerror(error));
+}
+
+/* The system gives the lowest descriptor that is free. */
+static int accepted_end(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT32_MAX) {
+        return INT32_MAX;
+    }
+    rlim_t kept = limit.rlim_cur / KEPT_PART;
+    return (int)(limit.rlim_cur - (kept < KEPT_MAX ? kept : KEPT_MAX));
 }
 
 static void on_accept(evutil_socket_t fd, short what, void *arg)
@@ -547,6 +569,11 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
             accept4((int)fd, (struct sockaddr *)&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (peer < 0) {
             accept_failed(listener, errno);
+            return;
+        }
+        if (peer >= listener->fd_end) {
+            close(peer);
+            accept_later(listener, "what descriptors are left is for the logs");
             return;
         }
         socket_tune(listener->net, peer);
@@ -687,6 +714,7 @@ static enum err tcp_listen(struct net *net, struct loop *loop, const struct net_
     listener->net = (struct net_tcp *)net;
     listener->loop = loop;
     listener->fd = fd;
+    listener->fd_end = accepted_end();
     listener->fn = fn;
     listener->arg = arg;
     loop_timer_init(&listener->pause, on_pause_over);

@@ -1,6 +1,7 @@
 /* Real sockets on loopback, two loops with threads: a server that echoes frames, and clients. */
 #include <criterion/criterion.h>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -456,6 +458,58 @@ Test(net_tcp, connections_closed_at_any_time, .init = world_init, .fini = world_
             sem_wait(&client.heard);
         }
         client_end(&client);
+    }
+}
+
+/* ---- descriptors */
+
+/* Connects, and waits until it has been let in, -1: or turned away. */
+static int crowd_connect(const struct sockaddr_in *to, int already)
+{
+    int open = already;
+    uint8_t byte;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return -1;
+    }
+    cr_assert_eq(connect(fd, (const struct sockaddr *)to, sizeof(*to)), 0);
+    while (open == already) {
+        run_on(world.server, get_open, &open);
+        if (recv(fd, &byte, 1, MSG_DONTWAIT) == 0) {
+            close(fd);
+            return -1;
+        }
+    }
+    return fd;
+}
+
+/* Clients took the last descriptor. Then a checkpoint could not be written, which counts as a disk
+ * that fails: the log directory went offline, and the broker ended. */
+Test(net_tcp, clients_leave_descriptors_for_files, .init = world_init, .fini = world_fini,
+     .timeout = 60)
+{
+    enum { LIMIT = 256, FILES = 20 };
+    int crowd[LIMIT];
+    int files[FILES];
+    int count = 0;
+    struct rlimit limit = {.rlim_cur = LIMIT, .rlim_max = LIMIT};
+    run_on(world.server, unlisten_now, NULL);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    run_on(world.server, listen_now, NULL);
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(world.address.port)};
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    do {
+        crowd[count] = crowd_connect(&to, count);
+    } while (crowd[count] >= 0 && ++count < LIMIT);
+    for (int i = 0; i < FILES; i++) {
+        files[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        cr_assert_geq(files[i], 0, "file %d beside %d clients", i, count);
+    }
+    for (int i = 0; i < FILES; i++) {
+        close(files[i]);
+    }
+    for (int i = 0; i < count; i++) {
+        close(crowd[i]);
     }
 }
 
