@@ -398,12 +398,27 @@ static enum err load_twin(struct loading *loading, struct logs_item *twin, struc
     return ERR_OK;
 }
 
+void logs_give_up(struct logs *logs)
+{
+    atomic_store(&logs->given_up, true);
+}
+
+/* After a clean stop there is nothing to recover: that is soon over. */
+static bool is_given_up(struct logs *logs, const struct logdir *dir)
+{
+    return !dir->clean && atomic_load(&logs->given_up);
+}
+
 /* On one of the threads. */
 static void found_open(struct work *work)
 {
     struct found *found = container_of(work, struct found, work);
     struct loading *loading = found->loading;
     struct logdir *dir = loading->dir;
+    if (is_given_up(loading->logs, dir)) {
+        found->err = ERR_CLOSED;
+        return;
+    }
     struct errmsg msg = {""};
     struct topic_config config;
     loading->config_of(loading->arg, found->topic, &config);
@@ -593,6 +608,9 @@ enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg, stru
         if (logdir_offline(dir)) {
             continue;
         }
+        if (is_given_up(logs, dir)) {
+            return ERR_CLOSED;
+        }
         int64_t begin_ms = clock_mono_ms(logs->options.clock);
         /* What the last process made or renamed there may be known to the page cache only. */
         enum err err = dir->clean ? ERR_OK : fs_sync_dir(dir->fs, dir->path);
@@ -605,7 +623,7 @@ enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg, stru
         err = load_found(&loading, err);
         mem_free(loading.found);
         arena_fini(&loading.names);
-        if (err == ERR_INVALID || err == ERR_EXISTS) {
+        if (err == ERR_INVALID || err == ERR_EXISTS || err == ERR_CLOSED) {
             return err;
         }
         if (err != ERR_OK) {

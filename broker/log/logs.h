@@ -70,6 +70,10 @@ typedef void logs_config_fn(void *arg, struct str topic, struct topic_config *ou
 MUST_USE enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg,
                             struct errmsg *msg);
 
+/* The broker stops: logs that may have to be recovered, which can take very long, are left as they
+ * are, and logs_load() ends with ERR_CLOSED. From any thread, and at any time. */
+void logs_give_up(struct logs *logs);
+
 /* One partition's log. */
 struct logs_entry {
     struct plog *log;

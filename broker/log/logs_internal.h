@@ -33,6 +33,7 @@ struct logs {
     struct new_logs *news; /* not durable yet */
     struct reaper *reaper; /* removes what was deleted */
     struct shelf *shelf;
+    _Atomic bool given_up; /* logs_give_up() */
 };
 
 struct logs_item *logs_find_item(struct logs *logs, struct str topic, int32_t partition);

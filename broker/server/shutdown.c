@@ -252,6 +252,9 @@ void shutdown_begin(struct server *server)
         return;
     }
     server->stopping = true;
+    if (server->broker.logs != NULL) {
+        logs_give_up(server->broker.logs);
+    }
     gate_rest(server);
     if (server->read_timer.fn != NULL) {
         loop_timer_cancel(&server->read_timer);

@@ -317,6 +317,48 @@ Test(logs, partition_metadata_without_end_is_as_good_as_none)
     end(&d);
 }
 
+/* ---- a stop while they are loaded ---- */
+
+struct giving_up {
+    struct dirs *dirs;
+    int opened; /* files of logs */
+};
+
+static void give_up(void *arg, enum fs_op op, const char *path)
+{
+    struct giving_up *giving_up = arg;
+    if (op == FS_OP_LIST && strcmp(path, "/a") == 0) {
+        logs_give_up(giving_up->dirs->logs);
+    }
+    giving_up->opened += op == FS_OP_OPEN && strstr(path, "orders-") != NULL ? 1 : 0;
+}
+
+/* SIGTERM came while a broker recovered what a crash had left: it said that it had stopped, and
+ * went on until the last log was recovered, or somebody lost patience. */
+Test(logs, are_not_recovered_for_a_broker_that_stops)
+{
+    struct dirs d;
+    struct giving_up giving_up = {.dirs = &d};
+    begin(&d);
+    open_ok(&d);
+    cr_assert_eq(append(create(&d, "orders", 0), 3), ERR_OK);
+    cr_assert_eq(append(create(&d, "orders", 1), 4), ERR_OK);
+    kill_dirs(&d);
+    fs_fault_set_hook(d.fault, give_up, &giving_up);
+    cr_assert_eq(open_dirs(&d), ERR_CLOSED);
+    cr_assert_eq(giving_up.opened, 0);
+    cr_assert_str_eq(d.failed, "");
+    kill_dirs(&d);
+    fs_fault_set_hook(d.fault, NULL, NULL);
+    open_ok(&d);
+    cr_assert_eq(plog_offset_end(logs_find(d.logs, STR("orders"), 0)->log), 3);
+    cr_assert_eq(plog_offset_end(logs_find(d.logs, STR("orders"), 1)->log), 4);
+    cr_assert(close_dirs(&d));
+    fs_fault_set_hook(d.fault, give_up, &giving_up);
+    open_ok(&d); /* after a clean stop it does not take long */
+    end(&d);
+}
+
 /* ---- directories that fail ---- */
 
 Test(logs, a_failing_directory_goes_offline_and_the_others_serve)
