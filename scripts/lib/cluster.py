@@ -47,8 +47,9 @@ LOG_TAIL_LINES = 15
 JAVA = ["java", "-Xms32m", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
 CLASS_PATH = ["/usr/share/java/zookeeper.jar", "/usr/share/java/slf4j-simple.jar"]
 ZOOKEEPER_MAIN = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-REPORTS = re.compile(r"ERROR: (Address|Leak|Thread)Sanitizer|WARNING: ThreadSanitizer|runtime error: |must failed",
-                     re.IGNORECASE)
+REPORTS = re.compile(r"ERROR: (Address|Leak|Thread)Sanitizer|WARNING: ThreadSanitizer|runtime error: |"
+                     r"barnabas: assertion failed: |barnabas: out of memory")  # sanitizers, common/base/must.c and mem.c
+ASKED_TO_END = (signal.SIGKILL, signal.SIGTERM)  # whoever ends by another signal has crashed
 
 
 class ClusterError(Exception):
@@ -265,6 +266,7 @@ class Process:
         self.log_path = os.path.join(self.folder, "log")
         self.pid_path = os.path.join(self.folder, "pid")
         self.child = None  # Popen, where this process started it
+        self.ended = []  # the statuses of earlier such lives
         self.port = None
 
     @property
@@ -298,6 +300,8 @@ class Process:
     def spawn(self, command, env=None):
         if self.alive():
             raise ClusterError(f"{self.name} is running already, as process {self.pid}")
+        if self.child is not None:
+            self.ended.append(self.status)
         with open(self.log_path, "ab") as log:
             try:
                 self.child = subprocess.Popen([*self.inside, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -349,6 +353,11 @@ class Process:
     def status(self):
         """The exit status (negative: the signal), where this process started it and it is over; else None."""
         return None if self.child is None else self.child.poll()
+
+    def crashes(self):
+        """The signals by which it ended and that nobody sends, of all its lives."""
+        return [-status for status in [*self.ended, self.status]
+                if status is not None and status < 0 and -status not in ASKED_TO_END]
 
     def log_text(self):
         try:
@@ -719,8 +728,9 @@ class Cluster:
         return found if found >= 0 else None
 
     def reports(self):
-        """What sanitizers and assertions wrote into the brokers' logs."""
-        return [f"{broker.name}: {line}" for broker in self.brokers for line in broker.reports()]
+        """What sanitizers and assertions wrote into the brokers' logs, and who has crashed without a word."""
+        return [f"{broker.name}: {line}" for broker in self.brokers for line in
+                [*broker.reports(), *(f"ended by signal {number}" for number in broker.crashes())]]
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What scripts/lib/cluster.py promises to every other test: ports are kept, failures speak, nothing is left behind."""
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -95,6 +96,32 @@ def test_a_pid_that_now_belongs_to_a_stranger_is_left_alone(tmp_path):
     clusters.kill_all(str(tmp_path))
     stranger.communicate(b"\n", timeout=300)
     assert stranger.returncode == 0
+
+
+def formats(name):
+    """What a C file prints before it aborts, each up to what it fills in."""
+    with open(os.path.join(clusters.wire.ROOT, "common", "base", name), encoding="utf-8") as file:
+        return re.findall(r'fprintf\(stderr, "([^%"]+)', file.read())
+
+
+@pytest.mark.parametrize("text, number, told", [
+    *[(text, 6, [text, "ended by signal 6"]) for name in ("must.c", "mem.c") for text in formats(name)],
+    ("==1==ERROR: AddressSanitizer: heap-use-after-free", 0, ["==1==ERROR: AddressSanitizer: heap-use-after-free"]),
+    ("a.c:1:2: runtime error: overflow", 0, ["a.c:1:2: runtime error: overflow"]),
+    ("", 11, ["ended by signal 11"]), ("", 9, []), ("", 15, []), ("INFO all is well", 0, [])])
+def test_a_broker_that_has_crashed_is_reported_also_when_it_was_started_again(tmp_path, text, number, told):
+    """An assertion that failed was looked for under words that nobody prints. Where a fault of tests/faults restarts a
+    broker whether it runs or not, it went unnoticed, and so did a crash that says nothing."""
+    (tmp_path / "broker-1").mkdir()
+    one = clusters.Cluster(str(tmp_path), 1, port=9092)
+    broker = one.broker(1)
+    broker.spawn(["bash", "-c", 'printf "%s" "$1"; [ "$2" = 0 ] || kill -"$2" $$', "bash", text, str(number)])
+    broker.wait_gone()
+    assert [line.strip() for line in one.reports()] == [f"broker-1: {line}".strip() for line in told]
+    broker.spawn(["true"])
+    broker.wait_gone()
+    assert [line.strip() for line in one.reports()] == [f"broker-1: {line}".strip() for line in told]
+    one.close()
 
 
 def test_a_process_whose_first_thread_has_ended_still_runs(tmp_path):
