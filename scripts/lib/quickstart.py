@@ -9,6 +9,7 @@ import argparse
 import os
 import queue
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -26,6 +27,7 @@ MESSAGES, PARTITION, INTERVAL_SECONDS = 10, 0, 0.2
 DEMO_SECONDS, TOPIC_SECONDS, END_SECONDS = (clusters.PATIENCE * seconds for seconds in (90.0, 90.0, 30.0))
 PLACE = re.compile(r"(?:produced|consumed) (partition \d+ offset \d+): ")
 LATEST = -1
+DEFAULT_SERVER = "127.0.0.1:9092"  # what the tools ask where nobody says whom
 
 
 class Failed(Exception):
@@ -51,9 +53,18 @@ def run(command, seconds):
     return done.stdout
 
 
+def brokers_wanted(folder):
+    """Three, or as many as there are: a cluster that has grown since the last time does not shrink."""
+    try:
+        return max(BROKERS, len(clusters.Cluster.open(folder).brokers))
+    except clusters.ClusterError:
+        return BROKERS  # none yet, or scripts/cluster says what is wrong with it
+
+
 def start_cluster(given):
-    """The output of scripts/cluster up. Where a start fails it has ended what it began."""
-    command = [os.path.join(SCRIPTS, "cluster"), "up", "--brokers", str(BROKERS), "--folder", given.folder]
+    """The cluster. Where a start fails scripts/cluster has ended what it began."""
+    command = [os.path.join(SCRIPTS, "cluster"), "up", "--brokers", str(brokers_wanted(given.folder)), "--folder",
+               given.folder]
     for option in ("port", "zookeeper_port", "wait"):
         if getattr(given, option) is not None:
             command += ["--" + option.replace("_", "-"), str(getattr(given, option))]
@@ -193,16 +204,17 @@ def is_whole(broker):
         set(p["replica_nodes"]) == set(p["isr_nodes"]) for topic in topics for p in topic["partitions"])
 
 
-def mend(one, killed):
+def mend(one, killed, seconds):
     """Start the broker again, and wait until it has what it missed."""
     begin = time.monotonic()
-    one.start(killed.id)
+    one.start(killed.id, seconds)
     one.wait(lambda: all(is_whole(broker) for broker in one.brokers), f"broker {killed.id} in sync again", DEMO_SECONDS)
     say(f"   it has caught up and is in sync again, {(time.monotonic() - begin) * 1000:.0f} ms after its start")
 
 
 def next_steps(given, bootstrap):
-    server = "" if given.port is None else f" --bootstrap-server {bootstrap.split(',')[0]}"
+    first = bootstrap.split(",")[0]
+    server = "" if first == DEFAULT_SERVER else f" --bootstrap-server {first}"
     folder = "" if given.folder == clusters.default_folder() else f" --folder {given.folder}"
     say("The cluster is running. What to try next:\n")
     say(f"  scripts/topics --describe --topic {TOPIC}{server}")
@@ -221,11 +233,21 @@ def quickstart(given):
     say(f"5. the article's consumer and producer, {MESSAGES} messages; after {MESSAGES // 2} the leader is killed")
     killed = demo(one)
     say(f"6. broker {killed.id} again")
-    mend(one, killed)
+    mend(one, killed, given.wait or clusters.START_S)
     say()
     say(status(look(one)))
     say()
     next_steps(given, one.bootstrap)
+
+
+class Ended(BaseException):
+    """By a signal. No Exception: nobody may take it for a failure of something."""
+
+
+def _end(number, _frame):
+    for one in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(one, signal.SIG_IGN)  # the way out is not interrupted again
+    raise Ended(number)
 
 
 def end_cluster(folder):
@@ -245,12 +267,17 @@ def main():
     given = parser.parse_args()
     if given.look_at_options:  # before anything is installed or built
         return 0
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, _end)
     try:
         quickstart(given)
-    except (Failed, clusters.ClusterError, wire.WireError, OSError, KeyboardInterrupt) as problem:
+    except (Failed, clusters.ClusterError, wire.WireError, OSError, KeyboardInterrupt, Ended) as problem:
         end_cluster(given.folder)
         if isinstance(problem, KeyboardInterrupt):
             return 130
+        if isinstance(problem, Ended):
+            return 128 + problem.args[0]
         told = clusters.os_problem(problem, given.folder) if isinstance(problem, OSError) else problem
         print(f"\nerror: {told}\nNothing is left running.", file=sys.stderr)
         return 1
