@@ -670,6 +670,19 @@ class Cluster:
         if self.temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    def wipe(self):
+        """Remove what it has in its folder, which may have been somebody's before it was its own; then the folder, where
+        nothing else is in it. Names of what is left."""
+        for process in self.processes:
+            shutil.rmtree(process.folder, ignore_errors=not os.path.lexists(process.folder))
+        for name in ("cluster.json", "cluster.json.new"):
+            if os.path.lexists(os.path.join(self.folder, name)):
+                os.unlink(os.path.join(self.folder, name))
+        left = sorted(os.listdir(self.folder))
+        if not left:
+            os.rmdir(self.folder)
+        return left
+
     def detach(self):
         """Let it live on when this process ends."""
         self.detached = True

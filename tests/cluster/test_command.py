@@ -143,6 +143,41 @@ def test_a_broker_that_cannot_start_is_shown_with_its_log_and_nothing_is_left_ru
     assert running(folder) == []
 
 
+def test_what_is_not_the_clusters_stays_in_its_folder(folder):
+    """All of a folder went that somebody had named who had other things in it."""
+    folder.mkdir()
+    (folder / "letters").write_text("mine")
+    clusters.Cluster(str(folder), 1, port=9092, zookeeper_port=2181)._save()  # pylint: disable=protected-access
+    (folder / "broker-1").mkdir()
+    (folder / "broker-1" / "log").write_text("its")
+    assert command(folder, "down", "--wipe") == (0, (
+        f"stopped: nothing was running\nremoved: {folder}, but for what is not the cluster's: letters\n"), "")
+    assert [one.name for one in folder.iterdir()] == ["letters"]
+
+
+def test_a_start_has_as_long_as_was_asked_for(folder, tmp_path):
+    """--wait was for up alone, and nobody said so."""
+    binary = tmp_path / "barnabasd"
+    os.symlink(clusters.default_binary(), binary)
+    assert command(folder, "up", "--port", "0", "--zookeeper-port", "0", "--brokers", "1", "--binary", str(binary))[0] == 0
+    assert command(folder, "kill", "1")[0] == 0
+    binary.unlink()
+    binary.write_text("#!/bin/sh\nexec sleep 1000\n")
+    binary.chmod(0o755)
+    status, out, err = command(folder, "start", "1", "--wait", "0.5")
+    assert (status, out) == (1, "") and "not within 0.5 s: broker-1 serving" in err
+    assert command(folder, "down")[0] == 0
+
+
+@pytest.mark.parametrize("words, option", [
+    (["start", "1", "--config", "log.segment.bytes=1000"], "--config"), (["kill", "1", "--brokers", "2"], "--brokers"),
+    (["status", "--zookeeper-port", "2181"], "--zookeeper-port"), (["start", "1", "--binary", "x"], "--binary")])
+def test_an_option_that_would_change_nothing_is_no_success(tmp_path, words, option):
+    """`start 1 --config KEY=VALUE` started the broker as it was before."""
+    status, out, err = command(tmp_path, *words)
+    assert (status, out) == (2, "") and f"{option} is for up" in err
+
+
 @pytest.mark.parametrize("words", [[], ["dance"], ["kill"], ["up", "7"], ["up", "--brokers", "0"],
                                    ["up", "--config", "x"], ["status", "--no-such-option"], ["up", "--port", "70000"],
                                    ["up", "--zookeeper-port", "-1"]])
