@@ -268,7 +268,7 @@ def main(build, words):
         print(f"skipped: {job_name}: {test}: {reason or 'no reason given'}")
     passed, failed = sum(job.passed for job in jobs), sum(job.failed for job in jobs)
     print(f"{passed} passed, {failed} failed, {len(skipped)} skipped", flush=True)
-    return 0 if jobs and failed == 0 else 1
+    return 0 if passed > 0 and failed == 0 else 1
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 import testrun
 
 TESTS = """
@@ -138,6 +139,39 @@ def test_the_last_line_counts_and_skips_are_printed_with_reasons(tmp_path, monke
     assert lines[-2] == "skipped: unit: zk::with_a_server: no java"
     assert testrun.main(str(tmp_path), ["fuzz"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "1 passed, 0 failed, 0 skipped"
+
+
+def test_what_is_skipped_as_a_whole_is_no_success(tmp_path, monkeypatch, capsys):
+    """`scripts/test tsan` builds no such broker, skipped every test of it, and ended with status 0."""
+    for others in ("pytest_jobs", "check_jobs", "deploy_jobs"):
+        monkeypatch.setattr(testrun, others, lambda *_: [])
+    monkeypatch.setattr(testrun, "ctest_jobs", lambda build: [
+        testrun.CheckJob("engine", ["bash", "-c", "echo no engine; exit 77"], 60.0, str(tmp_path)),
+        testrun.CriterionJob("empty", ["echo", "Tested: 0 | Passing: 0 | Failing: 0 | Crashing: 0"], 60.0, str(tmp_path))])
+    assert testrun.main(str(tmp_path), []) == 1
+    assert capsys.readouterr().out.splitlines()[-2:] == ["skipped: engine: engine: no engine", "0 passed, 0 failed, 1 skipped"]
+
+
+@pytest.mark.parametrize("words, built", [
+    (["no-such-test"], ["asan"]), (["cluster/test_none", "scripts/test_none"], ["asan"]),
+    (["no-such-test", "tsan"], ["asan", "tsan"]), (["quickstart"], ["asan", "release"]), (["memory"], ["asan", "release"]),
+    (["test_compose"], ["asan", "release"]), (["cluster"], ["asan", "tsan"]), ([], ["asan", "tsan"])])
+def test_what_is_asked_for_has_the_builds_that_it_needs(tmp_path, words, built):
+    """`scripts/test tsan` and `scripts/test quickstart` built neither, and skipped every test that they were asked for."""
+    asked = tmp_path / "asked"
+    fake = f"""#!/bin/sh
+[ "$1" = --preset ] || exit 0
+echo "$2" >>{asked}
+[ "$2" = asan ]
+"""
+    for name, text in (("cmake", fake), ("ctest", "#!/bin/sh\necho '{\"tests\": []}'\n")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run([os.path.join(testrun.wire.ROOT, "scripts", "test"), "--no-deps", *words], capture_output=True, text=True,
+                          check=False, timeout=300, env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}",
+                                                         "BARNABAS_TEST_LOGS": str(tmp_path / "logs")})
+    assert asked.read_text().split() == built  # any other than asan cannot be configured: then it ends
+    assert done.returncode == 1 and (built == ["asan"] or f"could not configure build/{built[-1]}" in done.stdout)
 
 
 def test_when_it_is_ended_from_outside_its_jobs_and_their_children_end_too(tmp_path):
