@@ -41,17 +41,21 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 @pytest.mark.parametrize("name", ["bench", "cluster", "dump-log", "reassign", "topics"])
-def test_an_old_python_hands_over_or_says_so(name):
+def test_an_old_python_hands_over_or_says_so(name, tmp_path):
     """It was a trace of calls, with a syntax error somewhere in scripts/lib."""
+    if not os.access("/usr/bin/python3", os.X_OK):
+        pytest.skip("no /usr/bin/python3 to hand over to")
+    python = tmp_path / "python3"  # another than Debian's, by its name
+    python.symlink_to(sys.executable)
+
     def start(**env):
-        done = subprocess.run([sys.executable, "-c", OLD, os.path.join(SCRIPTS, name), "--help"], capture_output=True, text=True,
+        done = subprocess.run([python, "-c", OLD, os.path.join(SCRIPTS, name), "--help"], capture_output=True, text=True,
                               timeout=60, check=False, env={**os.environ, **env})
         return done.returncode, done.stdout + done.stderr
 
     status, text = start(BARNABAS_PYTHON_TRIED="/opt/python3.8")
     assert status == 1 and text.startswith("error: Python 3.8 at ") and text.endswith("Debian's /usr/bin/python3\n")
-    if sys.executable != "/usr/bin/python3" and os.access("/usr/bin/python3", os.X_OK):
-        assert start()[1] == run(name, "--help")[1]
+    assert start() == run(name, "--help")
 
 
 def test_every_command_is_in_the_readme():
