@@ -79,6 +79,20 @@ def test_bugs_and_faults_are_listed(sim):
     assert set(sim("--faults")[1].split()) == faults()
 
 
+def test_a_seed_in_which_the_program_dies_is_told_and_the_others_are_run(sim):
+    status, out, _ = sim("--seeds", "3", "--plain", "--dies", "2")
+    assert status == 1 and "seed 2 FAILED: the program died" in out and "\n3 seeds, 1 failed;" in out
+
+
+def test_a_broken_broker_is_not_caught_by_what_kills_the_whole_one_too(sim):
+    """Any death was a catch, and memory that leaked was one: a broken broker could pass its test that nothing finds."""
+    words = ["--bug", "beyond-hw", "--until-caught", "--seeds"]
+    status, out, _ = sim(*words, "1", "--dies", "1")
+    assert status == 1 and "beyond-hw: NOT caught" in out and out.count("seed 1 FAILED: the program died") == 2
+    status, out, _ = sim(*words, "100")
+    assert status == 0 and "beyond-hw: caught by seed " in out
+
+
 def test_one_seed_is_run_and_repeats(sim):
     first, second = (sim("--seed", "3", "--plain") for _ in range(2))
     assert first[0] == 0 and first == second

@@ -5,7 +5,8 @@
  *
  * Seeds run in child processes, a batch in each, so that a broker that aborts ends its batch only:
  * its seed is reported, and the next ones go on. The status is 0 when no seed failed; with
- * --until-caught, when one did that does not fail without the bug. */
+ * --until-caught, when one did that does not fail without the bug: dying, too, is no proof that a
+ * bug was found where the whole broker dies as well, and nor is memory that leaks. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -38,6 +39,7 @@ struct arguments {
     bool disks;        /* see sim_options_disks() */
     bool pair;         /* two brokers that need each other */
     bool until_caught; /* a broken broker: end with the first failing seed, which is what we want */
+    uint64_t dies;     /* the program aborts in this seed; 0: in none */
 };
 
 struct totals {
@@ -72,6 +74,7 @@ static int usage(FILE *to)
         "--disks has no replicas, deletes everything soon, and fails when names change.\n"
         "--twice runs every seed twice and compares.\n"
         "--bug runs a broken broker, to see that it is found; --bugs lists them.\n"
+        "--dies S aborts in that seed, whatever the broker does, to see that it is told.\n"
         "PRESET=release runs without sanitizers, which is faster.\n");
     return to == stdout ? 0 : EXIT_USAGE;
 }
@@ -144,6 +147,8 @@ static int take_number(const char *arg, const char *value, struct arguments *out
         out->from = number;
         out->one = out->one || is_seed;
         out->count = is_seed ? 1 : out->count;
+    } else if (strcmp(arg, "--dies") == 0) {
+        out->dies = number;
     } else {
         *(strcmp(arg, "--seeds") == 0 ? &out->count : &out->batch) = number;
     }
@@ -156,7 +161,7 @@ static int take_value(const char *arg, const char *value, struct arguments *out)
     bool is_bug = strcmp(arg, "--bug") == 0;
     bool is_fault = strcmp(arg, "--fault") == 0;
     if (!is_bug && !is_fault && strcmp(arg, "--seeds") != 0 && strcmp(arg, "--seed") != 0 &&
-        strcmp(arg, "--from") != 0 && strcmp(arg, "--batch") != 0) {
+        strcmp(arg, "--from") != 0 && strcmp(arg, "--batch") != 0 && strcmp(arg, "--dies") != 0) {
         return refuse(arg, "is no option");
     }
     if (value == NULL) {
@@ -319,6 +324,7 @@ static void run_batch(const struct arguments *arguments, uint64_t from, uint64_t
         struct sim_result result;
         fprintf(to, "begin %" PRIu64 "\n", seed);
         fflush(to);
+        must(seed != arguments->dies);
         run_seed(arguments, seed, &result);
         report(to, seed, &result);
         fflush(stdout);
@@ -347,7 +353,8 @@ static void print_command(const struct arguments *arguments, uint64_t seed)
             printf(" --fault %s", sim_fault_name((enum sim_fault)i));
         }
     }
-    printf("%s%s", arguments->pair ? " --pair" : "", arguments->disks ? " --disks" : "");
+    printf("%s%s%s", arguments->pair ? " --pair" : "", arguments->disks ? " --disks" : "",
+           arguments->twice ? " --twice" : "");
     if (arguments->bug != SIM_BUG_NONE) {
         printf(" --bug %s", sim_bug_name(arguments->bug));
     }
@@ -406,6 +413,32 @@ static uint64_t listen_to(FILE *from, const struct arguments *arguments, struct 
     return next;
 }
 
+static uint64_t run_child(const struct arguments *arguments, struct totals *totals, uint64_t begin,
+                          uint64_t end);
+
+/* Of a seed in which a broken broker died: does the whole one get through? */
+static bool lives_without_bug(const struct arguments *arguments, uint64_t seed)
+{
+    struct arguments whole = *arguments;
+    struct totals totals = {0};
+    whole.bug = SIM_BUG_NONE;
+    whole.until_caught = false;
+    (void)run_child(&whole, &totals, seed, seed + 1);
+    return totals.failed == 0;
+}
+
+/* A child has ended otherwise than by itself, or its memory leaks. */
+static void add_death(const struct arguments *arguments, struct totals *totals, int status,
+                      uint64_t next, bool leak)
+{
+    printf("%s %" PRIu64 " FAILED: %s (status 0x%x)\n", leak ? "batch before seed" : "seed",
+           leak ? next : next - 1, leak ? "its memory leaks" : "the program died", status);
+    totals->seeds += leak ? 0 : 1;
+    if (!arguments->until_caught || (!leak && lives_without_bug(arguments, next - 1))) {
+        totals->failed++;
+    }
+}
+
 /* Run seeds from `begin` on in a child; returns the next seed to run. */
 static uint64_t run_child(const struct arguments *arguments, struct totals *totals, uint64_t begin,
                           uint64_t end)
@@ -432,11 +465,7 @@ static uint64_t run_child(const struct arguments *arguments, struct totals *tota
     fclose(from);
     must(waitpid(pid, &status, 0) == pid);
     if (status != 0 && !(interrupted != 0 && WIFSIGNALED(status))) {
-        bool leak = totals->seeds - seeds == end - begin;
-        totals->seeds += leak ? 0 : 1;
-        totals->failed++;
-        printf("%s %" PRIu64 " FAILED: %s (status 0x%x)\n", leak ? "batch before seed" : "seed",
-               leak ? next : next - 1, leak ? "its memory leaks" : "the program died", status);
+        add_death(arguments, totals, status, next, totals->seeds - seeds == end - begin);
     }
     return next;
 }
