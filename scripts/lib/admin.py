@@ -19,12 +19,13 @@ NOT_CONTROLLER = 41
 
 
 def error_codes(answer):
-    """Every error code at the top of an answer and in the lists below it."""
+    """Every error code of an answer: at its top, and in the lists below, however deep."""
     if "error_code" in answer:
         yield answer["error_code"]
     for value in answer.values():
-        if isinstance(value, list):
-            yield from (item["error_code"] for item in value if isinstance(item, dict) and "error_code" in item)
+        for item in value if isinstance(value, list) else []:
+            if isinstance(item, dict):
+                yield from error_codes(item)
 
 
 class Patience:

@@ -165,20 +165,32 @@ def wait_settled(cluster, changes):
 
 
 def lead_as_planned(cluster):
-    """Every partition whose first replica is in sync and does not lead gets it as its leader."""
+    """Every partition whose first replica is in sync and does not lead gets it as its leader. Those that did."""
     wanted = [p for p, entry in cluster.partitions().items()
               if entry["replica_nodes"] and entry["leader_id"] != entry["replica_nodes"][0]
               and entry["leader_id"] >= 0 and entry["replica_nodes"][0] in entry["isr_nodes"]]
-    if wanted:
-        for partition, why in sorted(cluster.elect_preferred(wanted).items()):
-            print(f"{name_of(partition)}: {why}", file=sys.stderr)
-    return wanted
+    refused = cluster.elect_preferred(wanted) if wanted else {}
+    for partition, why in sorted(refused.items()):
+        print(f"{name_of(partition)}: {why}", file=sys.stderr)
+    return [partition for partition in wanted if partition not in refused]
+
+
+def throttle(cluster, moving, topics, rate):
+    """Where it cannot be set everywhere, what has been set of it goes again: nothing has moved yet, and nothing will."""
+    try:
+        cluster.throttle_moves(moving, rate)
+    except (KeyboardInterrupt, CommandError, wire.WireError):
+        try:
+            cluster.clear_throttles(reassignment.brokers_of(moving), topics)
+        except (CommandError, wire.WireError) as problem:
+            print(f"the throttle could not be taken back everywhere: {problem}", file=sys.stderr)
+        raise
 
 
 def move(cluster, current, changes, rate, at_once):
-    moving = reassignment.moves({}, changes, current)
+    moving, topics = reassignment.moves({}, changes, current), sorted({topic for topic, _ in changes})
     if rate is not None:
-        cluster.throttle_moves(moving, rate)
+        throttle(cluster, moving, topics, rate)
     mover = Mover(cluster, changes, at_once)
     try:
         mover.run()
@@ -186,7 +198,7 @@ def move(cluster, current, changes, rate, at_once):
         mover.interrupted()
         raise
     if rate is not None:
-        cluster.clear_throttles(reassignment.brokers_of(moving), sorted({topic for topic, _ in changes}))
+        cluster.clear_throttles(reassignment.brokers_of(moving), topics)
     if mover.refused:
         raise CommandError("not everything was moved. Refused:\n" + "\n".join(
             f"{name_of(partition)}: {why}" for partition, why in sorted(mover.refused.items())))

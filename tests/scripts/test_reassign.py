@@ -326,6 +326,24 @@ def test_balance_shows_its_plan_moves_a_few_at_a_time_and_ends_when_all_is_even(
     assert reassign(kafka, "--balance").startswith("Nothing has to move.\n")
 
 
+def test_balance_takes_a_negative_throttle_for_none_as_execute_does(kafka):
+    """It gave the topics their lists of throttled replicas, which stayed, and failed when it gave brokers a rate of -1."""
+    kafka.add_topic("t", [([1, 2], [1, 2])] * 4)
+    assert "\nDone in " in reassign(kafka, "--balance", "--throttle", "-1")
+    assert kafka.asked("IncrementalAlterConfigs") == []
+
+
+def test_a_balance_whose_throttle_is_refused_takes_back_what_was_set_of_it_and_moves_nothing(kafka):
+    kafka.add_topic("t", [([1, 2], [1, 2])] * 4)
+    kafka.fail("IncrementalAlterConfigs", 0)  # the topic's
+    kafka.fail("IncrementalAlterConfigs", 40, "no such rate")  # the first broker's
+    assert failing(kafka, "--balance", "--throttle", "5").endswith("\nError: no such rate\n")
+    removed = {(resource["resource_type"], resource["resource_name"]) for body in kafka.bodies("IncrementalAlterConfigs")
+               for resource in body["resources"] if all(one["config_operation"] == 1 for one in resource["configs"])}
+    assert removed == {(TOPIC, "t"), (BROKER, "1"), (BROKER, "2"), (BROKER, "3"), (BROKER, "4")}
+    assert kafka.asked("AlterPartitionReassignments") == []
+
+
 def test_balance_with_a_dry_run_changes_nothing(kafka):
     kafka.add_topic("t", [([1, 2], [1, 2])] * 4)
     assert "The plan: 4 replicas to copy" in reassign(kafka, "--balance", "--dry-run")
@@ -357,6 +375,23 @@ def test_balance_lets_the_first_replica_lead(kafka):
     kafka.dead = {3, 4}
     assert "1 leader moved" in reassign(kafka, "--balance")
     assert kafka.bodies("ElectLeaders")[0]["topic_partitions"] == [{"topic": "t", "partitions": [0]}]
+
+
+def test_a_controller_that_has_moved_is_asked_for_leaders_again(kafka):
+    """What says so stands with each partition, where nobody looked: no leader moved, and it said that all had."""
+    kafka.add_topic("t", [([2, 1], [1, 2]), ([1, 2], [1, 2])])
+    kafka.dead = {3, 4}
+    kafka.fail("ElectLeaders", 41, moves_to=1)
+    assert "1 leader moved" in reassign(kafka, "--balance")
+    assert kafka.asked("ElectLeaders") == [2, 1]
+
+
+def test_a_leader_that_was_refused_is_told_and_not_counted(kafka):
+    kafka.add_topic("t", [([2, 1], [1, 2]), ([1, 2], [1, 2])])
+    kafka.dead = {3, 4}
+    kafka.fail("ElectLeaders", 80, "not now")
+    status, out, err = run("--bootstrap-server", kafka.bootstrap, "--balance")
+    assert (status, err) == (0, "t-0: not now\n") and "0 leaders moved" in out
 
 
 @pytest.mark.parametrize("words, told", [
