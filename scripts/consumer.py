@@ -13,7 +13,7 @@ import sys
 
 sys.path.insert(1, os.path.join(os.path.dirname(os.path.realpath(__file__)), "lib"))
 
-from demo import import_kafka, options, say, wait_for_broker  # noqa: E402
+from demo import NobodyReads, import_kafka, options, say, wait_for_broker  # noqa: E402
 
 kafka = import_kafka()
 
@@ -41,16 +41,24 @@ def consume(given, stop):
     consumer = wait_for_broker(kafka, given.bootstrap_server, lambda servers: kafka.KafkaConsumer(
         given.topic, group_id=given.group, bootstrap_servers=servers,
         auto_offset_reset="earliest" if given.from_beginning else "latest"), stop)
-    left = given.count
-    while consumer is not None and stop.signal is None and left != 0:
+    if consumer is None:
+        return
+    try:
+        print_messages(consumer, given.count, stop)
+    except NobodyReads:
+        consumer.close(autocommit=False)  # what was fetched was not all printed
+        raise
+    consumer.close()  # tells the broker how far it was, and that the group has one member less
+
+
+def print_messages(consumer, left, stop):
+    while stop.signal is None and left != 0:
         wanted = POLL_RECORDS if left is None else min(POLL_RECORDS, left)
         for messages in consumer.poll(timeout_ms=POLL_MS, max_records=wanted).values():
             for message in messages:
                 say(f"consumed partition {message.partition} offset {message.offset}: "
                     + ("null" if message.value is None else message.value.decode(errors="replace")))
                 left = left if left is None else left - 1
-    if consumer is not None:
-        consumer.close()  # tells the broker how far it was, and that the group has one member less
 
 
 def main():

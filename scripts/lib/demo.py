@@ -6,6 +6,7 @@ waited for with a plain connection first, and whatever kafka-python raises after
 import argparse
 import os
 import re
+import signal
 import socket
 import sys
 import time
@@ -75,8 +76,16 @@ def options(text, *more):
     return parser.parse_args()
 
 
+class NobodyReads(SystemExit):
+    """Of what the script prints: whoever did has seen enough, such as head. Then it ends, as other programs do."""
+
+
 def say(*words):
-    print(*words, flush=True)
+    try:
+        print(*words, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python says so once more at its end
+        raise NobodyReads(128 + signal.SIGPIPE) from None
 
 
 def is_address(server):

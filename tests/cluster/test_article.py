@@ -5,6 +5,7 @@ The article's scripts know one address, localhost:9092, so they run in a network
 import ast
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -174,6 +175,28 @@ def test_a_consumer_that_is_told_to_stop_says_how_far_it_was(shared_cluster, top
         subprocess.run(script("producer.py", shared_cluster, "--topic", topic, "--count", "5", "--interval", "0"),
                        check=True, timeout=LIMIT_S, stdout=subprocess.DEVNULL)
         consume(begin, begin + 4)
+
+
+@pytest.mark.parametrize("name", ["producer.py", "consumer.py"])
+def test_a_script_whose_output_nobody_reads_any_more_ends_without_a_trace(shared_cluster, topic, name):
+    """`scripts/consumer.py --from-beginning | head -1` was one, and left its group to wait for a member that had gone."""
+    def produce(*more):
+        return script("producer.py", shared_cluster, "--topic", topic, "--interval", "0", *more)
+
+    create(shared_cluster, topic)
+    subprocess.run(produce("--count", "1"), check=True, timeout=LIMIT_S, stdout=subprocess.DEVNULL)
+    words = produce() if name == "producer.py" else script("consumer.py", shared_cluster, "--topic", topic, "--group", topic,
+                                                           "--from-beginning")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV) as one:
+        try:
+            assert one.stdout.readline().split()[1:2] == ["partition"]
+            one.stdout.close()
+            subprocess.run(produce("--count", "1"), check=True, timeout=LIMIT_S, stdout=subprocess.DEVNULL)
+            assert (one.wait(LIMIT_S), one.stderr.read()) == (128 + signal.SIGPIPE, "")
+        finally:
+            one.kill()
+    told = [broker.call("DescribeGroups", {"groups": [topic]})["groups"] for broker in shared_cluster.brokers]
+    assert [group["members"] for group, in told] == [[]] * 3  # whoever coordinates it, too
 
 
 @pytest.mark.parametrize("name", ["producer.py", "consumer.py"])
