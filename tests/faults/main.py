@@ -105,7 +105,7 @@ def run_all(options, base, rows, failures, skipped):
                                     options.binary))
             rows[-1]["seconds"] = round(time.monotonic() - begun)
             print(row_text(rows[-1]), flush=True)
-        except run.Failed as problem:
+        except (run.Failed, OSError) as problem:  # OSError: what it had set up cannot be taken down
             failures[name] = str(problem)
             print(f"{name:30} FAILED\n{problem}", flush=True)
         save(options.json, options, rows, failures, skipped)
