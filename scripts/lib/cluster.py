@@ -259,6 +259,7 @@ class Process:
     its command begins with: so it can live in a network of its own (tests/faults/network.py)."""
     host = HOST
     inside = ()
+    on_start = None  # called with each new process's pid, at once: by scripts/bench --first
 
     def __init__(self, name, cluster_folder):
         self.name = name
@@ -308,6 +309,8 @@ class Process:
                                               cwd=self.folder, env=env, start_new_session=True)
             except OSError as problem:
                 raise ClusterError(f"{self.name} cannot be started: {command[0]}: {problem.strerror}") from None
+        if Process.on_start is not None:
+            Process.on_start(self.child.pid)
         state = _process_state(self.child.pid)
         partial = self.pid_path + ".new"
         with open(partial, "w", encoding="ascii") as file:

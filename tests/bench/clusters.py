@@ -53,6 +53,7 @@ class Gaps:
         self.process = subprocess.Popen(load_runner.command(options, "gaps", words), stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
                                         preexec_fn=machine.end_with_parent)
+        machine.also_first(self.process.pid)
         if self.process.stdout.readline() != "ready\n":
             raise SystemExit("bench: gaps: " + self.process.communicate()[1])
 

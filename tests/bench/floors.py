@@ -21,6 +21,7 @@ class FloorProcess:
         words = [program, folder] + ([] if follow is None else [str(follow[0]), str(follow[1])])
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                         start_new_session=True, preexec_fn=machine.end_with_parent)
+        machine.also_first(self.process.pid)
         self.port = int(self.process.stdout.readline().split()[1])
         self.pid = self.process.pid
         self.connection = wire.Connection("127.0.0.1", self.port)

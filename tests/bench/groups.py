@@ -33,6 +33,7 @@ class Members:
         self.process = subprocess.Popen(load_runner.command(options, "members", words), stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
                                         preexec_fn=machine.end_with_parent)
+        machine.also_first(self.process.pid)
         self.expect("ready")
 
     def expect(self, what):

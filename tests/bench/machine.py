@@ -120,6 +120,7 @@ def disk_bytes(pid):
 
 
 FIRST_NICE = "-20"
+first = False  # runner.py turns it on when --first is asked for and can be had
 
 
 def put_first(pids):
@@ -132,6 +133,12 @@ def put_first(pids):
     except OSError:
         return False
     return True
+
+
+def also_first(pid):
+    """A process that has just been started in a session of its own, which begins as any other."""
+    if first:
+        put_first([pid])
 
 
 REALTIME, REALTIME_ABOVE = 1, 2

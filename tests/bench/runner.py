@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 
+import cluster as cluster_module
 import load_runner
 import machine
 import order
@@ -83,10 +84,13 @@ class Runner:
             remove(folder)
 
     def put_first(self, peer):
+        """And what is started later: a broker that comes back, or that a run begins with."""
         zookeepers = getattr(getattr(peer, "cluster", None), "zookeepers", [])
         if not machine.put_first([os.getpid(), *getattr(peer, "pids", []), *(one.pid for one in zookeepers)]):
             self.notes.append("--first cannot be had here: it needs root and a kernel with autogroups")
             self.workload.options.first = False
+        else:
+            machine.first, cluster_module.Process.on_start = True, machine.also_first
 
     def put_realtime(self, peer):
         if not machine.put_realtime([os.getpid(), *getattr(peer, "pids", [])]):

@@ -11,7 +11,9 @@ import wire
 
 sys.path.insert(0, os.path.join(wire.ROOT, "tests", "bench"))
 import chart  # noqa: E402  pylint: disable=wrong-import-position
+import cluster as cluster_module  # noqa: E402  pylint: disable=wrong-import-position
 import load_runner  # noqa: E402  pylint: disable=wrong-import-position
+import machine  # noqa: E402  pylint: disable=wrong-import-position
 import order  # noqa: E402  pylint: disable=wrong-import-position
 import report  # noqa: E402  pylint: disable=wrong-import-position
 import runner  # noqa: E402  pylint: disable=wrong-import-position
@@ -193,6 +195,29 @@ def go(tmp_path):
         assert os.listdir(tmp_path) == []
         return run
     return start
+
+
+def test_what_is_started_later_is_put_first_as_well(go, monkeypatch, tmp_path_factory):
+    """Of restart, shutdown, failover and s1 the brokers that came back, and all of s1, competed with everything else that
+    ran, while the load had been put before it."""
+    put = []
+    monkeypatch.setattr(machine, "first", False)
+    monkeypatch.setattr(machine, "put_first", lambda pids: put.append(list(pids)) or True)
+    monkeypatch.setattr(cluster_module.Process, "on_start", None)
+    workload = Workload(1)
+    workload.options.first = True
+    later = cluster_module.Process("broker-1", str(tmp_path_factory.mktemp("first")))
+    os.mkdir(later.folder)
+
+    def run(_):
+        later.spawn(["sleep", "1000"])
+        assert later.pid in put[-1]
+        later.kill()
+        return {"rate": 1}
+
+    workload.run = run
+    go(workload, ["a"])
+    assert put[0][0] == os.getpid() and len(put) == 2
 
 
 def test_only_one_peer_is_there_at_a_time_and_the_first_is_measured_against_itself(go):
