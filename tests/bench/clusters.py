@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import time
 
+import cells
 import cluster as cluster_module
 import figures
 import load_runner
@@ -271,8 +272,11 @@ class Partitions(ClusterWorkload):
     def beside(self, three):
         """Small batches, acks=all, one at a time on each broker, to another topic of the same cluster."""
         topic = three.new_topic(12, 3)
-        return load_runner.measured(self.options, "produce", three, brokers=three.bootstrap, topic=topic, partitions=12,
+        made = load_runner.measured(self.options, "produce", three, brokers=three.bootstrap, topic=topic, partitions=12,
                                     requests=3000, records=1, record_bytes=100, depth=1, acks=-1)
+        cells.compare(three.name, made, load_runner.load(self.options, "consume", three.name, brokers=three.bootstrap,
+                                                         topic=topic, partitions=12))
+        return made
 
     def kill_controller(self, three, victim):
         victim.kill(signal.SIGKILL)

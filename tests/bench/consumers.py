@@ -233,8 +233,14 @@ class Crowd(Reading):
         finally:
             process.kill()
             process.communicate()
+        self.check(peer, topic, report)
         peer.drop_topic(topic)
         return report
+
+    def check(self, peer, topic, report):
+        """All that was sent is there, by the probe as well, in the seconds that are not measured too."""
+        cells.compare(peer.name, report["all"], load_runner.load(self.options, "consume", peer.name, port=peer.port,
+                                                                 topic=topic, partitions=self.options.partitions))
 
     def measure(self, peer, process):
         self.next_line(process, "ready")

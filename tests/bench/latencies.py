@@ -60,8 +60,11 @@ class OneByOne(Cell):
     partitions, mb_s = 1, 1
 
     def measure(self, options, peer, **common):
-        return load_runner.measured(options, "produce", peer, requests=int(options.seconds * 400), depth=1, partitions=1,
+        made = load_runner.measured(options, "produce", peer, requests=int(options.seconds * 400), depth=1, partitions=1,
                                     **self.words, **common)
+        cells.compare(peer.name, made, load_runner.load(options, "consume", peer.name, partitions=1, topic=common["topic"],
+                                                        brokers=common["brokers"]))
+        return made
 
 
 class Latencies(cells.Workload):

@@ -266,6 +266,9 @@ def test_a_crowd_is_probed_alone_idle_and_active(one_broker, load, topic):
     report = json.loads(crowd.line())
     crowd.go_on()
     assert crowd.end() == (0, "")
+    read = bench_load.report_of("consume", one_broker.broker(1).address, topic, partitions=2)
+    assert report["all"] == {key: read[key] for key in ("records", "bytes", "checksum")}
+    assert read["records"] == 50 + 3 * 100
     assert report["answer_us"]["count"] == 50
     assert report["requests"] == 50 + 100  # a probe is a request as well
     for key in ("probe_alone_us", "probe_idle_us", "probe_active_us"):

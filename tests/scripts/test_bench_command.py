@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.join(wire.ROOT, "tests", "bench"))
 import clusters as cluster_workloads  # noqa: E402  pylint: disable=wrong-import-position
 import consumers  # noqa: E402  pylint: disable=wrong-import-position
 import copies  # noqa: E402  pylint: disable=wrong-import-position
+import latencies  # noqa: E402  pylint: disable=wrong-import-position
 import load_runner  # noqa: E402  pylint: disable=wrong-import-position
 import many  # noqa: E402  pylint: disable=wrong-import-position
 import streams  # noqa: E402  pylint: disable=wrong-import-position
@@ -142,15 +143,26 @@ class Peer:
 
 
 OPTIONS = argparse.Namespace(mb=1, partitions=1, connections=1, depth=1, acks=1, records=1, record_bytes=100, fetch_bytes=100,
-                             requests=1, quick=True)
+                             requests=1, quick=True, rate=1, seconds=1)
+
+
+def options():
+    """Some workloads make them their own."""
+    return argparse.Namespace(**vars(OPTIONS))
+
+
 PRODUCING = [lambda: streams.Produce(OPTIONS).measure(Peer(), "t"), lambda: copies.Copies(OPTIONS).run(Peer()),
-             lambda: many.Many1000(OPTIONS).check(Peer(), REPORT)]
+             lambda: many.Many1000(OPTIONS).check(Peer(), REPORT),
+             lambda: latencies.OneByOne("one").measure(OPTIONS, Peer(), topic="t", brokers="1=1", acks=1),
+             lambda: cluster_workloads.Partitions(options()).beside(Peer()),
+             lambda: consumers.Crowd(options()).check(Peer(), "t", {"all": REPORT})]
 
 
 @pytest.mark.parametrize("produce", PRODUCING)
 @pytest.mark.parametrize("read, lost", [(REPORT, False), ({**REPORT, "checksum": 8}, True), ({**REPORT, "records": 9}, True)])
 def test_what_was_produced_is_read_back_and_compared(monkeypatch, produce, read, lost):
-    """produce, copies and s1 counted what was acknowledged, and nobody looked at what was written."""
+    """produce, copies and s1, latency3's "one", partitions and crowd counted what was acknowledged, and nobody looked at
+    what was written."""
     monkeypatch.setattr(load_runner, "measured", lambda *_, **__: dict(REPORT))
     monkeypatch.setattr(load_runner, "load", lambda *_, **__: dict(read))
     monkeypatch.setattr(copies, "prewarm", lambda _: None)

@@ -7,7 +7,8 @@
  *             --seconds of probing among them, idle
  *   "probed"  --seconds of probing while the first --active of them send --rate batches a second
  *   the report is printed: of what was sent in these last seconds, by the probe too, and the
- *             probe's times of each of the three; after a last line the connections are closed
+ *             probe's times of each of the three, and "all" that was sent from the beginning on;
+ *             after a last line the connections are closed
  *
  * Batch i is due at start + i / rate. Nothing may be refused or broken. */
 #include <inttypes.h>
@@ -247,6 +248,16 @@ static struct load_counts sent_since(const struct crowd *crowd, const struct loa
     };
 }
 
+/* For whoever reads it back. */
+static void report_all(const struct crowd *crowd)
+{
+    static const struct load_counts nothing;
+    struct load_counts all = sent_since(crowd, &nothing);
+    printf(", \"all\": {\"records\": %" PRId64 ", \"bytes\": %" PRId64 ", \"checksum\": %" PRIu64
+           "}",
+           all.records, all.bytes, all.checksum);
+}
+
 /* As many connections as we may have. */
 static void raise_limit(void)
 {
@@ -281,6 +292,7 @@ int load_crowd(const struct load_options *options)
     load_report_times("probe_alone_us", &times[0]);
     load_report_times("probe_idle_us", &times[1]);
     load_report_times("probe_active_us", &times[2]);
+    report_all(crowd);
     load_report_end(&clock);
     await_line();
     crowd_close(crowd);
