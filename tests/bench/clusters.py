@@ -245,6 +245,7 @@ class Partitions(ClusterWorkload):
             begin = now_ns()
             three.cluster.start(victim.id)
             report["return_s"] = (await_served(self.options, three.cluster.brokers, "part-", self.total, 3) - begin) / 1e9
+            peer.facts = three.facts
         finally:
             three.close()
         return report
@@ -286,7 +287,7 @@ class Partitions(ClusterWorkload):
 
 
 class Place:
-    """Where each run makes a cluster of its own."""
+    """Where each run makes a cluster of its own. Its facts are those of the last one."""
 
     def __init__(self, folder):
         self.folder, self.runs, self.facts, self.name = folder, 0, {}, "barnabas"

@@ -72,10 +72,14 @@ def cpu_seconds(pid):
 
 
 def context_switches(pid):
+    """Of the threads that it has."""
     total = 0
     for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/status", encoding="ascii") as file:
-            total += sum(int(line.split()[1]) for line in file if "ctxt_switches" in line)
+        try:
+            with open(f"/proc/{pid}/task/{task}/status", encoding="ascii") as file:
+                total += sum(int(line.split()[1]) for line in file if "ctxt_switches" in line)
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has ended meanwhile, as those of a JVM do
     return total
 
 

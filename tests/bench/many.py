@@ -95,9 +95,11 @@ class Many:
         prewarm(1000)
         peer = self.peers[place.name](self.options, os.path.join(place.folder, str(place.runs)), self.config)
         try:
-            return self.measure(peer)
+            report = self.measure(peer)
+            place.facts = peer.facts
         finally:
             peer.close()
+        return report
 
     def measure(self, peer):
         report = {"partitions": self.partitions, "empty_pss_mb": machine.pss_mb(peer.broker.pid)}
@@ -115,6 +117,7 @@ class Many:
         report["clean"] = self.stopped(peer)
         report["killed"] = self.killed(peer)
         self.check(peer, report["produce"])
+        peer.topic_config = peer.describe_topic(peer.topic)
         return report
 
     def check(self, peer, made):

@@ -51,7 +51,7 @@ def run_load(options, who, mode, **words):
     line = [os.path.join(options.build, "bench", "bench_rdkafka"), mode]
     line += [word for key, value in words.items() for word in ("--" + key.replace("_", "-"), str(value))]
     if not os.access(line[0], os.X_OK):
-        raise SystemExit(f"bench: no {line[0]}: it is built where librdkafka-dev is installed (scripts/deps test)")
+        raise SystemExit(f"bench: no {line[0]}: it is built where librdkafka-dev is installed (scripts/deps bench)")
     done = subprocess.run(line, capture_output=True, text=True, timeout=LOAD_TIMEOUT_S, check=False,
                           preexec_fn=machine.end_with_parent)
     if done.returncode != 0:

@@ -56,6 +56,13 @@ class Consume(Stream):
     text = "reads what was produced before, from start to end"
     figures = Produce.figures
 
+    def __init__(self, options):
+        """Else some partitions would be read more often than others, and nobody could say whether all was read."""
+        super().__init__(options)
+        if options.connections > options.partitions and options.connections % options.partitions != 0:
+            raise SystemExit(f"{options.connections} connections cannot share out {options.partitions} partitions: as many, "
+                             "fewer, or a multiple of them can")
+
     def measure(self, peer, topic):
         shape = self.shape()
         made = load_runner.load(self.options, "produce", peer.name, port=peer.port, topic=topic,

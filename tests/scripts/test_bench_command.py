@@ -1,5 +1,7 @@
 """The command line of scripts/bench, what its workloads check of themselves, and what is made of a load that fails."""
 import argparse
+import importlib.machinery
+import importlib.util
 import os
 import subprocess
 import sys
@@ -38,6 +40,13 @@ def test_the_list_has_every_load_that_there_is_and_whom_it_can_measure():
     assert all("barnabas" in line or "unflushed" in line or "three" in line for line in out.splitlines())
 
 
+def test_whoever_has_seen_enough_of_the_list_gets_no_trace():
+    with subprocess.Popen([sys.executable, "-u", BENCH, "--list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          bufsize=1) as one:
+        one.stdout.close()
+        assert one.stderr.read() == ""
+
+
 @pytest.mark.parametrize("words, told", [
     (["produce", "--override", "log.segment.bytes"], "log.segment.bytes is not KEY=VALUE"),
     (["produce", "--pairs", "0"], "--pairs"), (["produce", "--mb", "-1"], "--mb"), (["produce", "--acks", "2"], "--acks"),
@@ -62,6 +71,22 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_an_hour_is_spent(tmp_
 def test_without_a_build_it_says_what_is_not_there(tmp_path):
     status, _, err = run("produce", "--no-build", "--build", str(tmp_path), "--peers", "floor")
     assert status == 1 and f"no {tmp_path}/bench/bench_load" in err
+
+
+def test_a_workload_whose_broker_has_gone_fails_and_leaves_the_others_alone(monkeypatch, capsys):
+    """Its processor time could not be read any more: that was a trace of calls, and the end of all other workloads."""
+    loader = importlib.machinery.SourceFileLoader("scripts_bench", BENCH)
+    bench = importlib.util.module_from_spec(importlib.util.spec_from_loader("scripts_bench", loader))
+    loader.exec_module(bench)
+
+    def run_workload(name, *_):
+        if name == "g1":
+            raise ProcessLookupError("process 5 has gone")
+        return {"lost": {}}
+
+    monkeypatch.setattr(bench, "run_workload", run_workload)
+    assert bench.run_all(argparse.Namespace(wanted=["g1", "p1"], out=None), {}, "") == 1
+    assert capsys.readouterr().out == "g1 failed: process 5 has gone\n\n"
 
 
 # ------------------------------------------------------------------ the load
@@ -171,6 +196,47 @@ def test_what_was_produced_is_read_back_and_compared(monkeypatch, produce, read,
             produce()
     else:
         produce()
+
+
+def test_what_measuring_needs_is_among_the_packages_for_it():
+    """After `scripts/deps bench` neutral, neutral3 and copies-client failed: their client was among the tests' packages."""
+    done = subprocess.run(["bash", os.path.join(wire.ROOT, "scripts", "deps"), "list", "bench"], capture_output=True, text=True,
+                          check=True)
+    assert {"librdkafka-dev", "gnuplot-nox", "linux-perf", "maven", "iproute2"} <= set(done.stdout.split())
+
+
+def test_what_a_run_of_its_own_cluster_finds_out_is_kept(monkeypatch, tmp_path):
+    """s1 told neither how soon its brokers were ready nor what they have when idle, and did not compare their topics."""
+    class Broker:
+        facts = {"ready_ms": 7, "topic_config": {"segment.bytes": "1"}}
+
+        def __init__(self, *_):
+            pass
+
+        def close(self):
+            pass
+
+    class Many(many.Many1000):
+        peers = {"one": Broker}
+
+        def measure(self, _):
+            return {"partitions": 1}
+
+    monkeypatch.setattr(many, "prewarm", lambda _: None)
+    workload = Many(options())
+    place = workload.open("one", str(tmp_path))
+    assert (workload.run(place), place.facts) == ({"partitions": 1}, Broker.facts)
+
+
+@pytest.mark.parametrize("connections, partitions, refused", [(1, 1, False), (2, 3, False), (6, 3, False), (4, 3, True)])
+def test_connections_that_cannot_read_all_partitions_equally_often_are_refused(connections, partitions, refused):
+    """It read everything, and failed: "records read is 300, produced 200 x 1"."""
+    shape = argparse.Namespace(connections=connections, partitions=partitions)
+    if refused:
+        with pytest.raises(SystemExit, match="4 connections cannot share out 3 partitions"):
+            streams.Consume(shape)
+    else:
+        streams.Consume(shape)
 
 
 def test_a_partition_that_has_less_than_was_acknowledged_ends_the_run():

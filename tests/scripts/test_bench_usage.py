@@ -101,6 +101,13 @@ def test_a_start_is_charged_for_threads_that_have_ended(worker):
     assert machine.cpu_seconds(worker.process.pid) - before == pytest.approx(used, abs=0.02)
 
 
+def test_a_thread_that_ends_while_switches_are_counted_is_left_out(monkeypatch):
+    """It ended scripts/bench, with all workloads that were still to come."""
+    listed = os.listdir
+    monkeypatch.setattr(machine.os, "listdir", lambda path: [*listed(path), "999999999"])
+    assert machine.context_switches(os.getpid()) > 0
+
+
 def test_the_clock_of_a_process_that_has_gone_is_told_as_such():
     done = subprocess.Popen(["true"])
     done.wait()
