@@ -115,6 +115,7 @@ def main(arguments):
     options = parse(arguments)
     network.enter()
     if options.list or not (options.run or options.all):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader that has seen enough, such as head, is no error
         print_list()
         return 0
     missing = run.clusters.missing(options.binary)

@@ -1,6 +1,8 @@
 """The table of a matrix is whole, whatever happens to its runs."""
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -63,6 +65,13 @@ def test_what_cannot_be_taken_down_ends_its_run_and_no_other(here, monkeypatch, 
     out = capsys.readouterr().out
     assert f"{'power-failure':30} FAILED\numount /there: target is busy.\n" in out
     assert out.endswith("1 passed, 1 failed, 0 skipped\n")
+
+
+def test_whoever_has_seen_enough_of_the_list_gets_no_trace():
+    with subprocess.Popen([sys.executable, "-u", main.__file__, "--list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True) as one:
+        one.stdout.close()
+        assert one.stderr.read() == ""
 
 
 def test_a_table_that_cannot_be_kept_is_told_before_anything_is_done(here, monkeypatch):
