@@ -93,6 +93,12 @@ def test_a_broken_broker_is_not_caught_by_what_kills_the_whole_one_too(sim):
     assert status == 0 and "beyond-hw: caught by seed " in out
 
 
+def test_what_another_check_finds_is_not_caught_by_the_one_that_is_asked_for(sim):
+    """That a broken broker was found did not say by what: R1 and G1 had none, and could have been unable to find anything."""
+    status, out, _ = sim("--bug", "beyond-hw", "--until-caught", "--by", "G1", "--seeds", "5")
+    assert status == 1 and "5 seeds, 0 failed;" in out and "beyond-hw: NOT caught" in out
+
+
 def test_one_seed_is_run_and_repeats(sim):
     first, second = (sim("--seed", "3", "--plain") for _ in range(2))
     assert first[0] == 0 and first == second

@@ -14,6 +14,7 @@
 #include "group/group_driver.h"
 #include "group/grp.h"
 #include "log/batch_reader.h"
+#include "log/logs.h"
 #include "log/plog_internal.h"
 #include "net/conn.h"
 #include "partition/isr.h"
@@ -21,6 +22,7 @@
 #include "rt/budget.h"
 #include "session/fetch_session.h"
 #include "sim.h"
+#include "sim_parts.h"
 
 static const char *const names[SIM_BUG_COUNT] = {
     [SIM_BUG_NONE] = "none",
@@ -53,6 +55,8 @@ static const char *const names[SIM_BUG_COUNT] = {
     [SIM_BUG_EARLY_MOVE] = "early-move",
     [SIM_BUG_LEFT_SESSION] = "left-session",
     [SIM_BUG_EARLY_DELETE] = "early-delete",
+    [SIM_BUG_KEPT_LOG] = "kept-log",
+    [SIM_BUG_MIXED_SYNCS] = "mixed-syncs",
 };
 
 static enum sim_bug current;
@@ -314,6 +318,21 @@ enum err __wrap_plog_sync_names(struct plog *log)
     return deleting && sim_bug_on(SIM_BUG_EARLY_DELETE) ? ERR_OK : __real_plog_sync_names(log);
 }
 
+void __real_logs_delete(struct logs *logs, struct str topic, int32_t partition);
+void __wrap_logs_delete(struct logs *logs, struct str topic, int32_t partition);
+
+/* Only of the topic that is made anew: a copy of another one would be found on its disk. */
+void __wrap_logs_delete(struct logs *logs, struct str topic, int32_t partition)
+{
+    struct logs_entry *entry = logs_find(logs, topic, partition);
+    if (sim_bug_on(SIM_BUG_KEPT_LOG) && entry != NULL &&
+        sim_part_number(sim_running(), topic, partition) < 0) {
+        entry->topic_id = (struct uuid){{0}};
+        return;
+    }
+    __real_logs_delete(logs, topic, partition);
+}
+
 /* ---- control messages, groups */
 
 static bool is_for_broker(const Barnabas__Control__Request *request)
@@ -349,9 +368,24 @@ enum err __wrap_control_request_unpack(struct arena *arena, struct bytes bytes,
 void __real_grp_step(struct grp_coord *coord, const struct grp_event *event, struct grp_out *out);
 void __wrap_grp_step(struct grp_coord *coord, const struct grp_event *event, struct grp_out *out);
 
+/* All that are told at once are told the same. */
+static void mix_syncs(struct grp_out *out)
+{
+    struct bytes first = {0};
+    for (struct grp_reply *reply = out->replies; reply != NULL; reply = reply->next) {
+        if (reply->kind == GRP_EV_SYNC && reply->sync.err == ERR_OK) {
+            first = first.data == NULL ? reply->sync.assignment : first;
+            reply->sync.assignment = first;
+        }
+    }
+}
+
 void __wrap_grp_step(struct grp_coord *coord, const struct grp_event *event, struct grp_out *out)
 {
     __real_grp_step(coord, event, out);
+    if (sim_bug_on(SIM_BUG_MIXED_SYNCS)) {
+        mix_syncs(out);
+    }
     for (struct grp_append *append = out->appends; append != NULL; append = append->next) {
         append->acks = sim_bug_on(SIM_BUG_EARLY_OFFSETS) ? 0 : append->acks;
     }

@@ -41,6 +41,8 @@ enum sim_bug {
     SIM_BUG_EARLY_MOVE,       /* connections go to another loop with a file's bytes left to send */
     SIM_BUG_LEFT_SESSION,     /* connections that go to another loop leave their fetch session */
     SIM_BUG_EARLY_DELETE, /* the last segment is deleted before its successor's name is durable */
+    SIM_BUG_KEPT_LOG,     /* a topic that is made anew has the records of the one before */
+    SIM_BUG_MIXED_SYNCS,  /* members of a group are given each other's partitions */
     SIM_BUG_COUNT,
 };
 

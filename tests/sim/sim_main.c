@@ -6,7 +6,8 @@
  * Seeds run in child processes, a batch in each, so that a broker that aborts ends its batch only:
  * its seed is reported, and the next ones go on. The status is 0 when no seed failed; with
  * --until-caught, when one did that does not fail without the bug: dying, too, is no proof that a
- * bug was found where the whole broker dies as well, and nor is memory that leaks. */
+ * bug was found where the whole broker dies as well, and nor is memory that leaks. With --by, when
+ * that check found it. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -39,6 +40,7 @@ struct arguments {
     bool disks;        /* see sim_options_disks() */
     bool pair;         /* two brokers that need each other */
     bool until_caught; /* a broken broker: end with the first failing seed, which is what we want */
+    const char *by;    /* the check that is to catch it, "R1"; NULL: any */
     uint64_t dies;     /* the program aborts in this seed; 0: in none */
 };
 
@@ -56,26 +58,27 @@ struct totals {
 
 static int usage(FILE *to)
 {
-    fprintf(
-        to,
-        "Example:  scripts/sim --seeds 100\n\n"
-        "usage: scripts/sim --seeds N [--from S] [--twice] [--fault NAME]...\n"
-        "                           [--plain | --groups | --pair | --disks] [--bug NAME [--until-caught]]\n"
-        "       scripts/sim --seed S [--trace [--zookeeper] [--ghosts]]\n"
-        "                       [--plain | --groups | --pair | --disks] [--bug NAME]\n"
-        "       scripts/sim --bugs | --faults\n\n"
-        "Each seed is one simulated cluster with its own faults. A seed that fails is\n"
-        "printed with the last lines of its trace; --seed S --trace shows all of them,\n"
-        "and --seed S names its faults; --zookeeper adds what brokers ask ZooKeeper,\n"
-        "--ghosts what is left of them after their end. --fault adds one to every run\n"
-        "(--faults lists them),\n"
-        "--plain leaves groups and operators out, --groups has a group that rebalances\n"
-        "all the time and little else, --pair has two brokers that need each other,\n"
-        "--disks has no replicas, deletes everything soon, and fails when names change.\n"
-        "--twice runs every seed twice and compares.\n"
-        "--bug runs a broken broker, to see that it is found; --bugs lists them.\n"
-        "--dies S aborts in that seed, whatever the broker does, to see that it is told.\n"
-        "PRESET=release runs without sanitizers, which is faster.\n");
+    fprintf(to, "Example:  scripts/sim --seeds 100\n\n"
+                "usage: scripts/sim --seeds N [--from S] [--twice] [--fault NAME]...\n"
+                "                           [--plain | --groups | --pair | --disks]\n"
+                "                           [--bug NAME [--until-caught [--by CHECK]]]\n"
+                "       scripts/sim --seed S [--trace [--zookeeper] [--ghosts]]\n"
+                "                       [--plain | --groups | --pair | --disks] [--bug NAME]\n"
+                "       scripts/sim --bugs | --faults\n\n"
+                "Each seed is one simulated cluster with its own faults. A seed that fails is\n"
+                "printed with the last lines of its trace; --seed S --trace shows all of them,\n"
+                "and --seed S names its faults; --zookeeper adds what brokers ask ZooKeeper,\n"
+                "--ghosts what is left of them after their end. --fault adds one to every run\n"
+                "(--faults lists them),\n"
+                "--plain leaves groups and operators out, --groups has a group that rebalances\n"
+                "all the time and little else, --pair has two brokers that need each other,\n"
+                "--disks has no replicas, deletes everything soon, and fails when names change.\n"
+                "--twice runs every seed twice and compares.\n"
+                "--bug runs a broken broker, to see that it is found; --bugs lists them.\n"
+                "--until-caught ends with the first seed that fails, and would not without the\n"
+                "bug; --by R1, and so on: with the first that this very check finds.\n"
+                "--dies S aborts in that seed, whatever the broker does, to see that it is told.\n"
+                "PRESET=release runs without sanitizers, which is faster.\n");
     return to == stdout ? 0 : EXIT_USAGE;
 }
 
@@ -158,10 +161,12 @@ static int take_number(const char *arg, const char *value, struct arguments *out
 /* -1: go on. */
 static int take_value(const char *arg, const char *value, struct arguments *out)
 {
+    bool is_by = strcmp(arg, "--by") == 0;
     bool is_bug = strcmp(arg, "--bug") == 0;
     bool is_fault = strcmp(arg, "--fault") == 0;
-    if (!is_bug && !is_fault && strcmp(arg, "--seeds") != 0 && strcmp(arg, "--seed") != 0 &&
-        strcmp(arg, "--from") != 0 && strcmp(arg, "--batch") != 0 && strcmp(arg, "--dies") != 0) {
+    if (!is_by && !is_bug && !is_fault && strcmp(arg, "--seeds") != 0 &&
+        strcmp(arg, "--seed") != 0 && strcmp(arg, "--from") != 0 && strcmp(arg, "--batch") != 0 &&
+        strcmp(arg, "--dies") != 0) {
         return refuse(arg, "is no option");
     }
     if (value == NULL) {
@@ -173,7 +178,9 @@ static int take_value(const char *arg, const char *value, struct arguments *out)
     if (is_fault && find_fault(value) == SIM_FAULT_COUNT) {
         return refuse(value, "is no fault: --faults lists them");
     }
-    if (is_bug) {
+    if (is_by) {
+        out->by = value;
+    } else if (is_bug) {
         out->bug = sim_bug_find(value);
     } else if (is_fault) {
         out->faults |= 1u << find_fault(value);
@@ -253,6 +260,13 @@ static void describe(const struct sim_options *options)
     printf("\n");
 }
 
+/* A failure begins with the name of the check: "R1: ...". */
+static bool is_found_by(const char *check, const char *failure)
+{
+    size_t size = check != NULL ? strlen(check) : 0;
+    return check == NULL || (strncmp(failure, check, size) == 0 && failure[size] == ':');
+}
+
 static void run_seed(const struct arguments *arguments, uint64_t seed, struct sim_result *result)
 {
     struct sim_options options;
@@ -288,7 +302,8 @@ static void run_seed(const struct arguments *arguments, uint64_t seed, struct si
         struct sim_result without;
         options.bug = SIM_BUG_NONE;
         sim_run(&options, &without);
-        result->failed = !without.failed; /* else it is not the bug that was found */
+        /* Else it is not the bug that was found. */
+        result->failed = !without.failed && is_found_by(arguments->by, result->failure);
     }
     if (arguments->twice && !result->failed) {
         struct sim_result again;
@@ -434,7 +449,8 @@ static void add_death(const struct arguments *arguments, struct totals *totals, 
     printf("%s %" PRIu64 " FAILED: %s (status 0x%x)\n", leak ? "batch before seed" : "seed",
            leak ? next : next - 1, leak ? "its memory leaks" : "the program died", status);
     totals->seeds += leak ? 0 : 1;
-    if (!arguments->until_caught || (!leak && lives_without_bug(arguments, next - 1))) {
+    bool caught = !leak && arguments->by == NULL && arguments->until_caught;
+    if (!arguments->until_caught || (caught && lives_without_bug(arguments, next - 1))) {
         totals->failed++;
     }
 }

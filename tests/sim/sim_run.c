@@ -119,7 +119,6 @@ void sim_options_disks(struct sim_options *options)
     options->trims = DISKS_TRIMS;
     options->retention_ms = DISKS_RETENTION_MS;
     options->relapses = true;
-    options->relapses = true;
     options->faults |= 1u << SIM_FAULT_POWER;
 }
 
