@@ -599,6 +599,18 @@ static void correct_checkpoints(struct logs *logs, struct logdir *dir)
     }
 }
 
+/* The disk is well, and there are logs that nobody has looked at: the directory neither fails nor
+ * serves. */
+static enum err lacks_files(const struct logdir *dir, struct errmsg *msg)
+{
+    errmsg_set(msg,
+               "error[E-DATA-12]: too many open files while loading the logs in %s.\n"
+               "  A broker holds one for each segment and each connection. Raise the limit of the "
+               "process (LimitNOFILE= of a systemd unit), for example:\n      ulimit -n 1048576",
+               dir->path);
+    return ERR_NO_FILES;
+}
+
 enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg, struct errmsg *msg)
 {
     for (int32_t i = 0; i < logs->dirs_count; i++) {
@@ -625,6 +637,9 @@ enum err logs_load(struct logs *logs, logs_config_fn *config_of, void *arg, stru
         arena_fini(&loading.names);
         if (err == ERR_INVALID || err == ERR_EXISTS || err == ERR_CLOSED) {
             return err;
+        }
+        if (err == ERR_NO_FILES) {
+            return lacks_files(dir, msg);
         }
         if (err != ERR_OK) {
             log_error(LOGGER, "cannot load logs", "dir=%s error=%s %s", dir->path, err_text(err),

@@ -333,7 +333,7 @@ enum err seg_find_end(struct seg *seg)
         if (err != ERR_OK || batch_last_offset(&header) < next ||
             batch_last_offset(&header) - seg->base_offset > INT32_MAX ||
             position + (int64_t)batch_size_bytes(&header) > size) {
-            return err == ERR_IO ? err : ERR_CORRUPT;
+            return err == ERR_IO || err == ERR_NO_FILES ? err : ERR_CORRUPT;
         }
         next = batch_last_offset(&header) + 1;
         pthread_mutex_lock(&seg->lock);

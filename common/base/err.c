@@ -71,6 +71,9 @@ enum err err_from_errno(int errnum)
     case ENOSPC:
     case EDQUOT:
         return ERR_NO_SPACE;
+    case EMFILE:
+    case ENFILE:
+        return ERR_NO_FILES;
     case ENOENT:
     case ENOTDIR:
         return ERR_NOT_FOUND;

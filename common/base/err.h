@@ -148,6 +148,7 @@
 #define ERR_LIST_INTERNAL(X)                                                                       \
     X(IO, 56, true, "input/output error")                                                          \
     X(NO_SPACE, 56, true, "no space left on device")                                               \
+    X(NO_FILES, 56, true, "too many open files")                                                   \
     X(NOT_FOUND, -1, false, "not found")                                                           \
     X(EXISTS, -1, false, "exists already")                                                         \
     X(CORRUPT, 2, false, "corrupt data")                                                           \

@@ -163,6 +163,7 @@ static enum err append_error(enum grp_op_kind kind, enum err err)
     case ERR_KAFKA_STORAGE_ERROR:
     case ERR_IO:
     case ERR_NO_SPACE:
+    case ERR_NO_FILES:
         return ERR_NOT_COORDINATOR;
     case ERR_MESSAGE_TOO_LARGE:
     case ERR_RECORD_LIST_TOO_LARGE:

@@ -3,6 +3,7 @@
 #include "health/watchdog.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <pthread.h>
 
 #include "base/log.h"
@@ -285,6 +286,23 @@ Test(watchdog, a_probe_that_the_disk_refuses_is_reported)
     (void)watchdog_probe_step(w.watchdog, 1);
     cr_assert_eq(w.failed[0], 0);
     cr_assert_eq(w.failed[1], 1);
+    end(&w);
+}
+
+/* Clients had every descriptor of the process: the probe's file could not be opened, every log
+ * directory failed, and the broker ended. */
+Test(watchdog, a_probe_without_a_descriptor_says_nothing_of_the_disk)
+{
+    struct world w;
+    begin(&w);
+    check_after(&w, WATCHDOG_PROBE_MS);
+    struct fs_fault_plan plan = {.ops = FS_OP_BIT(FS_OP_OPEN),
+                                 .path = "/b/.probe",
+                                 .repeat = 1,
+                                 .err = err_from_errno(EMFILE)};
+    fs_fault_set(w.fault, &plan);
+    cr_assert(watchdog_probe_step(w.watchdog, 1));
+    cr_assert_eq(w.failed[1], 0);
     end(&w);
 }
 

@@ -361,6 +361,30 @@ Test(logs, are_not_recovered_for_a_broker_that_stops)
 
 /* ---- directories that fail ---- */
 
+/* Too low a limit of open files was taken for a disk that fails: the directory went offline, with a
+ * mark that makes the next start distrust it and write all of it again. */
+Test(logs, a_start_without_descriptors_ends_and_no_directory_fails)
+{
+    struct dirs d;
+    begin(&d);
+    open_ok(&d);
+    cr_assert_eq(append(create(&d, "orders", 0), 3), ERR_OK);
+    kill_dirs(&d);
+    fs_fault_set(d.fault, &(struct fs_fault_plan){.ops = FS_OP_BIT(FS_OP_OPEN),
+                                                  .path = "/a/orders-0",
+                                                  .repeat = FS_FAULT_FOR_EVER,
+                                                  .err = ERR_NO_FILES});
+    cr_assert_eq(open_dirs(&d), ERR_NO_FILES);
+    cr_assert_not_null(strstr(d.msg.text, "E-DATA-12"), "%s", d.msg.text);
+    cr_assert_str_eq(d.failed, "");
+    kill_dirs(&d);
+    fs_fault_clear(d.fault);
+    open_ok(&d);
+    cr_assert(!logs_dir(d.logs, 0)->rewrite);
+    cr_assert_eq(plog_offset_end(logs_find(d.logs, STR("orders"), 0)->log), 3);
+    end(&d);
+}
+
 Test(logs, a_failing_directory_goes_offline_and_the_others_serve)
 {
     struct dirs d;

@@ -38,6 +38,8 @@ Test(err, from_errno)
     cr_assert_eq(err_from_errno(0), ERR_OK);
     cr_assert_eq(err_from_errno(ENOSPC), ERR_NO_SPACE);
     cr_assert_eq(err_from_errno(EDQUOT), ERR_NO_SPACE);
+    cr_assert_eq(err_from_errno(EMFILE), ERR_NO_FILES);
+    cr_assert_eq(err_from_errno(ENFILE), ERR_NO_FILES);
     cr_assert_eq(err_from_errno(ENOENT), ERR_NOT_FOUND);
     cr_assert_eq(err_from_errno(EROFS), ERR_PERMISSION);
     cr_assert_eq(err_from_errno(ECONNRESET), ERR_CLOSED);
