@@ -141,6 +141,7 @@ struct ctl_event {
             enum err err;
             struct znode_topic topic;
             int32_t version;
+            int64_t czxid;                       /* when the node was made; 0: not known */
             const struct ctl_state_info *states; /* one per partition of `topic`, in its order */
         } topic;
         struct {

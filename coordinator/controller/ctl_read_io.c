@@ -285,6 +285,7 @@ static void on_topic(void *arg, const struct zk_result *result, bool repeated)
     }
     task->event.u.topic.err = result->err;
     task->event.u.topic.version = result->stat.version;
+    task->event.u.topic.czxid = result->stat.czxid;
     if (result->err == ERR_OK) {
         task->event.u.topic.err =
             znode_topic_decode(&task->arena, result->data, &task->event.u.topic.topic, &msg);

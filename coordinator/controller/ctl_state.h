@@ -166,6 +166,7 @@ struct ctl_topic {
     bool marked; /* in a list of marks that came meanwhile: maybe to be deleted anew, too */
     int64_t delete_retry_ms;
     int32_t version;            /* of its node, as read or written last */
+    int64_t czxid;              /* when the node was made; 0: not known */
     uint64_t assign_cmd;        /* WRITE_TOPIC under way, for reassignments */
     bool rereading;             /* nobody knows what came of one: its node is being read */
     struct list assigning_link; /* in ctl.assigning: its node is to be written */

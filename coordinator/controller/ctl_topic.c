@@ -440,6 +440,7 @@ static void take_node(struct ctl *ctl, struct ctl_topic *topic, const struct ctl
     bool current = event->u.topic.version >= topic->version && !topic->deleting;
     int32_t added = 0;
     topic->id = node->id;
+    topic->czxid = event->u.topic.czxid;
     if (!topic->in_ids && ctl_find_topic_id(ctl, node->id) == NULL) {
         HASH_ADD(hh_id, ctl->topic_ids, id.raw, sizeof(topic->id.raw), topic);
         topic->in_ids = true;

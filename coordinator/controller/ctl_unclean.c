@@ -99,12 +99,15 @@ struct ctl_ids ctl_eligible_after(const struct ctl *ctl, const struct ctl_part *
 
 /* ---- UNCLEAN replicas. */
 
-/* Its state is as it was when the partition was made, which was after this life of the broker
- * began: whatever it has acknowledged of it, it has. */
+/* Whatever it has acknowledged of a partition that was made after this life of the broker began, it
+ * has. So it is with all of a topic that is younger; and with a partition that was added to one,
+ * while its state is as it was made: a node that was changed since may have been removed and made
+ * again, which says nothing of the logs. */
 static bool made_in_this_life(const struct ctl_part *part, const struct ctl_broker *broker)
 {
-    return part->exists && part->version == 0 && part->now.leader_epoch == 0 &&
-           part->mzxid > broker->epoch;
+    bool as_made = part->version == 0 && part->now.leader_epoch == 0;
+    return part->exists &&
+           (part->topic->czxid > broker->epoch || (as_made && part->mzxid > broker->epoch));
 }
 
 void ctl_unclean_find(struct ctl *ctl, struct ctl_part *part)

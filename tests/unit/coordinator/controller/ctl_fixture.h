@@ -20,6 +20,7 @@ struct bench {
     struct buf text;
     int64_t now_ms;
     int64_t mzxid; /* of the states that topic_is() gives */
+    int64_t czxid; /* of its topics */
     char ask_id;   /* ask_isr() names the topic by this id as well; 0: by its name only */
     struct arena arena;
 };
@@ -171,6 +172,7 @@ static UNUSED_OK void topic_is(struct bench *b, const char *name, const int *rep
     event.u.topic.topic.partitions = parts;
     event.u.topic.topic.partitions_count = partitions;
     event.u.topic.states = infos;
+    event.u.topic.czxid = b->czxid;
     step(b, event);
 }
 

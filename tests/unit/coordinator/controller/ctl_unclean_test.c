@@ -561,6 +561,31 @@ Test(ctl_unclean, who_started_before_the_partition_was_made_has_all_of_it)
     }
 }
 
+/* Two controllers of a new cluster died, each as soon as it was in office: the second had moved
+ * leaders, and had not taken the marks away. The last broker, which had everything, led nothing. */
+Test(ctl_unclean, who_started_before_the_topic_was_made_has_all_of_it_whatever_became_of_its_state)
+{
+    const char *names[] = {"t"};
+    const struct state_spec moved = {2, 1, 1, {2, 1}};
+    for (int round = 0; round < 2; round++) {
+        struct bench b;
+        bench_init(&b);
+        b.mzxid = 5000;
+        b.czxid = round == 0 ? 1103 : 1101; /* after and before broker 2's registration, 1102 */
+        elect(&b, 3);
+        brokers_alive(&b, (const int[]){2, 3}, (const int[]){-1, 0}, 2);
+        topics_are(&b, names, 1);
+        marks_are(&b, NULL, 0);
+        step(&b, (struct ctl_event){.kind = CTL_EV_PREFERRED});
+        topic_is(&b, "t", three, 2, &moved, 1);
+        runs(&b, &silent,
+             round == 0 ? "WRITE_STATE t-0 leader=2 epoch=2 isr=[2] v=1\n"
+                          "SETTLE_BROKER 2 epoch=1102\n"
+                        : "WRITE_STATE t-0 leader=-1 epoch=2 isr=[2,1] v=1\n");
+        bench_fini(&b);
+    }
+}
+
 /* It restarts while a write that lets it in is under way: out again, and not settled before. */
 Test(ctl_unclean, overtakes_a_write_that_lets_it_in)
 {
