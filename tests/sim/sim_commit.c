@@ -158,6 +158,11 @@ static int64_t compare_one(struct sim_commit *commit, struct committed *known,
         return found.end;
     }
     const struct entry *before = &known->entries[at];
+    if (found.end <= before->base_offset) {
+        /* Deleted by request before anybody looked at it. A power failure takes back where a log
+         * starts, which is written once a minute, as in Kafka. */
+        return found.end;
+    }
     if (!same(before, &found)) {
         sim_fail(commit->sim,
                  "C1: %s on broker %d, below its high watermark %" PRId64 ", has batch %" PRId64
