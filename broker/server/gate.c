@@ -73,7 +73,7 @@ static void on_answer(void *arg, enum err err)
 static void doubt(struct server *server, int64_t now_ms)
 {
     log_warn(LOGGER, "stood still",
-             "this process did nothing for about half a zookeeper.session.timeout.ms or longer; "
+             "this process did nothing for six tenths of zookeeper.session.timeout.ms or longer; "
              "clients wait until ZooKeeper says that its session lasts");
     gate_close(server);
     server->gate.doubting = true;

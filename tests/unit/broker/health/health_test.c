@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
-#include <dlfcn.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -15,29 +14,19 @@
 #include "codec/api.h"
 #include "codec/codec.h"
 #include "codec/messages.h"
+#include "support/lookup.h"
 
 enum { LONG_MS = 600000 /* longer than any test */, SHORT_MS = 50 };
-
-static int look_up(const char *name, const char *service, const struct addrinfo *hints,
-                   struct addrinfo **list)
-{
-    typedef int look_up_fn(const char *, const char *, const struct addrinfo *, struct addrinfo **);
-    union {
-        void *symbol;
-        look_up_fn *fn;
-    } real = {.symbol = dlsym(RTLD_NEXT, "getaddrinfo")};
-    return real.fn(name, service, hints, list);
-}
 
 /* Ours comes before the library's: a host with two addresses, at the first of which nobody is. */
 int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
                 struct addrinfo **list)
 {
     if (strcmp(name, "two-hosts") != 0) {
-        return look_up(name, service, hints, list);
+        return lookup_really(name, service, hints, list);
     }
-    int rc = look_up("127.0.0.2", service, hints, list);
-    return rc == 0 ? look_up("127.0.0.1", service, hints, &(*list)->ai_next) : rc;
+    int rc = lookup_really("127.0.0.2", service, hints, list);
+    return rc == 0 ? lookup_really("127.0.0.1", service, hints, &(*list)->ai_next) : rc;
 }
 
 /* A peer on a free port of loopback: accepts one connection, reads one request, sends `answer`. */

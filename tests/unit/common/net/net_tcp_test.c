@@ -1,6 +1,5 @@
 /* Real sockets on loopback, two loops with threads: a server that echoes frames, and clients. */
 #include <criterion/criterion.h>
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -17,6 +16,7 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "net/conn.h"
+#include "support/lookup.h"
 
 enum { FRAME_MAX = 8 << 20, FILE_BYTES = 3 << 20 };
 
@@ -66,35 +66,24 @@ static sem_t slow_answers;       /* one for each look-up of a slow name */
 static sem_t look_ups_over;      /* and one from each thread that looked one up, at its end */
 static pthread_key_t looks_slow; /* tells of that end */
 
-static int look_up(const char *name, const char *service, const struct addrinfo *hints,
-                   struct addrinfo **list)
-{
-    typedef int look_up_fn(const char *, const char *, const struct addrinfo *, struct addrinfo **);
-    union {
-        void *symbol;
-        look_up_fn *fn;
-    } real = {.symbol = dlsym(RTLD_NEXT, "getaddrinfo")};
-    return real.fn(name, service, hints, list);
-}
-
 /* Ours comes before the library's. */
 int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
                 struct addrinfo **list)
 {
     bool is_name = name != NULL && strstr(name, "host") != NULL;
     if (!is_name || (hints->ai_flags & AI_NUMERICHOST) != 0) {
-        return look_up(name, service, hints, list);
+        return lookup_really(name, service, hints, list);
     }
     if (strcmp(name, "both-host") == 0) {
-        int rc = look_up("::1", service, hints, list);
-        return rc == 0 ? look_up("127.0.0.1", service, hints, &(*list)->ai_next) : rc;
+        int rc = lookup_really("::1", service, hints, list);
+        return rc == 0 ? lookup_really("127.0.0.1", service, hints, &(*list)->ai_next) : rc;
     }
     if (strncmp(name, "slow-", 5) == 0) {
         pthread_setspecific(looks_slow, &look_ups_over);
         sem_wait(&slow_answers);
     }
     return strstr(name, "no-such-host") != NULL ? EAI_NONAME
-                                                : look_up("127.0.0.1", service, hints, list);
+                                                : lookup_really("127.0.0.1", service, hints, list);
 }
 
 static void on_look_up_over(void *arg)

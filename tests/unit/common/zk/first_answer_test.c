@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "rt/clock.h"
+#include "support/zk_welcome.h"
 #include "zk/zk.h"
 
 enum { SESSION_TIMEOUT_MS = 300000, WAIT_MS = 100000, CONNECTIONS_MAX = 16 };
@@ -20,28 +21,6 @@ struct server {
     uint16_t port;
     _Atomic int accepted;
 };
-
-static void put32(uint8_t *at, uint32_t value)
-{
-    value = htonl(value);
-    memcpy(at, &value, sizeof(value));
-}
-
-/* A connect response: length, protocol 0, the timeout, a session id, a password of 16 bytes, not
- * read-only. Whoever asked may have lost patience meanwhile. */
-static void answer(int connection)
-{
-    uint8_t frame[4 + 37] = {0};
-    uint8_t request[256];
-    if (recv(connection, request, sizeof(request), 0) <= 0) {
-        return;
-    }
-    put32(frame, 37);
-    put32(frame + 8, SESSION_TIMEOUT_MS);
-    frame[19] = 7;
-    put32(frame + 20, 16);
-    (void)send(connection, frame, sizeof(frame), MSG_NOSIGNAL);
-}
 
 static void *serve(void *arg)
 {
@@ -54,7 +33,7 @@ static void *serve(void *arg)
             break;
         }
         if (atomic_fetch_add(&server->accepted, 1) > 0) {
-            answer(connections[count]);
+            zk_welcome(connections[count], SESSION_TIMEOUT_MS);
         }
     }
     for (int i = 0; i < count; i++) {

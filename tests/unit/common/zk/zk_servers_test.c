@@ -2,7 +2,6 @@
  * dead. The servers are ours, and know of ZooKeeper's protocol only how a session is begun. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
-#include <dlfcn.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -14,6 +13,8 @@
 
 #include "base/mem.h"
 #include "rt/clock.h"
+#include "support/lookup.h"
+#include "support/zk_welcome.h"
 #include "zk/zk.h"
 #include "zk/zk_connect.h"
 
@@ -26,26 +27,15 @@ static const char *_Atomic meaning = "127.0.0.1"; /* of "zk-host"; NULL: none */
 static _Atomic int look_ups;                      /* of it, without an answer */
 static _Atomic int64_t look_up_ms[LOOK_UPS_MAX];
 
-static int look_up(const char *name, const char *service, const struct addrinfo *hints,
-                   struct addrinfo **list)
-{
-    typedef int look_up_fn(const char *, const char *, const struct addrinfo *, struct addrinfo **);
-    union {
-        void *symbol;
-        look_up_fn *fn;
-    } real = {.symbol = dlsym(RTLD_NEXT, "getaddrinfo")};
-    return real.fn(name, service, hints, list);
-}
-
 /* Both addresses, in this order. */
 static int look_two_up(const char *service, const struct addrinfo *hints, struct addrinfo **list)
 {
-    int rc = look_up("127.0.0.1", service, hints, list);
+    int rc = lookup_really("127.0.0.1", service, hints, list);
     struct addrinfo *last = *list;
     while (rc == 0 && last->ai_next != NULL) {
         last = last->ai_next;
     }
-    return rc == 0 ? look_up("127.0.0.2", service, hints, &last->ai_next) : rc;
+    return rc == 0 ? lookup_really("127.0.0.2", service, hints, &last->ai_next) : rc;
 }
 
 /* Ours comes before the library's. */
@@ -59,7 +49,7 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
         return look_two_up(service, hints, list);
     }
     if (strcmp(name, "zk-host") != 0) {
-        return look_up(name, service, hints, list);
+        return lookup_really(name, service, hints, list);
     }
     const char *means = atomic_load(&meaning);
     if (means == NULL) {
@@ -70,7 +60,7 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
         atomic_fetch_add(&look_ups, 1);
         return EAI_NONAME;
     }
-    return look_up(means, service, hints, list);
+    return lookup_really(means, service, hints, list);
 }
 
 static void resolves(const char *servers, const char *wanted)
@@ -102,28 +92,6 @@ struct server {
     pthread_t thread;
 };
 
-static void put32(uint8_t *at, uint32_t value)
-{
-    value = htonl(value);
-    memcpy(at, &value, sizeof(value));
-}
-
-/* A connect response: length, protocol 0, the timeout, a session id, a password of 16 bytes, not
- * read-only. */
-static void let_in(int connection)
-{
-    uint8_t frame[4 + 37] = {0};
-    uint8_t request[256];
-    if (recv(connection, request, sizeof(request), 0) <= 0) {
-        return;
-    }
-    put32(frame, 37);
-    put32(frame + 8, SESSION_TIMEOUT_MS);
-    frame[19] = 7;
-    put32(frame + 20, 16);
-    (void)send(connection, frame, sizeof(frame), MSG_NOSIGNAL);
-}
-
 static void *serve(void *arg)
 {
     struct server *server = arg;
@@ -136,7 +104,7 @@ static void *serve(void *arg)
         if (before >= 0) {
             close(before);
         }
-        let_in(connection);
+        zk_welcome(connection, SESSION_TIMEOUT_MS);
     }
 }
 
